@@ -1,0 +1,447 @@
+// Package strictjson reads one JSON object, member by member, and accepts nothing that two readers could understand
+// differently: duplicate member names (at any depth), bytes after the object, invalid UTF-8, lone surrogates, integers
+// written as strings or floats. It allocates only what the caller asks it to build.
+//
+// It is not a general decoder: encoding/json lets duplicates and lone surrogates pass, and costs several times the
+// signature check of a token. Values that nobody asks for are checked and passed over.
+package strictjson
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth bounds the nesting of arrays and objects, so that hostile input cannot exhaust the stack.
+const maxDepth = 32
+
+// The faults that a Scanner reports. They name no byte and no value: the text may hold a secret.
+var (
+	ErrSyntax    = errors.New("not a valid JSON object")
+	ErrUTF8      = errors.New("not valid UTF-8")
+	ErrDuplicate = errors.New("a member name appears twice")
+	ErrDepth     = errors.New("nested too deeply")
+	ErrTrailing  = errors.New("bytes follow the JSON object")
+)
+
+// MemberError reports a member whose value has the wrong type.
+type MemberError struct {
+	Name string // the member
+	Want string // what it must be, in words
+}
+
+// Error says which member is wrong and what it must be.
+func (e *MemberError) Error() string { return fmt.Sprintf("member %q must be %s", e.Name, e.Want) }
+
+// Scanner walks over the members of one object:
+//
+//	s := strictjson.Scan(text)
+//	for s.Next() {
+//		switch s.Name() {
+//		case "sub":
+//			sub = s.String()
+//		}
+//	}
+//	err := s.Err()
+//
+// Not safe for concurrent use.
+type Scanner struct {
+	text  string
+	pos   int
+	open  bool
+	name  string
+	value string // the raw text of the current value
+	seen  nameSet
+	err   error
+}
+
+// Scan starts on text, which must be exactly one JSON object.
+func Scan(text string) Scanner { return Scanner{text: text} }
+
+// Name is the current member's name, escapes resolved.
+func (s *Scanner) Name() string { return s.name }
+
+// Raw is the current member's value as it stands in the text.
+func (s *Scanner) Raw() string { return s.value }
+
+// Err is the first fault, nil if the whole text was read without one.
+func (s *Scanner) Err() error { return s.err }
+
+// Next moves to the next member and checks its value's syntax. It returns false at the end and at the first fault.
+func (s *Scanner) Next() bool {
+	if s.err != nil {
+		return false
+	}
+	if !s.open {
+		if !utf8.ValidString(s.text) {
+			return s.fail(ErrUTF8)
+		}
+		s.pos = skipSpace(s.text, 0)
+		if s.pos >= len(s.text) || s.text[s.pos] != '{' {
+			return s.fail(ErrSyntax)
+		}
+		s.open = true
+		s.pos++
+	}
+	name, pos, done, err := nextMember(s.text, s.pos, &s.seen)
+	if err != nil {
+		return s.fail(err)
+	}
+	if done {
+		if skipSpace(s.text, pos) != len(s.text) {
+			s.fail(ErrTrailing)
+		}
+		return false
+	}
+	end, err := skipValue(s.text, pos, 1)
+	if err != nil {
+		return s.fail(err)
+	}
+	s.name, s.value, s.pos = name, s.text[pos:end], end
+	return true
+}
+
+func (s *Scanner) fail(err error) bool {
+	s.err = err
+	return false
+}
+
+// Mistyped records that the current member is not what the caller needs: want, in words. Next then stops; the first
+// fault is the one reported.
+func (s *Scanner) Mistyped(want string) {
+	if s.err == nil {
+		s.err = &MemberError{Name: s.name, Want: want}
+	}
+}
+
+// String is the current value, which must be a string.
+func (s *Scanner) String() string {
+	if s.value[0] != '"' {
+		s.Mistyped("a string")
+		return ""
+	}
+	return unquote(s.value)
+}
+
+// Int is the current value, which must be an integer that fits in 64 bits, written without fraction or exponent.
+func (s *Scanner) Int() int64 {
+	n, ok := parseInt(s.value)
+	if !ok {
+		s.Mistyped("an integer")
+	}
+	return n
+}
+
+// Strings is the current value, which must be an array of strings, or one string, which counts as an array of one (the
+// forms of "aud", RFC 7519 section 4.1.3).
+func (s *Scanner) Strings() []string {
+	switch s.value[0] {
+	case '"':
+		return []string{unquote(s.value)}
+	case '[':
+		return s.array()
+	}
+	s.Mistyped("a string or an array of strings")
+	return nil
+}
+
+// array reads an array of strings whose syntax skipValue has checked already.
+func (s *Scanner) array() []string {
+	var list []string
+	for i := skipSpace(s.value, 1); s.value[i] != ']'; {
+		if s.value[i] == ',' {
+			i = skipSpace(s.value, i+1)
+		}
+		if s.value[i] != '"' {
+			s.Mistyped("an array of strings")
+			return nil
+		}
+		end, _ := skipString(s.value, i)
+		if list == nil {
+			list = make([]string, 0, 1+strings.Count(s.value, ","))
+		}
+		list = append(list, unquote(s.value[i:end]))
+		i = skipSpace(s.value, end)
+	}
+	return list
+}
+
+// nameSet remembers the member names of one object. Up to its array it costs no allocation and compares one by one;
+// past that a map keeps hostile input from costing the square of its length.
+type nameSet struct {
+	few  [16]string
+	n    int
+	many map[string]struct{}
+}
+
+// add reports whether name is new.
+func (s *nameSet) add(name string) bool {
+	if s.many != nil {
+		_, dup := s.many[name]
+		s.many[name] = struct{}{}
+		return !dup
+	}
+	for _, have := range s.few[:s.n] {
+		if have == name {
+			return false
+		}
+	}
+	if s.n < len(s.few) {
+		s.few[s.n] = name
+		s.n++
+		return true
+	}
+	s.many = make(map[string]struct{}, 4*len(s.few))
+	for _, have := range s.few {
+		s.many[have] = struct{}{}
+	}
+	s.many[name] = struct{}{}
+	return true
+}
+
+// nextMember reads a separator, a name and its colon; pos then stands on the value. At the closing brace it is done.
+func nextMember(text string, pos int, seen *nameSet) (name string, next int, done bool, err error) {
+	pos = skipSpace(text, pos)
+	if pos < len(text) && text[pos] == '}' {
+		return "", pos + 1, true, nil
+	}
+	if seen.n > 0 { // not the first member: a comma stands before it
+		if pos >= len(text) || text[pos] != ',' {
+			return "", 0, false, ErrSyntax
+		}
+		pos = skipSpace(text, pos+1)
+	}
+	end, err := skipString(text, pos)
+	if err != nil {
+		return "", 0, false, err
+	}
+	name = unquote(text[pos:end])
+	if !seen.add(name) {
+		return "", 0, false, ErrDuplicate
+	}
+	pos = skipSpace(text, end)
+	if pos >= len(text) || text[pos] != ':' {
+		return "", 0, false, ErrSyntax
+	}
+	return name, skipSpace(text, pos+1), false, nil
+}
+
+// skipValue returns the position after the value that starts at pos.
+func skipValue(text string, pos, depth int) (int, error) {
+	if pos >= len(text) {
+		return 0, ErrSyntax
+	}
+	switch c := text[pos]; {
+	case c == '"':
+		return skipString(text, pos)
+	case c == '{':
+		return skipObject(text, pos, depth)
+	case c == '[':
+		return skipArray(text, pos, depth)
+	case c == '-' || isDigit(c):
+		return skipNumber(text, pos)
+	}
+	for _, word := range [...]string{"true", "false", "null"} {
+		if strings.HasPrefix(text[pos:], word) {
+			return pos + len(word), nil
+		}
+	}
+	return 0, ErrSyntax
+}
+
+func skipObject(text string, pos, depth int) (int, error) {
+	if depth >= maxDepth {
+		return 0, ErrDepth
+	}
+	var seen nameSet
+	pos++
+	for {
+		_, next, done, err := nextMember(text, pos, &seen)
+		if err != nil || done {
+			return next, err
+		}
+		if pos, err = skipValue(text, next, depth+1); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func skipArray(text string, pos, depth int) (int, error) {
+	if depth >= maxDepth {
+		return 0, ErrDepth
+	}
+	pos = skipSpace(text, pos+1)
+	if pos < len(text) && text[pos] == ']' {
+		return pos + 1, nil
+	}
+	for {
+		end, err := skipValue(text, pos, depth+1)
+		if err != nil {
+			return 0, err
+		}
+		pos = skipSpace(text, end)
+		switch {
+		case pos < len(text) && text[pos] == ']':
+			return pos + 1, nil
+		case pos < len(text) && text[pos] == ',':
+			pos = skipSpace(text, pos+1)
+		default:
+			return 0, ErrSyntax
+		}
+	}
+}
+
+// skipString returns the position after the closing quote. It refuses control characters, unknown escapes and lone
+// surrogates, which other readers replace, each in its own way.
+func skipString(text string, pos int) (int, error) {
+	if pos >= len(text) || text[pos] != '"' {
+		return 0, ErrSyntax
+	}
+	for pos++; pos < len(text); pos++ {
+		switch c := text[pos]; {
+		case c == '"':
+			return pos + 1, nil
+		case c < ' ':
+			return 0, ErrSyntax
+		case c == '\\':
+			n := escapeLen(text[pos:])
+			if n == 0 {
+				return 0, ErrSyntax
+			}
+			pos += n - 1
+		}
+	}
+	return 0, ErrSyntax
+}
+
+// escapeLen is the length of the escape sequence that text starts with, 0 if it is none.
+func escapeLen(text string) int {
+	if len(text) < 2 {
+		return 0
+	}
+	if text[1] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, text[1]) < 0 {
+			return 0
+		}
+		return 2
+	}
+	r, ok := hexRune(text)
+	switch {
+	case !ok:
+		return 0
+	case !utf16.IsSurrogate(r):
+		return 6
+	}
+	low, ok := hexRune(text[6:])
+	if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
+		return 0
+	}
+	return 12
+}
+
+// hexRune reads \uXXXX.
+func hexRune(text string) (r rune, ok bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	for _, c := range []byte(text[2:6]) {
+		switch {
+		case isDigit(c):
+			r = r<<4 | rune(c-'0')
+		case c >= 'a' && c <= 'f':
+			r = r<<4 | rune(c-'a'+10)
+		case c >= 'A' && c <= 'F':
+			r = r<<4 | rune(c-'A'+10)
+		default:
+			return 0, false
+		}
+	}
+	return r, true
+}
+
+// unquote resolves the escapes of a string that skipString accepted, quotes included. Without escapes it is a slice of
+// the text.
+func unquote(quoted string) string {
+	body := quoted[1 : len(quoted)-1]
+	if strings.IndexByte(body, '\\') < 0 {
+		return body
+	}
+	plain := make([]byte, 0, len(body))
+	for i := 0; i < len(body); {
+		if body[i] != '\\' {
+			plain = append(plain, body[i])
+			i++
+			continue
+		}
+		n := escapeLen(body[i:])
+		switch n {
+		case 6:
+			r, _ := hexRune(body[i:])
+			plain = utf8.AppendRune(plain, r)
+		case 12:
+			high, _ := hexRune(body[i:])
+			low, _ := hexRune(body[i+6:])
+			plain = utf8.AppendRune(plain, utf16.DecodeRune(high, low))
+		default:
+			c := body[i+1]
+			if at := strings.IndexByte("bfnrt", c); at >= 0 {
+				c = "\b\f\n\r\t"[at]
+			}
+			plain = append(plain, c)
+		}
+		i += n
+	}
+	return string(plain)
+}
+
+func skipNumber(text string, pos int) (int, error) {
+	digits := func() bool {
+		start := pos
+		for pos < len(text) && isDigit(text[pos]) {
+			pos++
+		}
+		return pos > start
+	}
+	if text[pos] == '-' {
+		pos++
+	}
+	start := pos
+	if !digits() || text[start] == '0' && pos > start+1 {
+		return 0, ErrSyntax
+	}
+	if pos < len(text) && text[pos] == '.' {
+		if pos++; !digits() {
+			return 0, ErrSyntax
+		}
+	}
+	if pos < len(text) && (text[pos] == 'e' || text[pos] == 'E') {
+		if pos++; pos < len(text) && (text[pos] == '+' || text[pos] == '-') {
+			pos++
+		}
+		if !digits() {
+			return 0, ErrSyntax
+		}
+	}
+	return pos, nil
+}
+
+// parseInt reads a value that skipValue accepted.
+func parseInt(raw string) (int64, bool) {
+	n, err := strconv.ParseInt(raw, 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	return n, true
+}
+
+func skipSpace(text string, pos int) int {
+	for pos < len(text) && (text[pos] == ' ' || text[pos] == '\n' || text[pos] == '\t' || text[pos] == '\r') {
+		pos++
+	}
+	return pos
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

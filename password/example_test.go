@@ -1,0 +1,76 @@
+package password_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/signet-go/signet/password"
+)
+
+func ExampleArgon2id() {
+	hasher := password.Argon2id{Memory: 64 * 1024, Iterations: 1, Parallelism: 1}
+	hash, err := hasher.Hash("correct horse battery staple")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(strings.Join(strings.Split(hash, "$")[:4], "$"))
+
+	ok, outdated, err := hasher.Verify(hash, "correct horse battery staple")
+	fmt.Println(ok, outdated, err)
+	ok, outdated, err = hasher.Verify(hash, "Tr0ub4dor&3")
+	fmt.Println(ok, outdated, err)
+	// Output:
+	// $argon2id$v=19$m=65536,t=1,p=1
+	// true false <nil>
+	// false false <nil>
+}
+
+// An old user base with bcrypt hashes logs in unchanged; outdated says that it is time to store a new hash.
+func ExampleDefault() {
+	hasher := password.Default()
+	stored := "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+
+	ok, outdated, err := hasher.Verify(stored, "U*U")
+	fmt.Println(ok, outdated, err)
+	if ok && outdated {
+		stored, err = hasher.Hash("U*U")
+		fmt.Println(stored[:31], err)
+	}
+	ok, outdated, err = hasher.Verify(stored, "U*U")
+	fmt.Println(ok, outdated, err)
+	// Output:
+	// true true <nil>
+	// $argon2id$v=19$m=19456,t=2,p=1$ <nil>
+	// true false <nil>
+}
+
+// A program that must keep writing bcrypt, because another one reads its table, accepts Argon2id hashes too.
+func ExampleChain() {
+	hasher := password.Chain(password.Bcrypt{Cost: 5}, password.Argon2id{})
+	for _, stored := range []string{
+		"$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+		"$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO",
+	} {
+		ok, outdated, err := hasher.Verify(stored, "password")
+		fmt.Println(ok, outdated, err)
+	}
+	// Output:
+	// false false <nil>
+	// true true <nil>
+	// false false password: hash is in no known format
+}
+
+func ExampleGate() {
+	gate := password.NewGate(password.Default())
+	hash, err := gate.Hash(context.Background(), "correct horse battery staple")
+	if err != nil {
+		fmt.Println(err) // password.ErrBusy, or the context's error
+		return
+	}
+	ok, _, err := gate.Verify(context.Background(), hash, "correct horse battery staple")
+	fmt.Println(ok, err)
+	// Output: true <nil>
+}

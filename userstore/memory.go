@@ -1,0 +1,139 @@
+package userstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Memory is a Store in the memory of one process: for tests, examples and programs with a fixed set of users. It is
+// safe for concurrent use and hands out copies. Make it with NewMemory.
+type Memory struct {
+	mu      sync.RWMutex
+	byID    map[string]*User
+	byEmail map[string]*User // by NormalizeEmail
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{byID: map[string]*User{}, byEmail: map[string]*User{}}
+}
+
+// Add stores a new user. It returns ErrInvalid or ErrExists.
+func (m *Memory) Add(_ context.Context, user User) error {
+	if err := user.validate(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byID[user.ID] != nil || m.byEmail[NormalizeEmail(user.Email)] != nil {
+		return fmt.Errorf("%w: id %q", ErrExists, user.ID)
+	}
+	m.put(user)
+	return nil
+}
+
+// Update replaces the user with the same ID. It returns ErrNotFound, ErrInvalid, or ErrExists when another user has the
+// new e-mail address.
+func (m *Memory) Update(_ context.Context, user User) error {
+	if err := user.validate(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.byID[user.ID]
+	if old == nil {
+		return fmt.Errorf("%w: id %q", ErrNotFound, user.ID)
+	}
+	if other := m.byEmail[NormalizeEmail(user.Email)]; other != nil && other != old {
+		return fmt.Errorf("%w: id %q", ErrExists, user.ID)
+	}
+	delete(m.byEmail, NormalizeEmail(old.Email))
+	m.put(user)
+	return nil
+}
+
+// Delete removes the user with that ID, or returns ErrNotFound.
+func (m *Memory) Delete(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	user := m.byID[id]
+	if user == nil {
+		return fmt.Errorf("%w: id %q", ErrNotFound, id)
+	}
+	delete(m.byID, id)
+	delete(m.byEmail, NormalizeEmail(user.Email))
+	return nil
+}
+
+// FindByEmail implements Store.
+func (m *Memory) FindByEmail(_ context.Context, email string) (User, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return found(m.byEmail[NormalizeEmail(email)])
+}
+
+// FindByID implements Store.
+func (m *Memory) FindByID(_ context.Context, id string) (User, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return found(m.byID[id])
+}
+
+// UpdatePasswordHash implements PasswordUpdater.
+func (m *Memory) UpdatePasswordHash(_ context.Context, id, oldHash, newHash string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if user := m.byID[id]; user != nil && user.PasswordHash == oldHash {
+		user.PasswordHash = newHash
+	}
+	return nil
+}
+
+// Format implements fmt.Formatter: fmt would follow the pointers to the hashes for some verbs.
+func (m *Memory) Format(state fmt.State, _ rune) { fmt.Fprint(state, "userstore.Memory") }
+
+// put stores a copy.
+func (m *Memory) put(user User) {
+	kept := clone(user)
+	m.byID[user.ID] = &kept
+	m.byEmail[NormalizeEmail(user.Email)] = &kept
+}
+
+func found(user *User) (User, error) {
+	if user == nil {
+		return User{}, ErrNotFound
+	}
+	return clone(*user), nil
+}
+
+func clone(user User) User {
+	user.Roles = slices.Clone(user.Roles)
+	user.Profile = cloneMap(user.Profile)
+	return user
+}
+
+func cloneMap(from map[string]any) map[string]any {
+	to := maps.Clone(from)
+	for name, value := range to {
+		to[name] = cloneValue(value)
+	}
+	return to
+}
+
+// cloneValue copies the maps and slices that JSON decodes to. Values of other types are shared.
+func cloneValue(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		return cloneMap(value)
+	case []any:
+		list := slices.Clone(value)
+		for i := range list {
+			list[i] = cloneValue(list[i])
+		}
+		return list
+	}
+	return value
+}
