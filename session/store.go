@@ -1,0 +1,39 @@
+package session
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNotFound says that a store has no session with that id. Test with errors.Is.
+var ErrNotFound = errors.New("session: no such session")
+
+// Store keeps sessions. Implementations MUST be safe for concurrent use by any number of processes that share the store,
+// MUST give one clock to all of them (the store's own, where it has one), MUST keep a row until its KeepUntil, and MUST
+// return an error when they cannot tell whether they did what was asked: callers report any error but ErrNotFound as 503,
+// and never as a bad token. Every method honours ctx.
+//
+// The conformance kit is package sessiontest.
+type Store interface {
+	// Create stores what make returns for the store's time; its id is new. make may be called again; when it returns an
+	// error nothing is stored, and the error is returned as it is.
+	Create(ctx context.Context, make func(now Millis) (Session, error)) error
+
+	// Update replaces a row with what change returns for it and the store's time, in one atomic step: no other change of
+	// the row happens in between. change may be called again with a newer row. When change returns an error, or the row
+	// unchanged (==), nothing is written; the error is returned as it is. Update returns nil only after the
+	// new row is committed, and ErrNotFound when there is no row.
+	Update(ctx context.Context, id string, change func(row Session, now Millis) (Session, error)) error
+
+	// ListByUser returns the user's sessions, revoked ones too, in any order.
+	ListByUser(ctx context.Context, userID string) ([]Session, error)
+
+	// RevokedSince calls each for every session that is Revoked, is not past its KeepUntil, and whose revocation was
+	// written at or after since by the store's clock (0: ever), and returns the store's time from before it looked. A
+	// caller that asks again with that time, less what a write may take to become visible, misses none.
+	RevokedSince(ctx context.Context, since Millis, each func(id string, keepUntil Millis)) (Millis, error)
+
+	// DeleteExpired removes up to limit rows that are past their KeepUntil, and returns how many it removed. A store that
+	// expires rows by itself returns 0.
+	DeleteExpired(ctx context.Context, limit int) (int, error)
+}
