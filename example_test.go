@@ -1,0 +1,229 @@
+package signet_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/userstore"
+)
+
+// demoAuth is what the examples share: one user and a service.
+func demoAuth() *signet.Auth {
+	hash, err := password.Default().Hash("changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	users := userstore.NewMemory()
+	err = users.Add(context.Background(), userstore.User{ID: "1", Email: "john@mail.com", PasswordHash: hash,
+		Roles: []string{"customer"}, Profile: map[string]any{"name": "Jhon"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return auth
+}
+
+func ExampleNew() {
+	users := userstore.NewMemory() // or the host's own UserStore
+	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
+		signet.WithIssuer("https://shop.example"),
+		signet.WithAudience("https://shop.example/api"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth")) // login, refresh-token, profile
+
+	_, err = signet.New(nil, signet.Secret([]byte("secret")))
+	fmt.Println(strings.Contains(err.Error(), "user store is nil"), strings.Contains(err.Error(), "placeholder"))
+	// Output: true true
+}
+
+func ExampleAuth_LoginHandler() {
+	auth := demoAuth()
+	defer auth.Close()
+	server := httptest.NewServer(auth.LoginHandler())
+	defer server.Close()
+
+	res, err := http.Post(server.URL, "application/json", strings.NewReader(`{"email":"john@mail.com","password":"changeme"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	fmt.Println(res.Status, strings.Contains(string(body), "access_token"))
+	// Output: 201 Created true
+}
+
+func ExampleVerifier_RequireAuth() {
+	auth := demoAuth()
+	defer auth.Close()
+	mux := http.NewServeMux()
+	mux.Handle("GET /orders", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := signet.ClaimsFromContext(r.Context())
+		fmt.Fprintf(w, "orders of user %s, roles %v", signet.Subject(r.Context()), claims.Roles)
+	})))
+
+	tokens, err := auth.Login(context.Background(), "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, authorization := range []string{"", "Bearer " + tokens.AccessToken} {
+		req := httptest.NewRequest("GET", "/orders", nil)
+		if authorization != "" {
+			req.Header.Set("Authorization", authorization)
+		}
+		rec := httptest.NewRecorder()
+		mux.ServeHTTP(rec, req)
+		if challenge := rec.Header().Get("WWW-Authenticate"); challenge != "" {
+			fmt.Println(rec.Code, challenge)
+			continue
+		}
+		fmt.Println(rec.Code, rec.Body)
+	}
+	// Output:
+	// 401 Bearer realm="api"
+	// 200 orders of user 1, roles [customer]
+}
+
+// Example_test is how a host tests its own handlers: an in-memory store, a token without a password, a request.
+func Example_test() {
+	test := func(t *testing.T, orders http.Handler) {
+		users := userstore.NewMemory()
+		user := userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"}}
+		if err := users.Add(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+		auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer auth.Close()
+		tokens, err := auth.IssueFor(t.Context(), user) // no password needed
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("GET", "/orders", nil)
+		req.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+		rec := httptest.NewRecorder()
+		auth.RequireAuth(orders).ServeHTTP(rec, req)
+		if rec.Code != http.StatusOK {
+			t.Errorf("GET /orders = %d, want 200", rec.Code)
+		}
+	}
+	result := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
+		Name: "TestOrders",
+		F: func(t *testing.T) {
+			test(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+		},
+	}})
+	fmt.Println(result)
+	// Output: true
+}
+
+func ExampleVerifier_RequireRole() {
+	auth := demoAuth()
+	defer auth.Close()
+	admin := auth.RequireRole("admin")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	tokens, err := auth.Login(context.Background(), "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	req := httptest.NewRequest("GET", "/admin", nil)
+	req.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+	rec := httptest.NewRecorder()
+	admin.ServeHTTP(rec, req)
+	fmt.Println(rec.Code)
+	// Output: 403
+}
+
+// A service that checks tokens holds public keys only, and cannot mint a token if it is broken into.
+func ExampleNewVerifier() {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	login, err := signet.New(userstore.NewMemory(), signet.Signer(private), signet.WithIssuer("https://login.example"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer login.Close()
+	orders, err := signet.NewVerifier(signet.PublicKey(public), signet.WithIssuer("https://login.example"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens, err := login.IssueFor(context.Background(), userstore.User{ID: "42", Email: "x@example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := orders.Verify(context.Background(), tokens.AccessToken)
+	fmt.Println(claims.Subject, err)
+	// Output: 42 <nil>
+}
+
+func ExampleCustomClaims() {
+	users := userstore.NewMemory()
+	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
+		signet.WithClaims(func(_ context.Context, user userstore.User) (map[string]any, error) {
+			return map[string]any{"tenant": user.Profile["tenant"]}, nil
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+	user := userstore.User{ID: "1", Email: "john@mail.com", Profile: map[string]any{"tenant": "acme"}}
+	tokens, err := auth.IssueFor(context.Background(), user)
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := auth.Verify(context.Background(), tokens.AccessToken)
+	if err != nil {
+		log.Fatal(err)
+	}
+	custom, err := signet.CustomClaims[struct{ Tenant string }](claims)
+	fmt.Println(custom.Tenant, err)
+	// Output: acme <nil>
+}
+
+// Keys change without refusing a token: the old key is accepted until it is retired.
+func ExampleKeyring() {
+	now := signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"), signet.WithKeyID("2026-10"))
+	next := signet.Secret([]byte("b6Xw0Yt4RmKc9Jq2Lf7Vg1Hs5Nd8PzAu"), signet.WithKeyID("2026-11"))
+	ring, err := signet.NewKeyring(now)
+	if err != nil {
+		log.Fatal(err)
+	}
+	auth, err := signet.New(userstore.NewMemory(), ring)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+	if err := ring.Announce(next); err != nil { // on every server
+		log.Fatal(err)
+	}
+	if err := ring.Rotate(next); err != nil { // when all of them know it
+		log.Fatal(err)
+	}
+	fmt.Println(ring.SigningKeyID(), ring.KeyIDs())
+	if err := ring.Retire("2026-10"); err != nil { // when the last token of the old key has ended
+		log.Fatal(err)
+	}
+	fmt.Println(ring.KeyIDs())
+	// Output:
+	// 2026-11 [2026-11 2026-10]
+	// [2026-11]
+}

@@ -1,0 +1,148 @@
+package signet_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/userstore"
+)
+
+var secret = []byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")
+
+// cheap keeps tests fast; what a hash costs is the business of package password.
+var cheap = password.Chain(password.Argon2id{Memory: 64, Iterations: 1}, password.Bcrypt{Cost: 4})
+
+// clock is a clock that a test moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func newUsers(t testing.TB) *userstore.Memory {
+	t.Helper()
+	users := userstore.NewMemory()
+	add := func(u userstore.User, pass string) {
+		var err error
+		u.PasswordHash, err = cheap.Hash(pass)
+		require.NoError(t, err)
+		require.NoError(t, users.Add(context.Background(), u))
+	}
+	add(userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"},
+		Profile: map[string]any{"name": "Jhon", "avatar": "https://example.com/a.png", "password": "changeme"}}, "changeme")
+	add(userstore.User{ID: "3", Email: "admin@mail.com", Roles: []string{"admin"}}, "admin123")
+	return users
+}
+
+// service is an Auth with the contract mounted on a real server.
+type service struct {
+	*signet.Auth
+	users *userstore.Memory
+	clock *clock
+	url   string
+}
+
+func newService(t testing.TB, opts ...signet.Option) *service {
+	t.Helper()
+	s := &service{users: newUsers(t), clock: newClock()}
+	all := append([]signet.Option{signet.WithPasswordHasher(cheap), signet.WithClock(s.clock.Now),
+		signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	auth, err := signet.New(s.users, signet.Secret(secret), all...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, auth.Close()) })
+	s.Auth = auth
+	mux := http.NewServeMux()
+	mux.Handle("/auth/", auth.Handler("/auth"))
+	show := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "subject="+signet.Subject(r.Context()))
+	})
+	mux.Handle("/orders", auth.RequireAuth(show))
+	mux.Handle("/optional", auth.OptionalAuth(show))
+	mux.Handle("/admin", auth.RequireRole("admin", "root")(show))
+	mux.Handle("/nobody", auth.RequireRole()(show))
+	mux.Handle("/scoped", auth.RequireScope("orders:read", "orders:write")(show))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+func (s *service) login(t testing.TB) signet.Tokens {
+	t.Helper()
+	tokens, err := s.Login(context.Background(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	return tokens
+}
+
+// answer is a response that was read.
+type answer struct {
+	*http.Response
+	body string
+	json map[string]any
+}
+
+func (s *service) do(t testing.TB, method, path, body string, headers ...string) answer {
+	t.Helper()
+	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	got := answer{Response: res, body: string(text)}
+	json.Unmarshal(text, &got.json)
+	return got
+}
+
+func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
+
+func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+func decode(t testing.TB, segment string) string {
+	t.Helper()
+	text, err := base64.RawURLEncoding.DecodeString(segment)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// part is a decoded part of a token: 0 the header, 1 the payload.
+func part(t testing.TB, token string, i int) map[string]any {
+	t.Helper()
+	var members map[string]any
+	require.NoError(t, json.Unmarshal([]byte(decode(t, strings.Split(token, ".")[i])), &members))
+	return members
+}

@@ -1,0 +1,56 @@
+package signet
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/signet-go/signet/session"
+)
+
+// proofs records that clients have received their refresh tokens: whoever shows an access token of a generation has got
+// the refresh token that came with it. That starts the end of the token before it (session.Rules.Confirm). A request only
+// leaves a note; a background task tells the store, once for each generation that this process sees.
+type proofs struct {
+	noted [1 << 14]atomic.Uint64 // a generation that falls on another's place is told again, which changes nothing
+	queue chan proof
+}
+
+type proof struct {
+	sessionID  string
+	generation int64
+	place      *atomic.Uint64
+}
+
+func newProofs() *proofs { return &proofs{queue: make(chan proof, proofQueue)} }
+
+// note never waits: when the queue is full, a later request of the session tells.
+func (p *proofs) note(c *Claims) {
+	mark := c.sessionHash ^ uint64(c.generation)*0x9e3779b97f4a7c15 | 1
+	place := &p.noted[mark>>1%uint64(len(p.noted))]
+	if place.Load() == mark {
+		return
+	}
+	place.Store(mark)
+	select {
+	case p.queue <- proof{c.SessionID, c.generation, place}:
+	default:
+		place.Store(0)
+	}
+}
+
+// recordProofs runs until ctx ends.
+func (s *sessions) recordProofs(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-s.proofs.queue:
+			_, err := s.update(ctx, p.sessionID, func(row session.Session, now session.Millis) (session.Session, error) {
+				return s.rules.Confirm(row, p.generation, now), nil
+			})
+			if err != nil {
+				p.place.Store(0) // the next request of the session tries again
+			}
+		}
+	}
+}

@@ -1,0 +1,417 @@
+package signet_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
+)
+
+func TestRefreshRotatesAndFindsTheThief(t *testing.T) {
+	ctx := context.Background()
+	var log bytes.Buffer
+	s := newService(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	first := s.login(t)
+	second, err := s.Refresh(ctx, first.RefreshToken)
+	require.NoError(t, err)
+	require.NotEqual(t, first.RefreshToken, second.RefreshToken)
+	repeated, err := s.Refresh(ctx, first.RefreshToken) // a tab that did not know
+	require.NoError(t, err)
+	require.Equal(t, part(t, second.RefreshToken, 1)["gen"], part(t, repeated.RefreshToken, 1)["gen"], "one successor")
+
+	third, err := s.Refresh(ctx, second.RefreshToken)
+	require.NoError(t, err)
+	s.clock.advance(11 * time.Second)
+	_, err = s.Refresh(ctx, first.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	require.Contains(t, log.String(), "event=theft")
+	for range 3 {
+		for _, token := range []string{first.RefreshToken, second.RefreshToken, third.RefreshToken, repeated.RefreshToken} {
+			_, err = s.Refresh(ctx, token)
+			require.ErrorIs(t, err, signet.ErrInvalidToken, "a session revoked for theft stays dead")
+		}
+		_, err = s.Verify(ctx, third.AccessToken)
+		require.ErrorIs(t, err, signet.ErrInvalidToken)
+		s.clock.advance(time.Hour)
+	}
+	for _, token := range []string{first.RefreshToken, third.RefreshToken} {
+		require.NotContains(t, log.String(), token)
+	}
+}
+
+func TestLostAnswersCostNothing(t *testing.T) {
+	ctx := context.Background()
+	s := newService(t)
+	held := s.login(t).RefreshToken
+	for range 40 { // every second answer is lost, and the client tries again much later
+		_, err := s.Refresh(ctx, held)
+		require.NoError(t, err)
+		s.clock.advance(30 * time.Minute)
+		tokens, err := s.Refresh(ctx, held)
+		require.NoError(t, err)
+		held = tokens.RefreshToken
+		s.clock.advance(5 * time.Hour)
+	}
+}
+
+func TestAnAccessTokenProvesDelivery(t *testing.T) {
+	ctx := context.Background()
+	store := &session.Memory{}
+	s := newService(t, signet.WithSessionStore(store))
+	first := s.login(t)
+	require.NotContains(t, part(t, first.AccessToken, 1), "gen")
+	second, err := s.Refresh(ctx, first.RefreshToken)
+	require.NoError(t, err)
+	confirmed := func() bool {
+		rows, err := store.ListByUser(ctx, "1")
+		require.NoError(t, err)
+		return rows[0].ConfirmedAt != 0
+	}
+	require.False(t, confirmed())
+	_, err = s.Verify(ctx, second.AccessToken)
+	require.NoError(t, err)
+	require.Eventually(t, confirmed, 10*time.Second, time.Millisecond)
+}
+
+func TestSessionsEnd(t *testing.T) {
+	ctx := context.Background()
+	s := newService(t, signet.WithSessionLifetime(24*time.Hour))
+	tokens := s.login(t)
+	var err error
+	for range 2 {
+		s.clock.advance(9 * time.Hour)
+		tokens, err = s.Refresh(ctx, tokens.RefreshToken)
+		require.NoError(t, err)
+	}
+	refresh := part(t, tokens.RefreshToken, 1)
+	require.Equal(t, 6*3600.0, refresh["exp"].(float64)-refresh["iat"].(float64), "no token outlives its session")
+	s.clock.advance(6 * time.Hour)
+	_, err = s.Refresh(ctx, tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrExpiredToken)
+}
+
+func TestLogout(t *testing.T) {
+	ctx := context.Background()
+	for name, send := range map[string]func(s *service, tokens signet.Tokens) answer{
+		"refresh token": func(s *service, tokens signet.Tokens) answer {
+			return s.do(t, "POST", "/auth/logout", fmt.Sprintf(`{"refreshToken":%q}`, tokens.RefreshToken))
+		},
+		"access token": func(s *service, tokens signet.Tokens) answer {
+			return s.do(t, "POST", "/auth/logout/", "", bearer(tokens.AccessToken)...)
+		},
+		"access token and an empty object": func(s *service, tokens signet.Tokens) answer {
+			return s.do(t, "POST", "/auth/logout", "{}", bearer(tokens.AccessToken)...)
+		},
+		"method": func(s *service, tokens signet.Tokens) answer {
+			require.NoError(t, s.Logout(ctx, tokens.RefreshToken))
+			return s.do(t, "POST", "/auth/logout", "", bearer(tokens.AccessToken)...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t)
+			other, tokens := s.login(t), s.login(t)
+			for range 2 {
+				require.Equal(t, 204, send(s, tokens).StatusCode)
+			}
+			_, err := s.Refresh(ctx, tokens.RefreshToken)
+			require.ErrorIs(t, err, signet.ErrInvalidToken)
+			got := s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...)
+			require.Equal(t, 401, got.StatusCode)
+			require.Equal(t, "the token is revoked", got.json["message"])
+			_, err = s.Verify(ctx, other.AccessToken)
+			require.NoError(t, err, "another session of the user goes on")
+			s.clock.advance(30 * 24 * time.Hour)
+			require.Equal(t, 204, send(s, tokens).StatusCode, "expired tokens will do")
+		})
+	}
+	s := newService(t)
+	require.Equal(t, 401, s.do(t, "POST", "/auth/logout", "").StatusCode)
+	require.Equal(t, 401, s.do(t, "POST", "/auth/logout", "", bearer("x")...).StatusCode)
+	require.Equal(t, 400, s.do(t, "POST", "/auth/logout", "{}").StatusCode)
+	require.Equal(t, 405, s.do(t, "GET", "/auth/logout", "").StatusCode)
+}
+
+func TestSessionsHandler(t *testing.T) {
+	s := newService(t)
+	const login = `{"email":"john@mail.com","password":"changeme"}`
+	phone := s.do(t, "POST", "/auth/login", login, "User-Agent", "Phone/1"+strings.Repeat("x", 300))
+	s.clock.advance(time.Minute)
+	laptop := s.do(t, "POST", "/auth/login", login, "User-Agent", "Laptop/2")
+	access := laptop.json["access_token"].(string)
+	list := func() []any {
+		got := s.do(t, "GET", "/auth/sessions", "", bearer(access)...)
+		require.Equal(t, 200, got.StatusCode, got.body)
+		return got.json["sessions"].([]any)
+	}
+	sessions := list()
+	require.Len(t, sessions, 2)
+	mine, other := sessions[0].(map[string]any), sessions[1].(map[string]any)
+	require.Equal(t, true, mine["current"])
+	require.Equal(t, "Laptop/2", mine["user_agent"])
+	require.Equal(t, "127.0.0.1", mine["address"])
+	require.Equal(t, false, other["current"])
+	require.Len(t, other["user_agent"], 256)
+	require.Regexp(t, `^20\d\d-.*Z$`, mine["created_at"])
+
+	admin, err := s.Login(t.Context(), "admin@mail.com", "admin123")
+	require.NoError(t, err)
+	path := "/auth/sessions/" + other["id"].(string)
+	require.Equal(t, 404, s.do(t, "DELETE", path, "", bearer(admin.AccessToken)...).StatusCode, "another user's")
+	require.Equal(t, 401, s.do(t, "DELETE", path, "").StatusCode)
+	require.Equal(t, 405, s.do(t, "GET", path, "", bearer(access)...).StatusCode)
+	require.Len(t, list(), 2)
+	for range 2 {
+		require.Equal(t, 204, s.do(t, "DELETE", path+"/", "", bearer(access)...).StatusCode)
+	}
+	require.Len(t, list(), 1)
+	require.Equal(t, 401, s.do(t, "GET", "/orders", "", bearer(phone.json["access_token"].(string))...).StatusCode)
+
+	require.Equal(t, 204, s.do(t, "POST", "/auth/logout-all", "", bearer(access)...).StatusCode)
+	require.Equal(t, 401, s.do(t, "GET", "/auth/sessions", "", bearer(access)...).StatusCode)
+	_, err = s.Verify(t.Context(), admin.AccessToken)
+	require.NoError(t, err)
+}
+
+func TestRevokeUserAndSession(t *testing.T) {
+	ctx := context.Background()
+	s := newService(t)
+	tokens := []signet.Tokens{s.login(t), s.login(t), s.login(t)}
+	require.NoError(t, s.RevokeSession(ctx, part(t, tokens[0].AccessToken, 1)["sid"].(string)))
+	require.NoError(t, s.RevokeSession(ctx, "no such session"))
+	_, err := s.Verify(ctx, tokens[0].AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	_, err = s.Verify(ctx, tokens[1].AccessToken)
+	require.NoError(t, err)
+	require.NoError(t, s.RevokeUser(ctx, "1"))
+	for _, pair := range tokens {
+		_, err = s.Verify(ctx, pair.AccessToken)
+		require.ErrorIs(t, err, signet.ErrInvalidToken)
+	}
+}
+
+// racingUsers changes the password in the middle of a login.
+type racingUsers struct {
+	*userstore.Memory
+	once  sync.Once
+	after func()
+}
+
+func (u *racingUsers) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
+	user, err := u.Memory.FindByEmail(ctx, email)
+	u.once.Do(u.after)
+	return user, err
+}
+
+func TestALoginUnderWayDoesNotOutliveAPasswordChange(t *testing.T) {
+	ctx := context.Background()
+	for name, change := range map[string]func(*userstore.User){
+		"password": func(u *userstore.User) { u.PasswordHash, _ = cheap.Hash("new") },
+		"disabled": func(u *userstore.User) { u.Disabled = true },
+	} {
+		users := &racingUsers{Memory: newUsers(t)}
+		store := &session.Memory{}
+		auth, err := signet.New(users, signet.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithSessionStore(store),
+			signet.WithLogger(slog.New(slog.DiscardHandler)))
+		require.NoError(t, err)
+		users.after = func() {
+			user, err := users.FindByID(ctx, "1")
+			require.NoError(t, err)
+			change(&user)
+			require.NoError(t, users.Update(ctx, user))
+			require.NoError(t, auth.RevokeUser(ctx, "1"))
+		}
+		_, err = auth.Login(ctx, "john@mail.com", "changeme")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials, name)
+		rows, err := store.ListByUser(ctx, "1")
+		require.NoError(t, err)
+		require.Len(t, rows, 1, name)
+		require.True(t, rows[0].Revoked(), name)
+		require.NoError(t, auth.Close())
+	}
+}
+
+func TestWithoutSessions(t *testing.T) {
+	ctx := context.Background()
+	s := newService(t, signet.WithoutSessions())
+	tokens := s.login(t)
+	require.NotContains(t, part(t, tokens.AccessToken, 1), "sid")
+	for range 3 { // the client keeps its first refresh token
+		_, err := s.Refresh(ctx, tokens.RefreshToken)
+		require.NoError(t, err)
+		s.clock.advance(3 * time.Hour)
+	}
+	require.Equal(t, 204, s.do(t, "POST", "/auth/logout", "", bearer(tokens.AccessToken)...).StatusCode)
+	require.Equal(t, "{\"sessions\":[]}\n", s.do(t, "GET", "/auth/sessions", "", bearer(tokens.AccessToken)...).body)
+
+	strict := newService(t)
+	_, err := strict.Refresh(ctx, tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken, "a stateless refresh token names no session")
+}
+
+func TestStrictRotation(t *testing.T) {
+	s := newService(t, signet.WithStrictRotation())
+	first := s.login(t)
+	second, err := s.Refresh(t.Context(), first.RefreshToken)
+	require.NoError(t, err)
+	_, err = s.Refresh(t.Context(), first.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	_, err = s.Refresh(t.Context(), second.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+}
+
+func TestParallelRefreshesOfOneToken(t *testing.T) {
+	s := newService(t)
+	first := s.login(t)
+	var successors sync.Map
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			tokens, err := s.Refresh(context.Background(), first.RefreshToken)
+			if err != nil {
+				t.Errorf("Refresh: %v", err)
+				return
+			}
+			successors.Store(fmt.Sprint(part(t, tokens.RefreshToken, 1)["gen"]), tokens)
+		})
+	}
+	wg.Wait()
+	count := 0
+	successors.Range(func(_, tokens any) bool {
+		count++
+		_, err := s.Refresh(context.Background(), tokens.(signet.Tokens).RefreshToken)
+		require.NoError(t, err)
+		return true
+	})
+	require.Equal(t, 1, count, "200 answers, one successor")
+}
+
+// switchedStore is a session.Memory that can be cut off, as a network does.
+type switchedStore struct {
+	session.Memory
+	down atomic.Bool
+}
+
+var errDown = errors.New("connection refused")
+
+func (s *switchedStore) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Memory.Create(ctx, make)
+}
+
+func (s *switchedStore) Update(ctx context.Context, id string, change func(session.Session, session.Millis) (session.Session, error)) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Memory.Update(ctx, id, change)
+}
+
+func (s *switchedStore) RevokedSince(ctx context.Context, since session.Millis, each func(string, session.Millis)) (session.Millis, error) {
+	if s.down.Load() {
+		return 0, errDown
+	}
+	return s.Memory.RevokedSince(ctx, since, each)
+}
+
+func TestAStoreOutOfReach(t *testing.T) {
+	ctx := context.Background()
+	store := &switchedStore{}
+	bound := []signet.Option{signet.WithSessionStore(store), signet.WithMaxStaleness(time.Second),
+		signet.WithRevocationPull(100 * time.Millisecond)}
+	s := newService(t, bound...)
+	lenient := newService(t, append(bound, signet.WithInsecureStaleRevocations())...)
+	tokens := s.login(t)
+	store.down.Store(true)
+	_, err := s.Verify(ctx, tokens.AccessToken)
+	require.NoError(t, err, "a short outage is not noticed")
+	_, err = s.Refresh(ctx, tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	require.ErrorIs(t, s.Logout(ctx, tokens.RefreshToken), signet.ErrUnavailable, "never done before it is committed")
+	_, err = s.Login(ctx, "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+
+	require.Eventually(t, func() bool {
+		return s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...).StatusCode == 503
+	}, 20*time.Second, 10*time.Millisecond)
+	require.NotEmpty(t, s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...).Header.Get("Retry-After"))
+	require.Equal(t, 200, lenient.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...).StatusCode)
+	store.down.Store(false)
+	require.Eventually(t, func() bool {
+		_, err := s.Verify(ctx, tokens.AccessToken)
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
+	_, err = s.Refresh(ctx, tokens.RefreshToken)
+	require.NoError(t, err)
+
+	store.down.Store(true)
+	_, err = signet.New(newUsers(t), signet.Secret(secret), signet.WithSessionStore(store), signet.WithPasswordHasher(cheap))
+	require.ErrorIs(t, err, errDown, "a store that cannot be reached at start is an error")
+}
+
+func TestRevocationsReachOtherProcesses(t *testing.T) {
+	ctx := context.Background()
+	store := &session.Memory{}
+	pull := []signet.Option{signet.WithSessionStore(store), signet.WithRevocationPull(100 * time.Millisecond)}
+	a, b := newService(t, pull...), newService(t, pull...)
+	tokens, kept := a.login(t), a.login(t)
+	_, err := b.Verify(ctx, tokens.AccessToken)
+	require.NoError(t, err)
+	require.NoError(t, a.Logout(ctx, tokens.RefreshToken))
+	require.Eventually(t, func() bool {
+		_, err := b.Verify(ctx, tokens.AccessToken)
+		return errors.Is(err, signet.ErrInvalidToken)
+	}, 10*time.Second, time.Millisecond)
+	c := newService(t, pull...)
+	_, err = c.Verify(ctx, tokens.AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken, "known from the start")
+	_, err = c.Verify(ctx, kept.AccessToken)
+	require.NoError(t, err)
+}
+
+func TestCloseEndsEveryGoroutine(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 20 {
+		auth, err := signet.New(newUsers(t), signet.Secret(secret), signet.WithPasswordHasher(cheap))
+		require.NoError(t, err)
+		require.NoError(t, auth.Close())
+		require.NoError(t, auth.Close())
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) { // connections of other tests may take a moment
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+	}
+}
+
+func TestWithClientTidiesItsLabels(t *testing.T) {
+	s := newService(t)
+	ctx := signet.WithClient(t.Context(), signet.Client{UserAgent: "a\x00\nb\xff", Address: "::1"})
+	_, err := s.Login(ctx, "john@mail.com", "changeme")
+	require.NoError(t, err)
+	list, err := s.Sessions(ctx, "1")
+	require.NoError(t, err)
+	require.Equal(t, "ab", list[0].UserAgent)
+	require.Equal(t, "::1", list[0].Address)
+}
+
+func TestSessionOptionsAreChecked(t *testing.T) {
+	_, err := signet.New(newUsers(t), signet.Secret(secret), signet.WithSessionStore(nil), signet.WithSessionLifetime(0),
+		signet.WithReuseWindow(2*time.Minute), signet.WithMaxStaleness(0), signet.WithRevocationPull(time.Hour), signet.WithClientAddress(nil))
+	for _, want := range []string{"WithSessionStore", "WithSessionLifetime", "WithReuseWindow", "WithMaxStaleness", "WithRevocationPull", "WithClientAddress"} {
+		require.ErrorContains(t, err, want)
+	}
+}
