@@ -1,0 +1,29 @@
+# Every module of the workspace: patterns for the go command, which reads go.work.
+MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
+FUZZTIME ?= 30s
+
+.PHONY: run test lint fuzz bench govulncheck deps
+
+run: ## the example on 127.0.0.1:8080
+	go run ./example
+
+test: deps lint ## everything: format, vet, staticcheck, tests with the race detector, fuzz seeds
+	go test -race -timeout 20m $(MODULES)
+
+deps:
+	@./scripts/install-test-deps.sh
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
+	go vet $(MODULES)
+	go tool staticcheck $(MODULES)
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for package in . ./internal/strictjson; do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+govulncheck: ## known vulnerabilities; its database needs the internet
+	go tool govulncheck $(MODULES)

@@ -1,0 +1,112 @@
+// Command example is a small shop API with JWT login: the whole contract of signet below /api/v1/auth, a route for any
+// signed-in user and a route for administrators.
+//
+//	go run ./example
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/signet-go/signet"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "example:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the command line.
+type settings struct {
+	addr                  string
+	accessTTL, refreshTTL time.Duration
+}
+
+func run(ctx context.Context, args []string) error {
+	var set settings
+	flags := flag.NewFlagSet("example", flag.ContinueOnError)
+	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	flags.DurationVar(&set.accessTTL, "access-ttl", 20*24*time.Hour, "lifetime of access tokens")
+	flags.DurationVar(&set.refreshTTL, "refresh-ttl", 10*time.Hour, "lifetime of refresh tokens")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	users, err := demoUsers(ctx)
+	if err != nil {
+		return err
+	}
+	auth, err := signet.New(users, signet.Secret(secretFromEnv(logger)), signet.WithLogger(logger),
+		signet.WithAccessLifetime(set.accessTTL), signet.WithRefreshLifetime(set.refreshTTL))
+	if err != nil {
+		return err
+	}
+	defer auth.Close()
+	return serve(ctx, set.addr, routes(auth))
+}
+
+// serve answers until ctx ends, then lets requests under way finish.
+func serve(ctx context.Context, addr string, handler http.Handler) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
+	printWelcome("http://" + listener.Addr().String())
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func printWelcome(url string) {
+	fmt.Printf(`listening on %[1]s
+
+Log in (then copy the tokens into the other two):
+  curl -s %[1]s/api/v1/auth/login -H 'Content-Type: application/json' -d '{"email":"john@mail.com","password":"changeme"}'
+Show the profile:
+  curl -s %[1]s/api/v1/auth/profile -H "Authorization: Bearer $ACCESS_TOKEN"
+Refresh:
+  curl -s %[1]s/api/v1/auth/refresh-token -H 'Content-Type: application/json' -d "{\"refreshToken\":\"$REFRESH_TOKEN\"}"
+`, url)
+}
+
+// secretFromEnv is the value of SIGNET_SECRET, which signet checks. Without one the tokens of this process end with it.
+func secretFromEnv(logger *slog.Logger) []byte {
+	if secret, ok := os.LookupEnv("SIGNET_SECRET"); ok {
+		return []byte(secret)
+	}
+	logger.Warn("SIGNET_SECRET is not set: using a secret made for this run; tokens end when the program does")
+	return []byte(rand.Text() + rand.Text())
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/rs/cors"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/userstore"
+)
+
+// demo are the accounts of the documented API, and an administrator. A real program has no passwords in its source.
+var demo = []struct {
+	user     userstore.User
+	password string
+}{
+	{userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"}, Profile: map[string]any{
+		"name": "Jhon", "avatar": "https://api.example.com/avatars/1.png"}}, "changeme"},
+	{userstore.User{ID: "2", Email: "maria@mail.com", Roles: []string{"customer"}, Profile: map[string]any{
+		"name": "Maria", "avatar": "https://api.example.com/avatars/2.png"}}, "12345"},
+	{userstore.User{ID: "3", Email: "admin@mail.com", Roles: []string{"admin"}, Profile: map[string]any{
+		"name": "Admin", "avatar": "https://api.example.com/avatars/3.png"}}, "admin123"},
+}
+
+func demoUsers(ctx context.Context) (*userstore.Memory, error) {
+	users := userstore.NewMemory()
+	hasher := password.Default()
+	for _, account := range demo {
+		hash, err := hasher.Hash(account.password)
+		if err != nil {
+			return nil, err
+		}
+		account.user.PasswordHash = hash
+		if err := users.Add(ctx, account.user); err != nil {
+			return nil, err
+		}
+	}
+	return users, nil
+}
+
+// routes is the shop: the contract, and two routes of its own.
+func routes(auth *signet.Auth) http.Handler {
+	mux := http.NewServeMux()
+	contract := auth.Handler("/api/v1/auth")
+	mux.Handle("/api/v1/auth/", contract)
+	mux.Handle("/api/v1/auth", contract) // or the mux would redirect it
+	mux.Handle("GET /api/v1/orders", auth.RequireAuth(http.HandlerFunc(orders)))
+	mux.Handle("GET /api/v1/admin/users", auth.RequireRole("admin")(http.HandlerFunc(listUsers)))
+	// No cookie is ever sent, so any origin may call. Preflights carry no token: CORS stands outside of RequireAuth.
+	anyOrigin := cors.New(cors.Options{
+		AllowedOrigins: []string{"*"},
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After"},
+	})
+	return anyOrigin.Handler(cleanPathsOnly(mux))
+}
+
+// cleanPathsOnly answers 404 where http.ServeMux would redirect ("//", "..") with a status that makes clients send a
+// password a second time.
+func cleanPathsOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if clean := path.Clean("/" + r.URL.Path); clean != "/" && clean != strings.TrimSuffix(r.URL.Path, "/") {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// orders shows the signed-in user's orders.
+func orders(w http.ResponseWriter, r *http.Request) {
+	subject := signet.Subject(r.Context())
+	writeJSON(w, map[string]any{"user": subject, "orders": []map[string]any{
+		{"id": fmt.Sprintf("%s-1001", subject), "item": "Classic mug", "price": 12},
+	}})
+}
+
+// listUsers shows administrators who there is.
+func listUsers(w http.ResponseWriter, _ *http.Request) {
+	users := make([]userstore.User, len(demo))
+	for i, account := range demo {
+		users[i] = account.user // its JSON form has no password hash
+	}
+	writeJSON(w, users)
+}
+
+func writeJSON(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	json.NewEncoder(w).Encode(value)
+}
