@@ -1,0 +1,74 @@
+package servers
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// MariaDB starts a MariaDB server with an empty database signet, and a user
+// signet, password signet, with all rights on it. The user root may connect
+// from loopback without a password.
+func MariaDB(t testing.TB) *Server {
+	t.Helper()
+	const kind = "MariaDB"
+	needLinux(t, kind)
+	programs := map[string]string{}
+	for _, name := range []string{"mariadbd", "mariadb-install-db", "mariadb-admin", "mariadb"} {
+		path, ok := findProgram(name)
+		if !ok {
+			missing(t, kind+" is not installed (apt-get install mariadb-server)")
+		}
+		programs[name] = path
+	}
+	s := newServer(t, kind, "maria", ownerFor(t, kind, "mysql"))
+	data := filepath.Join(s.dir, "data")
+	socket := filepath.Join(s.dir, "socket")
+
+	s.url = func() string {
+		return fmt.Sprintf("signet:signet@tcp(%s)/signet?parseTime=true", s.Addr())
+	}
+	// Without --no-defaults, first of all, the machine's option files count.
+	s.argv = func() []string {
+		return []string{
+			programs["mariadbd"], "--no-defaults",
+			"--datadir=" + data,
+			"--tmpdir=" + s.dir,
+			"--socket=" + socket,
+			"--pid-file=" + filepath.Join(s.dir, "pid"),
+			"--bind-address=127.0.0.1",
+			"--port=" + strconv.Itoa(s.port),
+			"--skip-name-resolve",
+			"--max-connections=200",
+			"--character-set-server=utf8mb4",
+			"--collation-server=utf8mb4_general_ci",
+			"--innodb-flush-log-at-trx-commit=1",
+			"--innodb-buffer-pool-size=32M",
+			"--innodb-log-file-size=16M",
+		}
+	}
+	// The socket is surely this server's; a port might not be. It is made
+	// after the TCP port is open.
+	s.ready = func() error {
+		return s.tool(programs["mariadb-admin"], "--no-defaults",
+			"--socket="+socket, "--user=root", "--connect-timeout=5", "ping")
+	}
+
+	err := s.tool(programs["mariadb-install-db"], "--no-defaults",
+		"--datadir="+data, "--tmpdir="+s.dir, "--skip-test-db", "--skip-name-resolve",
+		"--auth-root-authentication-method=normal",
+		"--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M")
+	if err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	s.begin()
+	err = s.tool(programs["mariadb"], "--no-defaults", "--socket="+socket, "--user=root", "--execute",
+		"CREATE DATABASE signet; "+
+			"CREATE USER signet@'%' IDENTIFIED BY 'signet'; "+
+			"GRANT ALL ON signet.* TO signet@'%'")
+	if err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	return s
+}

@@ -1,0 +1,241 @@
+package servers
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Redis starts a Redis server that writes every change to its append-only
+// file, and syncs it, before it answers. The extra arguments are given to
+// redis-server after all others, as "--maxmemory", "10mb".
+func Redis(t testing.TB, extra ...string) *Server {
+	t.Helper()
+	s := newRedis(t, extra)
+	s.begin()
+	return s
+}
+
+func newRedis(t testing.TB, extra []string) *Server {
+	t.Helper()
+	const kind = "Redis"
+	needLinux(t, kind)
+	program, ok := findProgram("redis-server")
+	if !ok {
+		missing(t, kind+" is not installed (apt-get install redis-server)")
+	}
+	s := newServer(t, kind, "redis", nil)
+	s.url = func() string { return fmt.Sprintf("redis://%s/0", s.Addr()) }
+	s.argv = func() []string {
+		return append([]string{
+			program,
+			"--port", strconv.Itoa(s.port),
+			"--bind", "127.0.0.1",
+			"--dir", s.dir,
+			"--daemonize", "no",
+			"--appendonly", "yes",
+			"--appendfsync", "always",
+			"--save", "",
+		}, extra...)
+	}
+	s.ready = func() error {
+		pong, err := redisCall(s.Addr(), "PING")
+		// Extra arguments may set a password. A server that asks for it has
+		// loaded its data and does answer.
+		if err != nil && strings.HasPrefix(err.Error(), "NOAUTH") {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if pong != "PONG" {
+			return fmt.Errorf("PING: %q", pong)
+		}
+		// The port is all there is to ask by, and it might be another's.
+		info, err := redisCall(s.Addr(), "INFO", "server")
+		if err != nil {
+			return err
+		}
+		if mine := fmt.Sprintf("process_id:%d\r\n", s.proc.pid()); !strings.Contains(info, mine) {
+			return errors.New("another Redis answers on the port")
+		}
+		return nil
+	}
+	return s
+}
+
+const (
+	redisSlots = 16384
+	// A node listens for the other nodes on its port plus this.
+	redisBusOffset = 10000
+)
+
+// Cluster is a running Redis Cluster, owned by a test.
+type Cluster struct {
+	nodes []*Server
+}
+
+// Addrs returns the address of each node, 127.0.0.1:PORT.
+func (c *Cluster) Addrs() []string {
+	addrs := make([]string, len(c.nodes))
+	for i, node := range c.nodes {
+		addrs[i] = node.Addr()
+	}
+	return addrs
+}
+
+// RedisCluster starts a Redis Cluster of so many masters, without replicas,
+// that serve all slots in about equal ranges. It returns when every node sees
+// the whole cluster.
+func RedisCluster(t testing.TB, masters int) *Cluster {
+	t.Helper()
+	if masters < 1 {
+		t.Fatalf("servers: a Redis Cluster of %d masters", masters)
+	}
+	c := &Cluster{}
+	for range masters {
+		node := newRedis(t, []string{
+			"--cluster-enabled", "yes",
+			"--cluster-config-file", "nodes.conf",
+			"--cluster-node-timeout", "5000",
+		})
+		node.portOffsets = []int{redisBusOffset}
+		node.begin()
+		c.nodes = append(c.nodes, node)
+	}
+	if node, err := c.form(); err != nil {
+		t.Fatalf("servers: Redis Cluster, node %s: %v\n%s", node.Addr(), err, node.logTail())
+	}
+	return c
+}
+
+// form makes one cluster of the nodes. The nodes get their slots only when
+// they all know each other: a node that knows of masters it cannot reach
+// believes itself cut off, and stays down for some seconds after that.
+// The returned node is the one that failed.
+func (c *Cluster) form() (*Server, error) {
+	for i, node := range c.nodes {
+		// Nodes with equal epochs would first have to settle them.
+		if _, err := redisCall(node.Addr(), "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1)); err != nil {
+			return node, err
+		}
+	}
+	for i, node := range c.nodes {
+		for _, other := range c.nodes[:i] {
+			if _, err := redisCall(node.Addr(), "CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(other.port)); err != nil {
+				return node, err
+			}
+		}
+	}
+	for _, node := range c.nodes {
+		if err := c.await(node, c.knowsAll); err != nil {
+			return node, err
+		}
+	}
+	for i, node := range c.nodes {
+		slots := []string{"CLUSTER", "ADDSLOTS"}
+		for slot := i * redisSlots / len(c.nodes); slot < (i+1)*redisSlots/len(c.nodes); slot++ {
+			slots = append(slots, strconv.Itoa(slot))
+		}
+		if _, err := redisCall(node.Addr(), slots...); err != nil {
+			return node, err
+		}
+	}
+	for _, node := range c.nodes {
+		if err := c.await(node, c.servesAll); err != nil {
+			return node, err
+		}
+	}
+	return nil, nil
+}
+
+func (c *Cluster) knowsAll(node *Server) (string, bool, error) {
+	nodes, err := redisCall(node.Addr(), "CLUSTER", "NODES")
+	known := strings.Count(nodes, " connected") == len(c.nodes)
+	return nodes, known && !strings.Contains(nodes, "handshake"), err
+}
+
+func (c *Cluster) servesAll(node *Server) (string, bool, error) {
+	info, err := redisCall(node.Addr(), "CLUSTER", "INFO")
+	for _, line := range []string{
+		"cluster_state:ok",
+		fmt.Sprintf("cluster_slots_ok:%d", redisSlots),
+		fmt.Sprintf("cluster_known_nodes:%d", len(c.nodes)),
+		fmt.Sprintf("cluster_size:%d", len(c.nodes)),
+	} {
+		if !strings.Contains(info, line+"\r\n") {
+			return info, false, err
+		}
+	}
+	return info, true, err
+}
+
+// await asks a node until a condition holds. What the node said last is part
+// of the error.
+func (c *Cluster) await(node *Server, holds func(*Server) (said string, ok bool, err error)) error {
+	for limit := time.Now().Add(startLimit); ; time.Sleep(pollEvery) {
+		said, ok, err := holds(node)
+		if ok || err != nil {
+			return err
+		}
+		if time.Now().After(limit) {
+			return fmt.Errorf("not ready after %v:\n%s", startLimit, said)
+		}
+	}
+}
+
+// redisCall sends one command on a connection of its own.
+func redisCall(addr string, args ...string) (string, error) {
+	const limit = 5 * time.Second
+	conn, err := net.DialTimeout("tcp", addr, limit)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return "", err
+	}
+	var command strings.Builder
+	fmt.Fprintf(&command, "*%d\r\n", len(args))
+	for _, arg := range args {
+		fmt.Fprintf(&command, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	if _, err := io.WriteString(conn, command.String()); err != nil {
+		return "", err
+	}
+	return redisReply(bufio.NewReader(conn))
+}
+
+// redisReply reads the kinds of reply that the commands of this package get:
+// no array.
+func redisReply(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimSuffix(line, "\r\n")
+	if line == "" {
+		return "", errors.New("Redis sent an empty line")
+	}
+	switch line[0] {
+	case '+', ':':
+		return line[1:], nil
+	case '-':
+		return "", errors.New(line[1:])
+	case '$':
+		size, err := strconv.Atoi(line[1:])
+		if err != nil || size < 0 {
+			return "", fmt.Errorf("Redis sent %q", line)
+		}
+		text := make([]byte, size)
+		_, err = io.ReadFull(r, text)
+		return string(text), err
+	}
+	return "", fmt.Errorf("Redis sent %q", line)
+}
