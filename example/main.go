@@ -34,6 +34,7 @@ func main() {
 type settings struct {
 	addr                  string
 	accessTTL, refreshTTL time.Duration
+	db, redis             string
 }
 
 func run(ctx context.Context, args []string) error {
@@ -42,6 +43,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flags.DurationVar(&set.accessTTL, "access-ttl", 20*24*time.Hour, "lifetime of access tokens")
 	flags.DurationVar(&set.refreshTTL, "refresh-ttl", 10*time.Hour, "lifetime of refresh tokens")
+	flags.StringVar(&set.db, "db", "", "users and sessions in postgres://..., sqlite:FILE or mysql:DSN; default: in memory")
+	flags.StringVar(&set.redis, "redis", "", "sessions in redis://HOST:PORT/DB")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -49,12 +52,20 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	users, err := demoUsers(ctx)
+	stores, err := openStores(ctx, set)
 	if err != nil {
 		return err
 	}
-	auth, err := signet.New(users, signet.Secret(secretFromEnv(logger)), signet.WithLogger(logger),
-		signet.WithAccessLifetime(set.accessTTL), signet.WithRefreshLifetime(set.refreshTTL))
+	defer stores.close()
+	if err := addDemoUsers(ctx, stores.users); err != nil {
+		return err
+	}
+	opts := []signet.Option{signet.WithLogger(logger), signet.WithAccessLifetime(set.accessTTL),
+		signet.WithRefreshLifetime(set.refreshTTL)}
+	if stores.sessions != nil {
+		opts = append(opts, signet.WithSessionStore(stores.sessions))
+	}
+	auth, err := signet.New(stores.users, signet.Secret(secretFromEnv(logger)), opts...)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path"
@@ -28,20 +29,19 @@ var demo = []struct {
 		"name": "Admin", "avatar": "https://api.example.com/avatars/3.png"}}, "admin123"},
 }
 
-func demoUsers(ctx context.Context) (*userstore.Memory, error) {
-	users := userstore.NewMemory()
+func addDemoUsers(ctx context.Context, users userStore) error {
 	hasher := password.Default()
 	for _, account := range demo {
 		hash, err := hasher.Hash(account.password)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		account.user.PasswordHash = hash
-		if err := users.Add(ctx, account.user); err != nil {
-			return nil, err
+		if err := users.Add(ctx, account.user); err != nil && !errors.Is(err, userstore.ErrExists) {
+			return err
 		}
 	}
-	return users, nil
+	return nil
 }
 
 // routes is the shop: the contract, and two routes of its own.

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/go-redis/v9"
+	_ "modernc.org/sqlite"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/session/redisstore"
+	"github.com/signet-go/signet/session/sqlstore"
+	"github.com/signet-go/signet/userstore"
+)
+
+// userStore is a signet.UserStore that the example can fill.
+type userStore interface {
+	signet.UserStore
+	Add(ctx context.Context, user userstore.User) error
+}
+
+// stores are where users and sessions are kept.
+type stores struct {
+	users    userStore
+	sessions session.Store // nil: signet keeps them in memory
+	closers  []func() error
+}
+
+func (s *stores) close() {
+	for _, closer := range s.closers {
+		closer()
+	}
+}
+
+// openStores opens what the command line names. Several copies of the example on one database act as one service.
+func openStores(ctx context.Context, set settings) (*stores, error) {
+	s := &stores{users: userstore.NewMemory()}
+	if set.db != "" {
+		if err := s.openSQL(ctx, set.db); err != nil {
+			s.close()
+			return nil, fmt.Errorf("-db: %w", err)
+		}
+	}
+	if set.redis != "" {
+		if err := s.openRedis(set.redis); err != nil {
+			s.close()
+			return nil, fmt.Errorf("-redis: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *stores) openSQL(ctx context.Context, source string) error {
+	driver, dsn, dialect, err := parseSource(source)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, db.Close)
+	db.SetMaxOpenConns(16)
+	db.SetConnMaxIdleTime(time.Minute)
+	users, errUsers := userstore.NewSQL(db, dialect)
+	sessions, errSessions := sqlstore.New(db, dialect)
+	if err := errors.Join(errUsers, errSessions); err != nil {
+		return err
+	}
+	if err := errors.Join(users.Migrate(ctx), sessions.Migrate(ctx)); err != nil {
+		return err
+	}
+	s.users, s.sessions = users, sessions
+	return nil
+}
+
+// parseSource reads postgres://..., sqlite:FILE or mysql:DSN.
+func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, err error) {
+	kind, rest, _ := strings.Cut(source, ":")
+	switch kind {
+	case "postgres", "postgresql":
+		return "pgx", source, sqlstore.PostgreSQL, nil
+	case "mysql":
+		return "mysql", rest, sqlstore.MariaDB, nil
+	case "sqlite":
+		// Several connections write to one file: wait for each other, and let readers go on.
+		return "sqlite", "file:" + rest + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", sqlstore.SQLite, nil
+	}
+	return "", "", "", errors.New("use postgres://..., sqlite:FILE or mysql:DSN")
+}
+
+func (s *stores) openRedis(url string) error {
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(options)
+	s.closers = append(s.closers, client.Close)
+	s.sessions, err = redisstore.New(client, "")
+	return err
+}

@@ -1,0 +1,156 @@
+// Package sqlkit is what the stores on database/sql share: how the databases differ, and how their tables are made.
+package sqlkit
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Dialect names a database's kind of SQL.
+type Dialect string
+
+// The databases that are supported, each tested against a real server.
+const (
+	PostgreSQL Dialect = "postgres" // and its wire-compatible clusters
+	SQLite     Dialect = "sqlite"
+	MariaDB    Dialect = "mariadb" // and MySQL 8
+)
+
+// Check returns an error for a value that is none of the constants.
+func (d Dialect) Check() error {
+	if d != PostgreSQL && d != SQLite && d != MariaDB {
+		return fmt.Errorf("unknown SQL dialect %q: use PostgreSQL, SQLite or MariaDB", string(d))
+	}
+	return nil
+}
+
+// Now is an expression for the database's clock in milliseconds. It does not depend on a time zone.
+func (d Dialect) Now() string {
+	switch d {
+	case PostgreSQL:
+		return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
+	case SQLite:
+		return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+	default:
+		return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)"
+	}
+}
+
+// SQL writes a query for the dialect: "?" becomes the dialect's placeholder, "NOW_MS" its clock.
+func (d Dialect) SQL(query string) string {
+	query = strings.ReplaceAll(query, "NOW_MS", d.Now())
+	if d != PostgreSQL {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for _, c := range query {
+		if c != '?' {
+			b.WriteRune(c)
+			continue
+		}
+		n++
+		b.WriteString("$" + strconv.Itoa(n))
+	}
+	return b.String()
+}
+
+// Migrate brings the tables of a component to the newest version: the files of migrations/DIALECT, in the order of their
+// names, each applied once. Any number of processes may call it at the same time; one works and the others wait. A step
+// that failed half way in MariaDB, which commits every CREATE by itself, is begun again: the files use IF NOT EXISTS.
+func Migrate(ctx context.Context, db *sql.DB, d Dialect, component string, files fs.FS) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	finish, err := lock(ctx, conn, d)
+	if err != nil {
+		return err
+	}
+	defer func() { err = finish(err) }()
+
+	text := map[Dialect]string{PostgreSQL: "TEXT", SQLite: "TEXT", MariaDB: "VARBINARY(64)"}[d]
+	_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)")
+	if err != nil {
+		return err
+	}
+	var version int
+	row := conn.QueryRowContext(ctx, d.SQL("SELECT version FROM signet_schema WHERE component = ?"), component)
+	if err := row.Scan(&version); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	names, err := fs.Glob(files, "migrations/"+string(d)+"/*.sql")
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		if i < version {
+			continue
+		}
+		if err := apply(ctx, conn, files, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if version >= len(names) {
+		return nil
+	}
+	if _, err := conn.ExecContext(ctx, d.SQL("DELETE FROM signet_schema WHERE component = ?"), component); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, d.SQL("INSERT INTO signet_schema (component, version) VALUES (?, ?)"), component, len(names))
+	return err
+}
+
+func apply(ctx context.Context, conn *sql.Conn, files fs.FS, name string) error {
+	text, err := fs.ReadFile(files, name)
+	if err != nil {
+		return err
+	}
+	for statement := range strings.SplitSeq(string(text), ";\n") {
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock keeps other processes out, and returns what ends that: with a commit where the database can undo its CREATEs.
+func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) error, err error) {
+	begin, end, undo := "BEGIN", "COMMIT", "ROLLBACK"
+	switch d {
+	case SQLite:
+		begin = "BEGIN IMMEDIATE"
+	case MariaDB:
+		begin, end, undo = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
+			"SELECT RELEASE_LOCK('signet_schema')"
+	}
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
+		return nil, err
+	}
+	if d == PostgreSQL {
+		if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(7374736967)"); err != nil {
+			return nil, err
+		}
+	}
+	return func(err error) error {
+		// The lock must go even when ctx has ended.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err != nil {
+			conn.ExecContext(ctx, undo)
+			return err
+		}
+		_, err = conn.ExecContext(ctx, end)
+		return err
+	}, nil
+}
