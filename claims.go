@@ -25,10 +25,12 @@ type Claims struct {
 	NotBefore time.Time // "nbf"; zero if absent
 	ExpiresAt time.Time // "exp"
 
-	generation  int64  // "gen": of the refresh token that this one is, or came with
-	sessionHash uint64 // of SessionID, for the set of revoked sessions
-	has         seen   // the required claims that were present
-	payload     string // the whole payload, for CustomClaims
+	generation  int64   // "gen": of the refresh token that this one is, or came with
+	sessionHash uint64  // of SessionID, for the set of revoked sessions
+	has         seen    // the required claims that were present
+	payload     string  // the whole payload, for CustomClaims
+	from        *issuer // who made the token
+	keys        *keySet // what verified it
 }
 
 // seen tells an absent claim from a zero one.

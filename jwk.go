@@ -89,7 +89,8 @@ func checkUsage(j jwk.Key) error {
 }
 
 // parseJWKS reads a set. Keys for encryption, and of types that no algorithm here uses, are left out, as RFC 7517
-// section 5 asks; a weak key, a duplicate id, or a secret in a set that is public (private is false) refuses the set.
+// section 5 asks; a weak key, a duplicate id, a mix of secrets and others, or a secret in a set that is public (private is
+// false) refuses the set.
 func parseJWKS(text []byte, private bool) ([]*key, error) {
 	var members []json.RawMessage
 	s := strictjson.Scan(string(text))
@@ -124,6 +125,15 @@ func parseJWKS(text []byte, private bool) ([]*key, error) {
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("there is no key for signatures in the set")
+	}
+	secrets := 0
+	for _, k := range keys {
+		if k.public == nil {
+			secrets++
+		}
+	}
+	if secrets != 0 && secrets != len(keys) {
+		return nil, errors.New("the set mixes secrets with public-key keys: one document cannot be for both kinds of reader")
 	}
 	return keys, checkDistinct(keys)
 }

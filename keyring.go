@@ -18,6 +18,8 @@ import (
 type Keyring struct {
 	mu    sync.Mutex // one writer at a time
 	state atomic.Pointer[keySet]
+
+	stop, stopped chan struct{} // of OpenKeyring's goroutine; nil on other rings
 }
 
 // keySet is one state of the keys. It never changes, so that whoever holds one sees keys that belong together, and a
@@ -119,6 +121,9 @@ func (r *Keyring) Retire(id string) error {
 func (r *Keyring) change(name string, next func(*keySet) (*keySet, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.stop != nil {
+		return fmt.Errorf("signet.Keyring.%s: the keys come from files; change those", name)
+	}
 	set, err := next(r.state.Load())
 	if err != nil {
 		return fmt.Errorf("signet.Keyring.%s: %w", name, err)

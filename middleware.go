@@ -92,10 +92,15 @@ func bearerToken(r *http.Request) (string, error) {
 		return "", errNoToken
 	}
 	token = strings.TrimLeft(token, " ")
-	if token == "" || strings.ContainsAny(token, " \t,") {
+	if token == "" || contains(token, ' ') || contains(token, '\t') || contains(token, ',') {
 		return "", errTwoTokens
 	}
 	return token, nil
+}
+
+// contains is several times faster than strings.ContainsAny, and this is on the path of every request.
+func contains(text string, c byte) bool {
+	return strings.IndexByte(text, c) >= 0
 }
 
 // refuse answers a request that failed. What is our own failure is logged; what is the client's is not.

@@ -63,7 +63,7 @@ func New(users UserStore, key SigningKeys, opts ...Option) (*Auth, error) {
 	}
 	if !cfg.stateless {
 		if a.sessions, err = newSessions(&cfg); err != nil {
-			return nil, err
+			return nil, err // nothing was started
 		}
 	}
 	return a, nil
@@ -82,7 +82,7 @@ func (a *Auth) Close() error {
 	if a.sessions != nil {
 		a.sessions.close()
 	}
-	return nil
+	return a.Verifier.Close()
 }
 
 // Format implements fmt.Formatter: an Auth prints as its name alone.

@@ -25,7 +25,7 @@ type compactJWS struct {
 // of a JWS, and a JWE with its four dots, end here.
 func splitJWS(token string, limit int) (parts compactJWS, ok bool) {
 	// encoding/base64 passes over line breaks, which would give one token many spellings.
-	if len(token) > limit || strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
+	if len(token) > limit || contains(token, '\n') || contains(token, '\r') {
 		return parts, false
 	}
 	first := strings.IndexByte(token, '.')
@@ -34,7 +34,7 @@ func splitJWS(token string, limit int) (parts compactJWS, ok bool) {
 	}
 	rest := token[first+1:]
 	second := strings.IndexByte(rest, '.')
-	if second <= 0 || second == len(rest)-1 || strings.IndexByte(rest[second+1:], '.') >= 0 {
+	if second <= 0 || second == len(rest)-1 || contains(rest[second+1:], '.') {
 		return parts, false
 	}
 	return compactJWS{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/signet-go/signet/internal/strictjson"
@@ -23,7 +24,11 @@ type Verifier struct {
 	issuers map[string]*issuer
 	only    *issuer // the one issuer, when there is one
 
-	sessions *sessions // nil where there are none to be revoked
+	cache    *tokenCache // nil: off
+	sessions *sessions   // nil where there are none to be revoked
+
+	stop context.CancelFunc // of the goroutines that fetch keys
+	done sync.WaitGroup
 }
 
 // issuer is one party whose tokens are accepted. It never changes; its key source may.
@@ -63,11 +68,28 @@ func newVerifier(keys VerificationKeys, cfg verifierConfig) (*Verifier, error) {
 	if len(issuers) == 1 {
 		v.only = issuers[0]
 	}
+	if cfg.cacheEntries > 0 {
+		v.cache = newTokenCache(cfg.cacheEntries)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	v.stop = stop
+	for _, iss := range issuers {
+		if remote, ok := iss.keys.(*remoteKeys); ok {
+			v.done.Go(func() { remote.run(ctx) })
+		}
+	}
 	return v, nil
 }
 
 // Format implements fmt.Formatter: a Verifier prints as its name alone.
-func (v Verifier) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Verifier") }
+func (v *Verifier) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Verifier") }
+
+// Close ends the goroutines that fetch keys, and waits for them: one for each JWKS that NewVerifier was given.
+func (v *Verifier) Close() error {
+	v.stop()
+	v.done.Wait()
+	return nil
+}
 
 // Verify checks an access token and returns its claims. The error is ErrInvalidToken (ErrExpiredToken if that is all that
 // is wrong), or ErrUnavailable when the keys or the revocations cannot be had now. It is what RequireAuth does, for
@@ -82,11 +104,21 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 
 // verifyAccess returns claims that other requests may share: they must not be changed, nor given to a caller.
 func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, error) {
-	claims, err := v.verifySigned(ctx, token, v.types)
-	if err != nil {
-		return nil, err
+	var hash uint64
+	if v.cache != nil {
+		hash = v.cache.hash(token)
+		if claims := v.cache.get(hash, token); claims != nil {
+			return claims, v.checkNow(claims)
+		}
 	}
-	return claims, v.checkNow(claims)
+	claims, err := v.verifySigned(ctx, token, v.types)
+	if err == nil {
+		err = v.checkNow(claims)
+	}
+	if err == nil && v.cache != nil {
+		v.cache.put(hash, token, claims, v.clock())
+	}
+	return claims, err
 }
 
 // checkNow checks what changes with time: every request does it, whether its token was seen before or not.
@@ -146,6 +178,7 @@ func (v *Verifier) verifySigned(ctx context.Context, token string, types []strin
 	if err != nil {
 		return nil, errMalformed
 	}
+	claims.from, claims.keys = from, set
 	if v.sessions != nil {
 		claims.sessionHash = v.sessions.revoked.hash(claims.SessionID)
 	}

@@ -1,0 +1,138 @@
+package signet_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+)
+
+// A remembered token must be refused as soon as one that was never seen would be.
+
+func TestACachedTokenEndsOnTime(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c)
+	token := sign(goodHeader, goodPayload(c, ""))
+	for range 60 {
+		_, err := v.Verify(context.Background(), token)
+		require.NoError(t, err)
+		c.advance(time.Second)
+	}
+	_, err := v.Verify(context.Background(), token)
+	require.ErrorIs(t, err, signet.ErrExpiredToken)
+	c.advance(-40 * time.Second)
+	_, err = v.Verify(context.Background(), token)
+	require.NoError(t, err)
+	c.advance(-60 * time.Second)
+	_, err = v.Verify(context.Background(), token)
+	require.ErrorIs(t, err, signet.ErrInvalidToken, "not yet valid by a clock that was set back")
+}
+
+func TestACachedTokenEndsWithItsKeyAndSession(t *testing.T) {
+	ctx := context.Background()
+	first, second := signet.Secret(secret), signet.Signer(p256(t))
+	ring, err := signet.NewKeyring(first)
+	require.NoError(t, err)
+	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap))
+	require.NoError(t, err)
+	defer auth.Close()
+	login := func() signet.Tokens {
+		tokens, err := auth.Login(ctx, "john@mail.com", "changeme")
+		require.NoError(t, err)
+		_, err = auth.Verify(ctx, tokens.AccessToken)
+		require.NoError(t, err)
+		return tokens
+	}
+	revoked, retired := login(), login()
+	require.NoError(t, auth.Logout(ctx, revoked.RefreshToken))
+	_, err = auth.Verify(ctx, revoked.AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+
+	require.NoError(t, ring.Rotate(second))
+	_, err = auth.Verify(ctx, retired.AccessToken)
+	require.NoError(t, err, "the old key is still accepted")
+	require.NoError(t, ring.Retire(first.ID()))
+	_, err = auth.Verify(ctx, retired.AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+}
+
+func TestAFloodOfTokensCannotGrowTheCache(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c, signet.WithTokenCache(256))
+	kept := sign(goodHeader, goodPayload(c, `,"jti":"kept"`))
+	heap := func() uint64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	flood := func(round int) {
+		for i := range 2_000 {
+			claims, err := v.Verify(context.Background(), sign(goodHeader, goodPayload(c, fmt.Sprintf(`,"jti":"%d-%d"`, round, i))))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf("%d-%d", round, i), claims.ID, "a token must never get another's claims")
+		}
+	}
+	flood(0)
+	before := heap()
+	for round := range 10 {
+		flood(round + 1)
+	}
+	require.Less(t, heap(), before+256<<10, "20,000 tokens more than fit")
+	_, err := v.Verify(context.Background(), kept)
+	require.NoError(t, err)
+}
+
+func TestTheCacheUnderParallelUse(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c, signet.WithTokenCache(8))
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := range 2_000 {
+				id := fmt.Sprint((worker + i) % 40)
+				claims, err := v.Verify(context.Background(), sign(goodHeader, goodPayload(c, `,"jti":"`+id+`"`)))
+				if err != nil || claims.ID != id {
+					t.Errorf("got %v, %v; want claims with jti %s", claims, err, id)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestTheCacheCanBeOff(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c, signet.WithTokenCache(0))
+	for range 3 {
+		_, err := v.Verify(context.Background(), sign(goodHeader, goodPayload(c, "")))
+		require.NoError(t, err)
+	}
+	_, err := signet.NewVerifier(signet.Secret(secret), signet.WithTokenCache(-1))
+	require.ErrorContains(t, err, "WithTokenCache")
+}
+
+func TestRequireAuthAllocates(t *testing.T) {
+	c := newClock()
+	for name, tc := range map[string]struct {
+		opts []signet.VerifierOption
+		most float64
+	}{"repeat": {nil, 2}, "cold": {[]signet.VerifierOption{signet.WithTokenCache(0)}, 8}} {
+		v := newVerifier(t, c, tc.opts...)
+		token := sign(goodHeader, goodPayload(c, `,"iss":"i","aud":["a"],"jti":"j","sid":"s","roles":["customer"]`))
+		check := func() {
+			if _, err := v.Verify(context.Background(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check()
+		require.LessOrEqual(t, testing.AllocsPerRun(100, check), tc.most+3, "%s, with three for the caller's own copy", name)
+	}
+}
