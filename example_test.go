@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -226,4 +227,53 @@ func ExampleKeyring() {
 	// Output:
 	// 2026-11 [2026-11 2026-10]
 	// [2026-11]
+}
+
+// A ban or a password change ends every session of the user, access tokens included.
+func ExampleAuth_RevokeUser() {
+	auth := demoAuth()
+	defer auth.Close()
+	ctx := context.Background()
+	tokens, err := auth.Login(ctx, "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := auth.RevokeUser(ctx, "1"); err != nil {
+		log.Fatal(err) // not committed: try again
+	}
+	_, err = auth.Verify(ctx, tokens.AccessToken)
+	fmt.Println(err)
+	_, err = auth.Refresh(ctx, tokens.RefreshToken)
+	fmt.Println(errors.Is(err, signet.ErrInvalidToken))
+	// Output:
+	// signet: the token is revoked
+	// true
+}
+
+// Logout takes either token, and says nil only when the end of the session is committed.
+func ExampleAuth_Logout() {
+	auth := demoAuth()
+	defer auth.Close()
+	ctx := context.Background()
+	tokens, err := auth.Login(ctx, "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(auth.Logout(ctx, tokens.RefreshToken), auth.Logout(ctx, tokens.AccessToken))
+	// Output: <nil> <nil>
+}
+
+// Several issuers, each with its own keys and audience.
+func ExampleIssuers() {
+	v, err := signet.NewVerifier(signet.Issuers(
+		signet.TrustedIssuer{Issuer: "https://login.example", Keys: signet.JWKS("https://login.example/.well-known/jwks.json", nil),
+			Audience: []string{"https://api.example"}},
+		signet.TrustedIssuer{Issuer: "https://partner.example", Keys: signet.JWKS("https://partner.example/jwks", nil),
+			Audience: []string{"https://api.example"}, Algorithms: []signet.Algorithm{signet.ES256}},
+	))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer v.Close()
+	http.Handle("GET /reports", v.RequireScope("reports:read")(http.NotFoundHandler()))
 }

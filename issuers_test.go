@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -129,8 +130,10 @@ func TestJWKSNeverHad(t *testing.T) {
 		"with a secret": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, strings.Replace(jwk, `{"keys":[`, `{"keys":[`+oct+`,`, 1))
 		},
-		"redirect to http": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://keys.example/", http.StatusFound) },
-		"hangs up":         func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"redirect to http": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://keys.example/", http.StatusFound)
+		},
+		"hangs up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			i.answer.Store(answer)
@@ -322,4 +325,72 @@ func TestContextSigner(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrUnavailable)
 	_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
 	require.NoError(t, err, "a failed signature changes nothing")
+}
+
+// inProcess answers requests without a network, so that a test can own the clock.
+type inProcess struct {
+	handler http.Handler
+	down    atomic.Bool
+	fetches atomic.Int64
+}
+
+func (p *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.fetches.Add(1)
+	if p.down.Load() {
+		return nil, io.ErrClosedPipe
+	}
+	rec := httptest.NewRecorder()
+	p.handler.ServeHTTP(rec, r)
+	return rec.Result(), nil
+}
+
+func TestJWKSKeyChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		ring, err := signet.NewKeyring(signet.Signer(p256(t)))
+		require.NoError(t, err)
+		users := newUsers(t)
+		auth, err := signet.New(users, ring, signet.WithPasswordHasher(cheap), signet.WithoutSessions(), quiet)
+		require.NoError(t, err)
+		defer auth.Close()
+		network := &inProcess{handler: auth.JWKSHandler()}
+		v, err := signet.NewVerifier(signet.JWKS("https://a.example/jwks.json", &http.Client{Transport: network}), quiet)
+		require.NoError(t, err)
+		defer v.Close()
+		user, err := users.FindByID(ctx, "1")
+		require.NoError(t, err)
+		verify := func() error {
+			tokens, err := auth.IssueFor(ctx, user)
+			require.NoError(t, err)
+			_, err = v.Verify(ctx, tokens.AccessToken)
+			return err
+		}
+		require.NoError(t, verify())
+
+		time.Sleep(time.Minute)
+		require.NoError(t, ring.Rotate(signet.Signer(p256(t))))
+		before := network.fetches.Load()
+		require.NoError(t, verify(), "the first token after a key change")
+		require.NoError(t, verify())
+		require.Equal(t, before+1, network.fetches.Load())
+
+		require.NoError(t, ring.Rotate(signet.Signer(p256(t))))
+		require.ErrorIs(t, verify(), signet.ErrInvalidToken, "one fetch in ten seconds")
+		time.Sleep(11 * time.Second)
+		require.NoError(t, verify())
+
+		time.Sleep(time.Minute)
+		network.down.Store(true)
+		require.NoError(t, verify(), "the keys that we have serve")
+		require.NoError(t, ring.Rotate(signet.Signer(p256(t))))
+		require.ErrorIs(t, verify(), signet.ErrUnavailable, "a key that cannot be had is no bad token")
+
+		network.down.Store(false)
+		before = network.fetches.Load()
+		time.Sleep(time.Hour)
+		require.GreaterOrEqual(t, network.fetches.Load(), before+6, "fetched every ten minutes")
+		before = network.fetches.Load()
+		require.NoError(t, verify())
+		require.Equal(t, before, network.fetches.Load())
+	})
 }
