@@ -27,8 +27,7 @@ type sessions struct {
 }
 
 const (
-	storeTimeout  = 5 * time.Second // a store that takes longer is down; the client is told to come back
-	pullOverlap   = time.Minute     // how long a revocation may take from its timestamp to its being seen
+	pullOverlap   = time.Minute // how long a revocation may take from its timestamp to its being seen
 	sweepInterval = time.Minute
 	sweepBatch    = 1000
 	proofQueue    = 1024

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/signet-go/signet/password"
@@ -124,7 +125,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	case len(pass) > password.MaxLength:
 		return userstore.User{}, badRequest(`field "password" is too long`)
 	}
-	user, err := a.users.FindByEmail(ctx, email)
+	user, err := a.findByEmail(ctx, email)
 	unknown := errors.Is(err, userstore.ErrNotFound)
 	if err != nil && !unknown {
 		return userstore.User{}, unavailable(err)
@@ -209,8 +210,19 @@ var refreshTypes = []string{refreshType}
 // errNoUser: the token was good, and its user is gone.
 var errNoUser = invalidToken("the token's user is gone")
 
+// storeTimeout is how long a store may take: one that takes longer is down, and the client is told to come back.
+const storeTimeout = 5 * time.Second
+
+func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return a.users.FindByEmail(ctx, email)
+}
+
 // activeUser finds a user who may still use tokens.
 func (a *Auth) activeUser(ctx context.Context, id string) (userstore.User, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	user, err := a.users.FindByID(ctx, id)
 	switch {
 	case errors.Is(err, userstore.ErrNotFound), err == nil && user.Disabled:
