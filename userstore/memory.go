@@ -22,7 +22,10 @@ func NewMemory() *Memory {
 }
 
 // Add stores a new user. It returns ErrInvalid or ErrExists.
-func (m *Memory) Add(_ context.Context, user User) error {
+func (m *Memory) Add(ctx context.Context, user User) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := user.validate(); err != nil {
 		return err
 	}
@@ -37,7 +40,10 @@ func (m *Memory) Add(_ context.Context, user User) error {
 
 // Update replaces the user with the same ID. It returns ErrNotFound, ErrInvalid, or ErrExists when another user has the
 // new e-mail address.
-func (m *Memory) Update(_ context.Context, user User) error {
+func (m *Memory) Update(ctx context.Context, user User) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := user.validate(); err != nil {
 		return err
 	}
@@ -56,7 +62,10 @@ func (m *Memory) Update(_ context.Context, user User) error {
 }
 
 // Delete removes the user with that ID, or returns ErrNotFound.
-func (m *Memory) Delete(_ context.Context, id string) error {
+func (m *Memory) Delete(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	user := m.byID[id]
@@ -69,21 +78,30 @@ func (m *Memory) Delete(_ context.Context, id string) error {
 }
 
 // FindByEmail implements Store.
-func (m *Memory) FindByEmail(_ context.Context, email string) (User, error) {
+func (m *Memory) FindByEmail(ctx context.Context, email string) (User, error) {
+	if err := ctx.Err(); err != nil {
+		return User{}, err
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return found(m.byEmail[NormalizeEmail(email)])
 }
 
 // FindByID implements Store.
-func (m *Memory) FindByID(_ context.Context, id string) (User, error) {
+func (m *Memory) FindByID(ctx context.Context, id string) (User, error) {
+	if err := ctx.Err(); err != nil {
+		return User{}, err
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return found(m.byID[id])
 }
 
 // UpdatePasswordHash implements PasswordUpdater.
-func (m *Memory) UpdatePasswordHash(_ context.Context, id, oldHash, newHash string) error {
+func (m *Memory) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if user := m.byID[id]; user != nil && user.PasswordHash == oldHash {

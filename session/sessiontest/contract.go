@@ -1,0 +1,30 @@
+package sessiontest
+
+// The sentences of package session that the checks quote, word for word; a test holds them against its source.
+const (
+	safeForConcurrentUse = "MUST be safe for concurrent use by any number of processes that share the store"
+	oneClock             = "MUST give one clock to all of them (the store's own, where it has one)"
+	keepsRows            = "MUST keep a row until its KeepUntil"
+	honoursContext       = "Every method honours ctx."
+	keptAsItIs           = "stores keep it as it is, and only Rules change it"
+
+	createStores = "Create stores what make returns for the store's time; its id is new."
+	createError  = "when it returns an error nothing is stored, and the error is returned as it is"
+
+	updateReplaces  = "Update replaces a row with what change returns for it and the store's time, in one atomic step"
+	updateAtomic    = "no other change of the row happens in between"
+	updateNewerRow  = "change may be called again with a newer row."
+	updateUnchanged = "When change returns an error, or the row unchanged (==), nothing is written; " +
+		"the error is returned as it is."
+	updateCommitted = "Update returns nil only after the new row is committed"
+	updateNotFound  = "ErrNotFound when there is no row"
+
+	listReturns = "ListByUser returns the user's sessions, revoked ones too, in any order."
+
+	revokedCalls = "RevokedSince calls each for every session that is Revoked, is not past its KeepUntil, " +
+		"and whose revocation was written at or after since by the store's clock (0: ever)"
+	revokedTime       = "returns the store's time from before it looked"
+	revokedMissesNone = "A caller that asks again with that time, less what a write may take to become visible, misses none."
+
+	deleteRemoves = "DeleteExpired removes up to limit rows that are past their KeepUntil, and returns how many it removed."
+)

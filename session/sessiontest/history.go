@@ -1,0 +1,176 @@
+package sessiontest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// history plays a random history on the store, and by the same pure functions on rows of its own. The two agree after every
+// step, so that all stores that pass give the same verdicts.
+func (k kit) history() {
+	const seed, steps = 20240229, 400
+	h := &historian{kit: k, random: rand.New(rand.NewPCG(seed, 1)), rows: map[string]session.Session{},
+		secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[session.Event]int{}}
+	for step := range steps {
+		// The rules see a time that runs ahead of the store's, so that windows close without waiting.
+		if h.random.IntN(3) == 0 {
+			h.ahead += session.Millis(h.random.Int64N(15_000))
+		}
+		h.what = fmt.Sprintf("step %d of the history with seed %d", step, seed)
+		if id := h.pick(); id == "" || h.random.IntN(40) == 0 {
+			h.login()
+		} else {
+			h.step(id)
+		}
+	}
+	h.end()
+}
+
+type historian struct {
+	kit
+	random  *rand.Rand
+	ahead   session.Millis
+	what    string
+	ids     []string
+	rows    map[string]session.Session
+	secrets map[string]session.Hash
+	given   map[string][]int64 // every generation that was handed out
+	seen    map[session.Event]int
+}
+
+func (h *historian) login() {
+	id := fmt.Sprintf("session%d", len(h.ids))
+	h.secrets[id] = session.HashOf(id)
+	userID := userIDs[h.random.IntN(len(userIDs))]
+	var row session.Session
+	err := h.store.Create(h.ctx, func(now session.Millis) (session.Session, error) {
+		row = rules.New(id, userID, h.secrets[id], "agent", "2001:db8::1", now+h.ahead)
+		return row, nil
+	})
+	require.NoError(h, err, broken(createStores, "%s: Create", h.what))
+	h.ids, h.rows[id], h.given[id] = append(h.ids, id), row, []int64{row.Current}
+	h.requireRow(row, createStores, h.what)
+}
+
+// pick returns one of the sessions, mostly one of three that live, or none when fewer live.
+func (h *historian) pick() string {
+	var live []string
+	for _, id := range h.ids {
+		if h.rows[id].RevokedAt == 0 {
+			live = append(live, id)
+		}
+	}
+	switch {
+	case len(live) < 3:
+		return ""
+	case h.random.IntN(10) == 0:
+		return h.ids[h.random.IntN(len(h.ids))]
+	}
+	return live[h.random.IntN(3)]
+}
+
+func (h *historian) step(id string) {
+	rules := rules
+	rules.Window = time.Duration(h.random.IntN(20)) * time.Second
+	rules.Strict = h.random.IntN(40) == 0
+	switch n := h.random.IntN(100); {
+	case n < 2:
+		h.apply(id, "revoke", func(row session.Session, now session.Millis) (session.Session, session.Outcome) {
+			return session.Revoke(row, session.ReasonLogout, now), session.Outcome{}
+		})
+	case n < 20:
+		generation := h.rows[id].Current
+		if n < 4 {
+			generation = h.rows[id].Parent
+		}
+		h.apply(id, "confirm", func(row session.Session, now session.Millis) (session.Session, session.Outcome) {
+			return rules.Confirm(row, generation, now), session.Outcome{}
+		})
+	case n < 23: // quicker than the windows close
+		rules.Window, rules.Strict = time.Minute, false
+		for range len(session.Ancestors{}) + 2 {
+			h.refresh(id, rules, session.Presented{Generation: h.rows[id].Current, SecretHash: h.secrets[id], UserActive: true})
+		}
+	default:
+		if n < 26 {
+			rules.Idle = time.Second
+		}
+		presented := session.Presented{Generation: h.generation(id), SecretHash: h.secrets[id], UserActive: n != 26}
+		if n == 27 {
+			presented.SecretHash = session.HashOf("another")
+		}
+		h.refresh(id, rules, presented)
+	}
+}
+
+func (h *historian) refresh(id string, rules session.Rules, presented session.Presented) {
+	h.apply(id, fmt.Sprintf("refresh with generation %d by %+v", presented.Generation, rules),
+		func(row session.Session, now session.Millis) (session.Session, session.Outcome) {
+			return rules.Refresh(row, presented, now)
+		})
+}
+
+// generation picks one to present: mostly those that honest clients have.
+func (h *historian) generation(id string) int64 {
+	row, given := h.rows[id], h.given[id]
+	switch n := h.random.IntN(100); {
+	case n < 55:
+		return row.Current
+	case n < 85:
+		return row.Parent
+	case n < 94:
+		return row.Ancestors[h.random.IntN(len(row.Ancestors))].Generation
+	case n < 97:
+		return given[h.random.IntN(len(given))]
+	case n < 99:
+		return row.Next + h.random.Int64N(1e6) // of a store that lost writes
+	}
+	return h.random.Int64() // of another session
+}
+
+func (h *historian) apply(id, what string, rule func(session.Session, session.Millis) (session.Session, session.Outcome)) {
+	what = fmt.Sprintf("%s: %s", h.what, what)
+	tracked := h.rows[id]
+	var given, wrote session.Session
+	var now session.Millis
+	err := h.store.Update(h.ctx, id, func(row session.Session, storeNow session.Millis) (session.Session, error) {
+		given, now = row, storeNow+h.ahead
+		wrote, _ = rule(row, now)
+		return wrote, nil
+	})
+	require.NoError(h, err, broken(updateReplaces, "%s", what))
+	requireEqual(h, tracked, given, broken(updateReplaces, "the row that change was given, %s", what))
+	row, outcome := rule(tracked, now)
+	h.rows[id] = row
+	if outcome.Generation != 0 {
+		h.given[id] = append(h.given[id], outcome.Generation)
+	}
+	h.seen[outcome.Event]++
+	h.requireRow(row, updateReplaces, what)
+}
+
+// end compares the whole store.
+func (h *historian) end() {
+	users, revoked := map[string][]session.Session{}, map[string]session.Millis{}
+	for _, row := range h.rows {
+		users[row.UserID] = append(users[row.UserID], row)
+		if row.Revoked() {
+			revoked[row.ID] = row.KeepUntil
+		}
+	}
+	for userID, rows := range users {
+		require.ElementsMatch(h, rows, h.list1(userID), broken(listReturns, "at the end of the history, ListByUser(%+q)", userID))
+	}
+	found, _ := h.revokedSince(0)
+	require.Equal(h, revoked, found, broken(revokedCalls, "at the end of the history, RevokedSince(0)"))
+	for _, event := range []session.Event{session.EventRotated, session.EventRepeated, session.EventCoalesced,
+		session.EventRecovered, session.EventUnknown, session.EventTheft} {
+		require.NotZero(h, h.seen[event], "the history is without the event %s: mend the kit", event)
+	}
+	h.Logf("events: %v", h.seen)
+}

@@ -1,0 +1,197 @@
+// Package sessiontest is the conformance kit of session.Store: a store that passes Run keeps the contract that the comments
+// in package session state. A check that fails prints the sentence of the contract that broke.
+package sessiontest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// Run runs every check, each in a subtest of its own. newStore returns a store on a fresh and empty namespace at every call,
+// with its real clock; what must be closed afterwards goes to t.Cleanup. The store must allow a call while another one is in
+// its change, so a pool of connections needs at least two.
+func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
+	for _, check := range []struct {
+		name string
+		run  func(k kit)
+	}{
+		{"create/every field", kit.everyField},
+		{"create/user ids", kit.userIDs},
+		{"create/session ids", kit.sessionIDs},
+		{"create/error of make", kit.createError},
+		{"create/id exists", kit.createTwice},
+		{"create/parallel, one user", kit.createParallel},
+		{"create/parallel, one id", kit.createRace},
+		{"update/every field", kit.updateEveryField},
+		{"update/no row", kit.updateNoRow},
+		{"update/error of change", kit.updateError},
+		{"update/unchanged", kit.updateUnchanged},
+		{"update/committed", kit.updateCommitted},
+		{"update/atomic", kit.updateAtomic},
+		{"update/other rows go on", kit.updateOthers},
+		{"clock", kit.clock},
+		{"list/exact", kit.list},
+		{"revoked/all", kit.revokedAll},
+		{"revoked/later", kit.revokedLater},
+		{"revoked/slow writer", kit.revokedSlowly},
+		{"revoked/polling", kit.revokedPolling},
+		{"expired/rows go", kit.expiredGo},
+		{"expired/rows stay", kit.expiredStay},
+		{"context", kit.canceled},
+		{"history", kit.history},
+	} {
+		t.Run(check.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			check.run(kit{T: t, ctx: ctx, store: newStore(t)})
+		})
+	}
+}
+
+// kit is what every check needs.
+type kit struct {
+	*testing.T
+	ctx   context.Context
+	store session.Store
+}
+
+const (
+	hour = session.Millis(60 * 60 * 1000)
+	day  = 24 * hour
+)
+
+var rules = session.Rules{Window: 10 * time.Second, Idle: 10 * time.Hour, Absolute: 90 * 24 * time.Hour,
+	AccessLifetime: 20 * 24 * time.Hour}
+
+// broken is the message of a failed check: the sentence of the contract, and what was done.
+func broken(sentence, format string, args ...any) string {
+	return fmt.Sprintf("the contract says: %q\nhere: %s", sentence, fmt.Sprintf(format, args...))
+}
+
+// change is what Update takes, without an error.
+type change func(row *session.Session, now session.Millis)
+
+// login is a row as signet makes it.
+func login(id, userID string, now session.Millis) session.Session {
+	return rules.New(id, userID, session.HashOf(id+userID), "agent of "+id, "192.0.2.1", now)
+}
+
+// create stores a login, changed if that is wanted, and returns it.
+func (k kit) create(id, userID string, changes ...change) session.Session {
+	k.Helper()
+	var row session.Session
+	err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) {
+		row = login(id, userID, now)
+		for _, change := range changes {
+			change(&row, now)
+		}
+		return row, nil
+	})
+	require.NoError(k, err, broken(createStores, "Create of id %q, user id %q", id, userID))
+	return row
+}
+
+// update changes a row and returns the new one.
+func (k kit) update(id string, change change) session.Session {
+	k.Helper()
+	var after session.Session
+	err := k.store.Update(k.ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
+		change(&row, now)
+		after = row
+		return row, nil
+	})
+	require.NoError(k, err, broken(updateReplaces, "Update of id %q", id))
+	return after
+}
+
+func revoke(reason session.Reason) change {
+	return func(row *session.Session, now session.Millis) { *row = session.Revoke(*row, reason, now) }
+}
+
+// get reads a row by an Update that changes nothing.
+func (k kit) get(id string) (row session.Session, err error) {
+	err = k.store.Update(k.ctx, id, func(found session.Session, _ session.Millis) (session.Session, error) {
+		row = found
+		return found, nil
+	})
+	return row, err
+}
+
+// requireRow wants the store to give exactly that row, by its id and in the list of its user.
+func (k kit) requireRow(want session.Session, sentence, what string) {
+	k.Helper()
+	got, err := k.get(want.ID)
+	require.NoError(k, err, broken(sentence, "Update of id %q, %s", want.ID, what))
+	requireEqual(k, want, got, broken(sentence, "Update of id %q, %s", want.ID, what))
+	for _, got := range k.list1(want.UserID) {
+		if got.ID == want.ID {
+			requireEqual(k, want, got, broken(sentence, "ListByUser(%q), %s", want.UserID, what))
+			return
+		}
+	}
+	require.Fail(k, broken(listReturns, "ListByUser(%q) is without id %q, %s", want.UserID, want.ID, what))
+}
+
+// requireEqual compares with ==, as signet does; require.Equal then shows the fields that differ.
+func requireEqual(t require.TestingT, want, got session.Session, message string) {
+	if want != got {
+		require.Equal(t, want, got, message)
+		require.Fail(t, "the rows differ", message)
+	}
+}
+
+func (k kit) requireNoRow(id, userID, sentence, what string) {
+	k.Helper()
+	_, err := k.get(id)
+	require.ErrorIs(k, err, session.ErrNotFound, broken(sentence, "Update of id %q, %s", id, what))
+	require.NotContains(k, ids(k.list1(userID)), id, broken(sentence, "ListByUser(%q), %s", userID, what))
+}
+
+func (k kit) list1(userID string) []session.Session {
+	k.Helper()
+	rows, err := k.store.ListByUser(k.ctx, userID)
+	require.NoError(k, err, broken(listReturns, "ListByUser(%q)", userID))
+	return rows
+}
+
+func ids(rows []session.Session) []string {
+	ids := []string{}
+	for _, row := range rows {
+		ids = append(ids, row.ID)
+	}
+	return ids
+}
+
+// revokedSince returns what the store reports, and its time.
+func (k kit) revokedSince(since session.Millis) (map[string]session.Millis, session.Millis) {
+	k.Helper()
+	found := map[string]session.Millis{}
+	now, err := k.store.RevokedSince(k.ctx, since, func(id string, keepUntil session.Millis) { found[id] = keepUntil })
+	require.NoError(k, err, broken(revokedCalls, "RevokedSince(%d)", since))
+	return found, now
+}
+
+// parallel runs n functions at once and returns their errors: a failed requirement may only end the test's own goroutine.
+func parallel(n int, run func(i int) error) []error {
+	start, done := make(chan struct{}), make(chan error, n)
+	for i := range n {
+		go func() {
+			<-start
+			done <- run(i)
+		}()
+	}
+	close(start)
+	var errs []error
+	for range n {
+		if err := <-done; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}

@@ -1,0 +1,218 @@
+package sessiontest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// updateEveryField changes one field after the other: what is not compared is not written.
+func (k kit) updateEveryField() {
+	want := k.create("s1", "u1")
+	for _, step := range []struct {
+		field  string
+		change func(row *session.Session, full session.Session)
+	}{
+		{"SecretHash", func(row *session.Session, full session.Session) { row.SecretHash = full.SecretHash }},
+		{"UserAgent", func(row *session.Session, full session.Session) { row.UserAgent = full.UserAgent }},
+		{"Address", func(row *session.Session, full session.Session) { row.Address = full.Address }},
+		{"CreatedAt", func(row *session.Session, full session.Session) { row.CreatedAt = full.CreatedAt }},
+		{"EndsAt", func(row *session.Session, full session.Session) { row.EndsAt = full.EndsAt }},
+		{"LastUsedAt", func(row *session.Session, full session.Session) { row.LastUsedAt = full.LastUsedAt }},
+		{"KeepUntil", func(row *session.Session, full session.Session) { row.KeepUntil = full.KeepUntil }},
+		{"Current", func(row *session.Session, full session.Session) { row.Current = full.Current }},
+		{"Parent", func(row *session.Session, full session.Session) { row.Parent = full.Parent }},
+		{"Next", func(row *session.Session, full session.Session) { row.Next = full.Next }},
+		{"RotatedAt", func(row *session.Session, full session.Session) { row.RotatedAt = full.RotatedAt - day }},
+		{"SentAt", func(row *session.Session, full session.Session) { row.SentAt = full.SentAt + day }},
+		{"ConfirmedAt", func(row *session.Session, full session.Session) { row.ConfirmedAt = full.ConfirmedAt + day }},
+		{"ConfirmedAt, to zero", func(row *session.Session, _ session.Session) { row.ConfirmedAt = 0 }},
+		{"Forks", func(row *session.Session, full session.Session) { row.Forks = full.Forks }},
+		{"Ancestors", func(row *session.Session, full session.Session) { row.Ancestors = full.Ancestors }},
+		{"the last ancestor", func(row *session.Session, _ session.Session) { row.Ancestors[3].SupersededAt-- }},
+		{"Ancestors, to zero", func(row *session.Session, _ session.Session) { row.Ancestors = session.Ancestors{} }},
+		{"RevokedAt, for expiry", func(row *session.Session, full session.Session) {
+			row.RevokedAt, row.Reason = full.RevokedAt, session.ReasonExpired
+		}},
+		{"Reason", func(row *session.Session, _ session.Session) { row.Reason = "a host's own: \u00e9" }},
+	} {
+		before, want1 := want, want
+		var given session.Session
+		err := k.store.Update(k.ctx, "s1", func(row session.Session, now session.Millis) (session.Session, error) {
+			given = row
+			step.change(&row, full("s1", "u1", now))
+			want1 = row
+			return row, nil
+		})
+		require.NoError(k, err, broken(updateReplaces, "Update of %s", step.field))
+		requireEqual(k, before, given, broken(updateReplaces, "the row that change was given, before %s", step.field))
+		k.requireRow(want1, updateReplaces, "after a change of "+step.field)
+		want = want1
+	}
+}
+
+func (k kit) updateNoRow() {
+	called := false
+	err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+		called = true
+		row.ID = "s1"
+		return row, nil
+	})
+	require.ErrorIs(k, err, session.ErrNotFound, broken(updateNotFound, "Update in an empty store"))
+	require.False(k, called, broken(updateNotFound, "change was called although there is no row"))
+	k.requireNoRow("s1", "", updateNotFound, "after an Update of no row")
+}
+
+func (k kit) updateError() {
+	before := k.create("s1", "u1")
+	want := errors.New("an error of change")
+	err := k.store.Update(k.ctx, "s1", func(row session.Session, now session.Millis) (session.Session, error) {
+		return full(row.ID, row.UserID, now), want
+	})
+	require.ErrorIs(k, err, want, broken(updateUnchanged, "change returned another row and an error"))
+	k.requireRow(before, updateUnchanged, "after change returned another row and an error")
+	found, _ := k.revokedSince(0)
+	require.Empty(k, found, broken(updateUnchanged, "RevokedSince(0), after change returned a revoked row and an error"))
+	err = k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) { return row, want })
+	require.ErrorIs(k, err, want, broken(updateUnchanged, "change returned the row unchanged and an error"))
+}
+
+// A row that is returned unchanged while another writer changes it: the other one's change must stay.
+func (k kit) updateUnchanged() {
+	before := k.create("s1", "u1")
+	for range 3 {
+		k.requireRow(before, updateUnchanged, "after change returned it unchanged")
+	}
+	errs := parallel(16, func(i int) error {
+		for range 10 {
+			err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+				if i == 0 {
+					row.Next++
+				}
+				return row, nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.Empty(k, errs, broken(safeForConcurrentUse, "16 goroutines of which one changes the row"))
+	before.Next += 10
+	k.requireRow(before, updateUnchanged, "after 150 Updates that changed nothing, at once with 10 that did")
+}
+
+func (k kit) updateCommitted() {
+	k.create("s1", "u1")
+	errs := parallel(4, func(int) error {
+		for range 20 {
+			var wrote int64
+			err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+				row.Next++
+				wrote = row.Next
+				return row, nil
+			})
+			if err != nil {
+				return err
+			}
+			if row, err := k.get("s1"); err != nil || row.Next < wrote {
+				return fmt.Errorf("wrote Next = %d, then read %d (error: %w)", wrote, row.Next, err)
+			}
+		}
+		return nil
+	})
+	require.Empty(k, errs, broken(updateCommitted, "reading after each Update, 4 writers of one row"))
+}
+
+func (k kit) updateAtomic() {
+	const writers, times = 64, 20
+	want := k.create("s1", "u1")
+	errs := parallel(writers, func(int) error {
+		for range times {
+			err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+				row.Next++
+				return row, nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.Empty(k, errs, broken(updateAtomic, "%d goroutines change one row %d times each", writers, times))
+	want.Next += writers * times
+	k.requireRow(want, updateAtomic, fmt.Sprintf("after %d goroutines added 1 to Next %d times each", writers, times))
+}
+
+// A change may take long, to sign tokens with a key that is far away. The others must not wait for it.
+func (k kit) updateOthers() {
+	k.create("slow", "u1")
+	k.create("quick", "u1")
+	inside, release, done := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- k.store.Update(k.ctx, "slow", func(row session.Session, _ session.Millis) (session.Session, error) {
+			select {
+			case inside <- struct{}{}:
+			default: // called again: the channel has room for the first call
+			}
+			select {
+			case <-release:
+			case <-k.ctx.Done():
+			}
+			row.Next++
+			return row, nil
+		})
+	}()
+	select {
+	case <-inside:
+	case err := <-done:
+		close(release)
+		require.Fail(k, broken(updateReplaces, "Update returned without calling change: %v", err))
+	}
+
+	const sentence, what = updateAtomic, "the Update of another row waits in its change; only its own row may wait for it: "
+	ctx, cancel := context.WithTimeout(k.ctx, 10*time.Second)
+	defer cancel()
+	updateErr := k.store.Update(ctx, "quick", func(row session.Session, _ session.Millis) (session.Session, error) {
+		row.Next++
+		return row, nil
+	})
+	createErr := k.store.Create(ctx, func(now session.Millis) (session.Session, error) { return login("new", "u1", now), nil })
+	_, listErr := k.store.ListByUser(ctx, "u1")
+	_, revokedErr := k.store.RevokedSince(ctx, 0, func(string, session.Millis) {})
+	close(release)
+	slowErr := <-done
+
+	require.NoError(k, updateErr, broken(sentence, what+"Update"))
+	require.NoError(k, createErr, broken(sentence, what+"Create"))
+	require.NoError(k, listErr, broken(sentence, what+"ListByUser"))
+	require.NoError(k, revokedErr, broken(sentence, what+"RevokedSince"))
+	require.NoError(k, slowErr, broken(updateReplaces, "an Update that waited in its change"))
+}
+
+// clock wants one clock for all methods, near this machine's.
+func (k kit) clock() {
+	var last session.Millis
+	see := func(method string, now session.Millis) {
+		require.GreaterOrEqual(k, now, last-1, broken(oneClock, "%s ran backwards", method))
+		require.WithinDuration(k, time.Now(), now.Time(), time.Minute, broken(oneClock, "the time of %s", method))
+		last = now
+	}
+	for i := range 10 {
+		id := fmt.Sprintf("s%d", i)
+		k.create(id, "u1", func(_ *session.Session, now session.Millis) { see("Create", now) })
+		for range 3 {
+			k.update(id, func(row *session.Session, now session.Millis) {
+				see("Update", now)
+				row.SentAt = now
+			})
+			_, now := k.revokedSince(0)
+			see("RevokedSince", now)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/signet-go/signet/userstore"
+)
+
+// RunReadOnly runs the checks that need no writing. existing is a user of the store, with the fields that the store gives; no
+// user may have its id in another spelling, nor its address with "x" at either end.
+func RunReadOnly(t *testing.T, store userstore.Store, existing userstore.User) {
+	for _, check := range []struct {
+		name string
+		run  func(f finder)
+	}{
+		{"find", func(f finder) { f.requireUsers(findByID, "the existing user", existing) }},
+		{"email", func(f finder) { f.emailOf(existing) }},
+		{"not found", func(f finder) { f.notFoundBeside(existing) }},
+		{"copies", func(f finder) { f.copiesOf(existing) }},
+		{"parallel", func(f finder) { f.parallel(existing) }},
+		{"context", func(f finder) { f.canceled(existing) }},
+	} {
+		t.Run(check.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			check.run(finder{T: t, ctx: ctx, store: store})
+		})
+	}
+}
+
+// emailOf wants every spelling that NormalizeEmail maps to the address to find the user.
+func (f finder) emailOf(user userstore.User) {
+	email := user.Email
+	for _, spelling := range []string{email, strings.ToUpper(email), strings.ToLower(email), " " + email + "\t", "\r\n" + email,
+		email + "\u00a0\u3000", norm.NFC.String(email), norm.NFD.String(email), strings.ToUpper(norm.NFD.String(email)),
+		norm.NFD.String(strings.ToUpper(email)), userstore.NormalizeEmail(email)} {
+		if userstore.NormalizeEmail(spelling) != userstore.NormalizeEmail(email) {
+			continue // some letters have no way back from upper case
+		}
+		got, err := f.store.FindByEmail(f.ctx, spelling)
+		require.NoError(f, err, broken(findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email))
+		f.requireEqual(user, got, broken(findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email))
+	}
+}
+
+// notFoundBeside looks for what is nearly the user's.
+func (f finder) notFoundBeside(user userstore.User) {
+	id, what := user.ID, fmt.Sprintf("there is only a user with id %+q, address %+q", user.ID, user.Email)
+	f.requireNoEmail(notFound, what, "", " ", "%", "*", "_", "x"+user.Email, user.Email+"x", "%"+user.Email)
+	f.requireNoID(notFound, what, "", " ", "%", "*", "_", id+" ", " "+id, id+"\x00", id+"x", "x"+id, id+"%", user.Email)
+	otherCase := strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToUpper(r)
+	}, id)
+	if otherCase != id {
+		f.requireNoID(findByID, what, otherCase)
+	}
+	if norm.NFD.String(id) != id {
+		f.requireNoID(findByID, what, norm.NFD.String(id))
+	}
+}
+
+// copiesOf scribbles on what the store returned.
+func (f finder) copiesOf(user userstore.User) {
+	for _, find := range []func() (userstore.User, error){
+		func() (userstore.User, error) { return f.store.FindByID(f.ctx, user.ID) },
+		func() (userstore.User, error) { return f.store.FindByEmail(f.ctx, user.Email) },
+	} {
+		got, err := find()
+		require.NoError(f, err, broken(findByID, "the existing user"))
+		scribble(got)
+		f.requireUsers(aCopy, "after all in a returned User was changed", user)
+	}
+}
+
+// scribble changes everything that a User leads to.
+func scribble(user userstore.User) {
+	for i := range user.Roles {
+		user.Roles[i] = "changed"
+	}
+	scribbleOn(user.Profile)
+}
+
+func scribbleOn(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, name := range slices.Collect(maps.Keys(value)) {
+			scribbleOn(value[name])
+			value[name] = "changed"
+		}
+		if value != nil {
+			value["new"] = "changed"
+		}
+	case []any:
+		for i := range value {
+			scribbleOn(value[i])
+			value[i] = "changed"
+		}
+	}
+}
+
+// parallel finds and scribbles in many goroutines; the race detector sees what is shared.
+func (f finder) parallel(user userstore.User) {
+	errs := parallel(16, func(int) error {
+		for range 10 {
+			byID, err := f.store.FindByID(f.ctx, user.ID)
+			if err != nil {
+				return err
+			}
+			byEmail, err := f.store.FindByEmail(f.ctx, user.Email)
+			if err != nil {
+				return err
+			}
+			scribble(byID)
+			scribble(byEmail)
+		}
+		return nil
+	})
+	require.Equal(f, make([]error, 16), errs, broken(safe, "16 goroutines that find one user"))
+	f.requireUsers(aCopy, "after 16 goroutines changed all in their copies", user)
+}
+
+func (f finder) canceled(user userstore.User) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	cancel()
+	_, err := f.store.FindByID(ctx, user.ID)
+	f.requireCanceled(err, "FindByID of an existing user")
+	_, err = f.store.FindByEmail(ctx, user.Email)
+	f.requireCanceled(err, "FindByEmail of an existing user")
+	_, err = f.store.FindByID(ctx, user.ID+"x")
+	f.requireCanceled(err, "FindByID of nobody")
+	_, err = f.store.FindByEmail(ctx, "x"+user.Email)
+	f.requireCanceled(err, "FindByEmail of nobody")
+}
+
+func (f finder) requireCanceled(err error, what string) {
+	f.Helper()
+	require.Error(f, err, broken(honoursContext, "%s with a context that was canceled", what))
+	require.NotErrorIs(f, err, userstore.ErrNotFound, broken(notFound, "%s with a context that was canceled", what))
+}
+
+func (k kit) email() {
+	for i, email := range []string{"Ann@Example.com", "ren\u00e9@example.com", "RENE\u0301E@example.com", " Bob@Example.com ",
+		"a\u0323\u0302x@example.com", "\u212aim@example.com", "\u0391\u039d\u039d\u0391@example.com", "o'brien\"%_@example.com",
+		"\U0001f600@example.com", "stra\u00dfe@example.com", strings.Repeat("L", 288) + "@example.com",
+		strings.Repeat("\u00c9", 288) + "@example.com"} {
+		user := userstore.User{ID: fmt.Sprintf("e%d", i), Email: email}
+		k.mustAdd(user)
+		k.requireUsers(findByEmail, "as it was added", user)
+		k.emailOf(user)
+	}
+	// These are nearly addresses from above, and those of different people.
+	for i, email := range []string{"rene@example.com", "a.nn@example.com", "ann+x@example.com", "strasse@example.com",
+		"\u0430nn@example.com", "a nn@example.com", "\uff41nn@example.com", "\U0001f601@example.com", "o'brien\"%x@example.com",
+		strings.Repeat("L", 287) + "x@example.com"} {
+		k.requireNoEmail(mailsAreDistant, "before it was added", email)
+		user := userstore.User{ID: fmt.Sprintf("f%d", i), Email: email}
+		k.mustAdd(user)
+		k.requireUsers(mailsAreDistant, "as it was added", user)
+	}
+}
+
+func (k kit) notFound() {
+	k.requireNoEmail(notFound, "the store is empty", "", "ann@example.com")
+	k.requireNoID(notFound, "the store is empty", "", "u1")
+	user := ann()
+	user.ID = "Us\u00e9r1"
+	k.mustAdd(user)
+	k.notFoundBeside(user)
+}
+
+func (k kit) id() {
+	var users []userstore.User
+	for i, id := range []string{"1", "01", "1.0", "A", "a", "a ", " a", "\u00e1", "a\u0301", "a\n", "a:b", "{a}", "%", "_", "*",
+		"o'Brien", `"quoted"`, `back\slash`, "'; --", "$1", "?", "null", "stra\u00dfe", "strasse", "\u65e5\u672c", "\U0001f600",
+		"\U0001f601", strings.Repeat("x", 199) + "y", strings.Repeat("x", 199) + "z", strings.Repeat("\u00e9", 200),
+		"ann@example.com"} {
+		user := userstore.User{ID: id, Email: fmt.Sprintf("user%d@example.com", i), PasswordHash: fmt.Sprint(i)}
+		k.requireNoID(findByID, "before it was added", id)
+		k.mustAdd(user)
+		users = append(users, user)
+	}
+	k.requireUsers(findByID, "among ids that are nearly the same", users...)
+	for i, user := range users {
+		require.NoError(k, k.store.Delete(k.ctx, user.ID), broken(deletes, "Delete(%+q)", user.ID))
+		k.requireNoID(deletes, "after Delete", user.ID)
+		k.requireUsers(deletes, fmt.Sprintf("after Delete(%+q)", user.ID), users[i+1:]...)
+	}
+}
