@@ -111,7 +111,7 @@ func (m *Memory) Update(ctx context.Context, id string, change func(Session, Mil
 func (m *Memory) replace(row *memoryRow, before, after Session) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if row.session != before || m.rows[before.ID] != row {
+	if row.session != before { // a removed row is empty
 		return false
 	}
 	m.write(row, after)
@@ -203,7 +203,7 @@ func (m *Memory) sweep(now Millis, limit int) (removed int) {
 		row := rows[len(rows)-1]
 		m.due[m.first] = rows[:len(rows)-1]
 		switch {
-		case m.rows[row.session.ID] != row: // removed already
+		case row.session.ID == "": // removed already
 		case row.session.KeepUntil > now:
 			m.schedule(row)
 		default:
@@ -225,10 +225,11 @@ func (m *Memory) nextDue(current int64) int64 {
 
 func (m *Memory) remove(row *memoryRow) {
 	s := row.session
+	row.session = Session{}
 	delete(m.rows, s.ID)
 	if s.Revoked() {
 		if m.goneRevoked++; m.goneRevoked > len(m.revoked)/2 {
-			m.revoked = slices.DeleteFunc(m.revoked, func(r *memoryRow) bool { return m.rows[r.session.ID] == nil })
+			m.revoked = slices.DeleteFunc(m.revoked, func(r *memoryRow) bool { return r.session.ID == "" })
 			m.goneRevoked = 0
 		}
 	}

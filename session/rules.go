@@ -20,9 +20,8 @@ type Rules struct {
 }
 
 const (
-	maxForks     = 16 // replacements of a successor that never arrives
-	resendFactor = 3  // an unproved successor is sent again for so many windows
-	keepSlack    = 5 * time.Minute
+	maxForks  = 16 // replacements of a successor that never arrives
+	keepSlack = 5 * time.Minute
 )
 
 // Presented is a refresh token whose signature was verified, and whether its user may still have one.
@@ -77,7 +76,7 @@ func (r Rules) Refresh(s Session, p Presented, now Millis) (Session, Outcome) {
 	}
 	rolledBack := p.Generation > s.Current
 	if rolledBack { // T3: the signature is ours, so the store has lost writes
-		s.Current, s.Parent, s.ConfirmedAt = p.Generation, 0, now
+		s.Parent, s.Current, s.ConfirmedAt = s.Current, p.Generation, now
 		s.Next = max(s.Next, s.Current+1)
 	}
 	s, out := r.decide(s, p.Generation, now)
@@ -110,7 +109,7 @@ func (r Rules) decide(s Session, generation int64, now Millis) (Session, Outcome
 		return repeat(EventRotated)
 	case r.Strict:
 	case generation == s.Parent && pending:
-		if open(s.SentAt) && now <= s.RotatedAt.add(resendFactor*r.Window) { // T5
+		if open(s.SentAt) { // T5
 			s.SentAt = now
 			return repeat(EventRepeated)
 		}
