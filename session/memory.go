@@ -66,6 +66,7 @@ func (m *Memory) Create(ctx context.Context, make func(now Millis) (Session, err
 	if m.rows[s.ID] != nil {
 		return fmt.Errorf("session: id %q exists already", s.ID)
 	}
+	s = s.inOnePiece()
 	row := &memoryRow{older: m.byUser[s.UserID]}
 	m.write(row, s)
 	m.rows[s.ID], m.byUser[s.UserID] = row, row
@@ -271,6 +272,18 @@ func (m *Memory) evict(created *memoryRow) {
 	for _, row := range live[:len(live)+1-limit] {
 		m.write(row, Revoke(row.session, ReasonEvicted, now))
 	}
+}
+
+// inOnePiece puts the texts of a row into one piece of memory. With millions of rows that is much of the garbage collector's
+// work, and of the cache misses.
+func (s Session) inOnePiece() Session {
+	text := s.ID + s.UserID + s.Address + s.UserAgent
+	cut := func(part *string) { *part, text = text[:len(*part)], text[len(*part):] }
+	cut(&s.ID)
+	cut(&s.UserID)
+	cut(&s.Address)
+	cut(&s.UserAgent)
+	return s
 }
 
 // Format implements fmt.Formatter: a Memory prints as its name alone.
