@@ -198,6 +198,9 @@ func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) 
 	remote := remoteSigner{signer}
 	switch public := public.(type) {
 	case *rsa.PublicKey:
+		if public == nil || public.N == nil {
+			return nil, "", errors.New("the RSA key is empty")
+		}
 		if alg == "" {
 			alg = RS256
 		}
@@ -211,6 +214,9 @@ func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) 
 		}
 		return k, alg, checkRSA(public)
 	case *ecdsa.PublicKey:
+		if public == nil || public.X == nil || public.Y == nil {
+			return nil, "", errors.New("the ECDSA key is empty")
+		}
 		want, ok := curves[public.Curve]
 		if !ok {
 			return nil, "", errors.New("the curve is none of P-256, P-384, P-521")

@@ -19,6 +19,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -56,6 +57,9 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 			"WithRealm", "WithTokenTypes", "option is nil"}},
 		"lifetime in fractions": {userstore.NewMemory(), signet.Secret(secret),
 			[]signet.Option{signet.WithAccessLifetime(1500 * time.Millisecond)}, []string{"whole seconds"}},
+		"types without our own": {userstore.NewMemory(), signet.Secret(secret), []signet.Option{signet.WithTokenTypes("JWT")}, []string{"at+jwt"}},
+		"sessions and none": {userstore.NewMemory(), signet.Secret(secret),
+			[]signet.Option{signet.WithoutSessions(), signet.WithSessionStore(&session.Memory{})}, []string{"WithoutSessions"}},
 		"hasher out of range": {userstore.NewMemory(), signet.Secret(secret),
 			[]signet.Option{signet.WithPasswordHasher(password.Argon2id{Memory: 1})}, []string{"WithPasswordHasher", "out of range"}},
 	} {
@@ -233,6 +237,46 @@ func TestEveryRefusedLoginCostsOneHash(t *testing.T) {
 		require.Len(t, verified, 1, name)
 		require.Contains(t, verified[0], "$m=64,t=1,p=1$", name)
 	}
+}
+
+func TestAnUnknownAddressCostsWhatSomeUserWould(t *testing.T) {
+	ctx := context.Background()
+	var verified []string
+	s := newService(t, signet.WithPasswordHasher(countingHasher{cheap, &verified}))
+	old, err := password.Bcrypt{Cost: 4}.Hash("brought over")
+	require.NoError(t, err)
+	require.NoError(t, s.users.Add(ctx, userstore.User{ID: "9", Email: "old@mail.com", PasswordHash: old}))
+	_, err = s.Login(ctx, "old@mail.com", "wrong")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	kinds := map[string]int{}
+	for i := range 40 {
+		var kind string
+		for range 2 {
+			verified = nil
+			_, err = s.Login(ctx, fmt.Sprintf("nobody%d@mail.com", i), "brought over")
+			require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+			require.Len(t, verified, 1)
+			require.NotEqual(t, old, verified[0], "a decoy is nobody's hash")
+			require.True(t, kind == "" || kind == verified[0][:4], "always the same for one address")
+			kind = verified[0][:4]
+		}
+		kinds[kind]++
+	}
+	require.Positive(t, kinds["$2a$"])
+	require.Positive(t, kinds["$arg"])
+}
+
+func TestAHashInNoKnownFormat(t *testing.T) {
+	ctx := context.Background()
+	var log bytes.Buffer
+	var verified []string
+	s := newService(t, signet.WithPasswordHasher(countingHasher{cheap, &verified}), signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(t, s.users.Add(ctx, userstore.User{ID: "9", Email: "odd@mail.com", PasswordHash: "!locked"}))
+	got := s.do(t, "POST", "/auth/login", `{"email":"odd@mail.com","password":"x"}`)
+	require.Equal(t, 401, got.StatusCode)
+	require.Len(t, verified, 2, "the hash and then a decoy, so that the time tells nothing")
+	require.Contains(t, log.String(), "no known format")
+	require.NotContains(t, log.String(), "!locked")
 }
 
 func TestLoginReplacesAnOutdatedHash(t *testing.T) {

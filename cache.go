@@ -2,6 +2,7 @@ package signet
 
 import (
 	"hash/maphash"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -61,6 +62,8 @@ func (c *tokenCache) get(hash uint64, token string) *Claims {
 }
 
 // put remembers a token that has just been verified, in place of one that is of no more use if there is one.
+//
+// The token is copied: it is a part of a header that may be far longer, and would be kept whole.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
 	if len(token) > maxCachedToken {
 		return
@@ -74,5 +77,5 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 			break
 		}
 	}
-	place.Store(&verifiedToken{hash: hash, token: token, claims: claims})
+	place.Store(&verifiedToken{hash: hash, token: strings.Clone(token), claims: claims})
 }

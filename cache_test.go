@@ -3,7 +3,10 @@ package signet_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,6 +90,26 @@ func TestAFloodOfTokensCannotGrowTheCache(t *testing.T) {
 	require.Less(t, heap(), before+256<<10, "20,000 tokens more than fit")
 	_, err := v.Verify(context.Background(), kept)
 	require.NoError(t, err)
+}
+
+func TestTheCacheKeepsNoHeaders(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c)
+	guard := v.RequireAuth(http.NotFoundHandler())
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 100 {
+		req := httptest.NewRequest("GET", "/", nil)
+		req.Header.Set("Authorization", "Bearer"+strings.Repeat(" ", 500<<10)+sign(goodHeader, goodPayload(c, fmt.Sprintf(`,"jti":"%d"`, i))))
+		rec := httptest.NewRecorder()
+		guard.ServeHTTP(rec, req)
+		require.Equal(t, 404, rec.Code)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.HeapAlloc, before.HeapAlloc+10<<20, "100 headers of 500 KiB")
+	runtime.KeepAlive(v)
 }
 
 func TestTheCacheUnderParallelUse(t *testing.T) {

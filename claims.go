@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/signet-go/signet/internal/strictjson"
@@ -25,12 +26,13 @@ type Claims struct {
 	NotBefore time.Time // "nbf"; zero if absent
 	ExpiresAt time.Time // "exp"
 
-	generation  int64   // "gen": of the refresh token that this one is, or came with
-	sessionHash uint64  // of SessionID, for the set of revoked sessions
-	has         seen    // the required claims that were present
-	payload     string  // the whole payload, for CustomClaims
-	from        *issuer // who made the token
-	keys        *keySet // what verified it
+	generation  int64        // "gen": of the refresh token that this one is, or came with
+	noted       *atomic.Bool // whether the proof that generation is was told; nil without one
+	sessionHash uint64       // of SessionID, for the set of revoked sessions
+	has         seen         // the required claims that were present
+	payload     string       // the whole payload, for CustomClaims
+	from        *issuer      // who made the token
+	keys        *keySet      // what verified it
 }
 
 // seen tells an absent claim from a zero one.
@@ -138,7 +140,7 @@ func parseClaims(payload string) (*Claims, error) {
 		case "nbf":
 			c.NotBefore, c.has.nbf = numericDate(&s), true
 		case "gen":
-			c.generation = s.Int()
+			c.generation, c.noted = s.Int(), new(atomic.Bool)
 		}
 	}
 	return c, s.Err()

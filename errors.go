@@ -29,6 +29,10 @@ var (
 	// ErrUnavailable: a store, a key source or the password gate cannot answer now; the same request may succeed later.
 	// 503 with Retry-After. It never means that a token or a session is bad.
 	ErrUnavailable = errors.New("signet: temporarily unavailable")
+	// ErrInternal: a mistake of the host that no repetition cures, such as a claim that cannot be encoded. 500.
+	ErrInternal = errors.New("signet: internal error")
+	// ErrStateless: there are no sessions to revoke, because of WithoutSessions. 501.
+	ErrStateless = errors.New("signet: there are no sessions")
 )
 
 // Error is a refused request: what to tell the client, kept apart from what went wrong inside.
@@ -79,7 +83,8 @@ var (
 	errStale     = unavailable(errors.New("the session store was not reached for longer than WithMaxStaleness"))
 	errForbidden = &Error{Status: 403, Code: "insufficient_scope", Message: "you are not allowed to do this",
 		kind: ErrInsufficientScope}
-	errNotFound = &Error{Status: 404, Code: "not_found", Message: "there is nothing here", kind: ErrNotFound}
+	errStateless = &Error{Status: 501, Code: "not_implemented", Message: "this service keeps no sessions", kind: ErrStateless}
+	errNotFound  = &Error{Status: 404, Code: "not_found", Message: "there is nothing here", kind: ErrNotFound}
 )
 
 func invalidToken(message string) *Error {
@@ -98,7 +103,7 @@ func unavailable(cause error) *Error {
 
 // internal is for a mistake of the host that no repetition of the request cures.
 func internal(cause error) *Error {
-	return &Error{Status: 500, Code: "server_error", Message: "the server made a mistake", kind: ErrUnavailable,
+	return &Error{Status: 500, Code: "server_error", Message: "the server made a mistake", kind: ErrInternal,
 		cause: cause}
 }
 

@@ -59,7 +59,7 @@ func (a *Auth) ProfileHandler() http.Handler {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, profile)
-	}, http.MethodGet)
+	}, http.MethodGet, http.MethodHead)
 }
 
 // Handler serves the whole contract below a path prefix, with and without a trailing slash:
@@ -84,16 +84,17 @@ func (a *Auth) Handler(prefix string) http.Handler {
 		"profile":       a.ProfileHandler(),
 		"logout":        a.LogoutHandler(),
 		"logout-all":    a.LogoutAllHandler(),
-		"sessions":      a.SessionsHandler(),
+		"sessions":      a.handler(a.listSessions, http.MethodGet, http.MethodHead),
 	}
+	deleteSession := a.handler(a.deleteSession, http.MethodDelete)
 	return anyOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, below := strings.CutPrefix(r.URL.Path, prefix)
 		name = strings.TrimSuffix(name, "/")
-		if id, ok := sessionID(name); ok {
-			name = "sessions"
-			r.SetPathValue("id", id)
-		}
 		route := routes[name]
+		if id, ok := sessionID(name); ok {
+			r.SetPathValue("id", id)
+			route = deleteSession
+		}
 		if !below || route == nil {
 			a.refuse(w, r, errNotFound)
 			return
@@ -146,21 +147,37 @@ type field struct {
 
 // readBody reads a JSON object. Every named field must be there as a string that is not empty; other members are ignored.
 func (a *Auth) readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
+	if err := checkMediaType(r); err != nil {
+		return err
+	}
+	body, err := a.readAll(w, r)
+	if err != nil {
+		return err
+	}
+	return parseBody(body, want...)
+}
+
+func checkMediaType(r *http.Request) error {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" || r.Header.Get("Content-Encoding") != "" {
 		return &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
 			Message: "send application/json", kind: ErrInvalidRequest}
 	}
+	return nil
+}
+
+// readAll reads a body of bounded length.
+func (a *Auth) readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large",
+		return "", &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large",
 			Message: fmt.Sprintf("the body is longer than %d bytes", a.maxBody), kind: ErrInvalidRequest}
 	case err != nil:
-		return badRequest("the body could not be read")
+		return "", badRequest("the body could not be read")
 	}
-	return parseBody(string(body), want...)
+	return string(body), nil
 }
 
 func parseBody(body string, want ...field) error {

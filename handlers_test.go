@@ -181,9 +181,10 @@ func TestRolesAndScopes(t *testing.T) {
 
 func TestMethods(t *testing.T) {
 	s := newService(t)
-	for path, allow := range map[string]string{"login": "POST", "refresh-token": "POST", "profile": "GET"} {
+	for path, allow := range map[string]string{"login": "POST", "refresh-token": "POST", "profile": "GET, HEAD",
+		"logout": "POST", "logout-all": "POST", "sessions": "GET, HEAD", "sessions/x": "DELETE"} {
 		for _, method := range []string{"GET", "PUT", "DELETE", "POST", "PATCH", "OPTIONS", "TRACE"} {
-			if method == allow {
+			if strings.Contains(allow, method) {
 				continue
 			}
 			got := s.do(t, method, "/auth/"+path, "")
@@ -192,6 +193,9 @@ func TestMethods(t *testing.T) {
 			require.Equal(t, "method_not_allowed", got.json["code"])
 		}
 	}
+	head := s.do(t, "HEAD", "/auth/profile", "", bearer(s.login(t).AccessToken)...)
+	require.Equal(t, 200, head.StatusCode)
+	require.Empty(t, head.body)
 }
 
 func TestCORS(t *testing.T) {

@@ -55,6 +55,9 @@ func (t TrustedIssuer) source(cfg *verifierConfig) (*issuer, error) {
 	if _, nested := t.Keys.(issuerList); nested || t.Keys == nil {
 		return nil, errors.New("field Keys must be a Key, a Keyring or JWKS")
 	}
+	if t.Audience != nil && len(t.Audience) == 0 || slices.Contains(t.Audience, "") {
+		return nil, errors.New("field Audience must be nil or hold values that are not empty")
+	}
 	own := *cfg
 	own.issuer = t.Issuer
 	if t.Audience != nil {
@@ -105,7 +108,8 @@ func (j jwksURL) sources(cfg *verifierConfig) ([]*issuer, error) {
 		}
 		return nil
 	}
-	keys := &remoteKeys{url: j.url, client: &client, logger: cfg.logger, turn: make(chan struct{}, 1)}
+	parsed, _ := url.Parse(j.url) // checkURL has
+	keys := &remoteKeys{url: j.url, host: parsed.Host, client: &client, logger: cfg.logger, turn: make(chan struct{}, 1)}
 	return []*issuer{{name: cfg.issuer, audience: cfg.audience, keys: keys}}, nil
 }
 
@@ -114,6 +118,9 @@ func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
 		return errors.New("the URL is not absolute")
+	}
+	if u.User != nil { // it would be logged
+		return errors.New("the URL holds credentials; give them to the client's transport")
 	}
 	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 	if u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
@@ -132,6 +139,7 @@ const (
 // remoteKeys are keys that an issuer publishes.
 type remoteKeys struct {
 	url    string
+	host   string // for the log
 	client *http.Client
 	logger *slog.Logger
 	set    atomic.Pointer[keySet]
@@ -149,8 +157,8 @@ func (k *remoteKeys) run(ctx context.Context) {
 	ticker := time.NewTicker(refreshInterval)
 	defer ticker.Stop()
 	for {
-		if _, err := k.refetch(ctx); err != nil && ctx.Err() == nil {
-			k.logger.Warn("signet: the issuer's keys cannot be fetched", "url", k.url, "error", err)
+		if _, err := k.try(ctx); err != nil && ctx.Err() == nil {
+			k.logger.Warn("signet: the issuer's keys cannot be fetched", "host", k.host, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -160,9 +168,16 @@ func (k *remoteKeys) run(ctx context.Context) {
 	}
 }
 
-// refetch fetches the keys unless that was tried a moment ago; callers that come meanwhile wait for the one fetch. It
-// returns an error whenever the newest try failed, although current may still have keys.
+// refetch is for a request. A client that goes away must not fail the fetch for those that wait.
 func (k *remoteKeys) refetch(ctx context.Context) (*keySet, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	defer cancel()
+	return k.try(ctx)
+}
+
+// try fetches the keys unless that was tried a moment ago; callers that come meanwhile wait for the one fetch. It returns an
+// error whenever the newest try failed, although current may still have keys.
+func (k *remoteKeys) try(ctx context.Context) (*keySet, error) {
 	select {
 	case k.turn <- struct{}{}:
 		defer func() { <-k.turn }()
@@ -170,10 +185,7 @@ func (k *remoteKeys) refetch(ctx context.Context) (*keySet, error) {
 		return nil, ctx.Err()
 	}
 	if k.tried.IsZero() || time.Since(k.tried) >= fetchPause {
-		// A client that goes away must not fail the fetch for those that wait.
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-		defer cancel()
-		k.err = k.fetch(detached)
+		k.err = k.fetch(ctx)
 		k.tried = time.Now()
 	}
 	return k.set.Load(), k.err
@@ -186,29 +198,33 @@ func (k *remoteKeys) fetch(ctx context.Context) error {
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := k.client.Do(req)
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err // without the URL, whose query may be a secret
+	}
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", k.url, res.Status)
+		return fmt.Errorf("the issuer answered %s", res.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxJWKS+1))
 	switch {
 	case err != nil:
 		return err
 	case len(body) > maxJWKS:
-		return fmt.Errorf("%s answered more than %d bytes", k.url, maxJWKS)
+		return fmt.Errorf("the issuer answered more than %d bytes", maxJWKS)
 	case string(body) == k.body:
 		return nil // the same keys: what was verified with them stays verified
 	}
 	keys, err := parseJWKS(body, false)
 	if err != nil {
-		return fmt.Errorf("%s: %w", k.url, err)
+		return fmt.Errorf("the issuer's JWK Set: %w", err)
 	}
 	set, err := newKeySet(nil, keys...)
 	if err != nil {
-		return fmt.Errorf("%s: %w", k.url, err)
+		return fmt.Errorf("the issuer's JWK Set: %w", err)
 	}
 	k.set.Store(set)
 	k.body = string(body)

@@ -130,6 +130,9 @@ func TestJWKSNeverHad(t *testing.T) {
 		"with a secret": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, strings.Replace(jwk, `{"keys":[`, `{"keys":[`+oct+`,`, 1))
 		},
+		"with a private key": func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, strings.Replace(jwk, `"kty"`, `"d":"AQAB","kty"`, 1))
+		},
 		"redirect to http": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://keys.example/", http.StatusFound)
 		},
@@ -150,7 +153,8 @@ func TestJWKSNeverHad(t *testing.T) {
 
 func TestJWKSURLs(t *testing.T) {
 	for url, want := range map[string]string{"http://keys.example/": "not https", "": "not absolute", "/jwks": "not absolute",
-		"ftp://127.0.0.1/": "not https", "http://127.0.0.1.example/": "not https", "http://localhost.example/": "not https"} {
+		"ftp://127.0.0.1/": "not https", "http://127.0.0.1.example/": "not https", "http://localhost.example/": "not https",
+		"https://user:pass@keys.example/": "credentials"} {
 		_, err := signet.NewVerifier(signet.JWKS(url, nil))
 		require.ErrorContains(t, err, want, url)
 	}
@@ -217,16 +221,43 @@ func TestIssuersSpeakForThemselvesOnly(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrInvalidToken, "an algorithm that this issuer may not use")
 }
 
+// What one issuer may do must not depend on what another has done with the same keys before.
+func TestIssuersWithOneKeyring(t *testing.T) {
+	ring, err := signet.NewKeyring(signet.Signer(rsaKey()), signet.Signer(p256(t)))
+	require.NoError(t, err)
+	trust := func(name string, algorithms ...signet.Algorithm) signet.TrustedIssuer {
+		return signet.TrustedIssuer{Issuer: name, Keys: ring, Algorithms: algorithms}
+	}
+	v, err := signet.NewVerifier(signet.Issuers(trust("narrow", signet.ES256), trust("wide")))
+	require.NoError(t, err)
+	token := func(name string) string {
+		auth, err := signet.New(newUsers(t), ring, signet.WithIssuer(name), signet.WithPasswordHasher(cheap), quiet)
+		require.NoError(t, err)
+		defer auth.Close()
+		tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		return tokens.AccessToken
+	}
+	for range 2 {
+		_, err = v.Verify(t.Context(), token("narrow"))
+		require.ErrorIs(t, err, signet.ErrInvalidToken)
+		_, err = v.Verify(t.Context(), token("wide"))
+		require.NoError(t, err)
+	}
+}
+
 func TestIssuersAreChecked(t *testing.T) {
 	key := signet.PublicKey(p256(t).Public())
 	for name, list := range map[string][]signet.TrustedIssuer{
-		"empty list":  nil,
-		"no name":     {{Keys: key}},
-		"no keys":     {{Issuer: "a"}},
-		"nested":      {{Issuer: "a", Keys: signet.Issuers(signet.TrustedIssuer{Issuer: "b", Keys: key})}},
-		"twice":       {{Issuer: "a", Keys: key}, {Issuer: "a", Keys: key}},
-		"bad key":     {{Issuer: "a", Keys: signet.Key{}}},
-		"unknown alg": {{Issuer: "a", Keys: key, Algorithms: []signet.Algorithm{"none"}}},
+		"empty list":     nil,
+		"no name":        {{Keys: key}},
+		"no keys":        {{Issuer: "a"}},
+		"nested":         {{Issuer: "a", Keys: signet.Issuers(signet.TrustedIssuer{Issuer: "b", Keys: key})}},
+		"twice":          {{Issuer: "a", Keys: key}, {Issuer: "a", Keys: key}},
+		"bad key":        {{Issuer: "a", Keys: signet.Key{}}},
+		"no audience":    {{Issuer: "a", Keys: key, Audience: []string{}}},
+		"empty audience": {{Issuer: "a", Keys: key, Audience: []string{""}}},
+		"unknown alg":    {{Issuer: "a", Keys: key, Algorithms: []signet.Algorithm{"none"}}},
 	} {
 		_, err := signet.NewVerifier(signet.Issuers(list...))
 		require.Error(t, err, name)

@@ -104,12 +104,15 @@ func parseJWKS(text []byte, private bool) ([]*key, error) {
 	}
 	var keys []*key
 	for i, member := range members {
-		var head struct{ Kty, Crv, Alg string }
+		var head struct {
+			Kty, Crv, Alg string
+			D             json.RawMessage
+		}
 		if err := json.Unmarshal(member, &head); err != nil {
 			return nil, fmt.Errorf("key %d is not a JSON object", i)
 		}
-		if head.Kty == "oct" && !private {
-			return nil, fmt.Errorf("key %d is symmetric: a secret in a public set is known to everybody", i)
+		if (head.Kty == "oct" || head.D != nil) && !private {
+			return nil, fmt.Errorf("key %d is secret: in a public set it is known to everybody", i)
 		}
 		if !usable(head.Kty, head.Crv, head.Alg) {
 			continue

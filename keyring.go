@@ -99,6 +99,9 @@ func (r *Keyring) Rotate(next Key) error {
 		if !next.key.canSign() {
 			return nil, errVerifyOnly
 		}
+		if known := set.byID[next.key.id]; known != nil && known.print != next.key.print {
+			return nil, fmt.Errorf("another key has the id %q, and its tokens would be refused", next.key.id)
+		}
 		others := slices.DeleteFunc(slices.Clone(set.keys), func(k *key) bool { return k.id == next.key.id })
 		return newKeySet(next.key, append([]*key{next.key}, others...)...)
 	})
@@ -124,6 +127,9 @@ func (r *Keyring) change(name string, next func(*keySet) (*keySet, error)) error
 	if r.stop != nil {
 		return fmt.Errorf("signet.Keyring.%s: the keys come from files; change those", name)
 	}
+	if _, err := r.signingRing(); err != nil {
+		return err
+	}
 	set, err := next(r.state.Load())
 	if err != nil {
 		return fmt.Errorf("signet.Keyring.%s: %w", name, err)
@@ -136,12 +142,21 @@ func (r *Keyring) change(name string, next func(*keySet) (*keySet, error)) error
 func (r *Keyring) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Keyring") }
 
 // SigningKeyID is the id of the key that signs now.
-func (r *Keyring) SigningKeyID() string { return r.state.Load().signing.id }
+func (r *Keyring) SigningKeyID() string {
+	if set := r.state.Load(); set != nil && set.signing != nil {
+		return set.signing.id
+	}
+	return ""
+}
 
 // KeyIDs are the ids of all accepted keys, the signing key's among them.
 func (r *Keyring) KeyIDs() []string {
 	var ids []string
-	for _, k := range r.state.Load().keys {
+	set := r.state.Load()
+	if set == nil {
+		return nil
+	}
+	for _, k := range set.keys {
 		ids = append(ids, k.id)
 	}
 	return ids

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/signet-go/signet/internal/strictjson"
 )
 
 // OpenKeyring reads a Keyring from a file or a directory, for fleets that mount secrets, and starts a goroutine that reads it
@@ -17,7 +19,7 @@ import (
 // add the next key behind the current one everywhere, then put it first everywhere, then remove the old one.
 //
 // What cannot be read later changes nothing and is reported to onError, which must be safe for concurrent use; nil ignores
-// it. Announce, Rotate and Retire return an error on such a ring: the files decide.
+// it; it must not call Close, which waits for it. Announce, Rotate and Retire return an error on such a ring: the files decide.
 func OpenKeyring(path string, interval time.Duration, onError func(error)) (*Keyring, error) {
 	if interval < time.Second {
 		return nil, fmt.Errorf("signet.OpenKeyring: the interval %v is under 1s", interval)
@@ -116,10 +118,21 @@ func parseKeyFile(text []byte) ([]*key, error) {
 	case !bytes.HasPrefix(trimmed, []byte("{")):
 		k, err := newPEM(text, keySpec{})
 		return []*key{k}, err
-	case bytes.Contains(trimmed, []byte(`"keys"`)):
+	case isJWKS(trimmed):
 		return parseJWKS(trimmed, true)
 	default:
 		k, err := parseJWK(trimmed)
 		return []*key{k}, err
 	}
+}
+
+// isJWKS tells a set from a single key by its member "keys".
+func isJWKS(text []byte) bool {
+	s := strictjson.Scan(string(text))
+	for s.Next() {
+		if s.Name() == "keys" {
+			return true
+		}
+	}
+	return false
 }

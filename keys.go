@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -27,6 +29,7 @@ type key struct {
 	id     string
 	alg    Algorithm
 	public crypto.PublicKey // nil for a secret, which is never published
+	print  string           // the thumbprint: the same for the same key, whatever its id
 
 	accessHeader, refreshHeader string // the encoded protected headers of tokens signed with it
 }
@@ -63,7 +66,9 @@ func WithAlgorithm(alg Algorithm) KeyOption { return keyOption(func(s *keySpec) 
 
 func specOf(opts []KeyOption) (spec keySpec) {
 	for _, opt := range opts {
-		opt.applyKey(&spec)
+		if opt != nil {
+			opt.applyKey(&spec)
+		}
 	}
 	return spec
 }
@@ -206,7 +211,7 @@ func makeKey(name string, build func() (*key, error)) Key {
 }
 
 func newSigner(signer crypto.Signer, spec keySpec) (*key, error) {
-	if signer == nil {
+	if isNil(signer) {
 		return nil, errors.New("the signer is nil")
 	}
 	k, err := newAsymmetric(signer.Public(), signer, spec)
@@ -223,6 +228,19 @@ func newSigner(signer crypto.Signer, spec keySpec) (*key, error) {
 		return nil, errors.New("the signer's signatures do not verify with its public key")
 	}
 	return k, nil
+}
+
+// isNil also finds the nil pointers of the standard library's keys, whose methods panic.
+func isNil(signer crypto.Signer) bool {
+	switch signer := signer.(type) {
+	case nil:
+		return true
+	case *rsa.PrivateKey:
+		return signer == nil
+	case *ecdsa.PrivateKey:
+		return signer == nil
+	}
+	return false
 }
 
 // newMaterial makes a key of what a parser returned: a private key, which signs, or a public one.
@@ -243,12 +261,13 @@ func newAsymmetric(public crypto.PublicKey, signer crypto.Signer, spec keySpec) 
 
 // finishKey gives a key its default id and its headers; material is what the thumbprint is of.
 func finishKey(k *key, material any) (*key, error) {
+	print, err := thumbprint(material)
+	if err != nil {
+		return nil, err
+	}
+	k.print = print
 	if k.id == "" {
-		id, err := thumbprint(material)
-		if err != nil {
-			return nil, err
-		}
-		k.id = id
+		k.id = print
 	}
 	if len(k.id) > 256 || !utf8.ValidString(k.id) {
 		return nil, errors.New("the key id is not UTF-8 text of at most 256 bytes")

@@ -120,6 +120,8 @@ func TestKeyringRotation(t *testing.T) {
 	_, err = auth.Verify(ctx, fresh)
 	require.NoError(t, err)
 	require.Error(t, ring.Rotate(signet.Key{}))
+	require.ErrorContains(t, ring.Rotate(signet.Signer(p256(t), signet.WithKeyID("three"))), "another key has the id")
+	require.NoError(t, ring.Rotate(third), "again")
 	require.Error(t, ring.Rotate(signet.PublicKey(p256(t).Public())))
 	_, err = signet.NewKeyring(third, third)
 	require.ErrorContains(t, err, "two keys have the id")
@@ -170,6 +172,29 @@ func TestSignersAreTried(t *testing.T) {
 	require.ErrorContains(t, signet.Signer(brokenSigner{Signer: p256(t), other: p256(t)}).Err(), "do not verify")
 	require.ErrorContains(t, signet.Signer(brokenSigner{Signer: p256(t), err: errors.New("throttled")}).Err(), "throttled")
 	require.ErrorContains(t, signet.Signer(nil).Err(), "nil")
+}
+
+func TestNothingPanicsOnNil(t *testing.T) {
+	var noRSA *rsa.PrivateKey
+	var noEC *ecdsa.PrivateKey
+	for name, key := range map[string]signet.Key{
+		"nil RSA signer": signet.Signer(noRSA), "nil ECDSA signer": signet.Signer(noEC),
+		"nil RSA": signet.PublicKey((*rsa.PublicKey)(nil)), "empty RSA": signet.PublicKey(&rsa.PublicKey{}),
+		"nil ECDSA": signet.PublicKey((*ecdsa.PublicKey)(nil)), "empty ECDSA": signet.PublicKey(&ecdsa.PublicKey{Curve: elliptic.P256()}),
+		"no curve": signet.PublicKey(&ecdsa.PublicKey{}), "short Ed25519": signet.PublicKey(ed25519.PublicKey{1}),
+		"nothing": signet.PublicKey(nil),
+	} {
+		require.Error(t, key.Err(), name)
+	}
+	require.NoError(t, signet.Secret(secret, nil).Err())
+	_, err := signet.NewVerifier(signet.Secret(secret), nil)
+	require.ErrorContains(t, err, "option is nil")
+	_, err = signet.NewVerifier(nil)
+	require.ErrorContains(t, err, "key is nil")
+	ring := &signet.Keyring{}
+	require.Error(t, ring.Rotate(signet.Secret(secret)))
+	require.Empty(t, ring.KeyIDs())
+	require.Empty(t, ring.SigningKeyID())
 }
 
 func TestJWK(t *testing.T) {

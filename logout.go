@@ -10,39 +10,42 @@ import (
 )
 
 // RevokeSession ends a session: its refresh token works no more, and its access tokens are refused, in this process at
-// once and in others within a pull (WithRevocationPull). A session that is gone already is no error. It returns only after
-// the store has committed, or ErrUnavailable.
+// once and in others within a pull (WithRevocationPull). A session that is gone already is no error. It returns nil only
+// after the store has committed; the error is ErrUnavailable, or ErrStateless under WithoutSessions.
 func (a *Auth) RevokeSession(ctx context.Context, id string) error {
-	return a.revoke(ctx, id, session.ReasonRevoked, nil)
+	_, err := a.revoke(ctx, id, session.ReasonRevoked, nil)
+	return err
 }
 
 // RevokeUser ends all sessions of a user: after a password change, or before a ban takes effect. Change the user first: a
-// login that is under way with the old password then finds out by itself.
+// login that is under way then finds out by itself. Errors as of RevokeSession; sessions may be left then.
 func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
 	return a.revokeUser(ctx, userID, session.ReasonRevoked)
 }
 
 func (a *Auth) revokeUser(ctx context.Context, userID string, reason session.Reason) error {
 	if a.sessions == nil {
-		return nil
+		return errStateless
 	}
 	rows, err := a.sessions.list(ctx, userID)
 	if err != nil {
 		return unavailable(err)
 	}
-	var errs []error
 	for _, row := range rows {
-		if !row.Revoked() {
-			errs = append(errs, a.revoke(ctx, row.ID, reason, nil))
+		if row.Revoked() {
+			continue
+		}
+		if _, err := a.revoke(ctx, row.ID, reason, nil); err != nil {
+			return err // a store that failed once would be asked, and waited for, once for each session
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// revoke ends a session if it may: allowed, if any, looks at the row first.
-func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, allowed func(session.Session) error) error {
+// revoke ends a session if it may: allowed, if any, looks at the row first. It reports whether there was one.
+func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, allowed func(session.Session) error) (bool, error) {
 	if a.sessions == nil {
-		return nil
+		return false, errStateless
 	}
 	row, err := a.sessions.update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
 		if allowed != nil {
@@ -54,12 +57,12 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 	})
 	switch {
 	case errors.Is(err, session.ErrNotFound):
-		return nil
+		return false, nil
 	case err != nil:
-		return asError(err)
+		return false, asError(err)
 	}
 	a.logger.InfoContext(ctx, "signet: session revoked", "reason", string(reason), "session", row.ID, "user", row.UserID)
-	return nil
+	return true, nil
 }
 
 // Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error.
@@ -70,10 +73,14 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	if claims.SessionID == "" {
+	if claims.SessionID == "" || a.sessions == nil {
 		return nil
 	}
-	return a.revoke(ctx, claims.SessionID, session.ReasonLogout, nil)
+	found, err := a.revoke(ctx, claims.SessionID, session.ReasonLogout, nil)
+	if err == nil && !found { // the store has forgotten the session, its access tokens have not
+		a.sessions.revoked.add(claims.SessionID, session.MillisOf(a.clock().Add(a.accessLifetime)))
+	}
+	return err
 }
 
 // SessionInfo is what a user may know of a session of theirs.

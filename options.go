@@ -112,7 +112,7 @@ func WithIssuer(issuer string) VerifierOption {
 // (RFC 8725 section 3.9). Default: none carried, none asked for.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(c *verifierConfig) {
-		for _, a := range append([]string{}, audience...) {
+		for _, a := range audience {
 			if a == "" {
 				c.mistake("WithAudience", "an audience is empty; leave it out")
 			}
@@ -142,7 +142,7 @@ func WithTokenTypes(types ...string) VerifierOption {
 }
 
 // WithLeeway sets by how much the clocks of issuer and verifier may differ when "nbf" and "iat" are checked, at most two
-// minutes. "exp" is checked without it. Default: 30 seconds.
+// minutes, in whole seconds. "exp" is checked without it. Default: 30 seconds.
 func WithLeeway(leeway time.Duration) VerifierOption {
 	return verifierOption(func(c *verifierConfig) {
 		if leeway < 0 || leeway > 2*time.Minute {
@@ -253,7 +253,7 @@ func WithPasswordHasher(hasher password.Hasher) Option {
 }
 
 // WithClaims adds claims to access tokens, at login and again at every refresh; read them with CustomClaims. The function
-// must be safe for concurrent use; its values must be JSON-encodable; "scope", a space-separated string, becomes
+// must be safe for concurrent use and must not call back into the Auth; its context ends after five seconds; its values must be JSON-encodable; "scope", a space-separated string, becomes
 // Claims.Scopes. The names that signet sets itself (sub, iss, aud, exp, iat, nbf, jti, sid, gen, roles) are an error.
 // Access tokens can be read by whoever holds them: put no secret into one.
 func WithClaims(claims func(ctx context.Context, user userstore.User) (map[string]any, error)) Option {

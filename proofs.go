@@ -2,6 +2,7 @@ package signet
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/signet-go/signet/session"
@@ -19,22 +20,34 @@ type proof struct {
 	sessionID  string
 	generation int64
 	place      *atomic.Uint64
+	noted      *atomic.Bool
+}
+
+// forget lets a later request tell again.
+func (p proof) forget() {
+	p.place.Store(0)
+	p.noted.Store(false)
 }
 
 func newProofs() *proofs { return &proofs{queue: make(chan proof, proofQueue)} }
 
 // note never waits: when the queue is full, a later request of the session tells.
 func (p *proofs) note(c *Claims) {
+	if c.noted.Load() {
+		return
+	}
+	c.noted.Store(true)
 	mark := c.sessionHash ^ uint64(c.generation)*0x9e3779b97f4a7c15 | 1
 	place := &p.noted[mark>>1%uint64(len(p.noted))]
 	if place.Load() == mark {
 		return
 	}
 	place.Store(mark)
+	told := proof{c.SessionID, c.generation, place, c.noted}
 	select {
-	case p.queue <- proof{c.SessionID, c.generation, place}:
+	case p.queue <- told:
 	default:
-		place.Store(0)
+		told.forget()
 	}
 }
 
@@ -48,8 +61,8 @@ func (s *sessions) recordProofs(ctx context.Context) {
 			_, err := s.update(ctx, p.sessionID, func(row session.Session, now session.Millis) (session.Session, error) {
 				return s.rules.Confirm(row, p.generation, now), nil
 			})
-			if err != nil {
-				p.place.Store(0) // the next request of the session tries again
+			if err != nil && !errors.Is(err, session.ErrNotFound) {
+				p.forget()
 			}
 		}
 	}

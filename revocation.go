@@ -13,14 +13,20 @@ import (
 // no more than a few words of memory, however many there are: it is on the path of every request.
 //
 // It is a hash table with open addressing of the ids' 64-bit hashes under a seed of this process. Two ids with one hash
-// would revoke a session that is not: with a million entries the chance is 2^-44 a lookup, and nobody can aim for it.
+// would revoke a session that is not: with a million entries the chance is 2^-43 a lookup, and nobody can aim for it.
 type revocationSet struct {
 	seed  maphash.Seed
 	table atomic.Pointer[[]atomic.Uint64] // a power of two long, at most half full; 0 is free
 
+	full atomic.Bool // more are revoked than fit: it cannot be said any more which
+
 	mu    sync.Mutex // one writer at a time
 	until map[uint64]session.Millis
 }
+
+// maxRevoked bounds the set: about 250 MB. Beyond it every token of a session is answered like one whose revocation is not
+// known (WithMaxStaleness).
+const maxRevoked = 1 << 22
 
 func newRevocationSet() *revocationSet {
 	set := &revocationSet{seed: maphash.MakeSeed(), until: map[uint64]session.Millis{}}
@@ -51,6 +57,10 @@ func (set *revocationSet) has(hash uint64) bool {
 func (set *revocationSet) add(sessionID string, until session.Millis) {
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	if len(set.until) >= maxRevoked {
+		set.full.Store(true)
+		return
+	}
 	hash := set.hash(sessionID)
 	_, known := set.until[hash]
 	set.until[hash] = max(set.until[hash], until)
@@ -75,6 +85,7 @@ func (set *revocationSet) prune(now session.Millis) {
 	}
 	if len(set.until) < before {
 		set.rebuild()
+		set.full.Store(false) // what did not fit comes with the next reload
 	}
 }
 
@@ -120,8 +131,12 @@ func (f *freshness) renew(began time.Time) {
 	if left <= 0 {
 		return
 	}
+	f.stale.Store(false) // first: a timer that fires in between must win
 	f.timer.Reset(left)
-	f.stale.Store(false)
 }
 
-func (f *freshness) stop() { f.timer.Stop() }
+// stop leaves the set stale: nothing keeps it up to date any more.
+func (f *freshness) stop() {
+	f.timer.Stop()
+	f.stale.Store(true)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
@@ -12,6 +13,8 @@ import (
 // begin stores a new session and returns its first tokens, which are signed before it is committed: a session whose tokens
 // cannot be had must not exist.
 func (a *Auth) begin(ctx context.Context, user userstore.User) (tokens Tokens, id string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	id, secret, client := randomID(), randomID(), clientOf(ctx)
 	err = a.sessions.create(ctx, func(now session.Millis) (session.Session, error) {
 		row := a.sessions.rules.New(id, user.ID, session.HashOf(secret), client.UserAgent, client.Address, now)
@@ -32,14 +35,20 @@ func (a *Auth) recheck(ctx context.Context, user userstore.User, pass, sessionID
 	now, err := a.activeUser(ctx, user.ID)
 	if err == nil && now.PasswordHash != user.PasswordHash { // a better hash of the same password may have been stored
 		var ok bool
-		if ok, _, err = a.gate.Verify(ctx, now.PasswordHash, pass); err == nil && !ok {
+		ok, _, err = a.gate.Verify(ctx, now.PasswordHash, pass)
+		if err == nil && !ok || errors.Is(err, password.ErrFormat) {
 			err = errCredentials
 		}
 	}
+	return a.keepIf(ctx, sessionID, err)
+}
+
+// keepIf revokes a session that was just stored, if its user may not have it.
+func (a *Auth) keepIf(ctx context.Context, sessionID string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if revokeErr := a.revoke(ctx, sessionID, session.ReasonUser, nil); revokeErr != nil {
+	if _, revokeErr := a.revoke(ctx, sessionID, session.ReasonUser, nil); revokeErr != nil {
 		return revokeErr
 	}
 	if errors.Is(err, errNoUser) {
@@ -51,6 +60,8 @@ func (a *Auth) recheck(ctx context.Context, user userstore.User, pass, sessionID
 // rotate is Refresh with sessions: the state machine decides on the row, and the new tokens are signed before it is
 // committed, so that a failure of either changes nothing.
 func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout) // also for the signing, which others of the session wait for
+	defer cancel()
 	user, err := a.activeUser(ctx, claims.Subject)
 	if err != nil && !errors.Is(err, errNoUser) {
 		return Tokens{}, err
@@ -72,11 +83,14 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 			proof: true, notAfter: row.EndsAt.Time(), now: a.clock()})
 		return row, err
 	})
+	var failed *Error
 	switch {
+	case errors.As(err, &failed): // signing, or the host's claims, whatever they say
+		return Tokens{}, failed
 	case errors.Is(err, session.ErrNotFound):
 		out = session.Outcome{Event: session.EventUnknown}
 	case err != nil:
-		return Tokens{}, asError(err)
+		return Tokens{}, unavailable(err)
 	}
 	a.sessions.report(ctx, row, out)
 	if out.Generation == 0 {

@@ -24,13 +24,17 @@ func (a *Auth) LogoutHandler() http.Handler {
 }
 
 func (a *Auth) logoutToken(w http.ResponseWriter, r *http.Request) (token string, err error) {
-	if r.Header.Get("Authorization") != "" && r.ContentLength <= 2 { // some clients send {} with every POST
-		return bearerToken(r)
+	body, err := a.readAll(w, r)
+	if err != nil {
+		return "", err
 	}
-	if r.ContentLength == 0 {
-		return "", errNoToken
+	if text := strings.TrimSpace(body); text == "" || text == "{}" && r.Header.Get("Authorization") != "" {
+		return bearerToken(r) // some clients send {} with every POST
 	}
-	err = a.readBody(w, r, field{"refreshToken", &token})
+	if err := checkMediaType(r); err != nil {
+		return "", err
+	}
+	err = parseBody(body, field{"refreshToken", &token})
 	return token, err
 }
 
@@ -54,15 +58,12 @@ func (a *Auth) LogoutAllHandler() http.Handler {
 //	mux.Handle("GET /sessions", auth.SessionsHandler())
 //	mux.Handle("DELETE /sessions/{id}", auth.SessionsHandler())
 func (a *Auth) SessionsHandler() http.Handler {
-	list := a.handler(a.listSessions, http.MethodGet)
-	remove := a.handler(a.deleteSession, http.MethodDelete)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.PathValue("id") != "" {
-			remove.ServeHTTP(w, r)
-			return
+	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodDelete {
+			return a.deleteSession(w, r)
 		}
-		list.ServeHTTP(w, r)
-	})
+		return a.listSessions(w, r)
+	}, http.MethodGet, http.MethodHead, http.MethodDelete)
 }
 
 func (a *Auth) listSessions(w http.ResponseWriter, r *http.Request) error {
@@ -85,12 +86,15 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.revoke(r.Context(), r.PathValue("id"), session.ReasonLogout, func(row session.Session) error {
+	found, err := a.revoke(r.Context(), r.PathValue("id"), session.ReasonLogout, func(row session.Session) error {
 		if row.UserID != claims.Subject {
 			return errNotFound
 		}
 		return nil
 	})
+	if err == nil && !found {
+		err = errNotFound // the same as for another user's
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package signet
 import (
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/signet-go/signet/session"
@@ -10,7 +11,8 @@ import (
 
 // WithSessionStore sets where sessions are kept: session/sqlstore or session/redisstore for services of several processes.
 // New reads it, and fails when it does not answer. The host closes it, after Close. Default: a session.Memory, whose
-// sessions end with the process.
+// sessions end with the process, and its revocations with them: with a key that outlives the process, an access token that
+// was revoked before a restart is good again until it expires.
 func WithSessionStore(store session.Store) Option {
 	return option(func(c *config) {
 		if store == nil {
@@ -97,6 +99,12 @@ func remoteHost(r *http.Request) string {
 // finish completes the session rules from the other options, and checks what only together can be wrong.
 func (c *config) finish() {
 	c.rules.Idle, c.rules.AccessLifetime = c.refreshLifetime, c.accessLifetime
+	if c.stateless && c.sessionStore != nil {
+		c.verifier.mistake("WithoutSessions", "WithSessionStore is given too; leave one of them out")
+	}
+	if !slices.ContainsFunc(c.verifier.types, func(typ string) bool { return joseHeader{typ: typ}.isType(accessType) }) {
+		c.verifier.mistake("WithTokenTypes", "%q is missing, which is what New issues", accessType)
+	}
 	if c.sessionStore == nil {
 		c.sessionStore = &session.Memory{Clock: c.verifier.clock}
 	}

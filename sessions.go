@@ -27,10 +27,11 @@ type sessions struct {
 }
 
 const (
-	pullOverlap   = time.Minute // how long a revocation may take from its timestamp to its being seen
-	sweepInterval = time.Minute
-	sweepBatch    = 1000
-	proofQueue    = 1024
+	pullOverlap    = time.Minute // how long a revocation may take from its timestamp to its being seen
+	sweepInterval  = time.Minute
+	reloadInterval = 10 * time.Minute // all revocations are read again
+	sweepBatch     = 1000
+	proofQueue     = 1024
 )
 
 // newSessions loads the revoked sessions and starts the two background tasks: one pulls revocations and removes expired
@@ -59,9 +60,10 @@ func (s *sessions) close() {
 
 // follow keeps the local set of revoked sessions in step with the store, and the store free of expired rows.
 func (s *sessions) follow(ctx context.Context, since session.Millis, interval time.Duration) {
-	pull, sweep := time.NewTicker(interval), time.NewTicker(sweepInterval)
+	pull, sweep, reload := time.NewTicker(interval), time.NewTicker(sweepInterval), time.NewTicker(reloadInterval)
 	defer pull.Stop()
 	defer sweep.Stop()
+	defer reload.Stop()
 	failing := false
 	for {
 		select {
@@ -76,7 +78,9 @@ func (s *sessions) follow(ctx context.Context, since session.Millis, interval ti
 			}
 			failing = err != nil
 		case <-sweep.C:
-			s.sweep(ctx)
+			s.sweep(ctx, since)
+		case <-reload.C:
+			since = 0 // for a commit that became visible later than anybody would think
 		}
 	}
 }
@@ -95,8 +99,9 @@ func (s *sessions) pull(ctx context.Context, since session.Millis) (session.Mill
 	return now, nil
 }
 
-func (s *sessions) sweep(ctx context.Context) {
-	s.revoked.prune(session.MillisOf(time.Now().Add(-pullOverlap)))
+// sweep forgets what is over: by the store's clock, whatever the clock of this process is.
+func (s *sessions) sweep(ctx context.Context, now session.Millis) {
+	s.revoked.prune(now)
 	for ctx.Err() == nil {
 		bounded, cancel := context.WithTimeout(ctx, storeTimeout)
 		n, err := s.store.DeleteExpired(bounded, sweepBatch)
@@ -115,7 +120,7 @@ func (s *sessions) check(c *Claims) error {
 	switch {
 	case s.revoked.has(c.sessionHash):
 		return errRevoked
-	case s.fresh.stale.Load() && !s.lenient:
+	case (s.fresh.stale.Load() || s.revoked.full.Load()) && !s.lenient:
 		return errStale
 	}
 	if c.generation != 0 {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -138,6 +140,19 @@ func TestLogout(t *testing.T) {
 		})
 	}
 	s := newService(t)
+	first, second := s.login(t), s.login(t)
+	req := httptest.NewRequest("POST", "/auth/logout", io.MultiReader(strings.NewReader(fmt.Sprintf(`{"refreshToken":%q}`, second.RefreshToken))))
+	req.ContentLength = -1 // sent in chunks
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+first.AccessToken)
+	rec := httptest.NewRecorder()
+	s.LogoutHandler().ServeHTTP(rec, req)
+	require.Equal(t, 204, rec.Code)
+	_, err := s.Verify(ctx, first.AccessToken)
+	require.NoError(t, err, "the body names the session")
+	_, err = s.Verify(ctx, second.AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	require.Equal(t, 413, s.do(t, "POST", "/auth/logout", strings.Repeat(" ", 70<<10)).StatusCode)
 	require.Equal(t, 401, s.do(t, "POST", "/auth/logout", "").StatusCode)
 	require.Equal(t, 401, s.do(t, "POST", "/auth/logout", "", bearer("x")...).StatusCode)
 	require.Equal(t, 400, s.do(t, "POST", "/auth/logout", "{}").StatusCode)
@@ -170,6 +185,7 @@ func TestSessionsHandler(t *testing.T) {
 	require.NoError(t, err)
 	path := "/auth/sessions/" + other["id"].(string)
 	require.Equal(t, 404, s.do(t, "DELETE", path, "", bearer(admin.AccessToken)...).StatusCode, "another user's")
+	require.Equal(t, 404, s.do(t, "DELETE", path+"x", "", bearer(admin.AccessToken)...).StatusCode, "nobody's: the same answer")
 	require.Equal(t, 401, s.do(t, "DELETE", path, "").StatusCode)
 	require.Equal(t, 405, s.do(t, "GET", path, "", bearer(access)...).StatusCode)
 	require.Len(t, list(), 2)
@@ -256,9 +272,64 @@ func TestWithoutSessions(t *testing.T) {
 	require.Equal(t, 204, s.do(t, "POST", "/auth/logout", "", bearer(tokens.AccessToken)...).StatusCode)
 	require.Equal(t, "{\"sessions\":[]}\n", s.do(t, "GET", "/auth/sessions", "", bearer(tokens.AccessToken)...).body)
 
+	require.ErrorIs(t, s.RevokeUser(ctx, "1"), signet.ErrStateless)
+	require.ErrorIs(t, s.RevokeSession(ctx, "x"), signet.ErrStateless)
+	require.Equal(t, 501, s.do(t, "POST", "/auth/logout-all", "", bearer(tokens.AccessToken)...).StatusCode)
+
 	strict := newService(t)
 	_, err := strict.Refresh(ctx, tokens.RefreshToken)
 	require.ErrorIs(t, err, signet.ErrInvalidToken, "a stateless refresh token names no session")
+}
+
+func TestLogoutOfASessionThatTheStoreHasForgotten(t *testing.T) {
+	tokens := newService(t).login(t)
+	restarted := newService(t)
+	_, err := restarted.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err)
+	require.NoError(t, restarted.Logout(t.Context(), tokens.AccessToken))
+	_, err = restarted.Verify(t.Context(), tokens.AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+}
+
+// slowStore lets something happen while a session is being stored.
+type slowStore struct {
+	session.Memory
+	meanwhile func()
+}
+
+func (s *slowStore) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
+	s.meanwhile()
+	return s.Memory.Create(ctx, make)
+}
+
+func TestIssueForDoesNotOutliveABan(t *testing.T) {
+	store := &slowStore{}
+	s := newService(t, signet.WithSessionStore(store))
+	user, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	store.meanwhile = func() {
+		banned := user
+		banned.Disabled = true
+		require.NoError(t, s.users.Update(t.Context(), banned))
+		require.NoError(t, s.RevokeUser(t.Context(), "1"))
+	}
+	_, err = s.IssueFor(t.Context(), user)
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	rows, err := store.ListByUser(t.Context(), "1")
+	require.NoError(t, err)
+	require.True(t, rows[0].Revoked())
+}
+
+func TestAFailingClaimsFunctionCostsNoSession(t *testing.T) {
+	var failure error
+	s := newService(t, signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) { return nil, failure }))
+	tokens := s.login(t)
+	failure = fmt.Errorf("directory: %w", session.ErrNotFound)
+	_, err := s.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	failure = nil
+	_, err = s.Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err)
 }
 
 func TestStrictRotation(t *testing.T) {

@@ -30,7 +30,7 @@ type Auth struct {
 	users   UserStore
 	keyring *Keyring
 	gate    *password.Gate
-	decoy   string // a hash that nobody's password has, to be verified when there is no user
+	decoys  *decoys
 }
 
 // New returns a service for the users, that signs with the key: Secret(...), another Key that can sign, or a *Keyring. It
@@ -59,7 +59,7 @@ func New(users UserStore, key SigningKeys, opts ...Option) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{Verifier: verifier, config: cfg, users: users, keyring: ring, gate: password.NewGate(cfg.hasher)}
-	if a.decoy, err = cfg.hasher.Hash(randomID()); err != nil {
+	if a.decoys, err = newDecoys(cfg.hasher); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)
 	}
 	if !cfg.stateless {
@@ -132,11 +132,19 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	}
 	hash := user.PasswordHash
 	if unknown || hash == "" {
-		unknown, hash = true, a.decoy
+		unknown, hash = true, a.decoys.pick(email)
 	}
 	ok, outdated, err := a.gate.Verify(ctx, hash, pass)
+	if errors.Is(err, password.ErrFormat) { // the store holds something else: nobody can log in with it
+		a.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
+		unknown = true
+		ok, outdated, err = a.gate.Verify(ctx, a.decoys.pick(email), pass)
+	}
 	if err != nil && !errors.Is(err, password.ErrTooLong) {
 		return userstore.User{}, unavailable(fmt.Errorf("verify the password of user %q: %w", user.ID, err))
+	}
+	if !unknown {
+		a.decoys.learn(hash)
 	}
 	if !ok || unknown || user.Disabled {
 		return userstore.User{}, errCredentials
@@ -154,6 +162,8 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	if !ok {
 		return user.PasswordHash
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	hash, err := a.gate.Hash(ctx, pass)
 	if err == nil {
 		err = store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
@@ -166,7 +176,8 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 }
 
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a
-// magic link, a command line. It asks for no password. A disabled user is refused with ErrInvalidCredentials.
+// magic link, a command line. It asks for no password. Refresh will look the user up in the store. The error is
+// ErrInvalidCredentials for a disabled user, or ErrUnavailable.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, errCredentials
@@ -174,8 +185,24 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error
 	if a.sessions == nil {
 		return a.issue(ctx, grant{user: user, secret: randomID(), now: a.clock()})
 	}
-	tokens, _, err := a.begin(ctx, user)
-	return tokens, err
+	tokens, sessionID, err := a.begin(ctx, user)
+	if err != nil {
+		return Tokens{}, err
+	}
+	// As in recheck: a ban that was under way has not seen this session.
+	now, err := a.findByID(ctx, user.ID)
+	switch {
+	case errors.Is(err, userstore.ErrNotFound): // a user that the host keeps elsewhere
+		return tokens, nil
+	case err == nil && now.Disabled:
+		err = errCredentials
+	case err != nil:
+		err = unavailable(err)
+	}
+	if err := a.keepIf(ctx, sessionID, err); err != nil {
+		return Tokens{}, err
+	}
+	return tokens, nil
 }
 
 // Refresh takes a refresh token and returns a new pair. The user is looked up again: changed roles show in the new access
@@ -219,11 +246,15 @@ func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, e
 	return a.users.FindByEmail(ctx, email)
 }
 
-// activeUser finds a user who may still use tokens.
-func (a *Auth) activeUser(ctx context.Context, id string) (userstore.User, error) {
+func (a *Auth) findByID(ctx context.Context, id string) (userstore.User, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	user, err := a.users.FindByID(ctx, id)
+	return a.users.FindByID(ctx, id)
+}
+
+// activeUser finds a user who may still use tokens.
+func (a *Auth) activeUser(ctx context.Context, id string) (userstore.User, error) {
+	user, err := a.findByID(ctx, id)
 	switch {
 	case errors.Is(err, userstore.ErrNotFound), err == nil && user.Disabled:
 		return userstore.User{}, errNoUser
@@ -234,7 +265,7 @@ func (a *Auth) activeUser(ctx context.Context, id string) (userstore.User, error
 }
 
 // Profile returns the members of the contract's profile of a user: those of User.Profile, and id, email, role and roles.
-// An id that is a decimal number up to 2^53-1 is a number. No password and no hash is ever among them. The error is
+// An id that is a decimal number up to 2^53-1 is a number. Members of User.Profile whose name begins with "password" are left out. The error is
 // ErrInvalidToken when the user is gone or disabled, or ErrUnavailable.
 func (a *Auth) Profile(ctx context.Context, subject string) (map[string]any, error) {
 	user, err := a.activeUser(ctx, subject)

@@ -44,6 +44,10 @@ type issuer struct {
 func NewVerifier(keys VerificationKeys, opts ...VerifierOption) (*Verifier, error) {
 	cfg := defaultVerifierConfig()
 	for _, opt := range opts {
+		if opt == nil {
+			cfg.mistake("NewVerifier", "an option is nil")
+			continue
+		}
 		opt.applyVerifier(&cfg)
 	}
 	v, err := newVerifier(keys, cfg)
@@ -157,6 +161,9 @@ func (v *Verifier) verifySigned(ctx context.Context, token string, types []strin
 			return nil, err
 		}
 	}
+	if from.algorithms != nil && !slices.Contains(from.algorithms, header.alg) {
+		return nil, errSignature
+	}
 	signature, ok := decodeSegment(buf.decoded, buf.token[len(parts.signingInput)+1:])
 	if !ok {
 		return nil, errMalformed
@@ -243,8 +250,7 @@ func resolveHeader(ctx context.Context, buf *scratch, parts compactJWS, from *is
 		header.key = set.find(header.kid)
 	}
 	switch {
-	case header.key == nil, header.key.alg != header.alg,
-		from.algorithms != nil && !slices.Contains(from.algorithms, header.alg):
+	case header.key == nil, header.key.alg != header.alg:
 		return joseHeader{}, nil, errSignature
 	}
 	return header, set, nil

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 	_ "modernc.org/sqlite"
@@ -88,7 +88,12 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 	case "postgres", "postgresql":
 		return "pgx", source, sqlstore.PostgreSQL, nil
 	case "mysql":
-		return "mysql", rest, sqlstore.MariaDB, nil
+		config, err := mysql.ParseDSN(rest)
+		if err != nil {
+			return "", "", "", err
+		}
+		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
+		return "mysql", config.FormatDSN(), sqlstore.MariaDB, nil
 	case "sqlite":
 		// Several connections write to one file: wait for each other, and let readers go on.
 		return "sqlite", "file:" + rest + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", sqlstore.SQLite, nil
@@ -99,8 +104,9 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 func (s *stores) openRedis(url string) error {
 	options, err := redis.ParseURL(url)
 	if err != nil {
-		return err
+		return errors.New("use redis://HOST:PORT/DB") // the cause could quote a password
 	}
+	options.ContextTimeoutEnabled = true // or a server that stalls would hold up requests for longer than signet waits
 	client := redis.NewClient(options)
 	s.closers = append(s.closers, client.Close)
 	s.sessions, err = redisstore.New(client, "")

@@ -69,6 +69,9 @@ func (s *SQL) Update(ctx context.Context, user User) error {
 	if err != nil {
 		return err
 	}
+	if !s.dialect.Holds(user.ID) {
+		return fmt.Errorf("%w: id %q", ErrNotFound, user.ID)
+	}
 	n, err := s.exec(ctx, `UPDATE signet_users SET email_key = ?, email = ?, password_hash = ?, roles = ?, disabled = ?,
 		profile = ? WHERE id = ?`, columns...)
 	if err == nil && n == 0 { // no such row, or, by MariaDB's count, nothing to change in it
@@ -80,6 +83,9 @@ func (s *SQL) Update(ctx context.Context, user User) error {
 
 // Delete removes the user with that ID, or returns ErrNotFound.
 func (s *SQL) Delete(ctx context.Context, id string) error {
+	if !s.dialect.Holds(id) {
+		return fmt.Errorf("%w: id %q", ErrNotFound, id)
+	}
 	n, err := s.exec(ctx, `DELETE FROM signet_users WHERE id = ?`, id)
 	if err != nil {
 		return fmt.Errorf("userstore: delete: %w", err)
@@ -150,6 +156,9 @@ func (s *SQL) explain(ctx context.Context, what string, user User, err error, ad
 }
 
 func (s *SQL) find(ctx context.Context, column, value string) (User, error) {
+	if !s.dialect.Holds(value) {
+		return User{}, ErrNotFound
+	}
 	var user User
 	var roles, profile []byte
 	var disabled int

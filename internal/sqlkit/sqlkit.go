@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Dialect names a database's kind of SQL.
@@ -40,6 +41,12 @@ func (d Dialect) Now() string {
 	default:
 		return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)"
 	}
+}
+
+// Holds reports whether a text column can hold the text. PostgreSQL's cannot hold a zero byte or what is not UTF-8, and a
+// query that asks for such a text is an error there, not an empty answer.
+func (d Dialect) Holds(text string) bool {
+	return d != PostgreSQL || utf8.ValidString(text) && !strings.Contains(text, "\x00")
 }
 
 // SQL writes a query for the dialect: "?" becomes the dialect's placeholder, "NOW_MS" its clock.
@@ -134,7 +141,15 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 		begin, end, undo = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
 			"SELECT RELEASE_LOCK('signet_schema')"
 	}
-	if _, err := conn.ExecContext(ctx, begin); err != nil {
+	if d == MariaDB {
+		var got sql.NullInt64
+		if err := conn.QueryRowContext(ctx, begin).Scan(&got); err != nil {
+			return nil, err
+		}
+		if got.Int64 != 1 {
+			return nil, errors.New("another process holds the lock signet_schema for longer than 60 s")
+		}
+	} else if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return nil, err
 	}
 	if d == PostgreSQL {

@@ -7,6 +7,9 @@
 // replica loses the writes that had not reached it; min-replicas-to-write and min-replicas-max-lag bound how far behind it
 // can be, and the WAIT command, sent by the host after a login, tells that a write has arrived.
 //
+// The server must run with maxmemory-policy noeviction: an evicted list of revoked sessions would let revoked access tokens
+// pass in processes that start later.
+//
 // A refresh whose write is lost costs nothing: the next refresh carries the session forward (session.Rules). A login whose
 // write is lost must be repeated. A revocation whose write is lost is lost: the session lives again. Where that must not
 // happen, keep sessions in SQL.
@@ -46,7 +49,8 @@ type Store struct {
 
 const groups = 16
 
-// New returns a Store on the client, which the host closes. Keys begin with prefix; "" means "signet".
+// New returns a Store on the client, which the host closes. Set ContextTimeoutEnabled in the client's options: without it
+// go-redis waits for a server that stalls for as long as its own timeouts say, whatever the request's context. Keys begin with prefix; "" means "signet".
 func New(client redis.UniversalClient, prefix string) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("redisstore: the client is nil")
@@ -84,7 +88,9 @@ local function keep(key)
 	local ttl = redis.call('PTTL', key)
 	if ttl < 0 or now + ttl < tonumber(ARGV[4]) then redis.call('PEXPIREAT', key, ARGV[4]) end
 end
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local have = redis.call('GET', KEYS[1]) or ''
+if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
+if have ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now))
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])

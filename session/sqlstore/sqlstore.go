@@ -39,7 +39,8 @@ type Store struct {
 
 type queries struct{ now, read, insert, update, list, revoked, remove string }
 
-// New returns a Store on db, which the host closes. Call Migrate before the first use.
+// New returns a Store on db, which the host closes. Call Migrate before the first use. With go-sql-driver/mysql set
+// interpolateParams=true, or every query costs a second round trip.
 func New(db *sql.DB, dialect Dialect) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("sqlstore: the database is nil")
@@ -121,6 +122,9 @@ func (s *Store) Update(ctx context.Context, id string,
 }
 
 func (s *Store) read(ctx context.Context, id string) (row session.Session, version int64, now session.Millis, err error) {
+	if !s.dialect.Holds(id) {
+		return row, 0, 0, session.ErrNotFound
+	}
 	var data []byte
 	err = s.db.QueryRowContext(ctx, s.queries.read, id).Scan(&version, &data, &now)
 	switch {
