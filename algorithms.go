@@ -214,6 +214,7 @@ func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) 
 		}
 		return k, alg, checkRSA(public)
 	case *ecdsa.PublicKey:
+		//lint:ignore SA1019 every other way to look at a key without coordinates panics
 		if public == nil || public.X == nil || public.Y == nil {
 			return nil, "", errors.New("the ECDSA key is empty")
 		}
