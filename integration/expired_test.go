@@ -1,0 +1,43 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// TestDeleteExpired removes expired rows in batches of the size that is asked for, and no others.
+func TestDeleteExpired(t *testing.T) {
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			sessions := sqlSessions(t, db, d.dialect)
+			tx, err := db.Begin() // one sync to disk for all
+			require.NoError(t, err)
+			insert, err := tx.Prepare(d.dialect.SQL(`INSERT INTO signet_sessions
+				(id, user_id, version, keep_until, revoked_at, data) VALUES (?, 'u', 1, ?, 0, '{}')`))
+			require.NoError(t, err)
+			for i := range 2600 {
+				keep := session.Millis(i)
+				if i >= 2500 {
+					keep = 1 << 50
+				}
+				_, err := insert.Exec(fmt.Sprint("id", i), int64(keep))
+				require.NoError(t, err)
+			}
+			require.NoError(t, tx.Commit())
+			for _, want := range []int{1000, 1000, 500, 0} {
+				n, err := sessions.DeleteExpired(t.Context(), 1000)
+				require.NoError(t, err)
+				require.Equal(t, want, n)
+			}
+			var left int
+			require.NoError(t, db.QueryRow("SELECT count(*) FROM signet_sessions").Scan(&left))
+			require.Equal(t, 100, left)
+		})
+	}
+}

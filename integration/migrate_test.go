@@ -1,0 +1,75 @@
+package integration
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session/sqlstore"
+	"github.com/signet-go/signet/userstore"
+)
+
+// TestMigrate migrates an empty database from many sides at once, and again: one schema, and what is in it stays.
+func TestMigrate(t *testing.T) {
+	const starts = 8
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			host := kind.host(t)
+			t.Run("connections", func(t *testing.T) {
+				d := *host.fresh(t).database
+				migrate := func() error {
+					db := openSQL(t, d)
+					ctx := context.Background()
+					users, err := userstore.NewSQL(db, d.dialect)
+					if err != nil {
+						return err
+					}
+					sessions, err := sqlstore.New(db, d.dialect)
+					if err != nil {
+						return err
+					}
+					if err := users.Migrate(ctx); err != nil {
+						return err
+					}
+					return sessions.Migrate(ctx)
+				}
+				for range 2 {
+					for _, err := range together(starts, migrate) {
+						require.NoError(t, err)
+					}
+					db := openSQL(t, d)
+					err := sqlUsers(t, db, d.dialect).Add(t.Context(), john)
+					if err != nil {
+						require.ErrorIs(t, err, userstore.ErrExists)
+					}
+					found, err := sqlUsers(t, db, d.dialect).FindByID(t.Context(), john.ID)
+					require.NoError(t, err)
+					require.Equal(t, john.Email, found.Email)
+					var components int
+					require.NoError(t, db.QueryRow("SELECT count(*) FROM signet_schema").Scan(&components))
+					require.Equal(t, 2, components)
+				}
+			})
+			t.Run("processes", func(t *testing.T) {
+				args := host.fresh(t).args
+				for _, copies := range []int{starts, 2} { // the second time on the tables of the first
+					var awaits []func() error
+					var programs []*program
+					for range copies {
+						p, await := launch(t, args...)
+						programs, awaits = append(programs, p), append(awaits, await)
+					}
+					for _, await := range awaits {
+						require.NoError(t, await())
+					}
+					p := login(t, programs[0].url)
+					requireProfile(t, programs[copies-1].url, refresh(t, programs[1].url, p))
+					for _, p := range programs {
+						p.kill()
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,209 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// recorder notes the queries that a store sends, as they are.
+type recorder struct {
+	mu      sync.Mutex
+	queries map[string][]any
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	args := slices.DeleteFunc(slices.Clone(q.Args), func(arg any) bool {
+		_, isOption := arg.(pgx.QueryResultFormatsByOID)
+		return isOption
+	})
+	r.queries[q.SQL] = args
+	return ctx
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// queriesOnRows is how many queries the stores have that look for rows.
+const queriesOnRows = 9
+
+// TestPlans wants every query that the stores send PostgreSQL and SQLite to go through an index, in a table of 50,000
+// sessions, of which few are revoked and few expired.
+func TestPlans(t *testing.T) {
+	t.Run("PostgreSQL", func(t *testing.T) {
+		d := postgres.host(t).fresh(t).database
+		config, err := pgx.ParseConfig(d.dsn)
+		require.NoError(t, err)
+		traced := &recorder{queries: map[string][]any{}}
+		config.Tracer = traced
+		db := stdlib.OpenDB(*config)
+		defer db.Close()
+		useEveryQuery(t, db, *d)
+		plain := openSQL(t, *d)
+		fill(t, plain, "generate_series(1, 50000) AS n(n)", "ANALYZE")
+		seen := 0
+		for query, args := range traced.queries {
+			if !isOnRows(query) {
+				continue
+			}
+			seen++
+			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} { // the driver prepares its queries
+				requirePlan(t, query, explainPostgres(t, plain, mode, query, args))
+			}
+		}
+		require.Equal(t, queriesOnRows, seen)
+	})
+	t.Run("SQLite", func(t *testing.T) {
+		d := sqlite.host(t).fresh(t).database
+		queries := map[string]bool{}
+		useEveryQuery(t, openWatched(t, *d, func(query string) { queries[query] = true }), *d)
+		plain := openSQL(t, *d)
+		fill(t, plain, "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 50000) SELECT n FROM c) AS n", "ANALYZE")
+		seen := 0
+		for query := range queries {
+			if isOnRows(query) {
+				seen++
+				requirePlan(t, query, explainSQLite(t, plain, query))
+			}
+		}
+		require.Equal(t, queriesOnRows, seen)
+	})
+}
+
+func explainSQLite(t *testing.T, db *sql.DB, query string) string {
+	t.Helper()
+	rows, err := db.Query("EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+	require.NoError(t, err)
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, unused int
+		var line string
+		require.NoError(t, rows.Scan(&id, &parent, &unused, &line))
+		plan = append(plan, line)
+	}
+	require.NoError(t, rows.Err())
+	return strings.Join(plan, "\n")
+}
+
+// requirePlan wants the index that is made for a query in its plan, and no look at all rows.
+func requirePlan(t *testing.T, query, plan string) {
+	t.Helper()
+	index := "" // a primary key's, or a unique column's
+	for condition, name := range map[string]string{"revoked_at >= ": "_revoked", "keep_until < ": "_keep", "user_id = ": "_user"} {
+		if strings.Contains(query, condition) {
+			index = "signet_sessions" + name
+		}
+	}
+	require.NotRegexp(t, "(?i)scan on signet|scan signet", strings.ReplaceAll(plan, "Bitmap Heap Scan", ""), query)
+	require.Regexp(t, "(?i)index", plan, query)
+	require.Contains(t, plan, index, query)
+}
+
+// useEveryQuery calls every method of the stores.
+func useEveryQuery(t *testing.T, db *sql.DB, d database) {
+	ctx := t.Context()
+	sessions, users := sqlSessions(t, db, d.dialect), sqlUsers(t, db, d.dialect)
+	row := session.Session{ID: "an id", UserID: "1", Current: 1, KeepUntil: session.Millis(1) << 50}
+	require.NoError(t, sessions.Create(ctx, func(session.Millis) (session.Session, error) { return row, nil }))
+	require.NoError(t, sessions.Update(ctx, row.ID, func(s session.Session, now session.Millis) (session.Session, error) {
+		return session.Revoke(s, session.ReasonLogout, now), nil
+	}))
+	_, err := sessions.ListByUser(ctx, "1")
+	require.NoError(t, err)
+	now, err := sessions.RevokedSince(ctx, 0, func(string, session.Millis) {})
+	require.NoError(t, err)
+	_, err = sessions.RevokedSince(ctx, now, func(string, session.Millis) {}) // the one that is asked every second
+	require.NoError(t, err)
+	_, err = sessions.DeleteExpired(ctx, 100)
+	require.NoError(t, err)
+	require.NoError(t, users.Add(ctx, john))
+	require.NoError(t, users.Update(ctx, john))
+	require.NoError(t, users.UpdatePasswordHash(ctx, john.ID, "", "x"))
+	_, err = users.FindByEmail(ctx, john.Email)
+	require.NoError(t, err)
+	require.NoError(t, users.Delete(ctx, john.ID))
+}
+
+// fill adds users and sessions, by a table n of numbers.
+func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
+	t.Helper()
+	far := session.Millis(1) << 50
+	for _, statement := range append([]string{
+		fmt.Sprintf(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
+			SELECT 'id' || n, 'user' || n / 5, 1, CASE WHEN n %% 100 = 0 THEN n ELSE %d END,
+				CASE WHEN n %% 100 = 1 THEN n ELSE 0 END, '{}' FROM %s`, far, numbers),
+		fmt.Sprintf(`INSERT INTO signet_users (id, email_key, email, password_hash, roles, disabled, profile)
+			SELECT 'id' || n, 'mail' || n, 'mail' || n, 'x', '[]', 0, '{}' FROM %s`, numbers),
+	}, after...) {
+		_, err := db.Exec(statement)
+		require.NoError(t, err)
+	}
+}
+
+// isOnRows tells queries on our tables, by a condition, from others.
+func isOnRows(query string) bool {
+	return strings.Contains(query, "WHERE") && !strings.HasPrefix(query, "CREATE") && (strings.Contains(query, "signet_sessions") || strings.Contains(query, "signet_users"))
+}
+
+// explainPostgres returns the plan of a prepared query.
+func explainPostgres(t *testing.T, db *sql.DB, mode, query string, args []any) string {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	var plan string
+	require.NoError(t, conn.Raw(func(raw any) error {
+		c := raw.(*stdlib.Conn).Conn()
+		ctx := t.Context()
+		// A plan for any arguments expects a tenth of the table from LIMIT; a look at all rows is in order then, if it need not be.
+		for _, setting := range []string{"plan_cache_mode = " + mode, "enable_seqscan = off"} {
+			if _, err := c.Exec(ctx, "SET "+setting); err != nil {
+				return err
+			}
+		}
+		if _, err := c.Exec(ctx, "PREPARE explained AS "+query); err != nil {
+			return err
+		}
+		defer c.Exec(ctx, "DEALLOCATE explained")
+		values := make([]string, len(args))
+		for i, arg := range args {
+			values[i] = quote(arg)
+		}
+		statement := "EXPLAIN EXECUTE explained(" + strings.Join(values, ", ") + ")"
+		rows, err := c.Query(ctx, strings.Replace(statement, "()", "", 1), pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			return err
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		plan = strings.Join(lines, "\n")
+		return err
+	}))
+	return plan
+}
+
+// quote writes an argument as a literal, of unknown type where that is not a number.
+func quote(arg any) string {
+	switch arg := arg.(type) {
+	case string:
+		return "'" + strings.ReplaceAll(arg, "'", "''") + "'"
+	case []byte:
+		return quote(string(arg))
+	}
+	text, _ := json.Marshal(arg)
+	return string(text)
+}

@@ -1,0 +1,63 @@
+package integration
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// meter is a TCP proxy that counts round trips: how often a client speaks after its server did.
+type meter struct {
+	addr  string
+	trips atomic.Int64
+}
+
+func startMeter(t testing.TB, server string) *meter {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	m := &meter{addr: listener.Addr().String()}
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("tcp", server)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			var asked atomic.Bool // the server's turn
+			go relay(upstream, client, func() {
+				if !asked.Swap(true) {
+					m.trips.Add(1)
+				}
+			})
+			go relay(client, upstream, func() { asked.Store(false) })
+		}
+	}()
+	return m
+}
+
+// relay copies what one side says, and calls heard before it is passed on.
+func relay(to io.WriteCloser, from io.Reader, heard func()) {
+	defer to.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			heard()
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
