@@ -168,7 +168,11 @@ func (s *Store) read(ctx context.Context, id string) (text string, row session.S
 
 // swap writes a row in place of the text that was read. A row that becomes revoked enters the list of revoked.
 func (s *Store) swap(ctx context.Context, old string, row, before session.Session) (done bool, err error) {
-	text, err := json.Marshal(row)
+	// The mark tells this write from an equal one of somebody else, who read the same row and changed it in the same way.
+	text, err := json.Marshal(struct {
+		Mark uint64 `json:"mark"`
+		session.Session
+	}{rand.Uint64(), row})
 	if err != nil {
 		return false, err
 	}
