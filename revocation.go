@@ -57,12 +57,12 @@ func (set *revocationSet) has(hash uint64) bool {
 func (set *revocationSet) add(sessionID string, until session.Millis) {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if len(set.until) >= maxRevoked {
+	hash := set.hash(sessionID)
+	_, known := set.until[hash]
+	if !known && len(set.until) >= maxRevoked {
 		set.full.Store(true)
 		return
 	}
-	hash := set.hash(sessionID)
-	_, known := set.until[hash]
 	set.until[hash] = max(set.until[hash], until)
 	switch {
 	case known:
