@@ -9,6 +9,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -106,15 +107,14 @@ func (a *Auth) Handler(prefix string) http.Handler {
 // handler checks the method, and answers with the error that serve returns.
 func (a *Auth) handler(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
 	allow := strings.Join(methods, ", ")
+	notAllowed := &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "use " + allow, allow: allow,
+		kind: ErrInvalidRequest}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := error(&Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
-			Message: "use " + allow, allow: allow, kind: ErrInvalidRequest})
-		for _, method := range methods {
-			if r.Method == method {
-				err = serve(w, r)
-			}
+		if !slices.Contains(methods, r.Method) {
+			a.refuse(w, r, notAllowed)
+			return
 		}
-		if err != nil {
+		if err := serve(w, r); err != nil {
 			a.refuse(w, r, err)
 		}
 	})

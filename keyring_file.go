@@ -18,8 +18,9 @@ import (
 // the order of their names, hidden ones left out. The first key that can sign signs, the others are accepted: to rotate,
 // add the next key behind the current one everywhere, then put it first everywhere, then remove the old one.
 //
-// What cannot be read later changes nothing and is reported to onError, which must be safe for concurrent use; nil ignores
-// it; it must not call Close, which waits for it. Announce, Rotate and Retire return an error on such a ring: the files decide.
+// What cannot be read later changes nothing and is reported to onError, unless that is nil. It must be safe for concurrent
+// use, and must not call Close, which waits for it. Announce, Rotate and Retire return an error on such a ring: the files
+// decide.
 func OpenKeyring(path string, interval time.Duration, onError func(error)) (*Keyring, error) {
 	if interval < time.Second {
 		return nil, fmt.Errorf("signet.OpenKeyring: the interval %v is under 1s", interval)

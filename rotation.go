@@ -16,7 +16,7 @@ func (a *Auth) begin(ctx context.Context, user userstore.User) (tokens Tokens, i
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	id, secret, client := randomID(), randomID(), clientOf(ctx)
-	err = a.sessions.create(ctx, func(now session.Millis) (session.Session, error) {
+	err = a.sessions.store.Create(ctx, func(now session.Millis) (session.Session, error) {
 		row := a.sessions.rules.New(id, user.ID, session.HashOf(secret), client.UserAgent, client.Address, now)
 		var err error
 		tokens, err = a.issue(ctx, grant{user: user, sessionID: id, generation: row.Current, secret: secret,

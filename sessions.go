@@ -129,12 +129,6 @@ func (s *sessions) check(c *Claims) error {
 	return nil
 }
 
-func (s *sessions) create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return s.store.Create(ctx, make)
-}
-
 // update changes a row, one change of a session at a time within this process: a page that refreshes many times at once
 // would otherwise make the store compare and swap in vain.
 func (s *sessions) update(ctx context.Context, id string,

@@ -265,8 +265,8 @@ func (a *Auth) activeUser(ctx context.Context, id string) (userstore.User, error
 }
 
 // Profile returns the members of the contract's profile of a user: those of User.Profile, and id, email, role and roles.
-// An id that is a decimal number up to 2^53-1 is a number. Members of User.Profile whose name begins with "password" are left out. The error is
-// ErrInvalidToken when the user is gone or disabled, or ErrUnavailable.
+// An id that is a decimal number up to 2^53-1 is a number. Members of User.Profile whose name begins with "password" are
+// left out. The error is ErrInvalidToken when the user is gone or disabled, or ErrUnavailable.
 func (a *Auth) Profile(ctx context.Context, subject string) (map[string]any, error) {
 	user, err := a.activeUser(ctx, subject)
 	if err != nil {

@@ -50,11 +50,7 @@ func NewVerifier(keys VerificationKeys, opts ...VerifierOption) (*Verifier, erro
 		}
 		opt.applyVerifier(&cfg)
 	}
-	v, err := newVerifier(keys, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return v, nil
+	return newVerifier(keys, cfg)
 }
 
 func newVerifier(keys VerificationKeys, cfg verifierConfig) (*Verifier, error) {
@@ -249,8 +245,7 @@ func resolveHeader(ctx context.Context, buf *scratch, parts compactJWS, from *is
 		set = newer
 		header.key = set.find(header.kid)
 	}
-	switch {
-	case header.key == nil, header.key.alg != header.alg:
+	if header.key == nil || header.key.alg != header.alg {
 		return joseHeader{}, nil, errSignature
 	}
 	return header, set, nil

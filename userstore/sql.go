@@ -34,10 +34,7 @@ type SQL struct {
 
 // NewSQL returns a store on db, which the host closes. Call Migrate before the first use.
 func NewSQL(db *sql.DB, dialect Dialect) (*SQL, error) {
-	if db == nil {
-		return nil, errors.New("userstore: the database is nil")
-	}
-	if err := dialect.Check(); err != nil {
+	if err := sqlkit.Check(db, dialect); err != nil {
 		return nil, fmt.Errorf("userstore: %w", err)
 	}
 	return &SQL{db: db, dialect: dialect}, nil

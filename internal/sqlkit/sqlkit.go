@@ -23,8 +23,11 @@ const (
 	MariaDB    Dialect = "mariadb" // and MySQL 8
 )
 
-// Check returns an error for a value that is none of the constants.
-func (d Dialect) Check() error {
+// Check returns an error for a database that is nil, and for a dialect that is none of the constants.
+func Check(db *sql.DB, d Dialect) error {
+	if db == nil {
+		return errors.New("the database is nil")
+	}
 	if d != PostgreSQL && d != SQLite && d != MariaDB {
 		return fmt.Errorf("unknown SQL dialect %q: use PostgreSQL, SQLite or MariaDB", string(d))
 	}

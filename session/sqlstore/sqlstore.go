@@ -42,10 +42,7 @@ type queries struct{ now, read, insert, update, list, revoked, remove string }
 // New returns a Store on db, which the host closes. Call Migrate before the first use. With go-sql-driver/mysql set
 // interpolateParams=true, or every query costs a second round trip.
 func New(db *sql.DB, dialect Dialect) (*Store, error) {
-	if db == nil {
-		return nil, errors.New("sqlstore: the database is nil")
-	}
-	if err := dialect.Check(); err != nil {
+	if err := sqlkit.Check(db, dialect); err != nil {
 		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
 	// In a subquery the clock is read once, so that the index serves: PostgreSQL asks a clock in the condition for every row.
