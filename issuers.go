@@ -215,7 +215,7 @@ func (k *remoteKeys) fetch(ctx context.Context) error {
 		return err
 	case len(body) > maxJWKS:
 		return fmt.Errorf("the issuer answered more than %d bytes", maxJWKS)
-	case string(body) == k.body:
+	case k.set.Load() != nil && string(body) == k.body:
 		return nil // the same keys: what was verified with them stays verified
 	}
 	keys, err := parseJWKS(body, false)

@@ -123,6 +123,7 @@ func TestJWKSNeverHad(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"500":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
 		"not JSON":  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
+		"an empty body": func(http.ResponseWriter, *http.Request) {},
 		"empty set": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
 		"too long": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"x":"`+strings.Repeat("a", 300<<10)+`"}`)

@@ -219,6 +219,9 @@ func currentKeys(ctx context.Context, source keySource) (*keySet, error) {
 		return set, nil
 	}
 	set, err := source.refetch(ctx)
+	if err == nil && set == nil {
+		err = errors.New("the key source has no keys")
+	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
