@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
@@ -28,39 +29,37 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	for name, tc := range map[string]struct {
 		users signet.UserStore
-		key   signet.SigningKeys
+		key   keys.Source
 		opts  []signet.Option
 		want  []string
 	}{
 		"nil store and nil key": {nil, nil, nil, []string{"user store is nil", "key is nil"}},
-		"zero key":              {userstore.NewMemory(), signet.Key{}, nil, []string{"zero value"}},
-		"zero keyring":          {userstore.NewMemory(), &signet.Keyring{}, nil, []string{"NewKeyring"}},
-		"empty secret":          {userstore.NewMemory(), signet.Secret(nil), nil, []string{"empty", "openssl rand"}},
-		"short secret":          {userstore.NewMemory(), signet.Secret(secret[:31]), nil, []string{"31 bytes, at least 32"}},
-		"short for HS512": {userstore.NewMemory(), signet.Secret(secret, signet.WithAlgorithm(signet.HS512)), nil,
+		"zero key":              {userstore.NewMemory(), &keys.Key{}, nil, []string{"zero value"}},
+		"zero keyring":          {userstore.NewMemory(), &keys.Ring{}, nil, []string{"NewRing"}},
+		"empty secret":          {userstore.NewMemory(), keys.Secret(nil), nil, []string{"empty", "openssl rand"}},
+		"short secret":          {userstore.NewMemory(), keys.Secret(secret[:31]), nil, []string{"31 bytes, at least 32"}},
+		"short for HS512": {userstore.NewMemory(), keys.Secret(secret, keys.WithAlgorithm(keys.HS512)), nil,
 			[]string{"at least 64"}},
-		"repeated byte":     {userstore.NewMemory(), signet.Secret(make([]byte, 64)), nil, []string{"repeats"}},
-		"repeated word":     {userstore.NewMemory(), signet.Secret([]byte(strings.Repeat("hunter2", 9))), nil, []string{"repeats"}},
-		"placeholder":       {userstore.NewMemory(), signet.Secret([]byte("secret")), nil, []string{"placeholder"}},
-		"long placeholder":  {userstore.NewMemory(), signet.Secret([]byte("my Your-256-bit-secret, for production use")), nil, []string{"placeholder"}},
-		"changeme":          {userstore.NewMemory(), signet.Secret([]byte("changeme")), nil, []string{"placeholder"}},
-		"secret with RS256": {userstore.NewMemory(), signet.Secret(secret, signet.WithAlgorithm("RS256")), nil, []string{"RS256"}},
-		"weak RSA":          {userstore.NewMemory(), signet.Signer(weak), nil, []string{"1024 bits; use at least 2048"}},
-		"public key only":   {userstore.NewMemory(), signet.PublicKey(p256(t).Public()), nil, []string{"no private part"}},
-		"options": {userstore.NewMemory(), signet.Secret(secret), []signet.Option{
-			signet.WithAccessLifetime(0), signet.WithRefreshLifetime(-time.Second), signet.WithIssuer(""), signet.WithAudience(),
+		"repeated byte":     {userstore.NewMemory(), keys.Secret(make([]byte, 64)), nil, []string{"repeats"}},
+		"repeated word":     {userstore.NewMemory(), keys.Secret([]byte(strings.Repeat("hunter2", 9))), nil, []string{"repeats"}},
+		"placeholder":       {userstore.NewMemory(), keys.Secret([]byte("secret")), nil, []string{"placeholder"}},
+		"long placeholder":  {userstore.NewMemory(), keys.Secret([]byte("my Your-256-bit-secret, for production use")), nil, []string{"placeholder"}},
+		"changeme":          {userstore.NewMemory(), keys.Secret([]byte("changeme")), nil, []string{"placeholder"}},
+		"secret with RS256": {userstore.NewMemory(), keys.Secret(secret, keys.WithAlgorithm("RS256")), nil, []string{"RS256"}},
+		"weak RSA":          {userstore.NewMemory(), keys.Private(weak), nil, []string{"1024 bits; use at least 2048"}},
+		"public key only":   {userstore.NewMemory(), keys.Public(p256(t).Public()), nil, []string{"no private part"}},
+		"options": {userstore.NewMemory(), keys.Secret(secret), []signet.Option{
+			signet.WithLifetimes(signet.Lifetimes{Access: 11 * 365 * 24 * time.Hour, Refresh: -time.Second, Session: time.Millisecond}), signet.WithIssuer(""), signet.WithAudience(),
 			signet.WithLeeway(3 * time.Minute), signet.WithClock(nil), signet.WithLogger(nil), signet.WithPasswordHasher(nil),
-			signet.WithClaims(nil), signet.WithErrorHandler(nil), signet.WithMaxBodyBytes(1), signet.WithMaxTokenBytes(1),
-			signet.WithRealm(`a"b`), signet.WithTokenTypes("rt+jwt"), nil,
-		}, []string{"WithAccessLifetime", "WithRefreshLifetime", "WithIssuer", "WithAudience", "WithLeeway", "WithClock",
-			"WithLogger", "WithPasswordHasher", "WithClaims", "WithErrorHandler", "WithMaxBodyBytes", "WithMaxTokenBytes",
-			"WithRealm", "WithTokenTypes", "option is nil"}},
-		"lifetime in fractions": {userstore.NewMemory(), signet.Secret(secret),
-			[]signet.Option{signet.WithAccessLifetime(1500 * time.Millisecond)}, []string{"whole seconds"}},
-		"types without our own": {userstore.NewMemory(), signet.Secret(secret), []signet.Option{signet.WithTokenTypes("JWT")}, []string{"at+jwt"}},
-		"sessions and none": {userstore.NewMemory(), signet.Secret(secret),
+			signet.WithClaims(nil), signet.WithErrorHandler(nil), signet.WithTokenTypes("rt+jwt"), nil,
+		}, []string{"WithLifetimes: Access", "WithLifetimes: Refresh", "WithLifetimes: Session", "WithIssuer", "WithAudience", "WithLeeway", "WithClock",
+			"WithLogger", "WithPasswordHasher", "WithClaims", "WithErrorHandler", "WithTokenTypes", "option is nil"}},
+		"lifetime in fractions": {userstore.NewMemory(), keys.Secret(secret),
+			[]signet.Option{signet.WithLifetimes(signet.Lifetimes{Access: 1500 * time.Millisecond})}, []string{"whole seconds"}},
+		"types without our own": {userstore.NewMemory(), keys.Secret(secret), []signet.Option{signet.WithTokenTypes("JWT")}, []string{"at+jwt"}},
+		"sessions and none": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithoutSessions(), signet.WithSessionStore(&session.Memory{})}, []string{"WithoutSessions"}},
-		"hasher out of range": {userstore.NewMemory(), signet.Secret(secret),
+		"hasher out of range": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithPasswordHasher(password.Argon2id{Memory: 1})}, []string{"WithPasswordHasher", "out of range"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +86,7 @@ func TestLoginTokens(t *testing.T) {
 			return map[string]any{"email": u.Email, "scope": "orders:read orders:write", "n": 1}, nil
 		}))
 	tokens := s.login(t)
-	require.Equal(t, map[string]any{"alg": "HS256", "typ": "at+jwt", "kid": signet.Secret(secret).ID()}, part(t, tokens.AccessToken, 0))
+	require.Equal(t, map[string]any{"alg": "HS256", "typ": "at+jwt", "kid": keys.Secret(secret).ID()}, part(t, tokens.AccessToken, 0))
 	access, refresh := part(t, tokens.AccessToken, 1), part(t, tokens.RefreshToken, 1)
 	require.Equal(t, 1728000.0, access["exp"].(float64)-access["iat"].(float64))
 	require.Equal(t, 36000.0, refresh["exp"].(float64)-refresh["iat"].(float64))
@@ -164,7 +163,7 @@ func TestRefreshLooksTheUserUpAgain(t *testing.T) {
 }
 
 func TestTokensEndOnTime(t *testing.T) {
-	s := newService(t, signet.WithAccessLifetime(time.Minute), signet.WithRefreshLifetime(time.Hour))
+	s := newService(t, signet.WithLifetimes(signet.Lifetimes{Access: time.Minute, Refresh: time.Hour}))
 	tokens := s.login(t)
 	s.clock.advance(time.Minute - time.Second)
 	_, err := s.Verify(context.Background(), tokens.AccessToken)
@@ -192,7 +191,7 @@ func (failingUsers) FindByID(context.Context, string) (userstore.User, error) {
 func TestAStoreThatDoesNotAnswerIs503(t *testing.T) {
 	s := newService(t)
 	tokens := s.login(t)
-	broken, err := signet.New(failingUsers{}, signet.Secret(secret), signet.WithPasswordHasher(cheap),
+	broken, err := signet.New(failingUsers{}, keys.Secret(secret), signet.WithPasswordHasher(cheap),
 		signet.WithClock(s.clock.Now), signet.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	defer broken.Close()
@@ -202,9 +201,9 @@ func TestAStoreThatDoesNotAnswerIs503(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrUnavailable)
 	var e *signet.Error
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, 503, e.Status)
-	require.Positive(t, e.RetryAfter)
-	require.NotContains(t, e.Message, "connection refused")
+	require.Equal(t, 503, e.Status())
+	require.Positive(t, e.RetryAfter())
+	require.NotContains(t, e.Message(), "connection refused")
 }
 
 // countingHasher counts verifications of a real hasher.
@@ -323,12 +322,12 @@ func TestNothingPublicPrintsASecret(t *testing.T) {
 	require.NoError(t, err)
 	var log bytes.Buffer
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
-		slog.New(handler).Info("x", "tokens", tokens, "user", user, "key", signet.Secret(secret))
+		slog.New(handler).Info("x", "tokens", tokens, "user", user, "key", keys.Secret(secret))
 	}
-	ring, err := signet.NewKeyring(signet.Secret(secret))
+	ring, err := keys.NewRing(keys.Secret(secret))
 	require.NoError(t, err)
 	printed := log.String()
-	for _, value := range []any{s.Auth, *s.Auth, s.Auth.Verifier, tokens, &tokens, user, signet.Secret(secret), s.users, ring} {
+	for _, value := range []any{s.Auth, s.Auth.Verifier(), tokens, &tokens, user, keys.Secret(secret), s.users, ring} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 			printed += fmt.Sprintf(verb+"\n", value)
 		}
@@ -340,15 +339,15 @@ func TestNothingPublicPrintsASecret(t *testing.T) {
 }
 
 func TestErrorHandlerOwnsTheBody(t *testing.T) {
-	s := newService(t, signet.WithRealm("shop"), signet.WithErrorHandler(func(w http.ResponseWriter, _ *http.Request, err error) {
+	s := newService(t, signet.WithErrorHandler(func(w http.ResponseWriter, _ *http.Request, err error) {
 		var e *signet.Error
 		if errors.As(err, &e) {
-			http.Error(w, "own "+e.Code, e.Status)
+			http.Error(w, "own "+e.Code(), e.Status())
 		}
 	}))
 	got := s.do(t, "GET", "/orders", "", bearer("x")...)
 	require.Equal(t, 401, got.StatusCode)
 	require.Equal(t, "own invalid_token\n", got.body)
-	require.Equal(t, `Bearer realm="shop", error="invalid_token", error_description="the token is malformed"`,
+	require.Equal(t, `Bearer realm="api", error="invalid_token", error_description="the token is malformed"`,
 		got.Header.Get("WWW-Authenticate"))
 }

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// tokenCache remembers tokens that were verified, so that the next request with the same token costs a lookup. It holds
-// only what no time can change: whoever finds an entry checks the times, the revocations and the keys again, so that a hit
-// is never better than a miss.
+// tokenCache remembers tokens that were verified, so that the next request with the same token costs a lookup. It holds only what
+// no time can change: whoever finds an entry checks the times, the revocations and the keys again. So a hit is never better
+// than a miss.
 //
-// Its size is fixed: every token has four places, by its hash under a seed of this process, and takes one from another
-// token when all are in use. A flood of tokens can push others out, and nothing more. There is no lock.
+// It is a set-associative cache, as processors have them: the hash of a token under a seed of this process chooses a set, and the set has four
+// places and a budget of bytes. A new token takes the place of others when the set is full. A flood of tokens can push others out,
+// and nothing more. There is no lock.
 type tokenCache struct {
 	seed   maphash.Seed
 	places []atomic.Pointer[verifiedToken]
 	sets   uint64 // a power of two
 }
 
-// verifiedToken is one entry; it never changes.
+// verifiedToken is one entry. It never changes.
 type verifiedToken struct {
 	hash   uint64
 	token  string
@@ -28,17 +29,21 @@ type verifiedToken struct {
 
 const (
 	waysPerSet       = 4
-	maxCachedToken   = 2048 // bytes: longer tokens are verified each time, so that the entries bound the memory too
-	defaultCacheSize = 8192 // entries; about 10 MiB with usual tokens, 40 MiB with the longest
+	setBytes         = 4 << 10
+	defaultCacheSize = 8 << 20 // bytes
+	minCacheSize     = 64 << 10
 )
 
-func newTokenCache(entries int) *tokenCache {
+func newTokenCache(size int) *tokenCache {
 	sets := 1
-	for sets*waysPerSet < entries {
+	for 2*sets*setBytes <= size {
 		sets *= 2
 	}
 	return &tokenCache{seed: maphash.MakeSeed(), places: make([]atomic.Pointer[verifiedToken], sets*waysPerSet), sets: uint64(sets)}
 }
+
+// cost is about how many bytes an entry takes: the token, its payload, and the parts of the claims.
+func cost(token string) int { return 384 + len(token) + 3*len(token)/4 }
 
 func (c *tokenCache) hash(token string) uint64 { return maphash.String(c.seed, token) }
 
@@ -47,12 +52,12 @@ func (c *tokenCache) set(hash uint64) []atomic.Pointer[verifiedToken] {
 	return c.places[first : first+waysPerSet]
 }
 
-// get returns the claims of a token that was verified with the keys that are in force, nil if there is none.
+// get returns the claims of a token that was verified with the keys that are in force, or nil if there is none.
 func (c *tokenCache) get(hash uint64, token string) *Claims {
 	set := c.set(hash)
 	for i := range set {
 		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token {
-			if e.claims.keys == e.claims.from.keys.current() {
+			if e.current() {
 				return e.claims
 			}
 			return nil
@@ -61,21 +66,34 @@ func (c *tokenCache) get(hash uint64, token string) *Claims {
 	return nil
 }
 
-// put remembers a token that has just been verified, in place of one that is of no more use if there is one.
-//
-// The token is copied: it is a part of a header that may be far longer, and would be kept whole.
+func (e *verifiedToken) current() bool { return e.claims.keys == e.claims.from.reader.Current() }
+
+// put remembers a token that has just been verified, in place of one that is of no more use if there is one. Others of the set leave
+// until it keeps its budget.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
-	if len(token) > maxCachedToken {
-		return
+	room := setBytes - cost(token)
+	if room < 0 {
+		return // a token of over 2 kB is verified each time
 	}
 	set := c.set(hash)
-	place := &set[hash>>62]
+	place := hash >> 62
 	for i := range set {
 		e := set[i].Load()
-		if e == nil || e.token == token || !e.claims.ExpiresAt.After(now) || e.claims.keys != e.claims.from.keys.current() {
-			place = &set[i]
+		if e == nil || e.token == token || !e.claims.ExpiresAt.After(now) || !e.current() {
+			place = uint64(i)
 			break
 		}
 	}
-	place.Store(&verifiedToken{hash: hash, token: strings.Clone(token), claims: claims})
+	for i := range set {
+		e := set[i].Load()
+		if e == nil || uint64(i) == place {
+			continue
+		}
+		if room -= cost(e.token); room < 0 {
+			set[i].CompareAndSwap(e, nil)
+			room += cost(e.token)
+		}
+	}
+	// The token is a part of a header. Without the copy the entry would keep the whole header in memory.
+	set[place].Store(&verifiedToken{hash: hash, token: strings.Clone(token), claims: claims})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 )
 
 // A remembered token must be refused as soon as one that was never seen would be.
@@ -39,8 +40,8 @@ func TestACachedTokenEndsOnTime(t *testing.T) {
 
 func TestACachedTokenEndsWithItsKeyAndSession(t *testing.T) {
 	ctx := context.Background()
-	first, second := signet.Secret(secret), signet.Signer(p256(t))
-	ring, err := signet.NewKeyring(first)
+	first, second := keys.Secret(secret), keys.Private(p256(t))
+	ring, err := keys.NewRing(first)
 	require.NoError(t, err)
 	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap))
 	require.NoError(t, err)
@@ -67,7 +68,7 @@ func TestACachedTokenEndsWithItsKeyAndSession(t *testing.T) {
 
 func TestAFloodOfTokensCannotGrowTheCache(t *testing.T) {
 	c := newClock()
-	v := newVerifier(t, c, signet.WithTokenCache(256))
+	v := newVerifier(t, c, signet.WithTokenCache(256<<10))
 	kept := sign(goodHeader, goodPayload(c, `,"jti":"kept"`))
 	heap := func() uint64 {
 		var stats runtime.MemStats
@@ -114,7 +115,7 @@ func TestTheCacheKeepsNoHeaders(t *testing.T) {
 
 func TestTheCacheUnderParallelUse(t *testing.T) {
 	c := newClock()
-	v := newVerifier(t, c, signet.WithTokenCache(8))
+	v := newVerifier(t, c, signet.WithTokenCache(64<<10))
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
@@ -138,8 +139,10 @@ func TestTheCacheCanBeOff(t *testing.T) {
 		_, err := v.Verify(context.Background(), sign(goodHeader, goodPayload(c, "")))
 		require.NoError(t, err)
 	}
-	_, err := signet.NewVerifier(signet.Secret(secret), signet.WithTokenCache(-1))
+	_, err := signet.NewVerifier(keys.Secret(secret), signet.WithTokenCache(-1))
 	require.ErrorContains(t, err, "WithTokenCache")
+	_, err = signet.NewVerifier(keys.Secret(secret), signet.WithTokenCache(1000))
+	require.ErrorContains(t, err, "65536")
 }
 
 func TestRequireAuthAllocates(t *testing.T) {

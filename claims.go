@@ -2,15 +2,13 @@ package signet
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/keys"
 )
 
 // Claims are what a verified token says. Those that signet hands out belong to the caller.
@@ -26,26 +24,21 @@ type Claims struct {
 	NotBefore time.Time // "nbf"; zero if absent
 	ExpiresAt time.Time // "exp"
 
-	generation  int64        // "gen": of the refresh token that this one is, or came with
-	noted       *atomic.Bool // whether the proof that generation is was told; nil without one
-	sessionHash uint64       // of SessionID, for the set of revoked sessions
-	has         seen         // the required claims that were present
-	payload     string       // the whole payload, for CustomClaims
-	from        *issuer      // who made the token
-	keys        *keySet      // what verified it
+	payload string       // the whole payload, for CustomClaims; empty for claims that the host has made
+	session sessions.Ref // zero if the verifier knows no sessions
+	from    *issuer      // who made the token
+	keys    *keys.Set    // what verified it
 }
 
-// seen tells an absent claim from a zero one.
-type seen struct{ exp, iat, nbf bool }
-
-// HasRole reports whether the subject has any of the roles.
-func (c *Claims) HasRole(anyOf ...string) bool {
-	return slices.ContainsFunc(anyOf, func(role string) bool { return slices.Contains(c.Roles, role) })
+// HasRole reports whether the subject has one of the roles.
+func (c *Claims) HasRole(role string, or ...string) bool {
+	return slices.Contains(c.Roles, role) || slices.ContainsFunc(or, func(role string) bool { return slices.Contains(c.Roles, role) })
 }
 
 // HasScope reports whether the token carries all of the scopes.
-func (c *Claims) HasScope(allOf ...string) bool {
-	return !slices.ContainsFunc(allOf, func(scope string) bool { return !slices.Contains(c.Scopes, scope) })
+func (c *Claims) HasScope(scope string, and ...string) bool {
+	lacks := func(scope string) bool { return !slices.Contains(c.Scopes, scope) }
+	return !lacks(scope) && !slices.ContainsFunc(and, lacks)
 }
 
 // clone gives a caller claims of its own: the verified ones are shared between requests.
@@ -57,18 +50,11 @@ func (c *Claims) clone() *Claims {
 	return &own
 }
 
-// CustomClaims decodes the payload of a verified token into T, usually a struct with json tags for the claims that
-// WithClaims adds. It returns an error when a claim has another type than T's field.
-func CustomClaims[T any](c *Claims) (T, error) {
-	var custom T
-	if err := json.Unmarshal([]byte(c.payload), &custom); err != nil {
-		return custom, fmt.Errorf("signet: decode custom claims: %w", err)
-	}
-	return custom, nil
-}
-
-// Subject returns the id of the signed-in user, "" when nobody is signed in: outside RequireAuth, or in a request that
-// OptionalAuth let pass without a token.
+// Subject returns the id of the signed-in user. It returns "" when nobody is signed in: outside of [Auth.RequireAuth], or in a
+// request that [Auth.OptionalAuth] let pass without a token. Where several issuers are trusted, a user is the pair of issuer and
+// subject: see [ClaimsFromContext].
+//
+// ctx must be the context of the request. In gin that is c.Request.Context(), and not c, which is a context of its own.
 func Subject(ctx context.Context) string {
 	if c := sharedClaims(ctx); c != nil {
 		return c.Subject
@@ -76,8 +62,9 @@ func Subject(ctx context.Context) string {
 	return ""
 }
 
-// ClaimsFromContext returns a copy of the claims that RequireAuth, RequireRole, RequireScope or OptionalAuth verified,
-// and false when there are none. Subject is cheaper where the id is all that is needed.
+// ClaimsFromContext returns a copy of the claims that [Auth.RequireAuth] and the other middleware verified, or that
+// [ContextWithClaims] put there. It returns false when there are none. Subject is cheaper where the id is all that is
+// needed.
 func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	if c := sharedClaims(ctx); c != nil {
 		return c.clone(), true
@@ -85,37 +72,34 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	return nil, false
 }
 
+// ContextWithClaims returns a context in which [Subject] and [ClaimsFromContext] find a copy of the claims. It is for hosts that
+// verify a token by themselves ([Auth.Verify]), as in gRPC or for a WebSocket, and for tests of handlers. Without claims (nil)
+// nobody is signed in.
+func ContextWithClaims(ctx context.Context, claims *Claims) context.Context {
+	if claims != nil {
+		claims = claims.clone()
+	}
+	return withClaims(ctx, claims)
+}
+
+type claimsKey struct{}
+
+func withClaims(ctx context.Context, claims *Claims) context.Context {
+	return context.WithValue(ctx, claimsKey{}, claims)
+}
+
 func sharedClaims(ctx context.Context) *Claims {
 	c, _ := ctx.Value(claimsKey{}).(*Claims)
 	return c
 }
 
-type claimsKey struct{}
-
-// claimsContext is context.WithValue without boxing a key and a value: it is made once per request.
-type claimsContext struct {
-	context.Context
-	claims *Claims
-}
-
-func (c *claimsContext) Value(key any) any {
-	if _, ok := key.(claimsKey); ok {
-		return c.claims
-	}
-	return c.Context.Value(key)
-}
-
-func withClaims(r *http.Request, claims *Claims) *http.Request {
-	return r.WithContext(&claimsContext{r.Context(), claims})
-}
-
-// maxTime is the last second of the year 9999, beyond which RFC 3339 ends and time arithmetic is somebody's mistake.
+// maxTime is the last second of the year 9999. RFC 3339 ends there, and a later time is somebody's mistake.
 const maxTime = 253402300799
 
-// parseClaims reads a payload whose signature was verified. It checks form only: presence and time are rules of the
-// Verifier.
-func parseClaims(payload string) (*Claims, error) {
-	c := &Claims{payload: payload}
+// parseClaims reads a payload whose signature was verified. It checks the form of the claims, and that the required ones are there.
+// Identity and time are checked elsewhere. The error names the claim and the rule, and never a value.
+func parseClaims(payload string) (c *Claims, generation int64, err error) {
+	c = &Claims{payload: payload}
 	s := strictjson.Scan(payload)
 	for s.Next() {
 		switch s.Name() {
@@ -134,20 +118,45 @@ func parseClaims(payload string) (*Claims, error) {
 		case "scope":
 			c.Scopes = strings.Fields(s.String())
 		case "exp":
-			c.ExpiresAt, c.has.exp = numericDate(&s), true
+			c.ExpiresAt = numericDate(&s)
 		case "iat":
-			c.IssuedAt, c.has.iat = numericDate(&s), true
+			c.IssuedAt = numericDate(&s)
 		case "nbf":
-			c.NotBefore, c.has.nbf = numericDate(&s), true
+			c.NotBefore = numericDate(&s)
 		case "gen":
-			c.generation, c.noted = s.Int(), new(atomic.Bool)
+			generation = s.Int()
 		}
 	}
-	return c, s.Err()
+	switch {
+	case s.Err() != nil:
+		return nil, 0, s.Err()
+	case c.Subject == "":
+		return nil, 0, errNoSubject
+	case c.ExpiresAt.IsZero():
+		return nil, 0, errNoExpiry
+	case c.IssuedAt.IsZero():
+		return nil, 0, errNoIssueTime
+	}
+	return c, generation, nil
 }
 
-// numericDate reads a time in whole seconds (RFC 7519 section 2 allows fractions; no issuer that we take tokens from
-// needs them, and readers differ in how they round).
+var (
+	errNoSubject   = &strictjson.MemberError{Name: "sub", Want: "present and not empty"}
+	errNoExpiry    = &strictjson.MemberError{Name: "exp", Want: "present"}
+	errNoIssueTime = &strictjson.MemberError{Name: "iat", Want: "present"}
+)
+
+// checkClaims checks the form of claims that WithClaims adds to others.
+func checkClaims(payload string) error {
+	_, _, err := parseClaims(payload)
+	if err == errNoSubject {
+		return nil // the claims were read to their end; the required ones are signet's own
+	}
+	return err
+}
+
+// numericDate reads a time in whole seconds. RFC 7519 section 2 allows fractions, but readers differ in how they round them, and
+// signet issues none.
 func numericDate(s *strictjson.Scanner) time.Time {
 	n := s.Int()
 	if n < 0 || n > maxTime {

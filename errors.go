@@ -1,122 +1,177 @@
 package signet
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Sentinels for errors.Is. Every error that a method of Auth or Verifier returns for a refused request is an *Error that
-// wraps one of these.
+// Sentinels for [errors.Is]. Every error that a method of [Auth] or [Verifier] returns for a refused request is an [*Error] that is
+// or wraps one of these. [WriteError] has the whole answer for each of them.
 var (
-	// ErrNoToken: the request carries no bearer token. 401 with a bare challenge (RFC 6750 section 3.1).
-	ErrNoToken = errors.New("signet: no access token")
-	// ErrInvalidRequest: the request is malformed. 400 "invalid_request" (RFC 6750 section 3.1), or 405, 413 or 415.
-	ErrInvalidRequest = errors.New("signet: invalid request")
-	// ErrInvalidToken: the token is malformed, forged, expired, revoked or of the wrong kind. 401 "invalid_token".
-	ErrInvalidToken = errors.New("signet: invalid token")
-	// ErrExpiredToken: the token was good and its time is over. It is an ErrInvalidToken too.
-	ErrExpiredToken = fmt.Errorf("%w: expired", ErrInvalidToken)
-	// ErrInvalidCredentials: unknown e-mail address, wrong password or disabled account; nothing tells which. 401.
-	ErrInvalidCredentials = errors.New("signet: invalid credentials")
-	// ErrInsufficientScope: a valid token without the role or scope that is asked for. 403 "insufficient_scope".
-	ErrInsufficientScope = errors.New("signet: insufficient scope")
-	// ErrNotFound: the route or the thing that was named does not exist. 404.
-	ErrNotFound = errors.New("signet: not found")
-	// ErrUnavailable: a store, a key source or the password gate cannot answer now; the same request may succeed later.
-	// 503 with Retry-After. It never means that a token or a session is bad.
-	ErrUnavailable = errors.New("signet: temporarily unavailable")
-	// ErrInternal: a mistake of the host that no repetition cures, such as a claim that cannot be encoded. 500.
-	ErrInternal = errors.New("signet: internal error")
-	// ErrStateless: there are no sessions to revoke, because of WithoutSessions. 501.
-	ErrStateless = errors.New("signet: there are no sessions")
+	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
+	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}
+	// ErrInvalidRequest says that the request is malformed: 400 "invalid_request" (RFC 6750 section 3.1), or 405, 413 or 415.
+	ErrInvalidRequest error = &Error{status: 400, code: "invalid_request", message: "the request is malformed"}
+	// ErrInvalidToken says that the token is malformed, forged, expired, revoked or of the wrong kind: 401 "invalid_token".
+	ErrInvalidToken error = &Error{status: 401, code: "invalid_token", message: "the token is invalid", challenge: errorChallenge}
+	// ErrExpiredToken says that the token was good and its time is over. It is an ErrInvalidToken too.
+	ErrExpiredToken error = invalidToken("the token is expired")
+	// ErrRevoked says that the session of the token was ended. It is an ErrInvalidToken too.
+	ErrRevoked error = invalidToken("the token is revoked")
+	// ErrInvalidCredentials says that the e-mail address is unknown, the password is wrong, or the account is disabled: 401. Nothing
+	// tells which.
+	ErrInvalidCredentials error = &Error{status: 401, code: "invalid_credentials", message: "e-mail address or password is wrong",
+		challenge: bareChallenge}
+	// ErrInsufficientScope says that a valid token lacks the role or scope that is asked for: 403 "insufficient_scope".
+	ErrInsufficientScope error = &Error{status: 403, code: "insufficient_scope", message: "you are not allowed to do this",
+		challenge: errorChallenge}
+	// ErrNotFound says that the route or the named thing does not exist: 404.
+	ErrNotFound error = &Error{status: 404, code: "not_found", message: "not found"}
+	// ErrUnavailable says that a store, a key source or the password gate cannot answer now: 503 with Retry-After. The same request
+	// may succeed later. It never means that a token or a session is bad.
+	ErrUnavailable error = &Error{status: 503, code: "temporarily_unavailable", message: "temporarily unavailable; try again",
+		retryAfter: time.Second}
+	// ErrStateless says that there are no sessions to list or to end, because of [WithoutSessions]: 501.
+	ErrStateless error = &Error{status: 501, code: "not_implemented", message: "this service keeps no sessions"}
 )
 
-// Error is a refused request: what to tell the client, kept apart from what went wrong inside.
+// Error is a refused request: what the client is told, apart from what went wrong inside. It never changes, so it is safe for
+// concurrent use. Make one of your own with [NewError].
 type Error struct {
-	Status     int           // HTTP status code
-	Code       string        // stable, machine-readable, such as "invalid_token"
-	Message    string        // for the client; holds no secret and no internal detail
-	RetryAfter time.Duration // for 429 and 503: when to try again; whole seconds
-
-	allow string // for 405: the methods that are allowed
-	kind  error  // the sentinel
-	cause error  // what went wrong inside, nil if the client alone is at fault
+	status     int
+	code       string
+	message    string
+	retryAfter time.Duration
+	challenge  challenge
+	allow      string // for 405: the methods that are allowed
+	kind       error  // the sentinel; nil for a sentinel itself, and for an error of the host
+	cause      error  // what went wrong inside; nil if the client alone is at fault
 }
+
+// NewError returns an error of the host's own for [WriteError] and for functions that signet calls. status is an HTTP status code
+// from 400 to 599; any other number becomes 500. code is stable text for programs, such as "address_not_confirmed". message is
+// text for people; it must hold no secret.
+func NewError(status int, code, message string) *Error {
+	e := &Error{status: status, code: code, message: message}
+	if status == http.StatusUnauthorized {
+		e.challenge = bareChallenge // RFC 9110 section 15.5.2
+	}
+	return e
+}
+
+// Status returns the HTTP status code.
+func (e *Error) Status() int {
+	if e.status < 400 || e.status > 599 {
+		return http.StatusInternalServerError
+	}
+	return e.status
+}
+
+// Code returns the stable, machine-readable code, such as "invalid_token".
+func (e *Error) Code() string { return e.code }
+
+// Message returns the text for the client. It holds no secret and no internal detail.
+func (e *Error) Message() string { return e.message }
+
+// RetryAfter returns after what time the client should try again, or 0.
+func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // Error describes the error for a log, with its cause.
 func (e *Error) Error() string {
-	if e.cause == nil {
-		return "signet: " + e.Message
+	if e == nil {
+		return "signet: a nil *Error"
 	}
-	return "signet: " + e.Message + ": " + e.cause.Error()
+	if e.cause == nil {
+		return "signet: " + e.message
+	}
+	return "signet: " + e.message + ": " + e.cause.Error()
 }
 
 // Unwrap returns the sentinel and the cause.
 func (e *Error) Unwrap() []error {
-	if e.cause == nil {
-		return []error{e.kind}
+	if e == nil {
+		return nil
 	}
-	return []error{e.kind, e.cause}
+	var wrapped []error
+	for _, err := range []error{e.kind, e.cause} {
+		if err != nil {
+			wrapped = append(wrapped, err)
+		}
+	}
+	return wrapped
 }
 
-// Token faults are made once: a flood of bad tokens must not cost an allocation each. The messages say which kind of
-// fault it is, never which byte.
-var (
-	errNoToken   = &Error{Status: 401, Code: "missing_token", Message: "authentication is required", kind: ErrNoToken}
-	errExpired   = &Error{Status: 401, Code: "invalid_token", Message: "the token is expired", kind: ErrExpiredToken}
-	errMalformed = invalidToken("the token is malformed")
-	errSignature = invalidToken("the token's signature is invalid")
-	errNotYet    = invalidToken("the token is not yet valid")
-	errWrongType = invalidToken("the token is of the wrong type")
-	errIssuer    = invalidToken("the token is from another issuer")
-	errRevoked   = invalidToken("the token is revoked")
-	errAudience  = invalidToken("the token is for another audience")
-	errTwoTokens = badRequest("send exactly one Authorization header with exactly one bearer token")
+// because returns the same answer with what went wrong inside.
+func because(answer, cause error) *Error {
+	e := *answer.(*Error)
+	if e.kind == nil {
+		e.kind = answer
+	}
+	e.cause = cause
+	return &e
+}
 
-	errCredentials = &Error{Status: 401, Code: "invalid_credentials", Message: "e-mail address or password is wrong",
-		kind: ErrInvalidCredentials}
-	// errStale: revocations cannot be had, so that a revoked token could pass.
-	errStale     = unavailable(errors.New("the session store was not reached for longer than WithMaxStaleness"))
-	errForbidden = &Error{Status: 403, Code: "insufficient_scope", Message: "you are not allowed to do this",
-		kind: ErrInsufficientScope}
-	errStateless = &Error{Status: 501, Code: "not_implemented", Message: "this service keeps no sessions", kind: ErrStateless}
-	errNotFound  = &Error{Status: 404, Code: "not_found", Message: "there is nothing here", kind: ErrNotFound}
+// The faults of tokens that strangers can send at any rate are made once. A message names the kind of fault, and never a part
+// of the token.
+var (
+	errMalformed  = invalidToken("the token is malformed")
+	errSignature  = invalidToken("the token's signature is invalid")
+	errUnknownKey = invalidToken("the token's key is unknown")
+	errNotYet     = invalidToken("the token is not yet valid")
+	errWrongType  = invalidToken("the token is of the wrong type")
+	errIssuer     = invalidToken("the token is from another issuer")
+	errAudience   = invalidToken("the token is for another audience")
+	errNoUser     = invalidToken("the token's user is gone")
+	errTwoTokens  = &Error{status: 400, code: "invalid_request", challenge: errorChallenge, kind: ErrInvalidRequest,
+		message: "send exactly one Authorization header with exactly one bearer token"}
 )
 
 func invalidToken(message string) *Error {
-	return &Error{Status: 401, Code: "invalid_token", Message: message, kind: ErrInvalidToken}
+	e := *ErrInvalidToken.(*Error)
+	e.message, e.kind = message, ErrInvalidToken
+	return &e
 }
 
 func badRequest(message string) *Error {
-	return &Error{Status: 400, Code: "invalid_request", Message: message, kind: ErrInvalidRequest}
+	return &Error{status: 400, code: "invalid_request", message: message, kind: ErrInvalidRequest}
 }
 
-// unavailable is for a part that did not answer. Clients keep their session on 503, and drop it on 401.
-func unavailable(cause error) *Error {
-	return &Error{Status: 503, Code: "temporarily_unavailable", Message: "the service is busy; try again",
-		RetryAfter: time.Second, kind: ErrUnavailable, cause: cause}
-}
+// unavailable is the answer when something did not answer us. Clients keep their session on 503, and drop it on 401.
+func unavailable(cause error) *Error { return because(ErrUnavailable, cause) }
 
-// internal is for a mistake of the host that no repetition of the request cures.
+// internal is the answer to a mistake of the host or of ours that no repetition of the request cures.
 func internal(cause error) *Error {
-	return &Error{Status: 500, Code: "server_error", Message: "the server made a mistake", kind: ErrInternal,
-		cause: cause}
+	return &Error{status: 500, code: "server_error", message: "internal server error", cause: cause}
 }
 
-// asError gives every error its answer. What is not an *Error came out of some part that failed.
+// asError finds the answer that is or is in err. An error without one comes from the host or is a mistake of ours. The end of a context
+// means that something took too long.
 func asError(err error) *Error {
 	var e *Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e) && e != nil:
+		return e
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return unavailable(err)
+	}
+	return internal(err)
+}
+
+// storeError is the answer when a store returned err: an answer that the store passed on, or 503.
+func storeError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) && e != nil {
 		return e
 	}
 	return unavailable(err)
 }
 
-// problem is the body of every error answer: RFC 9457, with a stable code and, for clients of the contract, message.
+// problem is the body of every error answer: RFC 9457, with a stable code, and message for clients of the contract.
 type problem struct {
 	Type    string `json:"type"`
 	Title   string `json:"title"`
@@ -126,43 +181,46 @@ type problem struct {
 	Message string `json:"message"`
 }
 
-// WriteError answers with an RFC 9457 problem document for err, with the status of the *Error that it is or wraps, 503 if
-// it is none. It is what handlers and middleware use unless WithErrorHandler replaces it.
+// WriteError gives the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457 problem document.
+// err is an [*Error], wraps one, or is one of the sentinels; any other error is answered 500 and is not shown. All
+// handlers and middleware use it unless [WithErrorHandler] replaces it.
 func WriteError(w http.ResponseWriter, err error) {
 	e := asError(err)
+	setErrorHeaders(w.Header(), e)
+	status := e.Status()
 	body, _ := json.Marshal(problem{ // a struct of strings cannot fail
-		Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status, Code: e.Code,
-		Detail: e.Message, Message: e.Message,
+		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: e.code, Detail: e.message, Message: e.message,
 	})
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(e.Status)
+	w.WriteHeader(status)
 	w.Write(append(body, '\n'))
 }
 
 // setErrorHeaders sets what belongs to an answer whoever writes its body.
-func setErrorHeaders(h http.Header, e *Error, realm string) {
+func setErrorHeaders(h http.Header, e *Error) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
+	if e.retryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((e.retryAfter+time.Second-1)/time.Second), 10))
 	}
 	if e.allow != "" {
 		h.Set("Allow", e.allow)
 	}
-	if challenge := e.challenge(realm); challenge != "" {
-		h.Set("WWW-Authenticate", challenge)
+	switch e.challenge {
+	case bareChallenge:
+		h.Set("WWW-Authenticate", bareBearer)
+	case errorChallenge:
+		h.Set("WWW-Authenticate", bareBearer+`, error="`+e.code+`", error_description="`+strings.ReplaceAll(e.message, `"`, `'`)+`"`)
 	}
 }
 
-// challenge is the WWW-Authenticate value of RFC 6750 section 3. A request without a token, or with bad credentials,
-// gets it bare.
-func (e *Error) challenge(realm string) string {
-	bare := fmt.Sprintf(`Bearer realm="%s"`, realm)
-	switch {
-	case e.Status == 401 && e.Code != "invalid_token":
-		return bare
-	case e.Status == 401, e.Status == 403, e == errTwoTokens:
-		return fmt.Sprintf(`%s, error="%s", error_description="%s"`, bare, e.Code, e.Message)
-	}
-	return ""
-}
+// challenge says what WWW-Authenticate an answer carries (RFC 6750 section 3).
+type challenge int
+
+const (
+	noChallenge    challenge = iota
+	bareChallenge            // to a request without a token, or with bad credentials
+	errorChallenge           // with the code and the message
+)
+
+const bareBearer = `Bearer realm="api"`

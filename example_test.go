@@ -11,9 +11,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"testing"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/userstore"
 )
@@ -30,7 +30,7 @@ func demoAuth() *signet.Auth {
 	if err != nil {
 		log.Fatal(err)
 	}
-	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")))
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -38,20 +38,30 @@ func demoAuth() *signet.Auth {
 }
 
 func ExampleNew() {
-	users := userstore.NewMemory() // or the host's own UserStore
-	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
-		signet.WithIssuer("https://shop.example"),
-		signet.WithAudience("https://shop.example/api"))
+	hash, err := password.Hash("changeme")
 	if err != nil {
 		log.Fatal(err)
 	}
+	users := &userstore.Memory{} // or your own table: see UserStore
+	if err := users.Add(context.Background(), userstore.User{ID: "1", Email: "john@mail.com", PasswordHash: hash}); err != nil {
+		log.Fatal(err)
+	}
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
+		signet.WithIssuer("https://shop.example"),
+		signet.WithAudience("https://shop.example/api"))
+	if err != nil {
+		log.Fatal(err) // every mistake in one error, each with its remedy
+	}
 	defer auth.Close()
 	mux := http.NewServeMux()
-	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth")) // login, refresh-token, profile
+	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
 
-	_, err = signet.New(nil, signet.Secret([]byte("secret")))
-	fmt.Println(strings.Contains(err.Error(), "user store is nil"), strings.Contains(err.Error(), "placeholder"))
-	// Output: true true
+	login := httptest.NewRequest("POST", "/api/v1/auth/login", strings.NewReader(`{"email":"john@mail.com","password":"changeme"}`))
+	login.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, login)
+	fmt.Println(answer.Code, strings.Contains(answer.Body.String(), `"refresh_token":`))
+	// Output: 201 true
 }
 
 func ExampleAuth_LoginHandler() {
@@ -70,7 +80,7 @@ func ExampleAuth_LoginHandler() {
 	// Output: 201 Created true
 }
 
-func ExampleVerifier_RequireAuth() {
+func ExampleAuth_RequireAuth() {
 	auth := demoAuth()
 	defer auth.Close()
 	mux := http.NewServeMux()
@@ -101,42 +111,7 @@ func ExampleVerifier_RequireAuth() {
 	// 200 orders of user 1, roles [customer]
 }
 
-// Example_test is how a host tests its own handlers: an in-memory store, a token without a password, a request.
-func Example_test() {
-	test := func(t *testing.T, orders http.Handler) {
-		users := userstore.NewMemory()
-		user := userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"}}
-		if err := users.Add(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-		auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer auth.Close()
-		tokens, err := auth.IssueFor(t.Context(), user) // no password needed
-		if err != nil {
-			t.Fatal(err)
-		}
-		req := httptest.NewRequest("GET", "/orders", nil)
-		req.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
-		rec := httptest.NewRecorder()
-		auth.RequireAuth(orders).ServeHTTP(rec, req)
-		if rec.Code != http.StatusOK {
-			t.Errorf("GET /orders = %d, want 200", rec.Code)
-		}
-	}
-	result := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
-		Name: "TestOrders",
-		F: func(t *testing.T) {
-			test(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-		},
-	}})
-	fmt.Println(result)
-	// Output: true
-}
-
-func ExampleVerifier_RequireRole() {
+func ExampleAuth_RequireRole() {
 	auth := demoAuth()
 	defer auth.Close()
 	admin := auth.RequireRole("admin")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
@@ -158,16 +133,21 @@ func ExampleNewVerifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	login, err := signet.New(userstore.NewMemory(), signet.Signer(private), signet.WithIssuer("https://login.example"))
+	users := &userstore.Memory{}
+	user := userstore.User{ID: "42", Email: "x@example.com"}
+	if err := users.Add(context.Background(), user); err != nil {
+		log.Fatal(err)
+	}
+	login, err := signet.New(users, keys.Private(private), signet.WithIssuer("https://login.example"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer login.Close()
-	orders, err := signet.NewVerifier(signet.PublicKey(public), signet.WithIssuer("https://login.example"))
+	orders, err := signet.NewVerifier(keys.Public(public), signet.WithIssuer("https://login.example"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	tokens, err := login.IssueFor(context.Background(), userstore.User{ID: "42", Email: "x@example.com"})
+	tokens, err := login.IssueFor(context.Background(), user)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -178,15 +158,18 @@ func ExampleNewVerifier() {
 
 func ExampleCustomClaims() {
 	users := userstore.NewMemory()
-	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
 		signet.WithClaims(func(_ context.Context, user userstore.User) (map[string]any, error) {
-			return map[string]any{"tenant": user.Profile["tenant"]}, nil
+			return map[string]any{"tenant": user.Attributes["tenant"]}, nil
 		}))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer auth.Close()
-	user := userstore.User{ID: "1", Email: "john@mail.com", Profile: map[string]any{"tenant": "acme"}}
+	user := userstore.User{ID: "1", Email: "john@mail.com", Attributes: map[string]any{"tenant": "acme"}}
+	if err := users.Add(context.Background(), user); err != nil {
+		log.Fatal(err)
+	}
 	tokens, err := auth.IssueFor(context.Background(), user)
 	if err != nil {
 		log.Fatal(err)
@@ -195,16 +178,18 @@ func ExampleCustomClaims() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	custom, err := signet.CustomClaims[struct{ Tenant string }](claims)
+	custom, err := signet.CustomClaims[struct {
+		Tenant string `json:"tenant"`
+	}](claims)
 	fmt.Println(custom.Tenant, err)
 	// Output: acme <nil>
 }
 
 // Keys change without refusing a token: the old key is accepted until it is retired.
-func ExampleKeyring() {
-	now := signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"), signet.WithKeyID("2026-10"))
-	next := signet.Secret([]byte("b6Xw0Yt4RmKc9Jq2Lf7Vg1Hs5Nd8PzAu"), signet.WithKeyID("2026-11"))
-	ring, err := signet.NewKeyring(now)
+func Example_keyRotation() {
+	now := keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"), keys.WithID("2026-10"))
+	next := keys.Secret([]byte("b6Xw0Yt4RmKc9Jq2Lf7Vg1Hs5Nd8PzAu"), keys.WithID("2026-11"))
+	ring, err := keys.NewRing(now)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -219,11 +204,11 @@ func ExampleKeyring() {
 	if err := ring.Rotate(next); err != nil { // when all of them know it
 		log.Fatal(err)
 	}
-	fmt.Println(ring.SigningKeyID(), ring.KeyIDs())
+	fmt.Println(ring.Current().Signing().ID(), ring.Current().IDs())
 	if err := ring.Retire("2026-10"); err != nil { // when the last token of the old key has ended
 		log.Fatal(err)
 	}
-	fmt.Println(ring.KeyIDs())
+	fmt.Println(ring.Current().IDs())
 	// Output:
 	// 2026-11 [2026-11 2026-10]
 	// [2026-11]
@@ -264,16 +249,23 @@ func ExampleAuth_Logout() {
 }
 
 // Several issuers, each with its own keys and audience.
-func ExampleIssuers() {
-	v, err := signet.NewVerifier(signet.Issuers(
-		signet.TrustedIssuer{Issuer: "https://login.example", Keys: signet.JWKS("https://login.example/.well-known/jwks.json", nil),
-			Audience: []string{"https://api.example"}},
-		signet.TrustedIssuer{Issuer: "https://partner.example", Keys: signet.JWKS("https://partner.example/jwks", nil),
-			Audience: []string{"https://api.example"}, Algorithms: []signet.Algorithm{signet.ES256}},
-	))
+func ExampleNewIssuersVerifier() {
+	login, err := keys.OpenURL("https://login.example/.well-known/jwks.json")
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer v.Close()
+	defer login.Close()
+	partner, err := keys.OpenURL("https://partner.example/jwks")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer partner.Close()
+	v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{
+		{Issuer: "https://login.example", Keys: login, Audience: []string{"https://api.example"}},
+		{Issuer: "https://partner.example", Keys: partner, Audience: []string{"https://api.example"}, Algorithms: []keys.Algorithm{keys.ES256}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	http.Handle("GET /reports", v.RequireScope("reports:read")(http.NotFoundHandler()))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/userstore"
 )
@@ -73,7 +74,7 @@ func newService(t testing.TB, opts ...signet.Option) *service {
 	s := &service{users: newUsers(t), clock: newClock()}
 	all := append([]signet.Option{signet.WithPasswordHasher(cheap), signet.WithClock(s.clock.Now),
 		signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
-	auth, err := signet.New(s.users, signet.Secret(secret), all...)
+	auth, err := signet.New(s.users, keys.Secret(secret), all...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, auth.Close()) })
 	s.Auth = auth
@@ -85,7 +86,7 @@ func newService(t testing.TB, opts ...signet.Option) *service {
 	mux.Handle("/orders", auth.RequireAuth(show))
 	mux.Handle("/optional", auth.OptionalAuth(show))
 	mux.Handle("/admin", auth.RequireRole("admin", "root")(show))
-	mux.Handle("/nobody", auth.RequireRole()(show))
+	mux.Handle("/nobody", auth.RequireRole("nobody")(show))
 	mux.Handle("/scoped", auth.RequireScope("orders:read", "orders:write")(show))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -146,3 +147,23 @@ func part(t testing.TB, token string, i int) map[string]any {
 	require.NoError(t, json.Unmarshal([]byte(decode(t, strings.Split(token, ".")[i])), &members))
 	return members
 }
+
+// lines is a log that goroutines write while a test reads it.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *lines) count(part string) int { return strings.Count(l.String(), part) }

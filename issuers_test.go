@@ -3,15 +3,11 @@ package signet_test
 import (
 	"context"
 	"crypto"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,32 +18,33 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 )
 
 // issuer is a login service whose keys are served over HTTP.
 type issuer struct {
 	*signet.Auth
-	ring    *signet.Keyring
+	ring    *keys.Ring
 	server  *httptest.Server
 	fetches atomic.Int64
 	answer  atomic.Value // http.HandlerFunc in place of the keys
 }
 
-func newIssuer(t testing.TB, name string, key signet.Key, opts ...signet.Option) *issuer {
+func newIssuer(t testing.TB, name string, key *keys.Key, opts ...signet.Option) *issuer {
 	t.Helper()
-	ring, err := signet.NewKeyring(key)
+	ring, err := keys.NewRing(key)
 	require.NoError(t, err)
 	auth, err := signet.New(newUsers(t), ring, append([]signet.Option{signet.WithPasswordHasher(cheap), signet.WithIssuer(name)}, opts...)...)
 	require.NoError(t, err)
 	i := &issuer{Auth: auth, ring: ring}
-	keys := auth.JWKSHandler()
+	document := auth.JWKSHandler()
 	i.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.fetches.Add(1)
 		if answer, ok := i.answer.Load().(http.HandlerFunc); ok && answer != nil {
 			answer(w, r)
 			return
 		}
-		keys.ServeHTTP(w, r)
+		document.ServeHTTP(w, r)
 	}))
 	t.Cleanup(i.server.Close)
 	t.Cleanup(func() { auth.Close() })
@@ -61,18 +58,29 @@ func (i *issuer) token(t testing.TB) string {
 	return tokens.AccessToken
 }
 
-var quiet = signet.WithLogger(slog.New(slog.DiscardHandler))
+var (
+	quiet  = signet.WithLogger(slog.New(slog.DiscardHandler))
+	silent = keys.WithLogger(slog.New(slog.DiscardHandler))
+)
 
 func remote(t testing.TB, url string, opts ...signet.VerifierOption) *signet.Verifier {
 	t.Helper()
-	v, err := signet.NewVerifier(signet.JWKS(url, nil), append(opts, quiet)...)
+	v, err := signet.NewVerifier(open(t, url), append(opts, quiet)...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, v.Close()) })
 	return v
 }
 
+// open follows the keys at a URL until the test ends.
+func open(t testing.TB, url string, opts ...keys.RemoteOption) *keys.Remote {
+	t.Helper()
+	source, err := keys.OpenURL(url, append(opts, silent)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, source.Close()) })
+	return source
+}
+
 func TestJWKSVerifies(t *testing.T) {
-	i := newIssuer(t, "https://a.example", signet.Signer(p256(t)))
+	i := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 	v := remote(t, i.server.URL, signet.WithIssuer("https://a.example"))
 	token := i.token(t)
 	var wg sync.WaitGroup
@@ -88,11 +96,11 @@ func TestJWKSVerifies(t *testing.T) {
 }
 
 func TestJWKSUnknownKeys(t *testing.T) {
-	i := newIssuer(t, "https://a.example", signet.Signer(p256(t)))
+	i := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 	v := remote(t, i.server.URL)
 	_, err := v.Verify(context.Background(), i.token(t))
 	require.NoError(t, err)
-	stranger := newIssuer(t, "https://a.example", signet.Signer(p256(t)))
+	stranger := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 	for range 100 {
 		_, err := v.Verify(context.Background(), stranger.token(t))
 		require.ErrorIs(t, err, signet.ErrInvalidToken)
@@ -101,7 +109,7 @@ func TestJWKSUnknownKeys(t *testing.T) {
 }
 
 func TestJWKSServesFromTheLastGoodSet(t *testing.T) {
-	i := newIssuer(t, "https://a.example", signet.Signer(p256(t)))
+	i := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 	v := remote(t, i.server.URL)
 	token := i.token(t)
 	_, err := v.Verify(context.Background(), token)
@@ -112,7 +120,7 @@ func TestJWKSServesFromTheLastGoodSet(t *testing.T) {
 }
 
 func TestJWKSNeverHad(t *testing.T) {
-	i := newIssuer(t, "https://a.example", signet.Signer(p256(t)))
+	i := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 	token := i.token(t)
 	jwk := func() string {
 		rec := httptest.NewRecorder()
@@ -121,10 +129,10 @@ func TestJWKSNeverHad(t *testing.T) {
 	}()
 	oct := `{"kty":"oct","k":"` + encode(string(secret)) + `"}`
 	for name, answer := range map[string]http.HandlerFunc{
-		"500":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"not JSON":  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
+		"500":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"not JSON":      func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
 		"an empty body": func(http.ResponseWriter, *http.Request) {},
-		"empty set": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
+		"empty set":     func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
 		"too long": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"x":"`+strings.Repeat("a", 300<<10)+`"}`)
 		},
@@ -152,51 +160,16 @@ func TestJWKSNeverHad(t *testing.T) {
 	}
 }
 
-func TestJWKSURLs(t *testing.T) {
-	for url, want := range map[string]string{"http://keys.example/": "not https", "": "not absolute", "/jwks": "not absolute",
-		"ftp://127.0.0.1/": "not https", "http://127.0.0.1.example/": "not https", "http://localhost.example/": "not https",
-		"https://user:pass@keys.example/": "credentials"} {
-		_, err := signet.NewVerifier(signet.JWKS(url, nil))
-		require.ErrorContains(t, err, want, url)
-	}
-	for _, url := range []string{"https://keys.example/", "http://localhost:1/", "http://[::1]:1/", "http://127.9.9.9:1/"} {
-		v, err := signet.NewVerifier(signet.JWKS(url, &http.Client{Transport: noTransport{}}), quiet)
-		require.NoError(t, err, url)
-		require.NoError(t, v.Close())
-	}
-}
-
-// noTransport keeps a test from reaching out.
-type noTransport struct{}
-
-func (noTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrClosedPipe }
-
-func TestCloseEndsTheFetching(t *testing.T) {
-	before := runtime.NumGoroutine()
-	for range 10 {
-		v, err := signet.NewVerifier(signet.JWKS("https://keys.example/", &http.Client{Transport: noTransport{}}), quiet)
-		require.NoError(t, err)
-		require.NoError(t, v.Close())
-	}
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-	}
-}
-
 func TestIssuersSpeakForThemselvesOnly(t *testing.T) {
 	ctx := context.Background()
-	a := newIssuer(t, "https://a.example", signet.Signer(p256(t)), signet.WithAudience("one"))
-	b := newIssuer(t, "https://b.example", signet.Signer(rsaKey()), signet.WithAudience("two"))
-	mallory := newIssuer(t, "https://a.example", signet.Signer(rsaKey()), signet.WithAudience("one")) // b's key, a's name
-	v, err := signet.NewVerifier(signet.Issuers(
-		signet.TrustedIssuer{Issuer: "https://a.example", Keys: signet.JWKS(a.server.URL, nil), Audience: []string{"one"}},
-		signet.TrustedIssuer{Issuer: "https://b.example", Keys: signet.JWKS(b.server.URL, nil), Audience: []string{"two"},
-			Algorithms: []signet.Algorithm{signet.RS256}},
-	), quiet)
+	a := newIssuer(t, "https://a.example", keys.Private(p256(t)), signet.WithAudience("one"))
+	b := newIssuer(t, "https://b.example", keys.Private(rsaKey()), signet.WithAudience("two"))
+	mallory := newIssuer(t, "https://a.example", keys.Private(rsaKey()), signet.WithAudience("one")) // b's key, a's name
+	v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{
+		{Issuer: "https://a.example", Keys: open(t, a.server.URL), Audience: []string{"one"}},
+		{Issuer: "https://b.example", Keys: open(t, b.server.URL), Audience: []string{"two"}, Algorithms: []keys.Algorithm{keys.RS256}},
+	}, quiet)
 	require.NoError(t, err)
-	defer v.Close()
 	for range 2 {
 		for _, i := range []*issuer{a, b} {
 			_, err = v.Verify(ctx, i.token(t))
@@ -211,12 +184,12 @@ func TestIssuersSpeakForThemselvesOnly(t *testing.T) {
 		_, err = v.Verify(ctx, sign(`{"alg":"ES256","kid":"x","typ":"at+jwt"}`, payload))
 		var e *signet.Error
 		require.ErrorAs(t, err, &e)
-		require.Equal(t, "the token is from another issuer", e.Message, name)
+		require.Equal(t, "the token is from another issuer", e.Message(), name)
 	}
 	require.Equal(t, fetches, a.fetches.Load()+b.fetches.Load(), "the issuer is chosen before any key is fetched")
 
-	narrow, err := signet.NewVerifier(signet.Issuers(signet.TrustedIssuer{Issuer: "https://b.example",
-		Keys: signet.PublicKey(rsaKey().Public()), Algorithms: []signet.Algorithm{signet.PS256}}))
+	narrow, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: "https://b.example",
+		Keys: keys.Public(rsaKey().Public()), Algorithms: []keys.Algorithm{keys.PS256}}})
 	require.NoError(t, err)
 	_, err = narrow.Verify(ctx, b.token(t))
 	require.ErrorIs(t, err, signet.ErrInvalidToken, "an algorithm that this issuer may not use")
@@ -224,12 +197,12 @@ func TestIssuersSpeakForThemselvesOnly(t *testing.T) {
 
 // What one issuer may do must not depend on what another has done with the same keys before.
 func TestIssuersWithOneKeyring(t *testing.T) {
-	ring, err := signet.NewKeyring(signet.Signer(rsaKey()), signet.Signer(p256(t)))
+	ring, err := keys.NewRing(keys.Private(rsaKey()), keys.Private(p256(t)))
 	require.NoError(t, err)
-	trust := func(name string, algorithms ...signet.Algorithm) signet.TrustedIssuer {
+	trust := func(name string, algorithms ...keys.Algorithm) signet.TrustedIssuer {
 		return signet.TrustedIssuer{Issuer: name, Keys: ring, Algorithms: algorithms}
 	}
-	v, err := signet.NewVerifier(signet.Issuers(trust("narrow", signet.ES256), trust("wide")))
+	v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{trust("narrow", keys.ES256), trust("wide")})
 	require.NoError(t, err)
 	token := func(name string) string {
 		auth, err := signet.New(newUsers(t), ring, signet.WithIssuer(name), signet.WithPasswordHasher(cheap), quiet)
@@ -248,80 +221,21 @@ func TestIssuersWithOneKeyring(t *testing.T) {
 }
 
 func TestIssuersAreChecked(t *testing.T) {
-	key := signet.PublicKey(p256(t).Public())
+	key := keys.Public(p256(t).Public())
 	for name, list := range map[string][]signet.TrustedIssuer{
 		"empty list":     nil,
 		"no name":        {{Keys: key}},
 		"no keys":        {{Issuer: "a"}},
-		"nested":         {{Issuer: "a", Keys: signet.Issuers(signet.TrustedIssuer{Issuer: "b", Keys: key})}},
+		"nil ring":       {{Issuer: "a", Keys: (*keys.Ring)(nil)}},
 		"twice":          {{Issuer: "a", Keys: key}, {Issuer: "a", Keys: key}},
-		"bad key":        {{Issuer: "a", Keys: signet.Key{}}},
+		"bad key":        {{Issuer: "a", Keys: &keys.Key{}}},
 		"no audience":    {{Issuer: "a", Keys: key, Audience: []string{}}},
 		"empty audience": {{Issuer: "a", Keys: key, Audience: []string{""}}},
-		"unknown alg":    {{Issuer: "a", Keys: key, Algorithms: []signet.Algorithm{"none"}}},
+		"unknown alg":    {{Issuer: "a", Keys: key, Algorithms: []keys.Algorithm{"none"}}},
 	} {
-		_, err := signet.NewVerifier(signet.Issuers(list...))
+		_, err := signet.NewIssuersVerifier(list)
 		require.Error(t, err, name)
 	}
-}
-
-func TestOpenKeyring(t *testing.T) {
-	ctx := context.Background()
-	dir := t.TempDir()
-	write := func(name, text string) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, ".new"), []byte(text), 0o600))
-		require.NoError(t, os.Rename(filepath.Join(dir, ".new"), filepath.Join(dir, name)))
-	}
-	jwk := func(id string, value []byte) string {
-		text, err := json.Marshal(map[string]string{"kty": "oct", "alg": "HS256", "kid": id, "k": encode(string(value))})
-		require.NoError(t, err)
-		return string(text)
-	}
-	other := []byte("b6Xw0Yt4RmKc9Jq2Lf7Vg1Hs5Nd8PzAu")
-	write("1.json", jwk("old", secret))
-	write(".hidden", "not a key")
-	errs := make(chan error, 100)
-	ring, err := signet.OpenKeyring(dir, time.Second, func(err error) { errs <- err })
-	require.NoError(t, err)
-	defer ring.Close()
-	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap))
-	require.NoError(t, err)
-	defer auth.Close()
-	require.Equal(t, "old", ring.SigningKeyID())
-	require.Error(t, ring.Rotate(signet.Secret(other)), "the files decide")
-	token := func() string {
-		tokens, err := auth.Login(ctx, "john@mail.com", "changeme")
-		require.NoError(t, err)
-		return tokens.AccessToken
-	}()
-	become := func(ids ...string) {
-		t.Helper()
-		require.Eventually(t, func() bool { return fmt.Sprint(ring.KeyIDs()) == fmt.Sprint(ids) }, 20*time.Second, 10*time.Millisecond)
-	}
-	write("2.json", `{"keys":[`+jwk("new", other)+`]}`)
-	become("old", "new")
-	require.Equal(t, "old", ring.SigningKeyID(), "published before it is used")
-	write("0.json", jwk("new", other))
-	require.Error(t, <-errs, "one id twice: reported, and nothing changed")
-	become("old", "new")
-	require.NoError(t, os.Remove(filepath.Join(dir, "2.json")))
-	become("new", "old")
-	require.Equal(t, "new", ring.SigningKeyID())
-	_, err = auth.Verify(ctx, token)
-	require.NoError(t, err)
-	require.NoError(t, os.Remove(filepath.Join(dir, "1.json")))
-	become("new")
-	_, err = auth.Verify(ctx, token)
-	require.ErrorIs(t, err, signet.ErrInvalidToken)
-	require.NoError(t, ring.Close())
-	require.NoError(t, ring.Close())
-
-	for name, path := range map[string]string{"missing": filepath.Join(dir, "nothing"), "no key": filepath.Join(dir, ".hidden"), "empty": t.TempDir()} {
-		_, err = signet.OpenKeyring(path, time.Second, nil)
-		require.Error(t, err, name)
-	}
-	_, err = signet.OpenKeyring(dir, 0, nil)
-	require.ErrorContains(t, err, "interval")
 }
 
 // contextSigner is a key behind a network, that gives up when it is told to.
@@ -341,7 +255,7 @@ func (s *contextSigner) SignContext(ctx context.Context, digest []byte, opts cry
 func TestContextSigner(t *testing.T) {
 	signer := &contextSigner{Signer: rsaKey()}
 	store := newUsers(t)
-	auth, err := signet.New(store, signet.Signer(signer), signet.WithPasswordHasher(cheap), quiet)
+	auth, err := signet.New(store, keys.Private(signer), signet.WithPasswordHasher(cheap), quiet)
 	require.NoError(t, err)
 	defer auth.Close()
 	user, err := store.FindByID(t.Context(), "1")
@@ -379,16 +293,18 @@ func (p *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestJWKSKeyChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		ring, err := signet.NewKeyring(signet.Signer(p256(t)))
+		ring, err := keys.NewRing(keys.Private(p256(t)))
 		require.NoError(t, err)
 		users := newUsers(t)
 		auth, err := signet.New(users, ring, signet.WithPasswordHasher(cheap), signet.WithoutSessions(), quiet)
 		require.NoError(t, err)
 		defer auth.Close()
 		network := &inProcess{handler: auth.JWKSHandler()}
-		v, err := signet.NewVerifier(signet.JWKS("https://a.example/jwks.json", &http.Client{Transport: network}), quiet)
+		source, err := keys.OpenURL("https://a.example/jwks.json", keys.WithClient(&http.Client{Transport: network}), silent)
 		require.NoError(t, err)
-		defer v.Close()
+		defer source.Close()
+		v, err := signet.NewVerifier(source, quiet)
+		require.NoError(t, err)
 		user, err := users.FindByID(ctx, "1")
 		require.NoError(t, err)
 		verify := func() error {
@@ -400,13 +316,13 @@ func TestJWKSKeyChange(t *testing.T) {
 		require.NoError(t, verify())
 
 		time.Sleep(time.Minute)
-		require.NoError(t, ring.Rotate(signet.Signer(p256(t))))
+		require.NoError(t, ring.Rotate(keys.Private(p256(t))))
 		before := network.fetches.Load()
 		require.NoError(t, verify(), "the first token after a key change")
 		require.NoError(t, verify())
 		require.Equal(t, before+1, network.fetches.Load())
 
-		require.NoError(t, ring.Rotate(signet.Signer(p256(t))))
+		require.NoError(t, ring.Rotate(keys.Private(p256(t))))
 		require.ErrorIs(t, verify(), signet.ErrInvalidToken, "one fetch in ten seconds")
 		time.Sleep(11 * time.Second)
 		require.NoError(t, verify())
@@ -414,7 +330,7 @@ func TestJWKSKeyChange(t *testing.T) {
 		time.Sleep(time.Minute)
 		network.down.Store(true)
 		require.NoError(t, verify(), "the keys that we have serve")
-		require.NoError(t, ring.Rotate(signet.Signer(p256(t))))
+		require.NoError(t, ring.Rotate(keys.Private(p256(t))))
 		require.ErrorIs(t, verify(), signet.ErrUnavailable, "a key that cannot be had is no bad token")
 
 		network.down.Store(false)

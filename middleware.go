@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Check decides about a request without answering it: it returns the claims of its access token, or an error that is
-// ErrNoToken, ErrInvalidRequest, ErrInvalidToken or ErrUnavailable. RequireAuth answers for you.
+// Check decides about a request without answering it. It returns the claims of its access token, or an error that is [ErrNoToken],
+// [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable]; [WriteError] has the answer for each. RequireAuth does both.
 func (v *Verifier) Check(r *http.Request) (*Claims, error) {
 	claims, err := v.check(r)
 	if err != nil {
@@ -25,49 +25,61 @@ func (v *Verifier) check(r *http.Request) (*Claims, error) {
 	return v.verifyAccess(r.Context(), token)
 }
 
-// RequireAuth lets a request pass to next only with a valid access token in its Authorization header (RFC 6750 section
-// 2.1), and puts the claims into its context: see Subject and ClaimsFromContext. It answers 401, 400 or 503 otherwise. It
-// does not answer CORS preflights, which carry no token: put a CORS middleware outside.
+// RequireAuth lets a request pass to next only with a valid access token in its Authorization header (RFC 6750 section 2.1), and puts the
+// claims into its context: see [Subject] and [ClaimsFromContext]. Otherwise it answers 401, 400 or 503. It does not answer
+// CORS preflights, which carry no token: put a CORS middleware outside of it. It panics if next is nil.
+//
+// A framework whose middleware ends in a call of its own, as gin's c.Next, must not wrap RequireAuth: the next handler would run
+// after a refusal too. Use [Verifier.Check] and [WriteError] there, and stop after an error.
 func (v *Verifier) RequireAuth(next http.Handler) http.Handler {
-	return v.require(next, nil)
+	return v.require("RequireAuth", next, nil)
 }
 
-// RequireRole is RequireAuth for users that have any of the roles; others get 403. Without a role it lets nobody pass.
-func (v *Verifier) RequireRole(anyOf ...string) func(http.Handler) http.Handler {
+// RequireRole is RequireAuth for users that have one of the roles. Others get 403.
+func (v *Verifier) RequireRole(role string, or ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return v.require(next, func(c *Claims) bool { return c.HasRole(anyOf...) })
+		return v.require("RequireRole", next, func(c *Claims) bool { return c.HasRole(role, or...) })
 	}
 }
 
-// RequireScope is RequireAuth for tokens that carry all of the scopes; others get 403 (RFC 6750 section 3.1).
-func (v *Verifier) RequireScope(allOf ...string) func(http.Handler) http.Handler {
+// RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1).
+func (v *Verifier) RequireScope(scope string, and ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return v.require(next, func(c *Claims) bool { return c.HasScope(allOf...) })
+		return v.require("RequireScope", next, func(c *Claims) bool { return c.HasScope(scope, and...) })
 	}
 }
 
-func (v *Verifier) require(next http.Handler, permits func(*Claims) bool) http.Handler {
+func (v *Verifier) require(name string, next http.Handler, permits func(*Claims) bool) http.Handler {
+	mustHaveNext(name, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, err := v.check(r)
 		if err == nil && permits != nil && !permits(claims) {
-			err = errForbidden
+			err = ErrInsufficientScope
 		}
 		if err != nil {
 			v.refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, withClaims(r, claims))
+		next.ServeHTTP(w, r.WithContext(withClaims(r.Context(), claims)))
 	})
 }
 
-// OptionalAuth is RequireAuth that lets requests without any token pass too, with no claims in their context. A token that
-// is sent must be valid: a client whose token has expired must learn it, and not be served as a stranger.
+// mustHaveNext panics when the routes are set up, and not at the first request that would pass.
+func mustHaveNext(name string, next http.Handler) {
+	if isNil(next) {
+		panic("signet." + name + ": the handler is nil")
+	}
+}
+
+// OptionalAuth is RequireAuth that lets requests without any token pass too, with no claims in their context. A token that is sent must be
+// valid: a client whose token has expired must learn it, and not be served as a stranger. It panics if next is nil.
 func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
+	mustHaveNext("OptionalAuth", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, err := v.check(r)
 		switch {
 		case err == nil:
-			next.ServeHTTP(w, withClaims(r, claims))
+			next.ServeHTTP(w, r.WithContext(withClaims(r.Context(), claims)))
 		case errors.Is(err, ErrNoToken):
 			next.ServeHTTP(w, r)
 		default:
@@ -76,39 +88,38 @@ func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 	})
 }
 
-// bearerToken takes the token out of the Authorization header. Another scheme is no token for us; the Bearer scheme
-// without exactly one token, or a second header, is a mistake that must not be guessed around.
+// bearerToken takes the token out of the Authorization header. Another scheme, and the Bearer scheme without anything behind it, is no
+// token. More than one token, or a second header, is a mistake that must not be guessed around.
 func bearerToken(r *http.Request) (string, error) {
 	headers := r.Header["Authorization"]
 	switch len(headers) {
 	case 0:
-		return "", errNoToken
+		return "", ErrNoToken
 	case 1:
 	default:
 		return "", errTwoTokens
 	}
-	scheme, token, _ := strings.Cut(strings.TrimSpace(headers[0]), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", errNoToken
-	}
+	scheme, token, _ := strings.Cut(strings.Trim(headers[0], " \t"), " ") // RFC 9110 section 5.5: no other white space
 	token = strings.TrimLeft(token, " ")
-	if token == "" || contains(token, ' ') || contains(token, '\t') || contains(token, ',') {
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", ErrNoToken
+	}
+	if strings.IndexByte(token, ' ') >= 0 || strings.IndexByte(token, '\t') >= 0 || strings.IndexByte(token, ',') >= 0 {
 		return "", errTwoTokens
 	}
 	return token, nil
 }
 
-// contains is several times faster than strings.ContainsAny, and this is on the path of every request.
-func contains(text string, c byte) bool {
-	return strings.IndexByte(text, c) >= 0
-}
-
-// refuse answers a request that failed. What is our own failure is logged; what is the client's is not.
+// refuse answers a request that failed. A failure on our side is logged; a mistake of the client is not.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
-	if e.Status >= 500 && r.Context().Err() == nil {
-		v.logger.ErrorContext(r.Context(), "signet: request failed", "method", r.Method, "status", e.Status, "error", err)
+	if e.Status() >= 500 && r.Context().Err() == nil {
+		v.logger.ErrorContext(r.Context(), "signet: request failed", "method", r.Method, "status", e.Status(), "error", err)
 	}
-	setErrorHeaders(w.Header(), e, v.realm)
-	v.errorHandler(w, r, e)
+	if v.errorHandler == nil {
+		WriteError(w, e)
+		return
+	}
+	setErrorHeaders(w.Header(), e)
+	v.errorHandler(w, r, because(e, e.cause)) // a copy: the host may do with it what it likes
 }

@@ -5,278 +5,375 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
+	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
-// Option configures New. The options that fit NewVerifier too are VerifierOptions.
-type Option interface{ applyAuth(*config) }
+// Option configures [New]. The options that fit [NewVerifier] too are VerifierOptions.
+type Option interface{ applyAuth(*settings) }
 
-// VerifierOption configures New and NewVerifier.
+// VerifierOption configures [New], [NewVerifier] and [NewIssuersVerifier].
 type VerifierOption interface {
 	Option
-	applyVerifier(*verifierConfig)
+	applyVerifier(*verifierSettings)
 }
 
-type option func(*config)
+type option func(*settings)
 
-func (o option) applyAuth(c *config) { o(c) }
+func (o option) applyAuth(s *settings) { o(s) }
 
-type verifierOption func(*verifierConfig)
+type verifierOption func(*verifierSettings)
 
-func (o verifierOption) applyAuth(c *config)             { o(&c.verifier) }
-func (o verifierOption) applyVerifier(c *verifierConfig) { o(c) }
+func (o verifierOption) applyAuth(s *settings)             { o(&s.verifierSettings) }
+func (o verifierOption) applyVerifier(s *verifierSettings) { o(s) }
 
-// verifierConfig is what a Verifier needs. After New it never changes.
+// verifierConfig is what a Verifier keeps of its options.
 type verifierConfig struct {
 	issuer       string
 	audience     []string
 	types        []string
 	leeway       time.Duration
 	clock        func() time.Time
-	maxToken     int
-	realm        string
-	errorHandler func(http.ResponseWriter, *http.Request, error)
+	testClock    bool                                            // clock is not time.Now
+	errorHandler func(http.ResponseWriter, *http.Request, error) // nil: WriteError
 	logger       *slog.Logger
-	cacheEntries int
-	errs         []error // every mistake found, for one joined error
+	cacheBytes   int
 }
 
-// config is what an Auth needs besides. After New it never changes.
-type config struct {
-	verifier        verifierConfig
-	accessLifetime  time.Duration
-	refreshLifetime time.Duration
-	hasher          password.Hasher
-	extraClaims     func(context.Context, userstore.User) (map[string]any, error)
-	maxBody         int64
-	clientAddress   func(*http.Request) string
+// verifierSettings collect the options of a Verifier, and every mistake in them for one joined error.
+type verifierSettings struct {
+	verifierConfig
+	errs []error
+}
+
+// settings collect the options of New.
+type settings struct {
+	verifierSettings
+	lifetimes     Lifetimes
+	hasher        password.Hasher
+	claims        func(context.Context, userstore.User) (map[string]any, error)
+	clientAddress func(*http.Request) string
+	withoutCORS   bool
 
 	stateless    bool
 	sessionStore session.Store // nil: in memory
-	rules        session.Rules
+	reuseWindow  time.Duration
+	strict       bool
 	maxStaleness time.Duration
-	pullInterval time.Duration
-	lenient      bool
+	insecure     bool
 }
 
-func defaultVerifierConfig() verifierConfig {
-	return verifierConfig{
-		types:        []string{accessType},
-		leeway:       30 * time.Second,
-		clock:        time.Now,
-		maxToken:     8 << 10,
-		realm:        "api",
-		errorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { WriteError(w, err) },
-		logger:       slog.Default(),
-		cacheEntries: defaultCacheSize,
+// newVerifierConfig collects options for the function with that name.
+func newVerifierConfig(function string, opts []VerifierOption) verifierSettings {
+	s := verifierSettings{verifierConfig: verifierConfig{
+		types:      []string{jws.AccessType},
+		leeway:     30 * time.Second,
+		clock:      time.Now,
+		logger:     slog.Default(),
+		cacheBytes: defaultCacheSize,
+	}}
+	for _, opt := range opts {
+		if isNil(opt) {
+			s.mistake(function, "an option is nil")
+			continue
+		}
+		opt.applyVerifier(&s)
 	}
+	return s
 }
 
-func defaultConfig() config {
-	return config{
-		verifier:        defaultVerifierConfig(),
-		accessLifetime:  20 * 24 * time.Hour,
-		refreshLifetime: 10 * time.Hour,
-		hasher:          password.Default(),
-		maxBody:         64 << 10,
-		clientAddress:   remoteHost,
-		rules:           session.Rules{Window: 10 * time.Second, Absolute: 90 * 24 * time.Hour},
-		maxStaleness:    30 * time.Second,
-		pullInterval:    time.Second,
+func newSettings(opts []Option) settings {
+	s := settings{
+		verifierSettings: newVerifierConfig("New", nil),
+		hasher:           password.Default(),
+		clientAddress:    remoteHost,
+		reuseWindow:      10 * time.Second,
+		maxStaleness:     30 * time.Second,
 	}
+	for _, opt := range opts {
+		if isNil(opt) {
+			s.mistake("New", "an option is nil")
+			continue
+		}
+		opt.applyAuth(&s)
+	}
+	s.validate()
+	return s
+}
+
+// validate fills in what depends on several options, and checks what only together can be wrong.
+func (s *settings) validate() {
+	if s.stateless && s.sessionStore != nil {
+		s.mistake("WithoutSessions", "WithSessionStore is given too; leave one of them out")
+	}
+	if !slices.ContainsFunc(s.types, func(typ string) bool { return jws.IsType(typ, jws.AccessType) }) {
+		s.mistake("WithTokenTypes", "%q is missing, which is what New issues", jws.AccessType)
+	}
+	if s.sessionStore == nil {
+		s.sessionStore = &session.Memory{Clock: s.clock}
+	}
+	if set := s.lifetimes.Access; set > s.lifetimes.orContract().Refresh && s.logger != nil {
+		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: clients stay signed in after their session can no longer be refreshed",
+			"access", set, "refresh", s.lifetimes.orContract().Refresh)
+	}
+	s.lifetimes = s.lifetimes.orContract()
 }
 
 // mistake records what is wrong with an option, and the remedy.
-func (c *verifierConfig) mistake(option, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("signet.%s: %s", option, fmt.Sprintf(format, args...)))
+func (s *verifierSettings) mistake(option, format string, args ...any) {
+	s.errs = append(s.errs, fmt.Errorf("signet.%s: %w", option, fmt.Errorf(format, args...)))
 }
 
-// WithIssuer sets the issuer ("iss"), usually the service's URL: issued tokens carry it, and verified ones must have
-// exactly it (RFC 8725 section 3.8). Default: tokens carry none, and none is asked for.
+// WithIssuer sets the issuer ("iss"), usually the service's URL. Issued tokens carry it, and verified tokens must have exactly it (RFC
+// 8725 section 3.8). By default tokens carry none, and none is asked for.
 func WithIssuer(issuer string) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
+	return verifierOption(func(s *verifierSettings) {
 		if issuer == "" {
-			c.mistake("WithIssuer", "the issuer is empty; leave the option out to have none")
+			s.mistake("WithIssuer", "the issuer is empty; leave the option out to have none")
 		}
-		c.issuer = issuer
+		s.issuer = issuer
 	})
 }
 
-// WithAudience sets the audience ("aud"): issued tokens carry all values, verified ones must have at least one of them
-// (RFC 8725 section 3.9). Default: none carried, none asked for.
+// WithAudience sets the audience ("aud"). Issued tokens carry all values, and verified tokens must have at least one of them (RFC 8725
+// section 3.9). By default tokens carry none, and none is asked for.
 func WithAudience(audience ...string) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
-		for _, a := range audience {
-			if a == "" {
-				c.mistake("WithAudience", "an audience is empty; leave it out")
-			}
+	return verifierOption(func(s *verifierSettings) {
+		if slices.Contains(audience, "") {
+			s.mistake("WithAudience", "an audience is empty; leave it out")
 		}
 		if len(audience) == 0 {
-			c.mistake("WithAudience", "there is no audience; leave the option out to have none")
+			s.mistake("WithAudience", "there is no audience; leave the option out to have none")
 		}
-		c.audience = append([]string(nil), audience...)
+		s.audience = slices.Clone(audience)
 	})
 }
 
-// WithTokenTypes sets the "typ" values that count as access tokens, without regard to case. Default: "at+jwt" (RFC 9068
-// section 2.1), which is what signet issues. For issuers that type their access tokens "JWT" only; make sure that they
-// have no other kind of token for the same audience. New refuses "rt+jwt", the type of refresh tokens.
+// WithTokenTypes sets the "typ" values that count as access tokens, without regard to case. The default is "at+jwt" (RFC 9068 section
+// 2.1), which is what signet issues. Use "JWT" for issuers that give their access tokens no other type, and make sure
+// that they have no other kind of token for the same audience. "rt+jwt" is an error: it is the type of refresh tokens.
 func WithTokenTypes(types ...string) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
-		c.types = append([]string(nil), types...)
+	return verifierOption(func(s *verifierSettings) {
 		if len(types) == 0 {
-			c.mistake("WithTokenTypes", "there is no type; leave the option out for at+jwt")
+			s.mistake("WithTokenTypes", "there is no type; leave the option out for at+jwt")
 		}
 		for _, typ := range types {
-			if typ == "" || (joseHeader{typ: typ}).isType(refreshType) {
-				c.mistake("WithTokenTypes", "%q cannot be the type of an access token", typ)
+			if typ == "" || jws.IsType(typ, jws.RefreshType) {
+				s.mistake("WithTokenTypes", "%q cannot be the type of an access token", typ)
 			}
 		}
+		s.types = slices.Clone(types)
 	})
 }
 
-// WithLeeway sets by how much the clocks of issuer and verifier may differ when "nbf" and "iat" are checked, at most two
-// minutes, in whole seconds. "exp" is checked without it. Default: 30 seconds.
+// WithLeeway sets by how much the clocks of issuer and verifier may differ when "nbf" and "iat" are checked: at most two minutes, in
+// whole seconds. "exp" is checked without it. The default is 30 seconds.
 func WithLeeway(leeway time.Duration) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
+	return verifierOption(func(s *verifierSettings) {
 		if leeway < 0 || leeway > 2*time.Minute {
-			c.mistake("WithLeeway", "%v is out of range; use 0 to 2m", leeway)
+			s.mistake("WithLeeway", "%v is out of range; use 0 to 2m", leeway)
 		}
-		c.leeway = leeway
+		s.leeway = leeway
 	})
 }
 
-// WithClock sets the clock by which tokens are issued and checked, for tests. It must be safe for concurrent use.
-// Default: time.Now.
+// WithClock sets the clock by which tokens are issued and checked, for tests. It must be safe for concurrent use. The default is
+// [time.Now]. The session store in memory follows it too. A store on a database has a clock of its own: when the two differ by more than a
+// session lives, no login succeeds.
 func WithClock(now func() time.Time) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
+	return verifierOption(func(s *verifierSettings) {
 		if now == nil {
-			c.mistake("WithClock", "the clock is nil; leave the option out for time.Now")
+			s.mistake("WithClock", "the clock is nil; leave the option out for time.Now")
 		}
-		c.clock = now
+		s.clock, s.testClock = now, true
 	})
 }
 
-// WithLogger sets where failures of stores and key sources, and what happens to sessions, are logged. No password, token,
-// hash or key is ever logged. Default: slog.Default.
+// WithLogger sets where failures of stores and key sources, refused tokens, and what happens to sessions are logged. No password, token,
+// hash or key is ever logged. The default is [slog.Default].
 func WithLogger(logger *slog.Logger) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
+	return verifierOption(func(s *verifierSettings) {
 		if logger == nil {
-			c.mistake("WithLogger", "the logger is nil; use slog.New(slog.DiscardHandler) for silence")
+			s.mistake("WithLogger", "the logger is nil; use slog.New(slog.DiscardHandler) for silence")
 		}
-		c.logger = logger
+		s.logger = logger
 	})
 }
 
-// WithErrorHandler replaces WriteError for every refused request, so that a host can answer in its own format. The status
-// is that of the *Error that err wraps (errors.As). WWW-Authenticate, Retry-After, Allow and Cache-Control are set
+// WithErrorHandler replaces [WriteError] for every refused request, so that a host can answer in a format of its own. The status is that of
+// the [*Error] that err is or wraps ([errors.As]). The headers WWW-Authenticate, Retry-After, Allow and Cache-Control are set
 // already. The handler must be safe for concurrent use.
 func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err error)) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
+	return verifierOption(func(s *verifierSettings) {
 		if handler == nil {
-			c.mistake("WithErrorHandler", "the handler is nil; leave the option out for signet.WriteError")
+			s.mistake("WithErrorHandler", "the handler is nil; leave the option out for signet.WriteError")
 		}
-		c.errorHandler = handler
+		s.errorHandler = handler
 	})
 }
 
-// WithRealm sets the realm of the WWW-Authenticate challenge (RFC 9110 section 11.5): printable ASCII without quotes.
-// Default: "api".
-func WithRealm(realm string) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
-		if strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-			c.mistake("WithRealm", "%q is not printable ASCII without quotes", realm)
+// WithTokenCache sets how many bytes of memory the cache of verified tokens may take. The next request with a cached token needs no
+// signature check; times, revocations and keys are checked again each time. 0 turns it off; otherwise at least 64 KiB and at most 4 GiB. A
+// usual token takes about 1 KiB. The default is 8 MiB.
+func WithTokenCache(bytes int) VerifierOption {
+	return verifierOption(func(s *verifierSettings) {
+		if bytes != 0 && (bytes < minCacheSize || bytes > 4<<30) {
+			s.mistake("WithTokenCache", "%d bytes are out of range; use 0, or 65536 to 4294967296", bytes)
 		}
-		c.realm = realm
+		s.cacheBytes = bytes
 	})
 }
 
-// WithMaxTokenBytes sets how long a token may be, in bytes; longer ones are refused unread. 256 to 65,536; default 8,192.
-func WithMaxTokenBytes(limit int) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
-		if limit < 256 || limit > 64<<10 {
-			c.mistake("WithMaxTokenBytes", "%d is out of range; use 256 to 65536", limit)
+// Lifetimes says how long tokens and sessions live, in whole seconds: at least 1 second and at most ten years. A field that is 0 stands
+// for the value of the contract, which existing clients of the documented API expect. Hosts without such clients should set all three:
+// 10 minutes, 7 days and 30 days are usual.
+type Lifetimes struct {
+	// Access is how long an access token is valid; 0: 20 days. An access token that leaks is good for that long. If it is longer
+	// than Refresh, clients stay signed in after their session can no longer be refreshed.
+	Access time.Duration
+	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts it anew, so it is how long a session may
+	// be unused.
+	Refresh time.Duration
+	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of it lives longer.
+	Session time.Duration
+}
+
+func (l Lifetimes) orContract() Lifetimes {
+	const day = 24 * time.Hour
+	for _, field := range []struct {
+		value    *time.Duration
+		contract time.Duration
+	}{{&l.Access, 20 * day}, {&l.Refresh, 10 * time.Hour}, {&l.Session, 90 * day}} {
+		if *field.value == 0 {
+			*field.value = field.contract
 		}
-		c.maxToken = limit
-	})
-}
-
-// WithTokenCache sets how many verified tokens are remembered, so that the next request with the same token needs no
-// signature check; times, revocations and keys are checked again each time. 0 turns it off; at most 4,194,304. An entry
-// takes about 1 KiB with usual tokens, and at most 5 KiB. Default: 8,192.
-func WithTokenCache(entries int) VerifierOption {
-	return verifierOption(func(c *verifierConfig) {
-		if entries < 0 || entries > 4<<20 {
-			c.mistake("WithTokenCache", "%d is out of range; use 0 to 4194304", entries)
-		}
-		c.cacheEntries = entries
-	})
-}
-
-// WithAccessLifetime sets how long access tokens are valid, in whole seconds. Default: 20 days, as the contract says;
-// most hosts should set minutes, because an access token that leaks is good until then. See the README.
-func WithAccessLifetime(lifetime time.Duration) Option {
-	return option(func(c *config) {
-		c.accessLifetime = c.lifetime("WithAccessLifetime", lifetime)
-	})
-}
-
-// WithRefreshLifetime sets how long refresh tokens are valid, in whole seconds. Every refresh starts it anew. Default: 10
-// hours.
-func WithRefreshLifetime(lifetime time.Duration) Option {
-	return option(func(c *config) {
-		c.refreshLifetime = c.lifetime("WithRefreshLifetime", lifetime)
-	})
-}
-
-func (c *config) lifetime(option string, lifetime time.Duration) time.Duration {
-	if lifetime < time.Second || lifetime%time.Second != 0 || lifetime > 10*365*24*time.Hour {
-		c.verifier.mistake(option, "%v is out of range; use whole seconds, at least 1s and at most ten years", lifetime)
 	}
-	return lifetime
+	return l
 }
 
-// WithPasswordHasher sets how passwords are hashed and verified. Default: password.Default().
+// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults.
+func WithLifetimes(lifetimes Lifetimes) Option {
+	return option(func(s *settings) {
+		for name, lifetime := range map[string]time.Duration{"Access": lifetimes.Access, "Refresh": lifetimes.Refresh, "Session": lifetimes.Session} {
+			if lifetime < 0 || lifetime%time.Second != 0 || lifetime > 10*365*24*time.Hour {
+				s.mistake("WithLifetimes", "%s: %v is out of range; use whole seconds, at least 1s and at most ten years", name, lifetime)
+			}
+		}
+		s.lifetimes = lifetimes
+	})
+}
+
+// WithPasswordHasher sets how passwords are hashed and verified. The default is [password.Default].
 func WithPasswordHasher(hasher password.Hasher) Option {
-	return option(func(c *config) {
-		if hasher == nil {
-			c.verifier.mistake("WithPasswordHasher", "the hasher is nil; leave the option out for password.Default()")
+	return option(func(s *settings) {
+		if isNil(hasher) {
+			s.mistake("WithPasswordHasher", "the hasher is nil; leave the option out for password.Default()")
 		}
-		c.hasher = hasher
+		s.hasher = hasher
 	})
 }
 
-// WithClaims adds claims to access tokens, at login and again at every refresh; read them with CustomClaims. The function
-// must be safe for concurrent use and must not call back into the Auth; its context ends after five seconds; its values must be JSON-encodable; "scope", a space-separated string, becomes
-// Claims.Scopes. The names that signet sets itself (sub, iss, aud, exp, iat, nbf, jti, sid, gen, roles) are an error.
-// Access tokens can be read by whoever holds them: put no secret into one.
+// WithClaims adds claims to access tokens, at login and again at every refresh. Read them with [CustomClaims]. The function
+//
+//   - must be safe for concurrent use, and must not call back into the Auth;
+//   - must give up when its context ends, which is after five seconds at the latest;
+//   - returns values that can be encoded as JSON; "scope", a string with spaces between the scopes, becomes Claims.Scopes;
+//   - must not use the names that belong to signet: sub, iss, aud, exp, iat, nbf, jti, sid, gen, ver, roles, acr, amr, auth_time, act, cnf
+//     and client_id, in upper or lower case.
+//
+// Requests with the same refresh token that come at the same time share one call. An [*Error] that the function returns is the answer to the
+// request; any other error is answered 503. Whoever holds an access token can read it: put no secret into one.
 func WithClaims(claims func(ctx context.Context, user userstore.User) (map[string]any, error)) Option {
-	return option(func(c *config) {
+	return option(func(s *settings) {
 		if claims == nil {
-			c.verifier.mistake("WithClaims", "the function is nil; leave the option out to add no claims")
+			s.mistake("WithClaims", "the function is nil; leave the option out to add no claims")
 		}
-		c.extraClaims = claims
+		s.claims = claims
 	})
 }
 
-// WithMaxBodyBytes sets how long a request body may be, in bytes; longer ones are answered 413. 1,024 to 1 MiB; default
-// 64 KiB.
-func WithMaxBodyBytes(limit int64) Option {
-	return option(func(c *config) {
-		if limit < 1<<10 || limit > 1<<20 {
-			c.verifier.mistake("WithMaxBodyBytes", "%d is out of range; use 1024 to 1048576", limit)
+// WithSessionStore sets where sessions are kept: a store of the package sqlstore or redisstore for services of several processes. [New]
+// reads it, and fails when it does not answer. The host closes it, after [Auth.Close].
+//
+// The default is a [session.Memory]. Its sessions end with the process, and its revocations with them: if the key outlives the
+// process, an access token that was revoked before a restart is good again until it expires.
+func WithSessionStore(store session.Store) Option {
+	return option(func(s *settings) {
+		if isNil(store) {
+			s.mistake("WithSessionStore", "the store is nil; leave the option out for one in memory")
+			return
 		}
-		c.maxBody = limit
+		s.sessionStore = store
 	})
+}
+
+// WithoutSessions makes the service stateless, as the documented API is: a refresh token is good until it expires, however often it
+// was used. There is no logout then, no revocation, and no chance to notice a stolen refresh token: methods and handlers for them
+// answer [ErrStateless]. It is for clients that keep their first refresh token for ever.
+func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
+
+// WithReuseWindow sets how long a superseded refresh token is honoured after its successor was seen to have arrived. Parallel tabs, and
+// clients that repeat a request, need that. 0 to 60 seconds; the default is 10. A thief who uses a stolen token within the window
+// stays unseen, for that one generation.
+func WithReuseWindow(window time.Duration) Option {
+	return option(func(s *settings) {
+		if window < 0 || window > time.Minute {
+			s.mistake("WithReuseWindow", "%v is out of range; use 0 to 1m", window)
+		}
+		s.reuseWindow = window
+	})
+}
+
+// WithStrictRotation takes every refresh token but the newest for stolen at once. A lost answer, or two tabs that refresh together, then
+// cost the session. It is only for clients that are known to do neither.
+func WithStrictRotation() Option { return option(func(s *settings) { s.strict = true }) }
+
+// WithMaxStaleness sets for how long the session store may be out of reach before access tokens of sessions are answered 503, because one
+// that was revoked elsewhere could pass. From 1 second to 24 hours; the default is 30 seconds. The revocations of other
+// processes are read every second, and at least four times in this span.
+func WithMaxStaleness(bound time.Duration) Option {
+	return option(func(s *settings) {
+		if bound < time.Second || bound > 24*time.Hour {
+			s.mistake("WithMaxStaleness", "%v is out of range; use 1s to 24h", bound)
+		}
+		s.maxStaleness = bound
+	})
+}
+
+// WithInsecureStaleRevocations lets access tokens pass, however long the session store is out of reach. A token that was revoked elsewhere in
+// the meantime passes too.
+func WithInsecureStaleRevocations() Option { return option(func(s *settings) { s.insecure = true }) }
+
+// WithClientAddress sets how the client's address is found, for the list of sessions. The default is the address of the connection. Behind a
+// proxy, read the header that this proxy sets, and only if no client can reach the service without it. The function must be safe for
+// concurrent use.
+func WithClientAddress(address func(*http.Request) string) Option {
+	return option(func(s *settings) {
+		if address == nil {
+			s.mistake("WithClientAddress", "the function is nil; leave the option out for the address of the connection")
+		}
+		s.clientAddress = address
+	})
+}
+
+// WithoutCORS takes the answers to CORS out of [Auth.Handler]: for hosts that put a CORS middleware of their own around it, and for
+// services without browsers of other origins.
+func WithoutCORS() Option { return option(func(s *settings) { s.withoutCORS = true }) }
+
+func remoteHost(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // err joins what options and New found.
-func (c *config) err(others ...error) error {
-	return errors.Join(append(c.verifier.errs, others...)...)
-}
+func (s *settings) err(other error) error { return errors.Join(append(s.errs, other)...) }

@@ -2,181 +2,168 @@ package signet
 
 import (
 	"context"
-	"fmt"
-	"hash/maphash"
-	"log/slog"
-	"sync"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
+	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
 
-// sessions is the part of an Auth that knows sessions; it is nil under WithoutSessions.
-type sessions struct {
-	store   session.Store
-	rules   session.Rules
-	logger  *slog.Logger
-	revoked *revocationSet
-	fresh   *freshness
-	lenient bool // pass while the set is stale
-	proofs  *proofs
-	locks   *keyedLock
-
-	stop context.CancelFunc
-	done sync.WaitGroup
-}
-
-const (
-	pullOverlap    = time.Minute // how long a revocation may take from its timestamp to its being seen
-	sweepInterval  = time.Minute
-	reloadInterval = 10 * time.Minute // all revocations are read again
-	sweepBatch     = 1000
-	proofQueue     = 1024
-)
-
-// newSessions loads the revoked sessions and starts the two background tasks: one pulls revocations and removes expired
-// rows, one records proofs of delivery. Both end in close.
-func newSessions(cfg *config) (*sessions, error) {
-	s := &sessions{store: cfg.sessionStore, rules: cfg.rules, logger: cfg.verifier.logger, revoked: newRevocationSet(),
-		lenient: cfg.lenient, proofs: newProofs(), locks: newKeyedLock()}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	s.fresh = newFreshness(cfg.maxStaleness)
-	since, err := s.pull(ctx, 0)
+// Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error. The error is
+// [ErrInvalidToken] for what is no token of this service, [ErrUnavailable], or [ErrStateless] under [WithoutSessions]: nil means that
+// the end is committed.
+func (a *Auth) Logout(ctx context.Context, token string) error {
+	claims, err := a.verifier.read(ctx, token, append([]string{jws.RefreshType}, a.verifier.types...))
 	if err != nil {
-		s.close()
-		return nil, fmt.Errorf("signet.WithSessionStore: read the revoked sessions: %w", err)
+		return err
 	}
-	s.done.Go(func() { s.follow(ctx, since, cfg.pullInterval) })
-	s.done.Go(func() { s.recordProofs(ctx) })
-	return s, nil
-}
-
-func (s *sessions) close() {
-	s.stop()
-	s.done.Wait()
-	s.fresh.stop()
-}
-
-// follow keeps the local set of revoked sessions in step with the store, and the store free of expired rows.
-func (s *sessions) follow(ctx context.Context, since session.Millis, interval time.Duration) {
-	pull, sweep, reload := time.NewTicker(interval), time.NewTicker(sweepInterval), time.NewTicker(reloadInterval)
-	defer pull.Stop()
-	defer sweep.Stop()
-	defer reload.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-pull.C:
-			next, err := s.pull(ctx, since)
-			if err == nil {
-				since = next
-			} else if !failing && ctx.Err() == nil {
-				s.logger.Error("signet: revoked sessions cannot be read from the store", "error", err)
-			}
-			failing = err != nil
-		case <-sweep.C:
-			s.sweep(ctx, since)
-		case <-reload.C:
-			since = 0 // for a commit that became visible later than anybody would think
+	if a.sessions == nil {
+		return ErrStateless
+	}
+	if claims.SessionID == "" { // a token from before there were sessions
+		return nil
+	}
+	found, err := a.revoke(ctx, claims.SessionID, session.ReasonLogout, nil)
+	if err == nil && !found { // the store has forgotten the session, but its access tokens may live
+		until := a.verifier.clock().Add(a.lifetimes.Access)
+		if claims.ExpiresAt.After(until) {
+			until = claims.ExpiresAt
 		}
+		a.sessions.Forget(claims.SessionID, session.MillisOf(until))
 	}
+	return err
 }
 
-// pull adds what was revoked since the last pull, and returns where the next one starts.
-func (s *sessions) pull(ctx context.Context, since session.Millis) (session.Millis, error) {
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	from := max(0, since-session.Millis(pullOverlap.Milliseconds()))
-	now, err := s.store.RevokedSince(ctx, from, s.revoked.add)
+// RevokeSession ends a session. Its refresh token works no more, and its access tokens are refused: at once in this process, and within
+// about a second in others. A session that is gone already is no error. It returns nil only after the store has committed. The
+// error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
+func (a *Auth) RevokeSession(ctx context.Context, id string) error {
+	_, err := a.revoke(ctx, id, session.ReasonRevoked, nil)
+	return err
+}
+
+// RevokeUser ends all sessions of a user: after a password change, or for a ban. Change the user first: a login that is under way
+// then finds out by itself. After an error some sessions may be left; call it again. Errors are as of [Auth.RevokeSession].
+//
+// Services that use [NewVerifier] learn nothing of it: there the user's access tokens are good until they expire.
+func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
+	return a.revokeUser(ctx, userID, session.ReasonRevoked, "")
+}
+
+// RevokeOtherSessions ends all sessions of a user but one: after the user has changed the password in that session, or for a button
+// "sign out everywhere else". keepSessionID is usually [Claims.SessionID]. Errors are as of [Auth.RevokeUser].
+func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, keepSessionID string) error {
+	return a.revokeUser(ctx, userID, session.ReasonRevoked, keepSessionID)
+}
+
+func (a *Auth) revokeUser(ctx context.Context, userID string, reason session.Reason, keep string) error {
+	if a.sessions == nil {
+		return ErrStateless
+	}
+	rows, err := a.sessions.List(ctx, userID)
 	if err != nil {
-		return since, err
+		return unavailable(err)
 	}
-	s.fresh.renew(began)
-	return now, nil
-}
-
-// sweep forgets what is over: by the store's clock, whatever the clock of this process is.
-func (s *sessions) sweep(ctx context.Context, now session.Millis) {
-	s.revoked.prune(now)
-	for ctx.Err() == nil {
-		bounded, cancel := context.WithTimeout(ctx, storeTimeout)
-		n, err := s.store.DeleteExpired(bounded, sweepBatch)
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			s.logger.Warn("signet: expired sessions cannot be deleted", "error", err)
+	for _, row := range rows {
+		if row.Revoked() || row.ID == keep {
+			continue
 		}
-		if err != nil || n < sweepBatch {
-			return
+		if _, err := a.revoke(ctx, row.ID, reason, nil); err != nil {
+			return err // a store that has failed once would be waited for once for each session
 		}
-	}
-}
-
-// check is what RequireAuth asks of a token that names a session. It does no I/O and takes no lock.
-func (s *sessions) check(c *Claims) error {
-	switch {
-	case s.revoked.has(c.sessionHash):
-		return errRevoked
-	case (s.fresh.stale.Load() || s.revoked.full.Load()) && !s.lenient:
-		return errStale
-	}
-	if c.generation != 0 {
-		s.proofs.note(c)
 	}
 	return nil
 }
 
-// update changes a row, one change of a session at a time within this process: a page that refreshes many times at once
-// would otherwise make the store compare and swap in vain.
-func (s *sessions) update(ctx context.Context, id string,
-	change func(session.Session, session.Millis) (session.Session, error)) (after session.Session, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	unlock, err := s.locks.lock(ctx, id)
+// revoke ends a session if it may: allowed, if any, looks at the row first. It reports whether there was one.
+func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, allowed func(session.Session) error) (found bool, err error) {
+	if a.sessions == nil {
+		return false, ErrStateless
+	}
+	row, err := a.sessions.Revoke(ctx, id, reason, allowed)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, storeError(err)
+	}
+	a.verifier.logger.InfoContext(ctx, "signet: session revoked", "reason", string(reason), "session", row.ID, "user", row.UserID)
+	return true, nil
+}
+
+// SessionInfo is what a user may know of a session of theirs.
+type SessionInfo struct {
+	ID         string    `json:"id"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastUsedAt time.Time `json:"last_used_at"` // the last refresh
+	ExpiresAt  time.Time `json:"expires_at"`   // when the last token of the session expires, unless it is refreshed before
+	UserAgent  string    `json:"user_agent"`   // of the last login or refresh
+	Address    string    `json:"address"`      // of the same request
+	Current    bool      `json:"current"`      // the session that asks
+}
+
+// Sessions returns the sessions of a user of which a token may still be valid, the newest first. The error is [ErrUnavailable], or
+// [ErrStateless] under [WithoutSessions].
+func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, error) {
+	if a.sessions == nil {
+		return nil, ErrStateless
+	}
+	rows, err := a.sessions.List(ctx, userID)
 	if err != nil {
-		return after, err
+		return nil, unavailable(err)
 	}
-	defer unlock()
-	err = s.store.Update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
-		after, err = change(row, now)
-		return after, err
-	})
-	if err == nil && after.Revoked() {
-		s.revoked.add(after.ID, after.KeepUntil)
+	live := []SessionInfo{}
+	now := session.MillisOf(a.verifier.clock())
+	for _, row := range rows {
+		if end := rotation.LiveUntil(row); !row.Revoked() && now < end {
+			live = append(live, SessionInfo{ID: row.ID, CreatedAt: row.CreatedAt.Time(), LastUsedAt: row.LastUsedAt.Time(),
+				ExpiresAt: end.Time(), UserAgent: row.UserAgent, Address: row.Address})
+		}
 	}
-	return after, err
+	slices.SortFunc(live, func(a, b SessionInfo) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	return live, nil
 }
 
-func (s *sessions) list(ctx context.Context, userID string) ([]session.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return s.store.ListByUser(ctx, userID)
+// ClientInfo describes the client that logs in or refreshes, for the list of a user's sessions.
+type ClientInfo struct {
+	UserAgent string
+	Address   string
 }
 
-// keyedLock is one lock an id, more or less: ids that share one of its places wait for each other. It gives up when ctx
-// ends, which a mutex cannot.
-type keyedLock struct {
-	seed   maphash.Seed
-	places [256]chan struct{}
+type clientKey struct{}
+
+// ContextWithClient returns a context in which [Auth.Login], [Auth.IssueFor] and [Auth.Refresh] make sessions remember the client. The
+// handlers do it by themselves. Only printable characters are kept, and at most 256 bytes of each text.
+func ContextWithClient(ctx context.Context, client ClientInfo) context.Context {
+	return context.WithValue(ctx, clientKey{}, rotation.Client{UserAgent: label(client.UserAgent), Address: label(client.Address)})
 }
 
-func newKeyedLock() *keyedLock {
-	l := &keyedLock{seed: maphash.MakeSeed()}
-	for i := range l.places {
-		l.places[i] = make(chan struct{}, 1)
-	}
-	return l
+// Client returns what a session remembers of the client of a request: its user agent, and the address that [WithClientAddress] finds.
+// It is for handlers of the host's own that log users in; see [ContextWithClient].
+func (a *Auth) Client(r *http.Request) ClientInfo {
+	return ClientInfo{UserAgent: r.UserAgent(), Address: a.clientAddress(r)}
 }
 
-func (l *keyedLock) lock(ctx context.Context, id string) (unlock func(), err error) {
-	place := l.places[maphash.String(l.seed, id)%uint64(len(l.places))]
-	select {
-	case place <- struct{}{}:
-		return func() { <-place }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+func clientOf(ctx context.Context) rotation.Client {
+	client, _ := ctx.Value(clientKey{}).(rotation.Client)
+	return client
+}
+
+// maxLabel bounds what a session keeps of a client, in bytes.
+const maxLabel = 256
+
+// label keeps what can be shown. Characters that are not printable could turn a display round, or hide a part of it.
+func label(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxLabel)], "")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, text)
 }

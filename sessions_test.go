@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
@@ -90,7 +92,7 @@ func TestAnAccessTokenProvesDelivery(t *testing.T) {
 
 func TestSessionsEnd(t *testing.T) {
 	ctx := context.Background()
-	s := newService(t, signet.WithSessionLifetime(24*time.Hour))
+	s := newService(t, signet.WithLifetimes(signet.Lifetimes{Session: 24 * time.Hour}))
 	tokens := s.login(t)
 	var err error
 	for range 2 {
@@ -239,7 +241,7 @@ func TestALoginUnderWayDoesNotOutliveAPasswordChange(t *testing.T) {
 	} {
 		users := &racingUsers{Memory: newUsers(t)}
 		store := &session.Memory{}
-		auth, err := signet.New(users, signet.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithSessionStore(store),
+		auth, err := signet.New(users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithSessionStore(store),
 			signet.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		users.after = func() {
@@ -269,15 +271,25 @@ func TestWithoutSessions(t *testing.T) {
 		require.NoError(t, err)
 		s.clock.advance(3 * time.Hour)
 	}
-	require.Equal(t, 204, s.do(t, "POST", "/auth/logout", "", bearer(tokens.AccessToken)...).StatusCode)
-	require.Equal(t, "{\"sessions\":[]}\n", s.do(t, "GET", "/auth/sessions", "", bearer(tokens.AccessToken)...).body)
-
-	require.ErrorIs(t, s.RevokeUser(ctx, "1"), signet.ErrStateless)
-	require.ErrorIs(t, s.RevokeSession(ctx, "x"), signet.ErrStateless)
-	require.Equal(t, 501, s.do(t, "POST", "/auth/logout-all", "", bearer(tokens.AccessToken)...).StatusCode)
+	for _, path := range []string{"POST logout", "POST logout-all", "GET sessions", "DELETE sessions/x"} {
+		method, name, _ := strings.Cut(path, " ")
+		require.Equal(t, 404, s.do(t, method, "/auth/"+name, "", bearer(tokens.AccessToken)...).StatusCode, path)
+	}
+	for name, handler := range map[string]http.Handler{"logout": s.LogoutHandler(), "logout-all": s.LogoutAllHandler()} {
+		req := httptest.NewRequest("POST", "/", nil)
+		req.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, req)
+		require.Equal(t, 501, rec.Code, name)
+	}
+	_, err := s.Sessions(ctx, "1")
+	for name, err := range map[string]error{"RevokeUser": s.RevokeUser(ctx, "1"), "RevokeSession": s.RevokeSession(ctx, "x"),
+		"RevokeOtherSessions": s.RevokeOtherSessions(ctx, "1", "x"), "Logout": s.Logout(ctx, tokens.RefreshToken), "Sessions": err} {
+		require.ErrorIs(t, err, signet.ErrStateless, name)
+	}
 
 	strict := newService(t)
-	_, err := strict.Refresh(ctx, tokens.RefreshToken)
+	_, err = strict.Refresh(ctx, tokens.RefreshToken)
 	require.ErrorIs(t, err, signet.ErrInvalidToken, "a stateless refresh token names no session")
 }
 
@@ -401,8 +413,7 @@ func (s *switchedStore) RevokedSince(ctx context.Context, since session.Millis, 
 func TestAStoreOutOfReach(t *testing.T) {
 	ctx := context.Background()
 	store := &switchedStore{}
-	bound := []signet.Option{signet.WithSessionStore(store), signet.WithMaxStaleness(time.Second),
-		signet.WithRevocationPull(100 * time.Millisecond)}
+	bound := []signet.Option{signet.WithSessionStore(store), signet.WithMaxStaleness(time.Second)}
 	s := newService(t, bound...)
 	lenient := newService(t, append(bound, signet.WithInsecureStaleRevocations())...)
 	tokens := s.login(t)
@@ -429,14 +440,14 @@ func TestAStoreOutOfReach(t *testing.T) {
 	require.NoError(t, err)
 
 	store.down.Store(true)
-	_, err = signet.New(newUsers(t), signet.Secret(secret), signet.WithSessionStore(store), signet.WithPasswordHasher(cheap))
+	_, err = signet.New(newUsers(t), keys.Secret(secret), signet.WithSessionStore(store), signet.WithPasswordHasher(cheap))
 	require.ErrorIs(t, err, errDown, "a store that cannot be reached at start is an error")
 }
 
 func TestRevocationsReachOtherProcesses(t *testing.T) {
 	ctx := context.Background()
 	store := &session.Memory{}
-	pull := []signet.Option{signet.WithSessionStore(store), signet.WithRevocationPull(100 * time.Millisecond)}
+	pull := []signet.Option{signet.WithSessionStore(store)}
 	a, b := newService(t, pull...), newService(t, pull...)
 	tokens, kept := a.login(t), a.login(t)
 	_, err := b.Verify(ctx, tokens.AccessToken)
@@ -456,7 +467,7 @@ func TestRevocationsReachOtherProcesses(t *testing.T) {
 func TestCloseEndsEveryGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 20 {
-		auth, err := signet.New(newUsers(t), signet.Secret(secret), signet.WithPasswordHasher(cheap))
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap))
 		require.NoError(t, err)
 		require.NoError(t, auth.Close())
 		require.NoError(t, auth.Close())
@@ -468,9 +479,9 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 	}
 }
 
-func TestWithClientTidiesItsLabels(t *testing.T) {
+func TestContextWithClientTidiesItsLabels(t *testing.T) {
 	s := newService(t)
-	ctx := signet.WithClient(t.Context(), signet.Client{UserAgent: "a\x00\nb\xff", Address: "::1"})
+	ctx := signet.ContextWithClient(t.Context(), signet.ClientInfo{UserAgent: "a\x00\nb\xff", Address: "::1"})
 	_, err := s.Login(ctx, "john@mail.com", "changeme")
 	require.NoError(t, err)
 	list, err := s.Sessions(ctx, "1")
@@ -480,9 +491,9 @@ func TestWithClientTidiesItsLabels(t *testing.T) {
 }
 
 func TestSessionOptionsAreChecked(t *testing.T) {
-	_, err := signet.New(newUsers(t), signet.Secret(secret), signet.WithSessionStore(nil), signet.WithSessionLifetime(0),
-		signet.WithReuseWindow(2*time.Minute), signet.WithMaxStaleness(0), signet.WithRevocationPull(time.Hour), signet.WithClientAddress(nil))
-	for _, want := range []string{"WithSessionStore", "WithSessionLifetime", "WithReuseWindow", "WithMaxStaleness", "WithRevocationPull", "WithClientAddress"} {
+	_, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithSessionStore(nil), signet.WithLifetimes(signet.Lifetimes{Session: -1}),
+		signet.WithReuseWindow(2*time.Minute), signet.WithMaxStaleness(0), signet.WithClientAddress(nil))
+	for _, want := range []string{"WithSessionStore", "WithLifetimes", "WithReuseWindow", "WithMaxStaleness", "WithClientAddress"} {
 		require.ErrorContains(t, err, want)
 	}
 }

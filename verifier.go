@@ -4,96 +4,148 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/keys"
 )
 
-// The types of our own tokens (RFC 8725 section 3.11): they keep access and refresh tokens apart.
-const (
-	accessType  = "at+jwt" // RFC 9068 section 2.1
-	refreshType = "rt+jwt"
-)
-
-// Verifier checks access tokens. It is safe for concurrent use. Auth has one inside; make one with NewVerifier for a
-// service that checks tokens and does not issue them.
+// Verifier checks access tokens. It never changes and is safe for concurrent use. An [Auth] has one inside; make one with
+// [NewVerifier] for a service that checks tokens and does not issue them.
 type Verifier struct {
 	verifierConfig
-	issuers map[string]*issuer
-	only    *issuer // the one issuer, when there is one
+	issuers  map[string]*issuer
+	only     *issuer           // the one issuer, when there is one
+	cache    *tokenCache       // nil: off
+	sessions *sessions.Manager // nil where there are no sessions that could be revoked
 
-	cache    *tokenCache // nil: off
-	sessions *sessions   // nil where there are none to be revoked
-
-	stop context.CancelFunc // of the goroutines that fetch keys
-	done sync.WaitGroup
+	explained [2]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 }
 
-// issuer is one party whose tokens are accepted. It never changes; its key source may.
+// TrustedIssuer is one of several parties whose tokens a [Verifier] accepts.
+type TrustedIssuer struct {
+	Issuer     string           // exactly the "iss" of its tokens; must not be empty
+	Keys       keys.Source      // usually a keys.Remote
+	Audience   []string         // one of them must be in "aud"; nil: what WithAudience says
+	Algorithms []keys.Algorithm // what its keys may be used with; nil: whatever they are made for
+}
+
+// issuer is one party whose tokens are accepted. It never changes; its keys may.
 type issuer struct {
-	name       string // "": tokens need no "iss"
-	audience   []string
-	algorithms []Algorithm // nil: those of its keys
-	keys       keySource
+	name     string // "": tokens need no "iss"
+	audience []string
+	reader   *jws.Reader
 }
 
-// NewVerifier returns a Verifier for the tokens of whoever holds the keys. It reports every mistake in keys and options in
-// one joined error.
-func NewVerifier(keys VerificationKeys, opts ...VerifierOption) (*Verifier, error) {
-	cfg := defaultVerifierConfig()
-	for _, opt := range opts {
-		if opt == nil {
-			cfg.mistake("NewVerifier", "an option is nil")
-			continue
-		}
-		opt.applyVerifier(&cfg)
-	}
-	return newVerifier(keys, cfg)
-}
-
-func newVerifier(keys VerificationKeys, cfg verifierConfig) (*Verifier, error) {
-	if keys == nil {
-		return nil, errors.Join(append(cfg.errs, errors.New("signet: the key is nil; pass signet.Secret(...) or another key"))...)
-	}
-	issuers, err := keys.sources(&cfg)
+// NewVerifier returns a Verifier for the tokens of whoever holds the keys: a *[keys.Key], *[keys.Ring], *[keys.Files], *[keys.Remote] or
+// a Source of the host. It reports every mistake in the keys and the options in one joined error. It starts nothing.
+//
+// It learns of no revocation: a token of a session that was revoked at the issuer is accepted here until it expires. Where that
+// matters, use short access lifetimes at the issuer ([WithLifetimes]), or an [Auth] on the same session store.
+func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) {
+	cfg := newVerifierConfig("NewVerifier", opts)
+	err := checkSource("NewVerifier", source)
 	if err := errors.Join(append(cfg.errs, err)...); err != nil {
 		return nil, err
 	}
-	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers))}
+	return newVerifier(cfg.verifierConfig, nil, &issuer{cfg.issuer, cfg.audience, jws.NewReader(source, nil)}), nil
+}
+
+// NewIssuersVerifier returns a [Verifier] for the tokens of several issuers, each with its own keys, audience and algorithms. A token's
+// "iss" chooses the issuer by exact comparison before any key is looked at, so no issuer can speak for another one. The same
+// subject at two issuers is two users: look at Issuer and Subject of the [Claims].
+func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
+	cfg := newVerifierConfig("NewIssuersVerifier", opts)
+	if cfg.issuer != "" {
+		cfg.mistake("NewIssuersVerifier", "WithIssuer is given too; the list says who the issuers are")
+	}
+	if len(trusted) == 0 {
+		cfg.mistake("NewIssuersVerifier", "the list of issuers is empty")
+	}
+	var list []*issuer
+	for i, t := range trusted {
+		switch err := t.check(); {
+		case err != nil:
+			cfg.mistake("NewIssuersVerifier", "issuer %d: %w", i, err)
+		case slices.ContainsFunc(list, func(other *issuer) bool { return other.name == t.Issuer }):
+			cfg.mistake("NewIssuersVerifier", "issuer %d: %q is in the list twice", i, t.Issuer)
+		default:
+			audience := cfg.audience
+			if t.Audience != nil {
+				audience = slices.Clone(t.Audience)
+			}
+			list = append(list, &issuer{t.Issuer, audience, jws.NewReader(t.Keys, t.Algorithms)})
+		}
+	}
+	if err := errors.Join(cfg.errs...); err != nil {
+		return nil, err
+	}
+	return newVerifier(cfg.verifierConfig, nil, list...), nil
+}
+
+func (t TrustedIssuer) check() error {
+	if t.Issuer == "" {
+		return errors.New("field Issuer is empty")
+	}
+	if t.Audience != nil && len(t.Audience) == 0 || slices.Contains(t.Audience, "") {
+		return errors.New("field Audience must be nil or hold values that are not empty")
+	}
+	for _, algorithm := range t.Algorithms {
+		if !algorithm.Supported() {
+			return fmt.Errorf("the algorithm %q is not supported", algorithm)
+		}
+	}
+	return checkSource("TrustedIssuer.Keys", t.Keys)
+}
+
+// checkSource finds sources that can never have keys.
+func checkSource(what string, source keys.Source) error {
+	if isNil(source) {
+		return fmt.Errorf("signet.%s: the key is nil; pass keys.Secret(...) or another source of keys", what)
+	}
+	if made, ok := source.(interface{ Err() error }); ok {
+		return made.Err()
+	}
+	return nil
+}
+
+// isNil also finds nil pointers, which are a mistake wherever signet takes an interface.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice, reflect.Interface:
+		return v.IsNil()
+	}
+	return false
+}
+
+func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
+	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager}
 	for _, iss := range issuers {
 		v.issuers[iss.name] = iss
 	}
 	if len(issuers) == 1 {
 		v.only = issuers[0]
 	}
-	if cfg.cacheEntries > 0 {
-		v.cache = newTokenCache(cfg.cacheEntries)
+	if cfg.cacheBytes > 0 {
+		v.cache = newTokenCache(cfg.cacheBytes)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	v.stop = stop
-	for _, iss := range issuers {
-		if remote, ok := iss.keys.(*remoteKeys); ok {
-			v.done.Go(func() { remote.run(ctx) })
-		}
-	}
-	return v, nil
+	return v
 }
 
-// Format implements fmt.Formatter: a Verifier prints as its name alone.
+// Format implements [fmt.Formatter]: a Verifier prints as its name alone.
 func (v *Verifier) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Verifier") }
 
-// Close ends the goroutines that fetch keys, and waits for them: one for each JWKS that NewVerifier was given.
-func (v *Verifier) Close() error {
-	v.stop()
-	v.done.Wait()
-	return nil
-}
-
-// Verify checks an access token and returns its claims. The error is ErrInvalidToken (ErrExpiredToken if that is all that
-// is wrong), or ErrUnavailable when the keys or the revocations cannot be had now. It is what RequireAuth does, for
-// gRPC, WebSockets and command lines.
+// Verify checks an access token and returns its claims. It is what [Verifier.RequireAuth] does, for gRPC, WebSockets and command
+// lines. The error is [ErrInvalidToken] ([ErrExpiredToken] or [ErrRevoked] if that is all that is wrong), or [ErrUnavailable] when the
+// keys or the revocations cannot be had now. Its text names the rule that the token broke.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	claims, err := v.verifyAccess(ctx, token)
 	if err != nil {
@@ -108,105 +160,128 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 	if v.cache != nil {
 		hash = v.cache.hash(token)
 		if claims := v.cache.get(hash, token); claims != nil {
-			return claims, v.checkNow(claims)
+			if err := v.checkNow(claims); err != nil {
+				return nil, err
+			}
+			return claims, nil
 		}
 	}
-	claims, err := v.verifySigned(ctx, token, v.types)
-	if err == nil {
-		err = v.checkNow(claims)
+	claims, err := v.read(ctx, token, v.types)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && v.cache != nil {
+	if err := v.checkNow(claims); err != nil {
+		return nil, err
+	}
+	if v.cache != nil {
 		v.cache.put(hash, token, claims, v.clock())
 	}
-	return claims, err
+	return claims, nil
 }
 
-// checkNow checks what changes with time: every request does it, whether its token was seen before or not.
+// checkNow checks what changes with time. Every request does it, whether its token was seen before or not.
 func (v *Verifier) checkNow(claims *Claims) error {
-	if err := v.checkTimes(claims); err != nil {
+	now := v.clock()
+	if err := v.checkTimes(claims, now); err != nil {
 		return err
 	}
-	if v.sessions != nil && claims.SessionID != "" {
-		return v.sessions.check(claims)
+	if v.sessions == nil || claims.SessionID == "" {
+		return nil
+	}
+	if v.testClock {
+		now = time.Now()
+	}
+	switch v.sessions.Check(claims.session, now) {
+	case nil:
+		return nil
+	case sessions.ErrRevoked:
+		return ErrRevoked
+	}
+	return errStale
+}
+
+// errStale is the answer while revocations are not known, so that a revoked token could pass.
+var errStale = unavailable(sessions.ErrStale)
+
+// checkTimes checks the claims that a clock decides. The leeway is for clocks that differ, and not for lifetimes: "exp" is exact.
+func (v *Verifier) checkTimes(c *Claims, now time.Time) error {
+	seconds, leeway := now.Unix(), int64(v.leeway/time.Second)
+	switch {
+	case seconds >= c.ExpiresAt.Unix():
+		return ErrExpiredToken
+	case c.IssuedAt.Unix() > seconds+leeway, c.NotBefore.Unix() > seconds+leeway: // an absent "nbf" is long ago
+		return errNotYet
 	}
 	return nil
 }
 
-// verifySigned checks everything about a token that does not change with time. Whatever is wrong, a bad signature is the
-// only thing that is reported of a token that has one.
-func (v *Verifier) verifySigned(ctx context.Context, token string, types []string) (*Claims, error) {
-	parts, ok := splitJWS(token, v.maxToken)
-	if !ok {
-		return nil, errMalformed
-	}
-	buf := scratches.Get().(*scratch)
-	defer scratches.Put(buf)
-	buf.load(token)
-
-	from, err := v.issuerOf(buf, parts)
+// read checks everything about a token that does not change with time. Whatever is wrong, a bad signature is the only thing that
+// is reported of a token that has one. With one issuer no claim is looked at before the signature is verified; with several,
+// "iss" is, to choose the keys.
+func (v *Verifier) read(ctx context.Context, text string, types []string) (*Claims, error) {
+	token, err := jws.Open(text)
 	if err != nil {
-		return nil, err
+		return nil, v.explain(ctx, strangers, because(errMalformed, err))
 	}
-	set, err := currentKeys(ctx, from.keys)
+	defer token.Close()
+	from, err := v.issuerOf(token)
 	if err != nil {
-		return nil, err
+		return nil, v.explain(ctx, strangers, err)
 	}
-	header, known := set.headers.get(parts.header)
-	if !known {
-		if header, set, err = resolveHeader(ctx, buf, parts, from, set); err != nil {
-			return nil, err
-		}
-	}
-	if from.algorithms != nil && !slices.Contains(from.algorithms, header.alg) {
-		return nil, errSignature
-	}
-	signature, ok := decodeSegment(buf.decoded, buf.token[len(parts.signingInput)+1:])
-	if !ok {
-		return nil, errMalformed
-	}
-	if !header.key.verify(buf.token[:len(parts.signingInput)], signature) {
-		return nil, errSignature
-	}
-	if !known {
-		set.headers.add(parts.header, header)
-	}
-	if !slices.ContainsFunc(types, header.isType) {
-		return nil, errWrongType
-	}
-	payload, ok := decodeSegment(buf.decoded, buf.token[len(parts.header)+1:len(parts.signingInput)])
-	if !ok {
-		return nil, errMalformed
-	}
-	claims, err := parseClaims(string(payload))
+	signed, err := from.reader.Verify(ctx, token)
 	if err != nil {
-		return nil, errMalformed
+		return nil, v.explain(ctx, strangers, readError(err))
 	}
-	claims.from, claims.keys = from, set
+	if !slices.ContainsFunc(types, func(want string) bool { return jws.IsType(signed.Type, want) }) {
+		return nil, v.explain(ctx, holders, errWrongType)
+	}
+	claims, generation, err := parseClaims(signed.Payload)
+	if err != nil {
+		return nil, v.explain(ctx, holders, because(errMalformed, err))
+	}
+	if err := from.checkIdentity(claims); err != nil {
+		return nil, v.explain(ctx, holders, err)
+	}
+	claims.from, claims.keys = from, signed.Keys
 	if v.sessions != nil {
-		claims.sessionHash = v.sessions.revoked.hash(claims.SessionID)
+		claims.session = v.sessions.Ref(claims.SessionID, generation)
 	}
-	return claims, from.checkIdentity(claims)
+	return claims, nil
 }
 
-// issuerOf chooses the issuer. With several, the still unverified "iss" names the one whose keys must verify the token;
-// the claim is checked again afterwards, like all others.
-func (v *Verifier) issuerOf(buf *scratch, parts compactJWS) (*issuer, error) {
+// readError is the answer to a token whose signature was not verified.
+func readError(err error) error {
+	switch err {
+	case jws.ErrSignature:
+		return errSignature
+	case jws.ErrUnknownKey:
+		return errUnknownKey
+	}
+	if _, malformed := err.(*jws.MalformedError); malformed {
+		return because(errMalformed, err)
+	}
+	return unavailable(err)
+}
+
+// issuerOf chooses the issuer. With several, the unverified "iss" names the one whose keys must verify the token. The claim is checked
+// again afterwards, like all others.
+func (v *Verifier) issuerOf(token jws.Token) (*issuer, error) {
 	if v.only != nil {
 		return v.only, nil
 	}
-	payload, ok := decodeSegment(buf.decoded, buf.token[len(parts.header)+1:len(parts.signingInput)])
-	if !ok {
-		return nil, errMalformed
+	payload, err := token.UnverifiedPayload()
+	if err != nil {
+		return nil, because(errMalformed, err)
 	}
 	name := ""
-	s := strictjson.Scan(string(payload))
+	s := strictjson.Scan(payload)
 	for s.Next() {
 		if s.Name() == "iss" {
 			name = s.String()
 		}
 	}
 	if s.Err() != nil {
-		return nil, errMalformed
+		return nil, because(errMalformed, s.Err())
 	}
 	if from := v.issuers[name]; from != nil && name != "" {
 		return from, nil
@@ -214,51 +289,9 @@ func (v *Verifier) issuerOf(buf *scratch, parts compactJWS) (*issuer, error) {
 	return nil, errIssuer
 }
 
-func currentKeys(ctx context.Context, source keySource) (*keySet, error) {
-	if set := source.current(); set != nil {
-		return set, nil
-	}
-	set, err := source.refetch(ctx)
-	if err == nil && set == nil {
-		err = errors.New("the key source has no keys")
-	}
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	return set, nil
-}
-
-// resolveHeader reads a header that was not seen before and finds its key, in a newer set if the current one has none: the
-// first token after a key roll must verify.
-func resolveHeader(ctx context.Context, buf *scratch, parts compactJWS, from *issuer, set *keySet) (joseHeader, *keySet,
-	error) {
-	text, ok := decodeSegment(buf.decoded, buf.token[:len(parts.header)])
-	if !ok {
-		return joseHeader{}, nil, errMalformed
-	}
-	header, ok := parseHeader(string(text))
-	if !ok {
-		return joseHeader{}, nil, errMalformed
-	}
-	if header.key = set.find(header.kid); header.key == nil {
-		newer, err := from.keys.refetch(ctx)
-		if err != nil {
-			return joseHeader{}, nil, unavailable(err)
-		}
-		set = newer
-		header.key = set.find(header.kid)
-	}
-	if header.key == nil || header.key.alg != header.alg {
-		return joseHeader{}, nil, errSignature
-	}
-	return header, set, nil
-}
-
-// checkIdentity checks the claims that say who made the token, for whom, and of whom it speaks.
+// checkIdentity checks the claims "iss" and "aud".
 func (i *issuer) checkIdentity(c *Claims) error {
 	switch {
-	case c.Subject == "", !c.has.exp, !c.has.iat:
-		return errMalformed
 	case i.name != "" && c.Issuer != i.name:
 		return errIssuer
 	case len(i.audience) > 0 && !slices.ContainsFunc(i.audience, func(a string) bool { return slices.Contains(c.Audience, a) }):
@@ -267,15 +300,21 @@ func (i *issuer) checkIdentity(c *Claims) error {
 	return nil
 }
 
-// checkTimes checks the claims that a clock decides. The leeway is for clocks that differ, not for lifetimes: "exp" is
-// exact.
-func (v *Verifier) checkTimes(c *Claims) error {
-	now, leeway := v.clock().Unix(), int64(v.leeway/time.Second)
-	switch {
-	case now >= c.ExpiresAt.Unix():
-		return errExpired
-	case c.IssuedAt.Unix() > now+leeway, c.has.nbf && c.NotBefore.Unix() > now+leeway:
-		return errNotYet
+// Refusals are explained in the log at most once a minute for tokens that anybody can make, and once a minute for tokens whose signature was good.
+// So a stranger cannot hide what is wrong with the tokens of an issuer.
+const (
+	strangers = iota
+	holders
+)
+
+const explainInterval = 60 // seconds
+
+// explain logs at the level Debug why a token was refused, and returns the error.
+func (v *Verifier) explain(ctx context.Context, kind int, err error) error {
+	now := time.Now().Unix()
+	last := v.explained[kind].Load()
+	if now-last >= explainInterval && v.explained[kind].CompareAndSwap(last, now) {
+		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
 	}
-	return nil
+	return err
 }

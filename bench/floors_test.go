@@ -36,7 +36,7 @@ var (
 
 // signatureCheck returns the verification of one signature, for one goroutine: the hash is used again.
 // raw is as in the token; for ES256 der is the same signature in ASN.1, or nil where that is not at hand.
-func signatureCheck(k *keys) func(input, raw, der []byte) bool {
+func signatureCheck(k *keyPair) func(input, raw, der []byte) bool {
 	switch key := k.verifyKey().(type) {
 	case []byte:
 		mac := hmac.New(sha256.New, key)
@@ -70,7 +70,7 @@ func signatureCheck(k *keys) func(input, raw, der []byte) bool {
 }
 
 // aloneSignature takes tokens apart before the clock runs.
-func aloneSignature(k *keys, tokens []string) (func(i int) bool, error) {
+func aloneSignature(k *keyPair, tokens []string) (func(i int) bool, error) {
 	type signed struct{ input, raw, der []byte }
 	prepared := make([]signed, len(tokens))
 	for i, token := range tokens {
@@ -103,7 +103,7 @@ func derSignature(raw []byte) ([]byte, error) {
 }
 
 // requireDecoded is what one writes by hand in a minute: the signature, then base64 and encoding/json into structs.
-func requireDecoded(k *keys, next http.Handler) (http.Handler, error) {
+func requireDecoded(k *keyPair, next http.Handler) (http.Handler, error) {
 	check := signatureCheck(k)
 	var input []byte
 	return guard(next, func(token string) error {

@@ -20,7 +20,7 @@ import (
 // signer is one library that signs; issue makes a fresh token of the eight claims.
 type signer struct {
 	name string
-	make func(k *keys) (issue func() (string, error), err error)
+	make func(k *keyPair) (issue func() (string, error), err error)
 }
 
 var signers = slices.Concat(ourSigners, []signer{
@@ -33,7 +33,7 @@ var signers = slices.Concat(ourSigners, []signer{
 // session stays the same over the life of a session, so it is no cost of issuing; the jti is.
 var session = newID()
 
-func issueGolangJWT(k *keys) (func() (string, error), error) {
+func issueGolangJWT(k *keyPair) (func() (string, error), error) {
 	method, key := golangjwt.GetSigningMethod(k.alg), k.signKey()
 	return func() (string, error) {
 		now := time.Now()
@@ -50,7 +50,7 @@ func issueGolangJWT(k *keys) (func() (string, error), error) {
 }
 
 // issueCristalhq signs typ JWT: its builder can set no other, which saves it a few bytes.
-func issueCristalhq(k *keys) (func() (string, error), error) {
+func issueCristalhq(k *keyPair) (func() (string, error), error) {
 	s, err := cristalhqSigner(k)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func issueCristalhq(k *keys) (func() (string, error), error) {
 	}, nil
 }
 
-func cristalhqSigner(k *keys) (cristalhq.Signer, error) {
+func cristalhqSigner(k *keyPair) (cristalhq.Signer, error) {
 	alg := cristalhq.Algorithm(k.alg)
 	switch key := k.signKey().(type) {
 	case []byte:
@@ -88,7 +88,7 @@ func cristalhqSigner(k *keys) (cristalhq.Signer, error) {
 	}
 }
 
-func issueKataras(k *keys) (func() (string, error), error) {
+func issueKataras(k *keyPair) (func() (string, error), error) {
 	alg, key, head := katarasAlgs[k.alg], k.signKey(), header{Alg: k.alg, Kid: k.kid, Typ: "at+jwt"}
 	return func() (string, error) {
 		now := time.Now()
@@ -103,7 +103,7 @@ func issueKataras(k *keys) (func() (string, error), error) {
 	}, nil
 }
 
-func issueJWX(k *keys) (func() (string, error), error) {
+func issueJWX(k *keyPair) (func() (string, error), error) {
 	head := jws.NewHeaders()
 	for name, value := range map[string]string{jws.KeyIDKey: k.kid, jws.TypeKey: "at+jwt"} {
 		if err := head.Set(name, value); err != nil {

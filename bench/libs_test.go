@@ -11,9 +11,9 @@ type lib struct {
 	name string
 	algs []string // nil: all
 	// require puts the library's guard before next.
-	require func(k *keys, next http.Handler) (http.Handler, error)
+	require func(k *keyPair, next http.Handler) (http.Handler, error)
 	// alone prepares tokens before the clock runs and returns the bare work on token i.
-	alone func(k *keys, tokens []string) (func(i int) bool, error)
+	alone func(k *keyPair, tokens []string) (func(i int) bool, error)
 }
 
 // libs come in the order of the tables.
@@ -28,7 +28,7 @@ func (l lib) guarded() bool {
 }
 
 // runner returns the work on token i: the same shape of call for all, so that its cost cancels out.
-func (l lib) runner(k *keys, tokens []string) (func(w *sink, i int), error) {
+func (l lib) runner(k *keyPair, tokens []string) (func(w *sink, i int), error) {
 	if l.alone != nil {
 		verify, err := l.alone(k, tokens)
 		return func(w *sink, i int) {

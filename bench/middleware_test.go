@@ -29,14 +29,14 @@ var middlewares = []lib{
 	{name: "gin-jwt", algs: []string{"HS256", "RS256"}, require: requireGin},
 }
 
-func requireJWTAuth(k *keys, next http.Handler) (http.Handler, error) {
+func requireJWTAuth(k *keyPair, next http.Handler) (http.Handler, error) {
 	auth := jwtauth.New(k.alg, k.signKey(), k.verifyKey())
 	// Verifier alone lets every request pass; only both together are a guard.
 	return jwtauth.Verifier(auth)(jwtauth.Authenticator(auth)(next)), nil
 }
 
 // auth0 v2 and v3 cannot be had without an issuer and an audience, so they check two claims that other peers do not.
-func requireAuth0v2(k *keys, next http.Handler) (http.Handler, error) {
+func requireAuth0v2(k *keyPair, next http.Handler) (http.Handler, error) {
 	key := k.verifyKey()
 	v, err := validatorv2.New(
 		func(context.Context) (any, error) { return key, nil },
@@ -48,7 +48,7 @@ func requireAuth0v2(k *keys, next http.Handler) (http.Handler, error) {
 	return auth0v2.New(v.ValidateToken).CheckJWT(next), nil
 }
 
-func requireAuth0v3(k *keys, next http.Handler) (http.Handler, error) {
+func requireAuth0v3(k *keyPair, next http.Handler) (http.Handler, error) {
 	key := k.verifyKey()
 	v, err := validatorv3.New(
 		validatorv3.WithKeyFunc(func(context.Context) (any, error) { return key, nil }),
@@ -67,7 +67,7 @@ func requireAuth0v3(k *keys, next http.Handler) (http.Handler, error) {
 }
 
 // requireEcho measures echo's engine and one route too, as nobody has the middleware without them.
-func requireEcho(k *keys, next http.Handler) (http.Handler, error) {
+func requireEcho(k *keyPair, next http.Handler) (http.Handler, error) {
 	m, err := echojwt.Config{SigningKey: k.verifyKey(), SigningMethod: k.alg}.ToMiddleware()
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func requireEcho(k *keys, next http.Handler) (http.Handler, error) {
 }
 
 // requireGin measures gin's engine and one route too, as nobody has the middleware without them.
-func requireGin(k *keys, next http.Handler) (http.Handler, error) {
+func requireGin(k *keyPair, next http.Handler) (http.Handler, error) {
 	config := &ginjwt.GinJWTMiddleware{Realm: "bench", SigningAlgorithm: k.alg, Key: k.secret}
 	if key, ok := k.private.(*rsa.PrivateKey); ok {
 		public, err := x509.MarshalPKIXPublicKey(key.Public())

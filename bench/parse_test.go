@@ -28,7 +28,7 @@ var parsers = []lib{
 var errExpired = errors.New("expired")
 
 // requireGolangJWT uses MapClaims, as the README's first example and the middlewares on top of it do.
-func requireGolangJWT(k *keys, next http.Handler) (http.Handler, error) {
+func requireGolangJWT(k *keyPair, next http.Handler) (http.Handler, error) {
 	parser := golangjwt.NewParser(golangjwt.WithValidMethods([]string{k.alg}), golangjwt.WithExpirationRequired())
 	key := k.verifyKey()
 	keyFunc := func(*golangjwt.Token) (any, error) { return key, nil }
@@ -45,7 +45,7 @@ type golangClaims struct {
 }
 
 // requireGolangJWTStruct is the faster of its two ways, so that the best peer is really its best.
-func requireGolangJWTStruct(k *keys, next http.Handler) (http.Handler, error) {
+func requireGolangJWTStruct(k *keyPair, next http.Handler) (http.Handler, error) {
 	parser := golangjwt.NewParser(golangjwt.WithValidMethods([]string{k.alg}), golangjwt.WithExpirationRequired())
 	key := k.verifyKey()
 	keyFunc := func(*golangjwt.Token) (any, error) { return key, nil }
@@ -62,7 +62,7 @@ type cristalhqClaims struct {
 }
 
 // requireCristalhq checks the times itself, because that library leaves them to its user.
-func requireCristalhq(k *keys, next http.Handler) (http.Handler, error) {
+func requireCristalhq(k *keyPair, next http.Handler) (http.Handler, error) {
 	verifier, err := cristalhqVerifier(k)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func requireCristalhq(k *keys, next http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-func cristalhqVerifier(k *keys) (cristalhq.Verifier, error) {
+func cristalhqVerifier(k *keyPair) (cristalhq.Verifier, error) {
 	alg := cristalhq.Algorithm(k.alg)
 	switch key := k.verifyKey().(type) {
 	case []byte:
@@ -107,7 +107,7 @@ type katarasClaims struct {
 
 // requireKataras goes through its Keys: the plain Verify compares the header with two fixed strings and refuses a kid,
 // and typ at+jwt with it.
-func requireKataras(k *keys, next http.Handler) (http.Handler, error) {
+func requireKataras(k *keyPair, next http.Handler) (http.Handler, error) {
 	registered := make(kataras.Keys)
 	registered.Register(katarasAlgs[k.alg], k.kid, k.verifyKey(), nil)
 	return guard(next, func(token string) error {
@@ -116,7 +116,7 @@ func requireKataras(k *keys, next http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-func requireJWX(k *keys, next http.Handler) (http.Handler, error) {
+func requireJWX(k *keyPair, next http.Handler) (http.Handler, error) {
 	key := jwx.WithKey(jwa.SignatureAlgorithm(k.alg), k.verifyKey())
 	return guard(next, func(token string) error {
 		_, err := jwx.ParseString(token, key)

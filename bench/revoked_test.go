@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	sessions "github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
@@ -41,7 +42,7 @@ func withRevoked(b *testing.B, n int) {
 	users := userstore.NewMemory()
 	store := &revokedStore{n: n}
 	store.MaxPerUser = 2000
-	auth, err := signet.New(users, signet.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), signet.WithSessionStore(store))
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), signet.WithSessionStore(store))
 	if err != nil {
 		b.Fatal(err)
 	}

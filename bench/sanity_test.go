@@ -53,7 +53,7 @@ func TestEveryPeerAcceptsAndRefuses(t *testing.T) {
 }
 
 // sender returns whether token i reaches the handler, and fails where the status tells another story than the handler.
-func sender(t *testing.T, l lib, k *keys, tokens []string) func(i int) bool {
+func sender(t *testing.T, l lib, k *keyPair, tokens []string) func(i int) bool {
 	t.Helper()
 	if l.alone != nil {
 		verify, err := l.alone(k, tokens)
@@ -122,7 +122,7 @@ func TestEverySignerSigns(t *testing.T) {
 	}
 }
 
-func mustToken(t *testing.T, k *keys, issued time.Time) string {
+func mustToken(t *testing.T, k *keyPair, issued time.Time) string {
 	t.Helper()
 	token, err := k.token(newClaims(issued))
 	if err != nil {

@@ -5,21 +5,22 @@ import (
 	"net/http"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/userstore"
 )
 
 // ours is signet as a user gets it, except that its cache is far smaller than the 4,096 tokens of a cold run: a miss pays
 // for the look-up and the entry, and no hit helps. signet-nocache has no cache at all.
 var ours = []lib{
-	{name: "signet", require: func(k *keys, next http.Handler) (http.Handler, error) {
-		return requireSignet(k, next, signet.WithTokenCache(64))
+	{name: "signet", require: func(k *keyPair, next http.Handler) (http.Handler, error) {
+		return requireSignet(k, next, signet.WithTokenCache(64<<10))
 	}},
-	{name: "signet-nocache", require: func(k *keys, next http.Handler) (http.Handler, error) {
+	{name: "signet-nocache", require: func(k *keyPair, next http.Handler) (http.Handler, error) {
 		return requireSignet(k, next, signet.WithTokenCache(0))
 	}},
 }
 
-func requireSignet(k *keys, next http.Handler, opts ...signet.VerifierOption) (http.Handler, error) {
+func requireSignet(k *keyPair, next http.Handler, opts ...signet.VerifierOption) (http.Handler, error) {
 	opts = append(opts, signet.WithIssuer(issuer), signet.WithAudience(audience))
 	v, err := signet.NewVerifier(signetKey(k), opts...)
 	if err != nil {
@@ -28,18 +29,18 @@ func requireSignet(k *keys, next http.Handler, opts ...signet.VerifierOption) (h
 	return v.RequireAuth(next), nil
 }
 
-func signetKey(k *keys) signet.Key {
+func signetKey(k *keyPair) *keys.Key {
 	if k.private == nil {
-		return signet.Secret(k.secret)
+		return keys.Secret(k.secret)
 	}
-	return signet.Signer(k.private)
+	return keys.Private(k.private)
 }
 
 // ourSigners sign pairs, since that is what signet issues, and give one token at a time, so that an operation is a token as
 // it is for the peers.
 var ourSigners = []signer{{name: "signet", make: issueSignet}}
 
-func issueSignet(k *keys) (func() (string, error), error) {
+func issueSignet(k *keyPair) (func() (string, error), error) {
 	auth, err := signet.New(userstore.NewMemory(), signetKey(k), signet.WithIssuer(issuer), signet.WithAudience(audience),
 		signet.WithoutSessions(), signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
 			return map[string]any{"tid": "0123456789abcdefghijkl"}, nil // the eighth claim; sessions would give "sid"

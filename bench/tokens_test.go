@@ -65,16 +65,16 @@ func newID() string {
 	return b64.EncodeToString(id[:])
 }
 
-// keys are one algorithm's keys; private is nil for HS256, secret for the others.
-type keys struct {
+// keyPair is one algorithm's keys; private is nil for HS256, secret for the others.
+type keyPair struct {
 	alg, kid string
 	header   string // encoded; the same for every token of the key
 	secret   []byte
 	private  crypto.Signer
 }
 
-func newKeys(alg string) (*keys, error) {
-	k := &keys{alg: alg}
+func newKeys(alg string) (*keyPair, error) {
+	k := &keyPair{alg: alg}
 	var thumbprint string // the members that RFC 7638 asks for, in its order
 	switch alg {
 	case "HS256":
@@ -122,7 +122,7 @@ func newKeys(alg string) (*keys, error) {
 }
 
 // verifyKey is what the libraries take to verify: the secret, or the public key.
-func (k *keys) verifyKey() any {
+func (k *keyPair) verifyKey() any {
 	if k.private == nil {
 		return k.secret
 	}
@@ -130,7 +130,7 @@ func (k *keys) verifyKey() any {
 }
 
 // signKey is what the libraries take to sign: the secret, or the private key.
-func (k *keys) signKey() any {
+func (k *keyPair) signKey() any {
 	if k.private == nil {
 		return k.secret
 	}
@@ -138,7 +138,7 @@ func (k *keys) signKey() any {
 }
 
 // token signs with the standard library, so that no peer sees tokens of its own making.
-func (k *keys) token(c claims) (string, error) {
+func (k *keyPair) token(c claims) (string, error) {
 	payload, err := json.Marshal(c)
 	if err != nil {
 		return "", err
@@ -151,7 +151,7 @@ func (k *keys) token(c claims) (string, error) {
 	return input + "." + b64.EncodeToString(signature), nil
 }
 
-func (k *keys) sign(input []byte) ([]byte, error) {
+func (k *keyPair) sign(input []byte) ([]byte, error) {
 	digest := sha256.Sum256(input)
 	switch key := k.private.(type) {
 	case nil:
@@ -178,7 +178,7 @@ func (k *keys) sign(input []byte) ([]byte, error) {
 
 // corpus is what every library gets for one algorithm.
 type corpus struct {
-	keys   *keys
+	keys   *keyPair
 	tokens []string
 }
 

@@ -8,7 +8,7 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/rs/cors v1.11.1
 	github.com/signet-go/signet v0.1.0
-	github.com/signet-go/signet/session/redisstore v0.1.0
+	github.com/signet-go/signet/redisstore v0.1.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.62.0
 )
@@ -46,5 +46,5 @@ require (
 
 replace (
 	github.com/signet-go/signet => ../
-	github.com/signet-go/signet/session/redisstore => ../session/redisstore
+	github.com/signet-go/signet/redisstore => ../redisstore
 )

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 )
 
 func main() {
@@ -32,17 +33,17 @@ func main() {
 
 // settings are the command line.
 type settings struct {
-	addr                  string
-	accessTTL, refreshTTL time.Duration
-	db, redis             string
+	addr      string
+	lifetimes signet.Lifetimes
+	db, redis string
 }
 
 func run(ctx context.Context, args []string) error {
 	var set settings
 	flags := flag.NewFlagSet("example", flag.ContinueOnError)
 	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
-	flags.DurationVar(&set.accessTTL, "access-ttl", 20*24*time.Hour, "lifetime of access tokens")
-	flags.DurationVar(&set.refreshTTL, "refresh-ttl", 10*time.Hour, "lifetime of refresh tokens")
+	flags.DurationVar(&set.lifetimes.Access, "access-ttl", 0, "lifetime of access tokens; 0: the contract's 20 days")
+	flags.DurationVar(&set.lifetimes.Refresh, "refresh-ttl", 0, "lifetime of refresh tokens; 0: the contract's 10 hours")
 	flags.StringVar(&set.db, "db", "", "users and sessions in postgres://..., sqlite:FILE or mysql:DSN; default: in memory")
 	flags.StringVar(&set.redis, "redis", "", "sessions in redis://HOST:PORT/DB")
 	if err := flags.Parse(args); err != nil {
@@ -60,12 +61,11 @@ func run(ctx context.Context, args []string) error {
 	if err := addDemoUsers(ctx, stores.users); err != nil {
 		return err
 	}
-	opts := []signet.Option{signet.WithLogger(logger), signet.WithAccessLifetime(set.accessTTL),
-		signet.WithRefreshLifetime(set.refreshTTL)}
+	opts := []signet.Option{signet.WithLogger(logger), signet.WithLifetimes(set.lifetimes)}
 	if stores.sessions != nil {
 		opts = append(opts, signet.WithSessionStore(stores.sessions))
 	}
-	auth, err := signet.New(stores.users, signet.Secret(secretFromEnv(logger)), opts...)
+	auth, err := signet.New(stores.users, keys.Secret(secretFromEnv(logger)), opts...)
 	if err != nil {
 		return err
 	}

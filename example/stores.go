@@ -14,9 +14,9 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
-	"github.com/signet-go/signet/session/redisstore"
-	"github.com/signet-go/signet/session/sqlstore"
+	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -68,13 +68,14 @@ func (s *stores) openSQL(ctx context.Context, source string) error {
 	}
 	s.closers = append(s.closers, db.Close)
 	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16) // the default of 2 would open and close connections all the time
 	db.SetConnMaxIdleTime(time.Minute)
-	users, errUsers := userstore.NewSQL(db, dialect)
-	sessions, errSessions := sqlstore.New(db, dialect)
+	users, errUsers := sqlstore.NewUsers(db, dialect)
+	sessions, errSessions := sqlstore.NewSessions(db, dialect)
 	if err := errors.Join(errUsers, errSessions); err != nil {
 		return err
 	}
-	if err := errors.Join(users.Migrate(ctx), sessions.Migrate(ctx)); err != nil {
+	if err := sqlstore.Migrate(ctx, db, dialect); err != nil {
 		return err
 	}
 	s.users, s.sessions = users, sessions
@@ -109,6 +110,6 @@ func (s *stores) openRedis(url string) error {
 	options.ContextTimeoutEnabled = true // or a server that stalls would hold up requests for longer than signet waits
 	client := redis.NewClient(options)
 	s.closers = append(s.closers, client.Close)
-	s.sessions, err = redisstore.New(client, "")
+	s.sessions, err = redisstore.New(client)
 	return err
 }

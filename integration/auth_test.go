@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
@@ -25,7 +26,7 @@ var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 func newAuth(t testing.TB, users signet.UserStore, sessions session.Store, opts ...signet.Option) *signet.Auth {
 	t.Helper()
 	opts = append([]signet.Option{signet.WithSessionStore(sessions), signet.WithLogger(silent)}, opts...)
-	auth, err := signet.New(users, signet.Secret([]byte(secret)), opts...)
+	auth, err := signet.New(users, keys.Secret([]byte(secret)), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { auth.Close() })
 	return auth

@@ -5,6 +5,7 @@ import (
 
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/session/sessiontest"
+	"github.com/signet-go/signet/userstore"
 	"github.com/signet-go/signet/userstore/storetest"
 )
 
@@ -27,7 +28,7 @@ func TestUserStores(t *testing.T) {
 	for _, kind := range databases {
 		t.Run(kind.name, func(t *testing.T) {
 			host := kind.host(t)
-			storetest.Run(t, func(t *testing.T) storetest.Store {
+			storetest.Run(t, func(t *testing.T) userstore.Writer {
 				d := host.fresh(t).database
 				return sqlUsers(t, openSQL(t, *d), d.dialect)
 			})

@@ -2,11 +2,13 @@ package integration
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/sqlstore"
 )
 
 // TestDeleteExpired removes expired rows in batches of the size that is asked for, and no others.
@@ -18,8 +20,11 @@ func TestDeleteExpired(t *testing.T) {
 			sessions := sqlSessions(t, db, d.dialect)
 			tx, err := db.Begin() // one sync to disk for all
 			require.NoError(t, err)
-			insert, err := tx.Prepare(d.dialect.SQL(`INSERT INTO signet_sessions
-				(id, user_id, version, keep_until, revoked_at, data) VALUES (?, 'u', 1, ?, 0, '{}')`))
+			query := "INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data) VALUES (?, 'u', 1, ?, 0, '{}')"
+			if d.dialect == sqlstore.PostgreSQL {
+				query = strings.Replace(strings.Replace(query, "?", "$1", 1), "?", "$2", 1)
+			}
+			insert, err := tx.Prepare(query)
 			require.NoError(t, err)
 			for i := range 2600 {
 				keep := session.Millis(i)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/signet-go/signet/session/sqlstore"
+	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -19,20 +19,7 @@ func TestMigrate(t *testing.T) {
 			t.Run("connections", func(t *testing.T) {
 				d := *host.fresh(t).database
 				migrate := func() error {
-					db := openSQL(t, d)
-					ctx := context.Background()
-					users, err := userstore.NewSQL(db, d.dialect)
-					if err != nil {
-						return err
-					}
-					sessions, err := sqlstore.New(db, d.dialect)
-					if err != nil {
-						return err
-					}
-					if err := users.Migrate(ctx); err != nil {
-						return err
-					}
-					return sessions.Migrate(ctx)
+					return sqlstore.Migrate(context.Background(), openSQL(t, d), d.dialect)
 				}
 				for range 2 {
 					for _, err := range together(starts, migrate) {
@@ -48,7 +35,7 @@ func TestMigrate(t *testing.T) {
 					require.Equal(t, john.Email, found.Email)
 					var components int
 					require.NoError(t, db.QueryRow("SELECT count(*) FROM signet_schema").Scan(&components))
-					require.Equal(t, 2, components)
+					require.Equal(t, 1, components)
 				}
 			})
 			t.Run("processes", func(t *testing.T) {

@@ -121,7 +121,7 @@ func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 	row := session.Session{ID: "an id", UserID: "1", Current: 1, KeepUntil: session.Millis(1) << 50}
 	require.NoError(t, sessions.Create(ctx, func(session.Millis) (session.Session, error) { return row, nil }))
 	require.NoError(t, sessions.Update(ctx, row.ID, func(s session.Session, now session.Millis) (session.Session, error) {
-		return session.Revoke(s, session.ReasonLogout, now), nil
+		return s.Revoke(session.ReasonLogout, now), nil
 	}))
 	_, err := sessions.ListByUser(ctx, "1")
 	require.NoError(t, err)
@@ -147,8 +147,8 @@ func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 		fmt.Sprintf(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
 			SELECT 'id' || n, 'user' || n / 5, 1, CASE WHEN n %% 100 = 0 THEN n ELSE %d END,
 				CASE WHEN n %% 100 = 1 THEN n ELSE 0 END, '{}' FROM %s`, far, numbers),
-		fmt.Sprintf(`INSERT INTO signet_users (id, email_key, email, password_hash, roles, disabled, profile)
-			SELECT 'id' || n, 'mail' || n, 'mail' || n, 'x', '[]', 0, '{}' FROM %s`, numbers),
+		fmt.Sprintf(`INSERT INTO signet_users (id, email_key, email, password_hash, roles, disabled, profile, attributes)
+			SELECT 'id' || n, 'mail' || n, 'mail' || n, 'x', '[]', 0, '{}', '{}' FROM %s`, numbers),
 	}, after...) {
 		_, err := db.Exec(statement)
 		require.NoError(t, err)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -45,13 +44,13 @@ func TestRefreshRoundTrips(t *testing.T) {
 		}},
 		{"Redis", func(t *testing.T) (session.Store, signet.UserStore, func() int64, func() int64) {
 			m := startMeter(t, servers.Redis(t).Addr())
-			return redisSessions(t, openRedis(t, "redis://"+m.addr), ""), onlyJohn(t), m.trips.Load, none
+			return redisSessions(t, openRedis(t, "redis://"+m.addr), "signet"), onlyJohn(t), m.trips.Load, none
 		}},
 		{"RedisCluster", func(t *testing.T) (session.Store, signet.UserStore, func() int64, func() int64) {
 			client := openCluster(t, servers.RedisCluster(t, 3).Addrs())
 			var calls atomic.Int64
 			client.AddHook(hook{&calls})
-			return redisSessions(t, client, ""), onlyJohn(t), calls.Load, none
+			return redisSessions(t, client, "signet"), onlyJohn(t), calls.Load, none
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -126,10 +125,8 @@ func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// noBackground are options under which only refreshes use the store, and each of them rotates.
-func noBackground() []signet.Option {
-	return []signet.Option{signet.WithReuseWindow(0), signet.WithMaxStaleness(time.Hour), signet.WithRevocationPull(time.Minute)}
-}
+// noBackground are options under which only refreshes use the store, but for the pull of revocations once a second, and each refresh rotates.
+func noBackground() []signet.Option { return []signet.Option{signet.WithReuseWindow(0)} }
 
 // chain is a session that is refreshed again and again.
 type chain struct {

@@ -16,10 +16,9 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/signet-go/signet/integration/servers"
+	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
-	"github.com/signet-go/signet/session/redisstore"
-	"github.com/signet-go/signet/session/sqlstore"
-	"github.com/signet-go/signet/userstore"
+	"github.com/signet-go/signet/sqlstore"
 )
 
 // store is a kind of store that processes share.
@@ -109,7 +108,7 @@ func hostRedis(t testing.TB) *host {
 	return &host{server, func(t testing.TB) place {
 		url := fmt.Sprintf("redis://%s/%d", server.Addr(), counter.Add(1)%1000)
 		return place{args: []string{"-redis", url}, sessions: func(t testing.TB) session.Store {
-			return redisSessions(t, openRedis(t, url), "")
+			return redisSessions(t, openRedis(t, url), "signet")
 		}}
 	}}
 }
@@ -151,25 +150,25 @@ func openCluster(t testing.TB, addrs []string) *redis.ClusterClient {
 	return client
 }
 
-func sqlSessions(t testing.TB, db *sql.DB, dialect sqlstore.Dialect) *sqlstore.Store {
+func sqlSessions(t testing.TB, db *sql.DB, dialect sqlstore.Dialect) *sqlstore.Sessions {
 	t.Helper()
-	s, err := sqlstore.New(db, dialect)
+	s, err := sqlstore.NewSessions(db, dialect)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(context.Background()))
+	require.NoError(t, sqlstore.Migrate(context.Background(), db, dialect))
 	return s
 }
 
 func redisSessions(t testing.TB, client redis.UniversalClient, prefix string) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.New(client, prefix)
+	s, err := redisstore.New(client, redisstore.WithPrefix(prefix))
 	require.NoError(t, err)
 	return s
 }
 
-func sqlUsers(t testing.TB, db *sql.DB, dialect sqlstore.Dialect) *userstore.SQL {
+func sqlUsers(t testing.TB, db *sql.DB, dialect sqlstore.Dialect) *sqlstore.Users {
 	t.Helper()
-	s, err := userstore.NewSQL(db, dialect)
+	s, err := sqlstore.NewUsers(db, dialect)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(context.Background()))
+	require.NoError(t, sqlstore.Migrate(context.Background(), db, dialect))
 	return s
 }

@@ -1,6 +1,7 @@
 package password
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
@@ -30,14 +31,7 @@ const (
 )
 
 func (a Argon2id) costs() argonCosts {
-	return argonCosts{orDefault(a.Memory, 19*1024), orDefault(a.Iterations, 2), orDefault(a.Parallelism, 1)}
-}
-
-func orDefault[T uint32 | uint8](value, otherwise T) T {
-	if value == 0 {
-		return otherwise
-	}
-	return value
+	return argonCosts{cmp.Or(a.Memory, 19*1024), cmp.Or(a.Iterations, 2), cmp.Or(a.Parallelism, 1)}
 }
 
 type argonCosts struct {

@@ -1,7 +1,6 @@
 package password_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -63,14 +62,13 @@ func ExampleChain() {
 	// false false password: hash is in no known format
 }
 
-func ExampleGate() {
-	gate := password.NewGate(password.Default())
-	hash, err := gate.Hash(context.Background(), "correct horse battery staple")
+func ExampleHash() {
+	hash, err := password.Hash("correct horse battery staple")
 	if err != nil {
-		fmt.Println(err) // password.ErrBusy, or the context's error
+		fmt.Println(err)
 		return
 	}
-	ok, _, err := gate.Verify(context.Background(), hash, "correct horse battery staple")
+	ok, _, err := password.Default().Verify(hash, "correct horse battery staple")
 	fmt.Println(ok, err)
 	// Output: true <nil>
 }

@@ -1,13 +1,13 @@
-// Package password hashes and verifies passwords: Argon2id for new hashes, bcrypt to bring an old user base over, Chain
-// to have both at once, and a Gate that bounds how many run at a time.
+// Package password hashes and verifies passwords: [Argon2id] for new hashes, [Bcrypt] to bring an old user base over, and [Chain] to
+// have both at once.
 package password
 
 import (
 	"errors"
 )
 
-// MaxLength is the longest password in bytes that this package hashes or verifies: enough for any passphrase, short
-// enough that hashing it costs an attacker nothing to us.
+// MaxLength is the longest password in bytes that this package hashes or verifies. It is enough for any passphrase, and so short
+// that hashing one cannot be used to load the server.
 const MaxLength = 1024
 
 // Errors of this package; test with errors.Is.
@@ -16,8 +16,6 @@ var (
 	ErrTooLong = errors.New("password: too long")
 	// ErrFormat says that a stored hash is not one that the hasher can read.
 	ErrFormat = errors.New("password: hash is in no known format")
-	// ErrBusy says that too many passwords wait to be hashed; the caller should try again later.
-	ErrBusy = errors.New("password: too many passwords wait to be hashed")
 )
 
 // Hasher hashes passwords. Implementations must be safe for concurrent use, must draw a fresh salt for every hash, and
@@ -34,6 +32,11 @@ type Hasher interface {
 // Default returns what signet uses unless told otherwise: Argon2id with its default costs for every new hash, and bcrypt
 // accepted, so that an old user base logs in unchanged and is re-hashed user by user.
 func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}) }
+
+// Hash hashes a password with the [Default] hasher: for programs that fill a user store. A server should use the HashPassword
+// method of its signet.Auth, which bounds how many passwords are hashed at one time. It returns ErrTooLong for more than
+// MaxLength bytes.
+func Hash(password string) (string, error) { return Default().Hash(password) }
 
 // Chain returns a Hasher that makes hashes with current and verifies those of any of the others too, which it reports as
 // outdated.

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Memory is a Store in the memory of one process: the default of signet, for tests and for services that run once. The
-// sessions end with the process. It is safe for concurrent use, and its zero value is ready.
+// Memory is a [Store] in the memory of one process. It is the default of signet, for tests and for services that run as one process. The sessions
+// end with the process. It is safe for concurrent use, and its zero value is ready.
 //
 // Expired rows leave by themselves: every Create removes a few that are due.
 type Memory struct {
-	// MaxPerUser is how many live sessions a user may have; a login beyond that revokes the one that was not used for
-	// longest. 0 means 100.
+	// MaxPerUser is how many live sessions a user may have. A login beyond that revokes the session that has been unused
+	// for the longest time. 0 means 100.
 	MaxPerUser int
 	// Clock is the store's clock; nil means time.Now.
 	Clock func() time.Time
@@ -26,7 +26,7 @@ type Memory struct {
 	due    map[int64][]*memoryRow // by the minute in which a row should be looked at again
 	first  int64                  // no earlier minute has rows
 
-	noted       Millis       // no time that RevokedSince returned is later, even if the clock was set back since
+	handedOut   Millis       // the latest time that RevokedSince has returned: a clock that is set back must not go behind it
 	revoked     []*memoryRow // in the order of their revocation
 	goneRevoked int          // of those, how many are removed
 }
@@ -51,7 +51,7 @@ func (m *Memory) now() Millis {
 	return MillisOf(time.Now())
 }
 
-// Create implements Store.
+// Create implements [Store].
 func (m *Memory) Create(ctx context.Context, make func(now Millis) (Session, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -66,7 +66,6 @@ func (m *Memory) Create(ctx context.Context, make func(now Millis) (Session, err
 	if m.rows[s.ID] != nil {
 		return fmt.Errorf("session: id %q exists already", s.ID)
 	}
-	s = s.inOnePiece()
 	row := &memoryRow{older: m.byUser[s.UserID]}
 	m.write(row, s)
 	m.rows[s.ID], m.byUser[s.UserID] = row, row
@@ -83,7 +82,7 @@ func (m *Memory) init() {
 	}
 }
 
-// Update implements Store. change runs without the lock: it may sign tokens with a key that is far away.
+// Update implements [Store]. change runs without the lock: it may sign tokens with a key that is far away.
 func (m *Memory) Update(ctx context.Context, id string, change func(Session, Millis) (Session, error)) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -122,18 +121,21 @@ func (m *Memory) replace(row *memoryRow, before, after Session) bool {
 // write changes a row. A revocation is noted with the time of this commit, for RevokedSince.
 func (m *Memory) write(row *memoryRow, after Session) {
 	if after.Revoked() && !row.session.Revoked() {
-		m.noted = max(m.noted, m.now())
-		row.revoked = m.noted
+		m.handedOut = max(m.handedOut, m.now())
+		row.revoked = m.handedOut
 		m.revoked = append(m.revoked, row)
 	}
 	before := row.session
+	if before.ID == "" || after.UserAgent != before.UserAgent || after.Address != before.Address {
+		after = after.inOnePiece()
+	}
 	row.session = after
 	if after.KeepUntil < before.KeepUntil {
 		m.schedule(row) // a second time; sweep passes over a row that is gone
 	}
 }
 
-// ListByUser implements Store.
+// ListByUser implements [Store].
 func (m *Memory) ListByUser(ctx context.Context, userID string) ([]Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -147,7 +149,7 @@ func (m *Memory) ListByUser(ctx context.Context, userID string) ([]Session, erro
 	return list, nil
 }
 
-// RevokedSince implements Store.
+// RevokedSince implements [Store].
 func (m *Memory) RevokedSince(ctx context.Context, since Millis, each func(string, Millis)) (Millis, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -155,7 +157,7 @@ func (m *Memory) RevokedSince(ctx context.Context, since Millis, each func(strin
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
-	m.noted = max(m.noted, now)
+	m.handedOut = max(m.handedOut, now)
 	for _, row := range slices.Backward(m.revoked) { // in the order of their commits
 		if row.revoked < since {
 			break
@@ -167,7 +169,7 @@ func (m *Memory) RevokedSince(ctx context.Context, since Millis, each func(strin
 	return now, nil
 }
 
-// DeleteExpired implements Store.
+// DeleteExpired implements [Store].
 func (m *Memory) DeleteExpired(ctx context.Context, limit int) (int, error) {
 	removed := 0
 	for more := true; more && removed < limit; { // in steps, so that others get the lock between them
@@ -270,7 +272,7 @@ func (m *Memory) evict(created *memoryRow) {
 		return cmp.Compare(a.session.LastUsedAt, b.session.LastUsedAt)
 	})
 	for _, row := range live[:len(live)+1-limit] {
-		m.write(row, Revoke(row.session, ReasonEvicted, now))
+		m.write(row, row.session.Revoke(ReasonEvicted, now))
 	}
 }
 
@@ -286,5 +288,5 @@ func (s Session) inOnePiece() Session {
 	return s
 }
 
-// Format implements fmt.Formatter: a Memory prints as its name alone.
+// Format implements [fmt.Formatter]: a Memory prints as its name alone.
 func (m *Memory) Format(state fmt.State, _ rune) { fmt.Fprint(state, "session.Memory") }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/session/sessiontest"
 )
@@ -22,7 +23,7 @@ func TestMemoryConforms(t *testing.T) {
 }
 
 // memoryRules make rows that leave 65 minutes after their last use.
-var memoryRules = session.Rules{Window: 10 * time.Second, Idle: time.Hour, Absolute: 24 * time.Hour}
+var memoryRules = rotation.Rules{Window: 10 * time.Second, Idle: time.Hour, Absolute: 24 * time.Hour}
 
 const leaveAfter = 65 * time.Minute
 
@@ -41,7 +42,7 @@ func (c *steppedClock) step(d time.Duration) { c.millis.Add(d.Milliseconds()) }
 func createIn(t testing.TB, m *session.Memory, id, userID string) {
 	t.Helper()
 	require.NoError(t, m.Create(context.Background(), func(now session.Millis) (session.Session, error) {
-		return memoryRules.New(id, userID, session.HashOf(id), "agent", "192.0.2.1", now), nil
+		return memoryRules.New(id, userID, session.HashOf(id), rotation.Client{UserAgent: "agent", Address: "192.0.2.1"}, now), nil
 	}), "Create of %s", id)
 }
 
@@ -49,9 +50,9 @@ func createIn(t testing.TB, m *session.Memory, id, userID string) {
 func refreshIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
 	require.NoError(t, m.Update(context.Background(), id, func(row session.Session, now session.Millis) (session.Session, error) {
-		presented := session.Presented{Generation: row.Current, SecretHash: row.SecretHash, UserActive: true}
+		presented := rotation.Presented{Generation: row.Current, SecretHash: row.SecretHash, UserActive: true}
 		row, out := memoryRules.Refresh(row, presented, now)
-		if out.Event != session.EventRotated {
+		if out.Event != rotation.EventRotated {
 			return row, fmt.Errorf("refresh: %s", out.Event)
 		}
 		return row, nil
@@ -61,7 +62,7 @@ func refreshIn(t testing.TB, m *session.Memory, id string) {
 func revokeIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
 	require.NoError(t, m.Update(context.Background(), id, func(row session.Session, now session.Millis) (session.Session, error) {
-		return session.Revoke(row, session.ReasonLogout, now), nil
+		return row.Revoke(session.ReasonLogout, now), nil
 	}), "revocation of %s", id)
 }
 
@@ -218,7 +219,7 @@ func TestMemoryClockSetBack(t *testing.T) {
 	rows, err := m.ListByUser(t.Context(), "u1")
 	require.NoError(t, err)
 	for _, row := range rows {
-		require.GreaterOrEqual(t, row.RotatedAt, row.CreatedAt, "%s", row.ID)
+		require.GreaterOrEqual(t, row.SentAt, row.CreatedAt, "%s", row.ID)
 		require.GreaterOrEqual(t, row.LastUsedAt, row.CreatedAt, "%s", row.ID)
 	}
 	createIn(t, m, "e", "u1")
@@ -245,7 +246,7 @@ func TestMemoryRemovedMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		row.KeepUntil = now + 24*60*60*1000
-		return session.Revoke(row, session.ReasonLogout, now), nil
+		return row.Revoke(session.ReasonLogout, now), nil
 	})
 	require.ErrorIs(t, err, session.ErrNotFound)
 	revoked, _ := revokedIn(t, m, 0)
@@ -283,7 +284,7 @@ func fill(t testing.TB, m *session.Memory, i int) string {
 	agent := fmt.Sprintf("%-110s", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144."+fmt.Sprint(i))
 	address := strings.Clone("198.51.100.123")
 	err := m.Create(context.Background(), func(now session.Millis) (session.Session, error) {
-		return memoryRules.New(id, userIDOf(i), session.HashOf(id), agent, address, now), nil
+		return memoryRules.New(id, userIDOf(i), session.HashOf(id), rotation.Client{UserAgent: agent, Address: address}, now), nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMemoryConforms(t *testing.T) {
-	storetest.Run(t, func(*testing.T) storetest.Store { return userstore.NewMemory() })
+	storetest.Run(t, func(*testing.T) userstore.Writer { return userstore.NewMemory() })
 	t.Run("read only", func(t *testing.T) {
 		m := userstore.NewMemory()
 		require.NoError(t, m.Add(t.Context(), ann()))

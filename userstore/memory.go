@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Memory is a Store in the memory of one process: for tests, examples and programs with a fixed set of users. It is
-// safe for concurrent use and hands out copies. Make it with NewMemory.
+// Memory is a [Store] and a [Writer] in the memory of one process, for tests, examples and programs with a fixed set of users. It is safe for
+// concurrent use and hands out copies. Its zero value is an empty store.
 type Memory struct {
 	mu      sync.RWMutex
 	byID    map[string]*User
@@ -17,16 +17,14 @@ type Memory struct {
 }
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory {
-	return &Memory{byID: map[string]*User{}, byEmail: map[string]*User{}}
-}
+func NewMemory() *Memory { return &Memory{} }
 
-// Add stores a new user. It returns ErrInvalid or ErrExists.
+// Add implements [Writer].
 func (m *Memory) Add(ctx context.Context, user User) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := user.validate(); err != nil {
+	if err := user.Validate(); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -38,13 +36,12 @@ func (m *Memory) Add(ctx context.Context, user User) error {
 	return nil
 }
 
-// Update replaces the user with the same ID. It returns ErrNotFound, ErrInvalid, or ErrExists when another user has the
-// new e-mail address.
+// Update implements [Writer].
 func (m *Memory) Update(ctx context.Context, user User) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := user.validate(); err != nil {
+	if err := user.Validate(); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -61,7 +58,7 @@ func (m *Memory) Update(ctx context.Context, user User) error {
 	return nil
 }
 
-// Delete removes the user with that ID, or returns ErrNotFound.
+// Delete implements [Writer].
 func (m *Memory) Delete(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -77,7 +74,7 @@ func (m *Memory) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
-// FindByEmail implements Store.
+// FindByEmail implements [Store].
 func (m *Memory) FindByEmail(ctx context.Context, email string) (User, error) {
 	if err := ctx.Err(); err != nil {
 		return User{}, err
@@ -87,7 +84,7 @@ func (m *Memory) FindByEmail(ctx context.Context, email string) (User, error) {
 	return found(m.byEmail[NormalizeEmail(email)])
 }
 
-// FindByID implements Store.
+// FindByID implements [Store].
 func (m *Memory) FindByID(ctx context.Context, id string) (User, error) {
 	if err := ctx.Err(); err != nil {
 		return User{}, err
@@ -97,7 +94,7 @@ func (m *Memory) FindByID(ctx context.Context, id string) (User, error) {
 	return found(m.byID[id])
 }
 
-// UpdatePasswordHash implements PasswordUpdater.
+// UpdatePasswordHash implements [PasswordUpdater].
 func (m *Memory) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -110,11 +107,14 @@ func (m *Memory) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash st
 	return nil
 }
 
-// Format implements fmt.Formatter: fmt would follow the pointers to the hashes for some verbs.
+// Format implements [fmt.Formatter]: package fmt would follow the pointers to the hashes for some verbs.
 func (m *Memory) Format(state fmt.State, _ rune) { fmt.Fprint(state, "userstore.Memory") }
 
 // put stores a copy.
 func (m *Memory) put(user User) {
+	if m.byID == nil {
+		m.byID, m.byEmail = map[string]*User{}, map[string]*User{}
+	}
 	kept := clone(user)
 	m.byID[user.ID] = &kept
 	m.byEmail[NormalizeEmail(user.Email)] = &kept
@@ -130,6 +130,7 @@ func found(user *User) (User, error) {
 func clone(user User) User {
 	user.Roles = slices.Clone(user.Roles)
 	user.Profile = cloneMap(user.Profile)
+	user.Attributes = cloneMap(user.Attributes)
 	return user
 }
 

@@ -1,6 +1,5 @@
-// Package userstore defines what signet must know about users: the User, the Store that a host supplies, and an
-// in-memory Store for tests, examples and small programs. SQL is the same on database/sql, for hosts that have no user
-// table of their own.
+// Package userstore says what signet must know about users: the [User], and the [Store] that a host supplies. [Memory] is a store in
+// memory, for tests, examples and small programs. Package sqlstore has one for hosts that have no user table of their own.
 package userstore
 
 import (
@@ -9,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -19,29 +20,39 @@ var (
 	ErrNotFound = errors.New("userstore: no such user")
 	// ErrExists says that another user has that id or e-mail address already.
 	ErrExists = errors.New("userstore: id or e-mail address taken")
-	// ErrInvalid says that a user cannot be stored: its id or its e-mail address is empty.
-	ErrInvalid = errors.New("userstore: id and e-mail address must not be empty")
+	// ErrInvalid says that a user cannot be stored; see [User.Validate].
+	ErrInvalid = errors.New("userstore: the id or the e-mail address is empty, too long, or not plain text")
 )
 
-// User is one account. Its printed, logged and JSON forms leave the password hash out.
+// User is one account. Its printed, logged and JSON forms leave the password hash and the attributes out.
 type User struct {
 	// ID becomes the subject ("sub") of the user's tokens. It must be unique, must never change and must never be given
 	// to another user. A decimal number up to 2^53-1 is shown as a JSON number in the profile.
 	ID string `json:"id"`
+
 	// Email is the name that the user logs in with. Stores match it by NormalizeEmail.
 	Email string `json:"email"`
-	// PasswordHash is the string that a password.Hasher made. Empty: the user cannot log in with a password.
+
+	// PasswordHash is the string that a password.Hasher made. If it is empty, the user cannot log in with a password.
 	PasswordHash string `json:"-"`
-	// Roles are the user's roles; the first is the "role" of the profile.
+
+	// Roles are the user's roles. The first one is the "role" of the profile.
 	Roles []string `json:"roles,omitempty"`
+
 	// Disabled users can neither log in nor refresh.
 	Disabled bool `json:"disabled,omitempty"`
-	// Profile holds further members of the profile answer, such as "name" and "avatar". Values must be JSON-encodable.
+
+	// Profile holds further members of the profile answer, such as "name" and "avatar". Whoever may see the profile sees
+	// them. Values must be JSON-encodable.
 	Profile map[string]any `json:"profile,omitempty"`
+
+	// Attributes are for the host alone, for example a tenant that its function for signet.WithClaims reads. No answer
+	// shows them. Values must be JSON-encodable.
+	Attributes map[string]any `json:"-"`
 }
 
-// Format implements fmt.Formatter, so that printing does not show the password hash. Package fmt cannot call it for a User
-// in an unexported field of another type, nor for %p and %w, which go vet reports: do not print those.
+// Format implements [fmt.Formatter], so that printing does not show the password hash. Package fmt cannot call it for a User in an
+// unexported field of another type, nor for %p and %w, which go vet reports: do not print those.
 func (u User) Format(state fmt.State, _ rune) {
 	fmt.Fprintf(state, "User{ID:%q Email:%q Roles:%q Disabled:%t}", u.ID, u.Email, u.Roles, u.Disabled)
 }
@@ -71,17 +82,46 @@ type PasswordUpdater interface {
 	UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error
 }
 
-// NormalizeEmail returns the form of an address by which stores must compare: without surrounding white space, in lower
-// case, in Unicode normalisation form C. Two spellings that look alike on the screen are thus one account. Addresses
-// that differ in dots or +tags are different, as most mail servers see them.
+// Writer is a [Store] that can also write, as [Memory] and sqlstore.Users are. signet needs none: it is for programs that manage users, and
+// for the kit that checks such stores. Every method honours ctx, and one that returns an error has changed nothing.
+type Writer interface {
+	Store
+	PasswordUpdater
+
+	// Add stores a new user. It returns ErrInvalid for a user that [User.Validate] refuses, and ErrExists when another user
+	// has its id or its normalised e-mail address.
+	Add(ctx context.Context, user User) error
+	// Update replaces all fields of the user with that ID. It returns ErrNotFound when there is none, ErrInvalid as Add does,
+	// and ErrExists when another user has the new address.
+	Update(ctx context.Context, user User) error
+	// Delete removes the user with exactly that ID, so that id and address are free again. It returns ErrNotFound when there
+	// is none.
+	Delete(ctx context.Context, id string) error
+}
+
+// NormalizeEmail returns the form of an address by which stores must compare: without white space around it, in lower case, in Unicode
+// normalisation form C. So two encodings of the same text are one account. Letters that only look alike, such as the Latin and the
+// Cyrillic a, are different. Addresses that differ in dots or +tags are different, as most mail servers see them.
 func NormalizeEmail(email string) string {
 	return norm.NFC.String(strings.ToLower(norm.NFC.String(strings.TrimSpace(email))))
 }
 
-// validate is what every store in this package asks of a user before it writes it.
-func (u User) validate() error {
-	if u.ID == "" || NormalizeEmail(u.Email) == "" {
-		return ErrInvalid
+// The longest id and e-mail address that a user may have, in bytes.
+const (
+	maxID    = 1024
+	maxEmail = 1024
+)
+
+// Validate returns [ErrInvalid] for a user that a store should not take, because some database could not hold it, or because nobody could log
+// in as it. The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8. The id must not hold a NUL, and the
+// address no control character.
+func (u User) Validate() error {
+	email := NormalizeEmail(u.Email)
+	switch {
+	case u.ID == "", len(u.ID) > maxID, !utf8.ValidString(u.ID), strings.Contains(u.ID, "\x00"):
+	case email == "", len(email) > maxEmail, len(u.Email) > maxEmail, !utf8.ValidString(u.Email), strings.ContainsFunc(email, unicode.IsControl):
+	default:
+		return nil
 	}
-	return nil
+	return ErrInvalid
 }

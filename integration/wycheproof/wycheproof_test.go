@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
 )
 
 type vectors struct {
@@ -60,7 +61,7 @@ func TestSignatures(t *testing.T) {
 		if len(text) == 0 {
 			text = group.Private
 		}
-		key := signet.JWK(text)
+		key := keys.JWK(text)
 		for _, tc := range group.Tests {
 			// An empty payload is a valid JWS, and never a set of claims.
 			want := tc.Result == "valid" && tc.Comment != "emptyPayload"
@@ -85,7 +86,7 @@ func TestSignatures(t *testing.T) {
 
 // verifies tells whether form, header and signature of a token are accepted. The payloads of the vectors are no claims and
 // their types are not ours, and signet looks at both only after the signature is found good.
-func verifies(t *testing.T, key signet.Key, token string) bool {
+func verifies(t *testing.T, key *keys.Key, token string) bool {
 	t.Helper()
 	v, err := signet.NewVerifier(key)
 	require.NoError(t, err)
@@ -94,7 +95,7 @@ func verifies(t *testing.T, key signet.Key, token string) bool {
 	if !errors.As(err, &refused) {
 		t.Fatalf("Verify(%q) = %v", token, err)
 	}
-	return refused.Message == "the token is of the wrong type"
+	return refused.Message() == "the token is of the wrong type"
 }
 
 func TestKeys(t *testing.T) {
@@ -114,18 +115,18 @@ func TestKeys(t *testing.T) {
 
 // trusts tells whether a set makes a verifier that finds the token's signature good.
 func trusts(set json.RawMessage, token string) bool {
-	keys, err := signet.JWKSet(set)
+	list, err := keys.ParseSet(set)
 	if err != nil {
 		return false
 	}
-	for _, key := range keys {
+	for _, key := range list {
 		v, err := signet.NewVerifier(key)
 		if err != nil {
 			return false
 		}
 		_, err = v.Verify(context.Background(), token)
 		var refused *signet.Error
-		if errors.As(err, &refused) && refused.Message == "the token is of the wrong type" {
+		if errors.As(err, &refused) && refused.Message() == "the token is of the wrong type" {
 			return true
 		}
 	}

@@ -146,6 +146,25 @@ func (s *Scanner) Strings() []string {
 	return nil
 }
 
+// Ints is the current value, which must be an array of integers that fit in 64 bits.
+func (s *Scanner) Ints() []int64 {
+	var list []int64
+	body, isArray := strings.CutPrefix(s.value, "[")
+	body = strings.TrimSpace(strings.TrimSuffix(body, "]"))
+	if isArray && body == "" {
+		return nil
+	}
+	for text := range strings.SplitSeq(body, ",") {
+		n, ok := parseInt(strings.TrimSpace(text))
+		if !ok || !isArray {
+			s.Mistyped("an array of integers")
+			return nil
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
 // array reads an array of strings whose syntax skipValue has checked already.
 func (s *Scanner) array() []string {
 	var list []string

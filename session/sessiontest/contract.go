@@ -6,9 +6,9 @@ const (
 	oneClock             = "MUST give one clock to all of them (the store's own, where it has one)"
 	keepsRows            = "MUST keep a row until its KeepUntil"
 	honoursContext       = "Every method honours ctx."
-	keptAsItIs           = "stores keep it as it is, and only Rules change it"
+	keptAsItIs           = "Stores keep it as it is, and only the rules of rotation change it"
 
-	createStores = "Create stores what make returns for the store's time; its id is new."
+	createStores = "Create stores what make returns for the store's time; its id is new"
 	createError  = "when it returns an error nothing is stored, and the error is returned as it is"
 
 	updateReplaces  = "Update replaces a row with what change returns for it and the store's time, in one atomic step"

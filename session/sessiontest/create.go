@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/signet-go/signet/internal/conformance"
 	"github.com/signet-go/signet/session"
 )
 
@@ -20,7 +19,7 @@ func full(id, userID string, now session.Millis) session.Session {
 		UserAgent: strings.Repeat("\U0001f600", 62) + "'\"\\{%} ", Address: strings.Repeat("\u0436", 128),
 		CreatedAt: now - 3, EndsAt: 253402300799999, LastUsedAt: now - 2, KeepUntil: now + 400*day,
 		Current: math.MaxInt64 - 1, Parent: math.MaxInt64 - 2, Next: math.MaxInt64,
-		RotatedAt: now - 1, SentAt: now, ConfirmedAt: now + 1, Forks: math.MaxInt32,
+		SentAt: now, ConfirmedAt: now + 1,
 		Ancestors: session.Ancestors{{Generation: 1<<53 + 1, SupersededAt: now + 2}, {Generation: 1, SupersededAt: 1},
 			{Generation: math.MaxInt64, SupersededAt: now + 3}, {Generation: 1<<63 - 25, SupersededAt: math.MaxInt64}},
 		RevokedAt: now + 4, Reason: session.ReasonReuse,
@@ -56,77 +55,95 @@ func (k kit) userIDs() {
 	}
 	for _, row := range rows {
 		got := k.list1(row.UserID)
-		require.Equal(k, []string{row.ID}, ids(got), broken(listReturns, "ListByUser(%+q), not those of others", row.UserID))
-		requireEqual(k, row, got[0], broken(keptAsItIs, "user id %+q", row.UserID))
+		conformance.Equal(k, []string{row.ID}, ids(got), listReturns, "ListByUser(%+q), not those of others", row.UserID)
+		requireEqual(k, row, got[0], keptAsItIs, "user id %+q", row.UserID)
 		k.requireRow(row, keptAsItIs, fmt.Sprintf("user id %+q", row.UserID))
 	}
-	for _, userID := range []string{"b", "a  ", "x%", "session0", strings.Repeat("x", 199), strings.Repeat("x", 199) + "Y"} {
-		require.Empty(k, k.list1(userID), broken(listReturns, "ListByUser(%+q): there is no such user", userID))
+	for _, userID := range []string{"b", "a  ", "x%", "session0", rows[0].ID, strings.Repeat("x", 199),
+		strings.Repeat("x", 199) + "Y"} {
+		conformance.SameElements(k, nil, k.list1(userID), listReturns, "ListByUser(%+q): there is no such user", userID)
 	}
 }
 
 func (k kit) sessionIDs() {
 	var rows []session.Session
-	for _, id := range []string{"Ab", "aB", "AB", "ab", "ab ", "ab-_", "ab-", "ab_",
+	for _, name := range []string{"Ab", "aB", "AB", "ab", "ab ", "ab-_", "ab-", "ab_",
 		"gwzXEx2iD1mPuT1Jd5oWqA", "gwzXEx2iD1mPuT1Jd5oWqa"} {
-		rows = append(rows, k.create(id, "u1"))
+		rows = append(rows, k.create(name, "u1"))
 	}
 	for _, row := range rows {
 		k.requireRow(row, createStores, "other ids differ in case, or in the end")
 	}
-	for _, id := range []string{"", "a", "ab  ", " ab", "ab%", "*", "AB-", "gwzXEx2iD1mPuT1Jd5oWQA", "u1"} {
-		k.requireNoRow(id, "u1", updateNotFound, "no session has exactly that id")
+	for _, text := range []string{"", "a", "ab  ", " ab", "ab%", "*", "AB-", "gwzXEx2iD1mPuT1Jd5oWQA", "u1"} {
+		k.requireNoRow(text, "u1", updateNotFound, "no session has exactly that id")
+		k.requireNoRow(id("u1", text), "u1", updateNotFound, "no session has exactly that id")
+	}
+	for _, row := range rows {
+		k.requireNoRow(row.ID[1:], "u1", updateNotFound, "an id without its group")
+		for _, digit := range "0123456789abcdefABCDEF" {
+			if other := string(digit) + row.ID[1:]; other != row.ID {
+				k.requireNoRow(other, "u1", updateNotFound, "an id with the digit of another group")
+			}
+		}
+	}
+	other := k.create("ab", "u2") // of another group than u1
+	k.requireNoRow(strings.ToUpper(other.ID[:1])+other.ID[1:], "u2", updateNotFound, "the group in upper case")
+	for _, row := range append(rows, other) {
+		k.requireRow(row, createStores, "another group has an id with the same rest")
 	}
 }
 
 func (k kit) createError() {
 	want := errors.New("an error of make")
 	err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) { return login("s1", "u1", now), want })
-	require.ErrorIs(k, err, want, broken(createError, "Create with a make that fails"))
-	k.requireNoRow("s1", "u1", createError, "after a make that failed")
+	conformance.ErrorIs(k, err, want, createError, "Create with a make that fails")
+	k.requireNoRow(id("u1", "s1"), "u1", createError, "after a make that failed")
 	k.requireRow(k.create("s1", "u1"), createStores, "after a make that failed")
 }
 
 func (k kit) createTwice() {
-	first := k.create("s1", "u1")
-	for _, userID := range []string{"u1", "u2"} {
-		err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) { return full("s1", userID, now), nil })
-		require.Error(k, err, broken(createStores, "a second Create of one id"))
+	users := neighbours(2)
+	first := k.create("s1", users[0])
+	for _, userID := range users {
+		err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) { return full(first.ID, userID, now), nil })
+		conformance.Error(k, err, createStores, "a second Create of one id")
 		k.requireRow(first, createStores, "after a second Create of its id")
 	}
-	require.Empty(k, k.list1("u2"), broken(createStores, "ListByUser of the user of a Create that failed"))
+	conformance.SameElements(k, nil, k.list1(users[1]), createStores, "ListByUser of the user of a Create that failed")
 	found, _ := k.revokedSince(0)
-	require.Empty(k, found, broken(createStores, "RevokedSince(0) after a Create, of a revoked row, that failed"))
+	conformance.Equal(k, noneRevoked, found, createStores, "RevokedSince(0) after a Create, of a revoked row, that failed")
 }
 
 func (k kit) createParallel() {
 	const n = 32
 	var want []string
 	for i := range n {
-		want = append(want, fmt.Sprintf("s%d", i))
+		want = append(want, id("u1", fmt.Sprintf("s%d", i)))
 	}
-	errs := parallel(n, func(i int) error {
-		return k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) { return login(want[i], "u1", now), nil })
+	errs := conformance.Parallel(n, func(i int) error {
+		return k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) {
+			return login(fmt.Sprintf("s%d", i), "u1", now), nil
+		})
 	})
-	require.Empty(k, errs, broken(safeForConcurrentUse, "%d Creates at once", n))
-	require.ElementsMatch(k, want, ids(k.list1("u1")), broken(listReturns, "after %d Creates at once", n))
+	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "%d Creates at once", n)
+	conformance.SameElements(k, want, ids(k.list1("u1")), listReturns, "after %d Creates at once", n)
 }
 
 // Of many that create one id, one succeeds, and the row is that one's.
 func (k kit) createRace() {
 	const n = 16
-	won := make([]bool, n)
-	parallel(n, func(i int) error {
+	users, won := neighbours(n), make([]bool, n)
+	conformance.Parallel(n, func(i int) error {
 		won[i] = k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) {
-			return login("s1", fmt.Sprintf("u%d", i), now), nil
+			return login("s1", users[i], now), nil
 		}) == nil
 		return nil
 	})
 	winner := slices.Index(won, true)
-	require.NotEqual(k, -1, winner, broken(createStores, "%d Creates of one id at once: none succeeded", n))
+	conformance.True(k, winner >= 0, createStores, "%d Creates of one id at once: none succeeded", n)
 	for i := range n {
-		require.Equal(k, i == winner, won[i], broken(createStores, "%d Creates of one id at once: one succeeds", n))
-		require.Len(k, k.list1(fmt.Sprintf("u%d", i)), map[bool]int{true: 1}[won[i]],
-			broken(createStores, "%d Creates of one id at once: only the row of the one that succeeded is there", n))
+		conformance.Equal(k, i == winner, won[i], createStores, "%d Creates of one id at once: one succeeds", n)
+		conformance.Equal(k, map[bool]int{true: 1}[won[i]], len(k.list1(users[i])),
+			createStores, "%d Creates of one id at once: only the row of the one that succeeded is there", n)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/signet-go/signet/internal/conformance"
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
 
@@ -15,7 +15,7 @@ import (
 func (k kit) history() {
 	const seed, steps = 20240229, 400
 	h := &historian{kit: k, random: rand.New(rand.NewPCG(seed, 1)), rows: map[string]session.Session{},
-		secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[session.Event]int{}}
+		secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[rotation.Event]int{}}
 	for step := range steps {
 		// The rules see a time that runs ahead of the store's, so that windows close without waiting.
 		if h.random.IntN(3) == 0 {
@@ -40,19 +40,19 @@ type historian struct {
 	rows    map[string]session.Session
 	secrets map[string]session.Hash
 	given   map[string][]int64 // every generation that was handed out
-	seen    map[session.Event]int
+	seen    map[rotation.Event]int
 }
 
 func (h *historian) login() {
-	id := fmt.Sprintf("session%d", len(h.ids))
-	h.secrets[id] = session.HashOf(id)
 	userID := userIDs[h.random.IntN(len(userIDs))]
+	id := id(userID, fmt.Sprintf("session%d", len(h.ids)))
+	h.secrets[id] = session.HashOf(id)
 	var row session.Session
 	err := h.store.Create(h.ctx, func(now session.Millis) (session.Session, error) {
-		row = rules.New(id, userID, h.secrets[id], "agent", "2001:db8::1", now+h.ahead)
+		row = rules.New(id, userID, h.secrets[id], rotation.Client{UserAgent: "agent", Address: "2001:db8::1"}, now+h.ahead)
 		return row, nil
 	})
-	require.NoError(h, err, broken(createStores, "%s: Create", h.what))
+	conformance.NoError(h, err, createStores, "%s: Create", h.what)
 	h.ids, h.rows[id], h.given[id] = append(h.ids, id), row, []int64{row.Current}
 	h.requireRow(row, createStores, h.what)
 }
@@ -80,27 +80,27 @@ func (h *historian) step(id string) {
 	rules.Strict = h.random.IntN(40) == 0
 	switch n := h.random.IntN(100); {
 	case n < 2:
-		h.apply(id, "revoke", func(row session.Session, now session.Millis) (session.Session, session.Outcome) {
-			return session.Revoke(row, session.ReasonLogout, now), session.Outcome{}
+		h.apply(id, "revoke", func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
+			return row.Revoke(session.ReasonLogout, now), rotation.Outcome{}
 		})
 	case n < 20:
 		generation := h.rows[id].Current
 		if n < 4 {
 			generation = h.rows[id].Parent
 		}
-		h.apply(id, "confirm", func(row session.Session, now session.Millis) (session.Session, session.Outcome) {
-			return rules.Confirm(row, generation, now), session.Outcome{}
+		h.apply(id, "confirm", func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
+			return rules.Confirm(row, generation, now), rotation.Outcome{}
 		})
 	case n < 23: // quicker than the windows close
 		rules.Window, rules.Strict = time.Minute, false
 		for range len(session.Ancestors{}) + 2 {
-			h.refresh(id, rules, session.Presented{Generation: h.rows[id].Current, SecretHash: h.secrets[id], UserActive: true})
+			h.refresh(id, rules, rotation.Presented{Generation: h.rows[id].Current, SecretHash: h.secrets[id], UserActive: true})
 		}
 	default:
 		if n < 26 {
 			rules.Idle = time.Second
 		}
-		presented := session.Presented{Generation: h.generation(id), SecretHash: h.secrets[id], UserActive: n != 26}
+		presented := rotation.Presented{Generation: h.generation(id), SecretHash: h.secrets[id], UserActive: n != 26}
 		if n == 27 {
 			presented.SecretHash = session.HashOf("another")
 		}
@@ -108,9 +108,9 @@ func (h *historian) step(id string) {
 	}
 }
 
-func (h *historian) refresh(id string, rules session.Rules, presented session.Presented) {
+func (h *historian) refresh(id string, rules rotation.Rules, presented rotation.Presented) {
 	h.apply(id, fmt.Sprintf("refresh with generation %d by %+v", presented.Generation, rules),
-		func(row session.Session, now session.Millis) (session.Session, session.Outcome) {
+		func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
 			return rules.Refresh(row, presented, now)
 		})
 }
@@ -133,7 +133,7 @@ func (h *historian) generation(id string) int64 {
 	return h.random.Int64() // of another session
 }
 
-func (h *historian) apply(id, what string, rule func(session.Session, session.Millis) (session.Session, session.Outcome)) {
+func (h *historian) apply(id, what string, rule func(session.Session, session.Millis) (session.Session, rotation.Outcome)) {
 	what = fmt.Sprintf("%s: %s", h.what, what)
 	tracked := h.rows[id]
 	var given, wrote session.Session
@@ -143,8 +143,8 @@ func (h *historian) apply(id, what string, rule func(session.Session, session.Mi
 		wrote, _ = rule(row, now)
 		return wrote, nil
 	})
-	require.NoError(h, err, broken(updateReplaces, "%s", what))
-	requireEqual(h, tracked, given, broken(updateReplaces, "the row that change was given, %s", what))
+	conformance.NoError(h, err, updateReplaces, "%s", what)
+	requireEqual(h, tracked, given, updateReplaces, "the row that change was given, %s", what)
 	row, outcome := rule(tracked, now)
 	h.rows[id] = row
 	if outcome.Generation != 0 {
@@ -164,13 +164,15 @@ func (h *historian) end() {
 		}
 	}
 	for userID, rows := range users {
-		require.ElementsMatch(h, rows, h.list1(userID), broken(listReturns, "at the end of the history, ListByUser(%+q)", userID))
+		conformance.SameElements(h, rows, h.list1(userID), listReturns, "at the end of the history, ListByUser(%+q)", userID)
 	}
 	found, _ := h.revokedSince(0)
-	require.Equal(h, revoked, found, broken(revokedCalls, "at the end of the history, RevokedSince(0)"))
-	for _, event := range []session.Event{session.EventRotated, session.EventRepeated, session.EventCoalesced,
-		session.EventRecovered, session.EventUnknown, session.EventTheft} {
-		require.NotZero(h, h.seen[event], "the history is without the event %s: mend the kit", event)
+	conformance.Equal(h, revoked, found, revokedCalls, "at the end of the history, RevokedSince(0)")
+	for _, event := range []rotation.Event{rotation.EventRotated, rotation.EventRepeated, rotation.EventCoalesced,
+		rotation.EventRecovered, rotation.EventUnknown, rotation.EventTheft} {
+		if h.seen[event] == 0 {
+			h.Fatalf("the history is without the event %s: mend the kit", event)
+		}
 	}
 	h.Logf("events: %v", h.seen)
 }

@@ -5,17 +5,20 @@ package sessiontest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/signet-go/signet/internal/conformance"
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
 
 // Run runs every check, each in a subtest of its own. newStore returns a store on a fresh and empty namespace at every call,
 // with its real clock; what must be closed afterwards goes to t.Cleanup. The store must allow a call while another one is in
 // its change, so a pool of connections needs at least two.
+//
+// The id of every session names the group of its user, as session.NewID does.
 func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 	for _, check := range []struct {
 		name string
@@ -66,34 +69,43 @@ const (
 	day  = 24 * hour
 )
 
-var rules = session.Rules{Window: 10 * time.Second, Idle: 10 * time.Hour, Absolute: 90 * 24 * time.Hour,
-	AccessLifetime: 20 * 24 * time.Hour}
+var rules = rotation.Rules{Window: 10 * time.Second, Idle: 10 * time.Hour, Absolute: 90 * 24 * time.Hour,
+	Access: 20 * 24 * time.Hour}
 
-// broken is the message of a failed check: the sentence of the contract, and what was done.
-func broken(sentence, format string, args ...any) string {
-	return fmt.Sprintf("the contract says: %q\nhere: %s", sentence, fmt.Sprintf(format, args...))
+// id returns an id with that name, of the form that session.NewID gives to the user's sessions.
+func id(userID, name string) string { return session.NewID(userID)[:1] + name }
+
+// neighbours returns users of one group: an id of one of them could be an id of each.
+func neighbours(n int) (userIDs []string) {
+	for i := 0; len(userIDs) < n; i++ {
+		if userID := fmt.Sprintf("u%d", i); session.GroupOfUser(userID) == session.GroupOfUser("u1") {
+			userIDs = append(userIDs, userID)
+		}
+	}
+	return userIDs
 }
 
 // change is what Update takes, without an error.
 type change func(row *session.Session, now session.Millis)
 
 // login is a row as signet makes it.
-func login(id, userID string, now session.Millis) session.Session {
-	return rules.New(id, userID, session.HashOf(id+userID), "agent of "+id, "192.0.2.1", now)
+func login(name, userID string, now session.Millis) session.Session {
+	return rules.New(id(userID, name), userID, session.HashOf(name+userID),
+		rotation.Client{UserAgent: "agent of " + name, Address: "192.0.2.1"}, now)
 }
 
 // create stores a login, changed if that is wanted, and returns it.
-func (k kit) create(id, userID string, changes ...change) session.Session {
+func (k kit) create(name, userID string, changes ...change) session.Session {
 	k.Helper()
 	var row session.Session
 	err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) {
-		row = login(id, userID, now)
+		row = login(name, userID, now)
 		for _, change := range changes {
 			change(&row, now)
 		}
 		return row, nil
 	})
-	require.NoError(k, err, broken(createStores, "Create of id %q, user id %q", id, userID))
+	conformance.NoError(k, err, createStores, "Create of id %q, user id %q", id(userID, name), userID)
 	return row
 }
 
@@ -106,12 +118,12 @@ func (k kit) update(id string, change change) session.Session {
 		after = row
 		return row, nil
 	})
-	require.NoError(k, err, broken(updateReplaces, "Update of id %q", id))
+	conformance.NoError(k, err, updateReplaces, "Update of id %q", id)
 	return after
 }
 
 func revoke(reason session.Reason) change {
-	return func(row *session.Session, now session.Millis) { *row = session.Revoke(*row, reason, now) }
+	return func(row *session.Session, now session.Millis) { *row = (*row).Revoke(reason, now) }
 }
 
 // get reads a row by an Update that changes nothing.
@@ -127,36 +139,38 @@ func (k kit) get(id string) (row session.Session, err error) {
 func (k kit) requireRow(want session.Session, sentence, what string) {
 	k.Helper()
 	got, err := k.get(want.ID)
-	require.NoError(k, err, broken(sentence, "Update of id %q, %s", want.ID, what))
-	requireEqual(k, want, got, broken(sentence, "Update of id %q, %s", want.ID, what))
+	conformance.NoError(k, err, sentence, "Update of id %q, %s", want.ID, what)
+	requireEqual(k, want, got, sentence, "Update of id %q, %s", want.ID, what)
 	for _, got := range k.list1(want.UserID) {
 		if got.ID == want.ID {
-			requireEqual(k, want, got, broken(sentence, "ListByUser(%q), %s", want.UserID, what))
+			requireEqual(k, want, got, sentence, "ListByUser(%q), %s", want.UserID, what)
 			return
 		}
 	}
-	require.Fail(k, broken(listReturns, "ListByUser(%q) is without id %q, %s", want.UserID, want.ID, what))
+	k.Fatalf("%s", conformance.Broken(listReturns, "ListByUser(%q) is without id %q, %s", want.UserID, want.ID, what))
 }
 
-// requireEqual compares with ==, as signet does; require.Equal then shows the fields that differ.
-func requireEqual(t require.TestingT, want, got session.Session, message string) {
+// requireEqual compares with ==, as signet does; conformance.Equal then shows the fields that differ.
+func requireEqual(t conformance.T, want, got session.Session, sentence, format string, args ...any) {
+	t.Helper()
 	if want != got {
-		require.Equal(t, want, got, message)
-		require.Fail(t, "the rows differ", message)
+		conformance.Equal(t, want, got, sentence, format, args...)
+		t.Fatalf("%s\nthe rows differ", conformance.Broken(sentence, format, args...))
 	}
 }
 
 func (k kit) requireNoRow(id, userID, sentence, what string) {
 	k.Helper()
 	_, err := k.get(id)
-	require.ErrorIs(k, err, session.ErrNotFound, broken(sentence, "Update of id %q, %s", id, what))
-	require.NotContains(k, ids(k.list1(userID)), id, broken(sentence, "ListByUser(%q), %s", userID, what))
+	conformance.ErrorIs(k, err, session.ErrNotFound, sentence, "Update of id %q, %s", id, what)
+	listed := ids(k.list1(userID))
+	conformance.True(k, !slices.Contains(listed, id), sentence, "ListByUser(%q) shows %q, %s", userID, listed, what)
 }
 
 func (k kit) list1(userID string) []session.Session {
 	k.Helper()
 	rows, err := k.store.ListByUser(k.ctx, userID)
-	require.NoError(k, err, broken(listReturns, "ListByUser(%q)", userID))
+	conformance.NoError(k, err, listReturns, "ListByUser(%q)", userID)
 	return rows
 }
 
@@ -173,25 +187,6 @@ func (k kit) revokedSince(since session.Millis) (map[string]session.Millis, sess
 	k.Helper()
 	found := map[string]session.Millis{}
 	now, err := k.store.RevokedSince(k.ctx, since, func(id string, keepUntil session.Millis) { found[id] = keepUntil })
-	require.NoError(k, err, broken(revokedCalls, "RevokedSince(%d)", since))
+	conformance.NoError(k, err, revokedCalls, "RevokedSince(%d)", since)
 	return found, now
-}
-
-// parallel runs n functions at once and returns their errors: a failed requirement may only end the test's own goroutine.
-func parallel(n int, run func(i int) error) []error {
-	start, done := make(chan struct{}), make(chan error, n)
-	for i := range n {
-		go func() {
-			<-start
-			done <- run(i)
-		}()
-	}
-	close(start)
-	var errs []error
-	for range n {
-		if err := <-done; err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
 }

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/signet-go/signet/internal/conformance"
 	"github.com/signet-go/signet/session"
 )
 
@@ -28,11 +27,9 @@ func (k kit) updateEveryField() {
 		{"Current", func(row *session.Session, full session.Session) { row.Current = full.Current }},
 		{"Parent", func(row *session.Session, full session.Session) { row.Parent = full.Parent }},
 		{"Next", func(row *session.Session, full session.Session) { row.Next = full.Next }},
-		{"RotatedAt", func(row *session.Session, full session.Session) { row.RotatedAt = full.RotatedAt - day }},
 		{"SentAt", func(row *session.Session, full session.Session) { row.SentAt = full.SentAt + day }},
 		{"ConfirmedAt", func(row *session.Session, full session.Session) { row.ConfirmedAt = full.ConfirmedAt + day }},
 		{"ConfirmedAt, to zero", func(row *session.Session, _ session.Session) { row.ConfirmedAt = 0 }},
-		{"Forks", func(row *session.Session, full session.Session) { row.Forks = full.Forks }},
 		{"Ancestors", func(row *session.Session, full session.Session) { row.Ancestors = full.Ancestors }},
 		{"the last ancestor", func(row *session.Session, _ session.Session) { row.Ancestors[3].SupersededAt-- }},
 		{"Ancestors, to zero", func(row *session.Session, _ session.Session) { row.Ancestors = session.Ancestors{} }},
@@ -43,14 +40,14 @@ func (k kit) updateEveryField() {
 	} {
 		before, want1 := want, want
 		var given session.Session
-		err := k.store.Update(k.ctx, "s1", func(row session.Session, now session.Millis) (session.Session, error) {
+		err := k.store.Update(k.ctx, want.ID, func(row session.Session, now session.Millis) (session.Session, error) {
 			given = row
-			step.change(&row, full("s1", "u1", now))
+			step.change(&row, full(want.ID, "u1", now))
 			want1 = row
 			return row, nil
 		})
-		require.NoError(k, err, broken(updateReplaces, "Update of %s", step.field))
-		requireEqual(k, before, given, broken(updateReplaces, "the row that change was given, before %s", step.field))
+		conformance.NoError(k, err, updateReplaces, "Update of %s", step.field)
+		requireEqual(k, before, given, updateReplaces, "the row that change was given, before %s", step.field)
 		k.requireRow(want1, updateReplaces, "after a change of "+step.field)
 		want = want1
 	}
@@ -58,28 +55,28 @@ func (k kit) updateEveryField() {
 
 func (k kit) updateNoRow() {
 	called := false
-	err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+	err := k.store.Update(k.ctx, id("u1", "s1"), func(row session.Session, _ session.Millis) (session.Session, error) {
 		called = true
-		row.ID = "s1"
+		row.ID = id("u1", "s1")
 		return row, nil
 	})
-	require.ErrorIs(k, err, session.ErrNotFound, broken(updateNotFound, "Update in an empty store"))
-	require.False(k, called, broken(updateNotFound, "change was called although there is no row"))
-	k.requireNoRow("s1", "", updateNotFound, "after an Update of no row")
+	conformance.ErrorIs(k, err, session.ErrNotFound, updateNotFound, "Update in an empty store")
+	conformance.True(k, !called, updateNotFound, "change was called although there is no row")
+	k.requireNoRow(id("u1", "s1"), "", updateNotFound, "after an Update of no row")
 }
 
 func (k kit) updateError() {
 	before := k.create("s1", "u1")
 	want := errors.New("an error of change")
-	err := k.store.Update(k.ctx, "s1", func(row session.Session, now session.Millis) (session.Session, error) {
+	err := k.store.Update(k.ctx, before.ID, func(row session.Session, now session.Millis) (session.Session, error) {
 		return full(row.ID, row.UserID, now), want
 	})
-	require.ErrorIs(k, err, want, broken(updateUnchanged, "change returned another row and an error"))
+	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned another row and an error")
 	k.requireRow(before, updateUnchanged, "after change returned another row and an error")
 	found, _ := k.revokedSince(0)
-	require.Empty(k, found, broken(updateUnchanged, "RevokedSince(0), after change returned a revoked row and an error"))
-	err = k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) { return row, want })
-	require.ErrorIs(k, err, want, broken(updateUnchanged, "change returned the row unchanged and an error"))
+	conformance.Equal(k, noneRevoked, found, updateUnchanged, "RevokedSince(0), after change returned a revoked row and an error")
+	err = k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Millis) (session.Session, error) { return row, want })
+	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned the row unchanged and an error")
 }
 
 // A row that is returned unchanged while another writer changes it: the other one's change must stay.
@@ -88,9 +85,9 @@ func (k kit) updateUnchanged() {
 	for range 3 {
 		k.requireRow(before, updateUnchanged, "after change returned it unchanged")
 	}
-	errs := parallel(16, func(i int) error {
+	errs := conformance.Parallel(16, func(i int) error {
 		for range 10 {
-			err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+			err := k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
 				if i == 0 {
 					row.Next++
 				}
@@ -102,17 +99,17 @@ func (k kit) updateUnchanged() {
 		}
 		return nil
 	})
-	require.Empty(k, errs, broken(safeForConcurrentUse, "16 goroutines of which one changes the row"))
+	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "16 goroutines of which one changes the row")
 	before.Next += 10
 	k.requireRow(before, updateUnchanged, "after 150 Updates that changed nothing, at once with 10 that did")
 }
 
 func (k kit) updateCommitted() {
-	k.create("s1", "u1")
-	errs := parallel(4, func(int) error {
+	created := k.create("s1", "u1")
+	errs := conformance.Parallel(4, func(int) error {
 		for range 20 {
 			var wrote int64
-			err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+			err := k.store.Update(k.ctx, created.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
 				row.Next++
 				wrote = row.Next
 				return row, nil
@@ -120,21 +117,21 @@ func (k kit) updateCommitted() {
 			if err != nil {
 				return err
 			}
-			if row, err := k.get("s1"); err != nil || row.Next < wrote {
+			if row, err := k.get(created.ID); err != nil || row.Next < wrote {
 				return fmt.Errorf("wrote Next = %d, then read %d (error: %w)", wrote, row.Next, err)
 			}
 		}
 		return nil
 	})
-	require.Empty(k, errs, broken(updateCommitted, "reading after each Update, 4 writers of one row"))
+	conformance.NoError(k, errors.Join(errs...), updateCommitted, "reading after each Update, 4 writers of one row")
 }
 
 func (k kit) updateAtomic() {
 	const writers, times = 64, 20
 	want := k.create("s1", "u1")
-	errs := parallel(writers, func(int) error {
+	errs := conformance.Parallel(writers, func(int) error {
 		for range times {
-			err := k.store.Update(k.ctx, "s1", func(row session.Session, _ session.Millis) (session.Session, error) {
+			err := k.store.Update(k.ctx, want.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
 				row.Next++
 				return row, nil
 			})
@@ -144,18 +141,17 @@ func (k kit) updateAtomic() {
 		}
 		return nil
 	})
-	require.Empty(k, errs, broken(updateAtomic, "%d goroutines change one row %d times each", writers, times))
+	conformance.NoError(k, errors.Join(errs...), updateAtomic, "%d goroutines change one row %d times each", writers, times)
 	want.Next += writers * times
 	k.requireRow(want, updateAtomic, fmt.Sprintf("after %d goroutines added 1 to Next %d times each", writers, times))
 }
 
 // A change may take long, to sign tokens with a key that is far away. The others must not wait for it.
 func (k kit) updateOthers() {
-	k.create("slow", "u1")
-	k.create("quick", "u1")
+	slow, quick := k.create("slow", "u1"), k.create("quick", "u1")
 	inside, release, done := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- k.store.Update(k.ctx, "slow", func(row session.Session, _ session.Millis) (session.Session, error) {
+		done <- k.store.Update(k.ctx, slow.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
 			select {
 			case inside <- struct{}{}:
 			default: // called again: the channel has room for the first call
@@ -172,13 +168,13 @@ func (k kit) updateOthers() {
 	case <-inside:
 	case err := <-done:
 		close(release)
-		require.Fail(k, broken(updateReplaces, "Update returned without calling change: %v", err))
+		k.Fatalf("%s", conformance.Broken(updateReplaces, "Update returned without calling change: %v", err))
 	}
 
 	const sentence, what = updateAtomic, "the Update of another row waits in its change; only its own row may wait for it: "
 	ctx, cancel := context.WithTimeout(k.ctx, 10*time.Second)
 	defer cancel()
-	updateErr := k.store.Update(ctx, "quick", func(row session.Session, _ session.Millis) (session.Session, error) {
+	updateErr := k.store.Update(ctx, quick.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
 		row.Next++
 		return row, nil
 	})
@@ -188,29 +184,34 @@ func (k kit) updateOthers() {
 	close(release)
 	slowErr := <-done
 
-	require.NoError(k, updateErr, broken(sentence, what+"Update"))
-	require.NoError(k, createErr, broken(sentence, what+"Create"))
-	require.NoError(k, listErr, broken(sentence, what+"ListByUser"))
-	require.NoError(k, revokedErr, broken(sentence, what+"RevokedSince"))
-	require.NoError(k, slowErr, broken(updateReplaces, "an Update that waited in its change"))
+	conformance.NoError(k, updateErr, sentence, what+"Update")
+	conformance.NoError(k, createErr, sentence, what+"Create")
+	conformance.NoError(k, listErr, sentence, what+"ListByUser")
+	conformance.NoError(k, revokedErr, sentence, what+"RevokedSince")
+	conformance.NoError(k, slowErr, updateReplaces, "an Update that waited in its change")
 }
 
 // clock wants one clock for all methods, near this machine's.
 func (k kit) clock() {
 	var last session.Millis
-	see := func(method string, now session.Millis) {
-		require.GreaterOrEqual(k, now, last-1, broken(oneClock, "%s ran backwards", method))
-		require.WithinDuration(k, time.Now(), now.Time(), time.Minute, broken(oneClock, "the time of %s", method))
-		last = now
+	see := func(method string, times ...session.Millis) {
+		for _, now := range times {
+			conformance.True(k, now >= last-1, oneClock, "%s ran backwards, from %d to %d", method, last, now)
+			conformance.True(k, time.Since(now.Time()).Abs() <= time.Minute, oneClock, "the time of %s is %s", method, now.Time())
+			last = now
+		}
 	}
 	for i := range 10 {
-		id := fmt.Sprintf("s%d", i)
-		k.create(id, "u1", func(_ *session.Session, now session.Millis) { see("Create", now) })
+		var times []session.Millis
+		row := k.create(fmt.Sprintf("s%d", i), "u1", func(_ *session.Session, now session.Millis) { times = append(times, now) })
+		see("Create", times...)
 		for range 3 {
-			k.update(id, func(row *session.Session, now session.Millis) {
-				see("Update", now)
-				row.SentAt = now
+			times = nil
+			k.update(row.ID, func(row *session.Session, now session.Millis) {
+				times = append(times, now)
+				row.Next++
 			})
+			see("Update", times...)
 			_, now := k.revokedSince(0)
 			see("RevokedSince", now)
 		}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,33 +11,43 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/stretchr/testify/require"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/signet-go/signet/internal/conformance"
 	"github.com/signet-go/signet/userstore"
 )
 
-// RunReadOnly runs the checks that need no writing. existing is a user of the store, with the fields that the store gives; no
-// user may have its id in another spelling, nor its address with "x" at either end.
+// RunReadOnly runs the checks of a store that cannot add users. existing is a user of the store, with the fields that the store
+// gives; no user may have its id in another spelling, nor its address with "x" at either end.
+//
+// If the store is a userstore.PasswordUpdater, RunReadOnly also checks UpdatePasswordHash on the existing user, who must then
+// have a password hash, and whom nobody else may change meanwhile. The check changes the hash, and puts the old one back at
+// its end. RunReadOnly writes nothing else.
 func RunReadOnly(t *testing.T, store userstore.Store, existing userstore.User) {
-	for _, check := range []struct {
-		name string
-		run  func(f finder)
-	}{
-		{"find", func(f finder) { f.requireUsers(findByID, "the existing user", existing) }},
-		{"email", func(f finder) { f.emailOf(existing) }},
-		{"not found", func(f finder) { f.notFoundBeside(existing) }},
-		{"copies", func(f finder) { f.copiesOf(existing) }},
-		{"parallel", func(f finder) { f.parallel(existing) }},
-		{"context", func(f finder) { f.canceled(existing) }},
-	} {
+	for _, check := range readOnly {
 		t.Run(check.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			check.run(finder{T: t, ctx: ctx, store: store})
+			check.run(finder{tester: t, ctx: ctx, store: store}, existing)
 		})
 	}
 }
+
+// readOnly are the checks of RunReadOnly.
+var readOnly = []struct {
+	name string
+	run  func(f finder, existing userstore.User)
+}{
+	{"find", finder.find},
+	{"email", finder.emailOf},
+	{"not found", finder.notFoundBeside},
+	{"copies", finder.copiesOf},
+	{"parallel", finder.parallel},
+	{"context", finder.canceled},
+	{"password hash", finder.passwordOf},
+}
+
+func (f finder) find(user userstore.User) { f.requireUsers(findByID, "the existing user", user) }
 
 // emailOf wants every spelling that NormalizeEmail maps to the address to find the user.
 func (f finder) emailOf(user userstore.User) {
@@ -48,14 +59,15 @@ func (f finder) emailOf(user userstore.User) {
 			continue // some letters have no way back from upper case
 		}
 		got, err := f.store.FindByEmail(f.ctx, spelling)
-		require.NoError(f, err, broken(findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email))
-		f.requireEqual(user, got, broken(findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email))
+		conformance.NoError(f, err, findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email)
+		f.requireEqual(user, got, findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email)
 	}
 }
 
 // notFoundBeside looks for what is nearly the user's.
 func (f finder) notFoundBeside(user userstore.User) {
 	id, what := user.ID, fmt.Sprintf("there is only a user with id %+q, address %+q", user.ID, user.Email)
+	f.requireNoID(findByID, what, otherNumbers(id)...)
 	f.requireNoEmail(notFound, what, "", " ", "%", "*", "_", "x"+user.Email, user.Email+"x", "%"+user.Email)
 	f.requireNoID(notFound, what, "", " ", "%", "*", "_", id+" ", " "+id, id+"\x00", id+"x", "x"+id, id+"%", user.Email)
 	otherCase := strings.Map(func(r rune) rune {
@@ -72,6 +84,15 @@ func (f finder) notFoundBeside(user userstore.User) {
 	}
 }
 
+// otherNumbers returns texts that a careless reader of numbers takes for the id, if that is a decimal number.
+func otherNumbers(id string) []string {
+	if id == "" || strings.Trim(id, "0123456789") != "" {
+		return nil
+	}
+	fullwidth := strings.Map(func(digit rune) rune { return digit - '0' + '\uff10' }, id)
+	return []string{"+" + id, "-" + id, "0" + id, "0x" + id, " " + id, id + " ", id + ".0", id + "e0", fullwidth}
+}
+
 // copiesOf scribbles on what the store returned.
 func (f finder) copiesOf(user userstore.User) {
 	for _, find := range []func() (userstore.User, error){
@@ -79,7 +100,7 @@ func (f finder) copiesOf(user userstore.User) {
 		func() (userstore.User, error) { return f.store.FindByEmail(f.ctx, user.Email) },
 	} {
 		got, err := find()
-		require.NoError(f, err, broken(findByID, "the existing user"))
+		conformance.NoError(f, err, findByID, "the existing user")
 		scribble(got)
 		f.requireUsers(aCopy, "after all in a returned User was changed", user)
 	}
@@ -91,6 +112,7 @@ func scribble(user userstore.User) {
 		user.Roles[i] = "changed"
 	}
 	scribbleOn(user.Profile)
+	scribbleOn(user.Attributes)
 }
 
 func scribbleOn(value any) {
@@ -113,7 +135,7 @@ func scribbleOn(value any) {
 
 // parallel finds and scribbles in many goroutines; the race detector sees what is shared.
 func (f finder) parallel(user userstore.User) {
-	errs := parallel(16, func(int) error {
+	errs := conformance.Parallel(16, func(int) error {
 		for range 10 {
 			byID, err := f.store.FindByID(f.ctx, user.ID)
 			if err != nil {
@@ -128,10 +150,11 @@ func (f finder) parallel(user userstore.User) {
 		}
 		return nil
 	})
-	require.Equal(f, make([]error, 16), errs, broken(safe, "16 goroutines that find one user"))
+	conformance.NoError(f, errors.Join(errs...), safe, "16 goroutines that find one user")
 	f.requireUsers(aCopy, "after 16 goroutines changed all in their copies", user)
 }
 
+// canceled allows ErrNotFound for nobody: a store may know that there is no such user without asking its database.
 func (f finder) canceled(user userstore.User) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
@@ -140,15 +163,63 @@ func (f finder) canceled(user userstore.User) {
 	_, err = f.store.FindByEmail(ctx, user.Email)
 	f.requireCanceled(err, "FindByEmail of an existing user")
 	_, err = f.store.FindByID(ctx, user.ID+"x")
-	f.requireCanceled(err, "FindByID of nobody")
+	conformance.Error(f, err, honoursContext, "FindByID of nobody with a context that was canceled")
 	_, err = f.store.FindByEmail(ctx, "x"+user.Email)
-	f.requireCanceled(err, "FindByEmail of nobody")
+	conformance.Error(f, err, honoursContext, "FindByEmail of nobody with a context that was canceled")
 }
 
 func (f finder) requireCanceled(err error, what string) {
 	f.Helper()
-	require.Error(f, err, broken(honoursContext, "%s with a context that was canceled", what))
-	require.NotErrorIs(f, err, userstore.ErrNotFound, broken(notFound, "%s with a context that was canceled", what))
+	conformance.Error(f, err, honoursContext, "%s with a context that was canceled", what)
+	conformance.NotErrorIs(f, err, userstore.ErrNotFound, notFound, "%s with a context that was canceled", what)
+}
+
+// passwordOf changes the user's hash, if the store is a PasswordUpdater, and puts the old one back.
+func (f finder) passwordOf(user userstore.User) {
+	store, ok := f.store.(userstore.PasswordUpdater)
+	if !ok {
+		return
+	}
+	old, changed := user.PasswordHash, user
+	if old == "" {
+		f.Fatalf("the store is a userstore.PasswordUpdater: give RunReadOnly a user who has a password hash")
+	}
+	changed.PasswordHash = otherEnd(old)
+	f.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), time.Minute)
+		defer cancel()
+		f := finder{tester: f.tester, ctx: ctx, store: f.store}
+		got, err := f.store.FindByID(ctx, user.ID)
+		if err == nil && got.PasswordHash != old {
+			err = store.UpdatePasswordHash(ctx, user.ID, got.PasswordHash, old)
+		}
+		conformance.NoError(f, err, swaps, "UpdatePasswordHash back to the old hash")
+		f.requireUsers(swaps, "after UpdatePasswordHash back to the old hash", user)
+	})
+	for _, tc := range []struct{ what, old string }{
+		{"another hash", changed.PasswordHash}, {"an empty one", ""}, {"the hash in other case", strings.ToUpper(old)},
+		{"the hash and a space", old + " "}, {"the beginning of the hash", old[:len(old)/2]},
+	} {
+		if tc.old == old {
+			continue // it has no small letters
+		}
+		err := store.UpdatePasswordHash(f.ctx, user.ID, tc.old, changed.PasswordHash)
+		conformance.NoError(f, err, swapsNothing, "UpdatePasswordHash with %s", tc.what)
+		f.requireUsers(swapsNothing, "after UpdatePasswordHash with "+tc.what, user)
+	}
+	err := store.UpdatePasswordHash(f.ctx, user.ID, old, changed.PasswordHash)
+	conformance.NoError(f, err, swaps, "UpdatePasswordHash")
+	f.requireUsers(swaps, "after UpdatePasswordHash", changed)
+}
+
+// otherEnd returns another hash. It fits where the first one does.
+func otherEnd(hash string) string {
+	runes := []rune(hash)
+	last := len(runes) - 1
+	if runes[last] == 'A' {
+		return string(runes[:last]) + "B"
+	}
+	return string(runes[:last]) + "A"
 }
 
 func (k kit) email() {
@@ -179,6 +250,9 @@ func (k kit) notFound() {
 	user.ID = "Us\u00e9r1"
 	k.mustAdd(user)
 	k.notFoundBeside(user)
+	number := userstore.User{ID: "70", Email: "bob@example.com"}
+	k.mustAdd(number)
+	k.notFoundBeside(number)
 }
 
 func (k kit) id() {
@@ -194,7 +268,7 @@ func (k kit) id() {
 	}
 	k.requireUsers(findByID, "among ids that are nearly the same", users...)
 	for i, user := range users {
-		require.NoError(k, k.store.Delete(k.ctx, user.ID), broken(deletes, "Delete(%+q)", user.ID))
+		conformance.NoError(k, k.store.Delete(k.ctx, user.ID), deletes, "Delete(%+q)", user.ID)
 		k.requireNoID(deletes, "after Delete", user.ID)
 		k.requireUsers(deletes, fmt.Sprintf("after Delete(%+q)", user.ID), users[i+1:]...)
 	}

@@ -5,37 +5,18 @@ package storetest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/signet-go/signet/internal/conformance"
 	"github.com/signet-go/signet/userstore"
 )
-
-// Store is a userstore.Store that can also write, as those of package userstore do. Every method honours ctx, and one that
-// returns an error has changed nothing.
-type Store interface {
-	userstore.Store
-	userstore.PasswordUpdater
-
-	// Add stores a new user. It returns userstore.ErrInvalid when the id or the normalised e-mail address is empty, and
-	// userstore.ErrExists when another user has one of them.
-	Add(ctx context.Context, user userstore.User) error
-	// Update replaces all fields of the user with that ID. It returns userstore.ErrNotFound when there is none,
-	// userstore.ErrInvalid as Add does, and userstore.ErrExists when another user has the new address.
-	Update(ctx context.Context, user userstore.User) error
-	// Delete removes the user with exactly that ID, so that id and address are free again. It returns userstore.ErrNotFound
-	// when there is none.
-	Delete(ctx context.Context, id string) error
-}
 
 // Run runs every check on a store, each in a subtest of its own. newStore returns a store that is empty and nobody else's at
 // every call; what must be closed afterwards goes to t.Cleanup.
 //
-// Roles and Profile may come back nil when they are empty, and the values of Profile as JSON would give them.
-func Run(t *testing.T, newStore func(t *testing.T) Store) {
+// Roles, Profile and Attributes may come back nil when they are empty, and the values in Profile and Attributes as JSON would give them.
+func Run(t *testing.T, newStore func(t *testing.T) userstore.Writer) {
 	for _, check := range []struct {
 		name string
 		run  func(k kit)
@@ -58,7 +39,7 @@ func Run(t *testing.T, newStore func(t *testing.T) Store) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			store := newStore(t)
-			check.run(kit{finder: finder{T: t, ctx: ctx, store: store}, store: store})
+			check.run(kit{finder: finder{tester: t, ctx: ctx, store: store}, store: store})
 		})
 	}
 }
@@ -66,14 +47,20 @@ func Run(t *testing.T, newStore func(t *testing.T) Store) {
 // kit is what every check of Run needs.
 type kit struct {
 	finder
-	store Store
+	store userstore.Writer
 }
 
 // finder is what every check of RunReadOnly needs.
 type finder struct {
-	*testing.T
+	tester
 	ctx   context.Context
 	store userstore.Store
+}
+
+// tester is what the checks need of a *testing.T.
+type tester interface {
+	conformance.T
+	Cleanup(func())
 }
 
 // The sentences of the contract that the checks quote, word for word; a test holds them against the source.
@@ -85,15 +72,18 @@ const (
 	findByID    = "FindByID returns the user with exactly that ID."
 
 	adds       = "Add stores a new user."
-	addInvalid = "It returns userstore.ErrInvalid when the id or the normalised e-mail address is empty"
-	addExists  = "userstore.ErrExists when another user has one of them."
+	addInvalid = "The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8."
+	addText    = "The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8."
+	addNUL     = "The id must not hold a NUL"
+	addControl = "and the address no control character."
+	addExists  = "ErrExists when another user has its id or its normalised e-mail address."
 
 	updates         = "Update replaces all fields of the user with that ID."
-	updateNotFound  = "It returns userstore.ErrNotFound when there is none"
-	updateInvalid   = "userstore.ErrInvalid as Add does"
-	updateExists    = "userstore.ErrExists when another user has the new address."
+	updateNotFound  = "It returns ErrNotFound when there is none"
+	updateInvalid   = "ErrInvalid as Add does"
+	updateExists    = "ErrExists when another user has the new address."
 	deletes         = "Delete removes the user with exactly that ID, so that id and address are free again."
-	deleteNotFound  = "It returns userstore.ErrNotFound when there is none."
+	deleteNotFound  = "It returns ErrNotFound when there is none."
 	changedNothing  = "one that returns an error has changed nothing"
 	honoursContext  = "Every method honours ctx"
 	swaps           = "MUST store newHash only if the user's hash still is oldHash, in one atomic step"
@@ -101,16 +91,12 @@ const (
 	mailsAreDistant = "Addresses that differ in dots or +tags are different"
 )
 
-// broken is the message of a failed check: the sentence of the contract, and what was done.
-func broken(sentence, format string, args ...any) string {
-	return fmt.Sprintf("the contract says: %q\nhere: %s", sentence, fmt.Sprintf(format, args...))
-}
-
 // ann has every field set.
 func ann() userstore.User {
 	return userstore.User{ID: "u1", Email: "Ann@Example.com", PasswordHash: "$argon2id$v=19$m=64,t=1,p=1$c2FsdA$aGFzaA",
 		Roles: []string{"staff", "admin", "customer"}, Disabled: true,
-		Profile: map[string]any{"name": "Ann", "address": map[string]any{"city": "Ulm", "lines": []any{"1", "2"}}}}
+		Profile:    map[string]any{"name": "Ann", "address": map[string]any{"city": "Ulm", "lines": []any{"1", "2"}}},
+		Attributes: map[string]any{"tenant": "acme", "plan": map[string]any{"seats": 7.0}}}
 }
 
 func rene() userstore.User {
@@ -126,7 +112,7 @@ func (k kit) filled() {
 
 func (k kit) mustAdd(user userstore.User) {
 	k.Helper()
-	require.NoError(k, k.store.Add(k.ctx, user), broken(adds, "Add of id %+q, address %+q", user.ID, user.Email))
+	conformance.NoError(k, k.store.Add(k.ctx, user), adds, "Add of id %+q, address %+q", user.ID, user.Email)
 }
 
 // requireUsers wants both ways of finding to lead to these users.
@@ -134,33 +120,38 @@ func (f finder) requireUsers(sentence, what string, users ...userstore.User) {
 	f.Helper()
 	for _, want := range users {
 		got, err := f.store.FindByID(f.ctx, want.ID)
-		require.NoError(f, err, broken(sentence, "FindByID(%+q), %s", want.ID, what))
-		f.requireEqual(want, got, broken(sentence, "FindByID(%+q), %s", want.ID, what))
+		conformance.NoError(f, err, sentence, "FindByID(%+q), %s", want.ID, what)
+		f.requireEqual(want, got, sentence, "FindByID(%+q), %s", want.ID, what)
 		got, err = f.store.FindByEmail(f.ctx, want.Email)
-		require.NoError(f, err, broken(sentence, "FindByEmail(%+q), %s", want.Email, what))
-		f.requireEqual(want, got, broken(sentence, "FindByEmail(%+q), %s", want.Email, what))
+		conformance.NoError(f, err, sentence, "FindByEmail(%+q), %s", want.Email, what)
+		f.requireEqual(want, got, sentence, "FindByEmail(%+q), %s", want.Email, what)
 	}
 }
 
-func (f finder) requireEqual(want, got userstore.User, message string) {
+func (f finder) requireEqual(want, got userstore.User, sentence, format string, args ...any) {
 	f.Helper()
-	require.Equal(f, asJSON(f, want.Profile), asJSON(f, got.Profile), message)
-	want.Profile, got.Profile = nil, nil
+	conformance.Equal(f, f.asJSON(want.Profile), f.asJSON(got.Profile), sentence, format+", the profile", args...)
+	conformance.Equal(f, f.asJSON(want.Attributes), f.asJSON(got.Attributes), sentence, format+", the attributes", args...)
+	want.Profile, got.Profile, want.Attributes, got.Attributes = nil, nil, nil, nil
 	if len(want.Roles)+len(got.Roles) == 0 {
 		want.Roles, got.Roles = nil, nil
 	}
-	require.Equal(f, want, got, message)
+	conformance.Equal(f, want, got, sentence, format, args...)
 }
 
 // asJSON is a profile as a client sees it.
-func asJSON(t require.TestingT, profile map[string]any) any {
+func (f finder) asJSON(profile map[string]any) (value any) {
+	f.Helper()
 	if len(profile) == 0 {
 		return nil
 	}
 	text, err := json.Marshal(profile)
-	require.NoError(t, err)
-	var value any
-	require.NoError(t, json.Unmarshal(text, &value))
+	if err == nil {
+		err = json.Unmarshal(text, &value)
+	}
+	if err != nil {
+		f.Fatalf("the profile %#v: %v", profile, err)
+	}
 	return value
 }
 
@@ -168,7 +159,7 @@ func (f finder) requireNoID(sentence, what string, ids ...string) {
 	f.Helper()
 	for _, id := range ids {
 		_, err := f.store.FindByID(f.ctx, id)
-		require.ErrorIs(f, err, userstore.ErrNotFound, broken(sentence, "FindByID(%+q), %s", id, what))
+		conformance.ErrorIs(f, err, userstore.ErrNotFound, sentence, "FindByID(%+q), %s", id, what)
 	}
 }
 
@@ -176,24 +167,6 @@ func (f finder) requireNoEmail(sentence, what string, emails ...string) {
 	f.Helper()
 	for _, email := range emails {
 		_, err := f.store.FindByEmail(f.ctx, email)
-		require.ErrorIs(f, err, userstore.ErrNotFound, broken(sentence, "FindByEmail(%+q), %s", email, what))
+		conformance.ErrorIs(f, err, userstore.ErrNotFound, sentence, "FindByEmail(%+q), %s", email, what)
 	}
-}
-
-// parallel runs n functions at once and returns their errors.
-func parallel(n int, run func(i int) error) []error {
-	start, done := make(chan struct{}), make(chan struct{})
-	errs := make([]error, n)
-	for i := range n {
-		go func() {
-			<-start
-			errs[i] = run(i)
-			done <- struct{}{}
-		}()
-	}
-	close(start)
-	for range n {
-		<-done
-	}
-	return errs
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/signet-go/signet/internal/conformance"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -22,6 +22,9 @@ func (k kit) everyField() {
 		func(u *userstore.User) { u.Roles = []string{"a,b", "", " ", `"`, "\u00e9", "\U0001f600", "{}", "null"} },
 		func(u *userstore.User) { u.Disabled = false },
 		func(u *userstore.User) { u.Profile = nil },
+		func(u *userstore.User) { u.Attributes = nil },
+		func(u *userstore.User) { u.Attributes = map[string]any{} },
+		func(u *userstore.User) { u.Profile, u.Attributes = u.Attributes, u.Profile },
 		func(u *userstore.User) { u.Profile = map[string]any{} },
 		func(u *userstore.User) { u.Email = fmt.Sprintf(" Mixed%d@Example.COM ", len(users)) },
 	} {
@@ -45,10 +48,17 @@ func (k kit) profile() {
 		map[string]any{"a": map[string]any{"b": map[string]any{"c": []any{false}}}}, []string{"a", "b"}, map[string]int{"a": 1},
 		strings.Repeat("long ", 2000)} {
 		user.Profile = map[string]any{"value": value, "\u00e9 . ' \"": value, "": "no name"}
-		require.NoError(k, k.store.Update(k.ctx, user), broken(updates, "Update with the profile %.80q", fmt.Sprint(user.Profile)))
+		user.Attributes = map[string]any{"attribute": value}
+		conformance.NoError(k, k.store.Update(k.ctx, user), updates, "Update with the profile %.80q", fmt.Sprint(user.Profile))
 		k.requireUsers(updates, fmt.Sprintf("with the profile %.80q", fmt.Sprint(user.Profile)), user)
 	}
 }
+
+// These are one byte too long.
+var (
+	tooLongID    = strings.Repeat("x", 1025)
+	tooLongEmail = strings.Repeat("x", 1025-len("@example.com")) + "@example.com"
+)
 
 func (k kit) add() {
 	k.filled()
@@ -67,12 +77,23 @@ func (k kit) add() {
 		{"no id", addInvalid, userstore.User{Email: "bob@example.com"}, userstore.ErrInvalid},
 		{"no address", addInvalid, userstore.User{ID: "u3"}, userstore.ErrInvalid},
 		{"an address of spaces", addInvalid, userstore.User{ID: "u3", Email: " \t\u00a0"}, userstore.ErrInvalid},
+		{"an id with a NUL byte", addNUL, userstore.User{ID: "a\x00b", Email: "bob@example.com"}, userstore.ErrInvalid},
+		{"an id that is not UTF-8", addText, userstore.User{ID: "a\xffb", Email: "bob@example.com"}, userstore.ErrInvalid},
+		{"an id of 1,025 bytes", addText, userstore.User{ID: tooLongID, Email: "bob@example.com"}, userstore.ErrInvalid},
+		{"an address with a NUL byte", addControl, userstore.User{ID: "u3", Email: "ann\x00@example.com"}, userstore.ErrInvalid},
+		{"an address that is not UTF-8", addText, userstore.User{ID: "u3", Email: "ann\xff@example.com"}, userstore.ErrInvalid},
+		{"an address with a line end", addControl, userstore.User{ID: "u3", Email: "an\nn@example.com"}, userstore.ErrInvalid},
+		{"an address of 1,025 bytes", addText, userstore.User{ID: "u3", Email: tooLongEmail}, userstore.ErrInvalid},
 	} {
 		err := k.store.Add(k.ctx, tc.user)
-		require.ErrorIs(k, err, tc.want, broken(tc.sentence, "Add of %s", tc.name))
+		conformance.ErrorIs(k, err, tc.want, tc.sentence, "Add of %s", tc.name)
 		k.requireUsers(changedNothing, "after Add of "+tc.name, ann(), rene())
 		k.requireNoID(changedNothing, "after Add of "+tc.name, "u3", "")
 		k.requireNoEmail(changedNothing, "after Add of "+tc.name, "bob@example.com", "")
+		if tc.want == userstore.ErrInvalid {
+			k.requireNoID(changedNothing, "after Add of "+tc.name, tc.user.ID)
+			k.requireNoEmail(changedNothing, "after Add of "+tc.name, tc.user.Email)
+		}
 	}
 }
 
@@ -90,16 +111,16 @@ func (k kit) addParallel() {
 			return userstore.User{ID: "same", Email: fmt.Sprintf("n%d@example.com", i)}
 		}},
 	} {
-		errs := parallel(n, func(i int) error { return k.store.Add(k.ctx, tc.user(i)) })
+		errs := conformance.Parallel(n, func(i int) error { return k.store.Add(k.ctx, tc.user(i)) })
 		var won []userstore.User
 		for i, err := range errs {
 			if err == nil {
 				won = append(won, tc.user(i))
 			} else {
-				require.ErrorIs(k, err, userstore.ErrExists, broken(addExists, "%d Adds of %s at once", n, tc.what))
+				conformance.ErrorIs(k, err, userstore.ErrExists, addExists, "%d Adds of %s at once", n, tc.what)
 			}
 		}
-		require.Len(k, won, 1, broken(addExists, "%d Adds of %s at once: one succeeds", n, tc.what))
+		conformance.Equal(k, 1, len(won), addExists, "%d Adds of %s at once: one succeeds", n, tc.what)
 		k.requireUsers(adds, fmt.Sprintf("%d Adds of %s at once: the one that succeeded is there", n, tc.what), won[0])
 	}
 }
@@ -125,21 +146,37 @@ func (k kit) update() {
 		{"no id", updateInvalid, func(u *userstore.User) { u.ID = "" }, userstore.ErrInvalid},
 		{"no address", updateInvalid, func(u *userstore.User) { u.Email = "" }, userstore.ErrInvalid},
 		{"an address of spaces", updateInvalid, func(u *userstore.User) { u.Email = " \t" }, userstore.ErrInvalid},
+		{"an id with a NUL byte", updateInvalid, func(u *userstore.User) { u.ID = "a\x00b" }, userstore.ErrInvalid},
+		{"an id that is not UTF-8", updateInvalid, func(u *userstore.User) { u.ID = "a\xffb" }, userstore.ErrInvalid},
+		{"an id of 1,025 bytes", updateInvalid, func(u *userstore.User) { u.ID = tooLongID }, userstore.ErrInvalid},
+		{"an address with a NUL byte", updateInvalid, func(u *userstore.User) { u.Email = "ann\x00@example.com" },
+			userstore.ErrInvalid},
+		{"an address that is not UTF-8", updateInvalid, func(u *userstore.User) { u.Email = "ann\xff@example.com" },
+			userstore.ErrInvalid},
+		{"an address with a line end", updateInvalid, func(u *userstore.User) { u.Email = "an\nn@example.com" },
+			userstore.ErrInvalid},
+		{"an address of 1,025 bytes", updateInvalid, func(u *userstore.User) { u.Email = tooLongEmail }, userstore.ErrInvalid},
 	} {
 		for _, id := range []string{"u1", "u2"} {
 			if err := k.store.Delete(k.ctx, id); !errors.Is(err, userstore.ErrNotFound) {
-				require.NoError(k, err, broken(deletes, "Delete(%q)", id))
+				conformance.NoError(k, err, deletes, "Delete(%q)", id)
 			}
 		}
 		k.filled()
 		changed := ann()
 		tc.change(&changed)
-		require.ErrorIs(k, k.store.Update(k.ctx, changed), tc.want, broken(tc.sentence, "Update of %s", tc.name))
+		conformance.ErrorIs(k, k.store.Update(k.ctx, changed), tc.want, tc.sentence, "Update of %s", tc.name)
 		k.requireUsers(updates, "another user after Update of "+tc.name, rene())
 		k.requireNoID(changedNothing, "after Update of "+tc.name, "u3", "U1")
 		k.requireNoEmail(changedNothing, "after Update of "+tc.name, "bob@example.com")
 		if tc.want != nil {
 			k.requireUsers(changedNothing, "after Update of "+tc.name, ann())
+			if tc.want == userstore.ErrInvalid && changed.Email != ann().Email {
+				k.requireNoEmail(changedNothing, "after Update of "+tc.name, changed.Email)
+			}
+			if changed.ID != ann().ID {
+				k.requireNoID(changedNothing, "after Update of "+tc.name, changed.ID)
+			}
 			continue
 		}
 		k.requireUsers(updates, "after Update of "+tc.name, changed)
@@ -152,17 +189,17 @@ func (k kit) update() {
 func (k kit) delete() {
 	k.filled()
 	for _, id := range []string{"", "u3", "U1", "u1 ", "u%", "*", "ann@example.com"} {
-		require.ErrorIs(k, k.store.Delete(k.ctx, id), userstore.ErrNotFound, broken(deleteNotFound, "Delete(%q)", id))
+		conformance.ErrorIs(k, k.store.Delete(k.ctx, id), userstore.ErrNotFound, deleteNotFound, "Delete(%q)", id)
 	}
 	k.requireUsers(changedNothing, "after Delete of nobody", ann(), rene())
-	require.NoError(k, k.store.Delete(k.ctx, "u1"), broken(deletes, "Delete"))
+	conformance.NoError(k, k.store.Delete(k.ctx, "u1"), deletes, "Delete")
 	k.requireNoID(deletes, "after Delete", "u1")
 	k.requireNoEmail(deletes, "after Delete", ann().Email)
 	k.requireUsers(deletes, "another user after Delete", rene())
-	require.ErrorIs(k, k.store.Delete(k.ctx, "u1"), userstore.ErrNotFound, broken(deleteNotFound, "Delete a second time"))
-	require.ErrorIs(k, k.store.Update(k.ctx, ann()), userstore.ErrNotFound, broken(updateNotFound, "Update after Delete"))
-	require.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", ann().PasswordHash, "h3"),
-		broken(swapsNothing, "UpdatePasswordHash after Delete"))
+	conformance.ErrorIs(k, k.store.Delete(k.ctx, "u1"), userstore.ErrNotFound, deleteNotFound, "Delete a second time")
+	conformance.ErrorIs(k, k.store.Update(k.ctx, ann()), userstore.ErrNotFound, updateNotFound, "Update after Delete")
+	conformance.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", ann().PasswordHash, "h3"),
+		swapsNothing, "UpdatePasswordHash after Delete")
 	k.requireNoID(updateNotFound, "after Update of a deleted user", "u1")
 	again := userstore.User{ID: "u3", Email: "ann@example.com"}
 	k.mustAdd(again)
@@ -177,7 +214,7 @@ func (k kit) copies() {
 	scribble(given)
 	k.requireUsers(aCopy, "after the User that Add was given was changed", ann())
 	given = ann()
-	require.NoError(k, k.store.Update(k.ctx, given), broken(updates, "Update"))
+	conformance.NoError(k, k.store.Update(k.ctx, given), updates, "Update")
 	scribble(given)
 	k.requireUsers(aCopy, "after the User that Update was given was changed", ann())
 	k.copiesOf(ann())
@@ -195,15 +232,15 @@ func (k kit) passwordHash() {
 		{"no id", "", old},
 	} {
 		err := k.store.UpdatePasswordHash(k.ctx, tc.id, tc.old, "h3")
-		require.NoError(k, err, broken(swapsNothing, "UpdatePasswordHash with %s", tc.what))
+		conformance.NoError(k, err, swapsNothing, "UpdatePasswordHash with %s", tc.what)
 		k.requireUsers(swapsNothing, "after UpdatePasswordHash with "+tc.what, ann(), rene())
 		k.requireNoID(swapsNothing, "after UpdatePasswordHash with "+tc.what, "u3", "U1")
 	}
 	changed := ann()
 	changed.PasswordHash = "$argon2id$v=19$m=128,t=2,p=1$c2FsdA$" + strings.Repeat("x", 100)
-	require.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, changed.PasswordHash), broken(swaps, "UpdatePasswordHash"))
+	conformance.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, changed.PasswordHash), swaps, "UpdatePasswordHash")
 	k.requireUsers(swaps, "after UpdatePasswordHash", changed, rene())
-	require.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, "h3"), broken(swapsNothing, "the same UpdatePasswordHash again"))
+	conformance.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, "h3"), swapsNothing, "the same UpdatePasswordHash again")
 	k.requireUsers(swaps, "after the same UpdatePasswordHash again", changed, rene())
 }
 
@@ -216,13 +253,14 @@ func (k kit) passwordHashParallel() {
 	for i := range n {
 		possible = append(possible, fmt.Sprintf("writer %d", i))
 	}
-	errs := parallel(n, func(i int) error {
+	errs := conformance.Parallel(n, func(i int) error {
 		return k.store.UpdatePasswordHash(k.ctx, user.ID, user.PasswordHash, possible[i])
 	})
-	require.Equal(k, make([]error, n), errs, broken(swapsNothing, "%d UpdatePasswordHash at once", n))
+	conformance.NoError(k, errors.Join(errs...), swapsNothing, "%d UpdatePasswordHash at once", n)
 	got, err := k.store.FindByID(k.ctx, user.ID)
-	require.NoError(k, err, broken(findByID, "after %d UpdatePasswordHash at once", n))
-	require.Contains(k, possible, got.PasswordHash, broken(swaps, "%d UpdatePasswordHash at once", n))
+	conformance.NoError(k, err, findByID, "after %d UpdatePasswordHash at once", n)
+	conformance.True(k, slices.Contains(possible, got.PasswordHash), swaps,
+		"%d UpdatePasswordHash at once: the hash is %q", n, got.PasswordHash)
 	user.PasswordHash = got.PasswordHash
 	k.requireUsers(swaps, "the other fields after UpdatePasswordHash", user)
 	k.passwordHashAppended()
@@ -234,7 +272,7 @@ func (k kit) passwordHashAppended() {
 	const letters = "ABCDEFGHIJKLMNOP"
 	user := userstore.User{ID: "letters", Email: "letters@example.com", PasswordHash: "h"}
 	k.mustAdd(user)
-	errs := parallel(len(letters), func(i int) error {
+	errs := conformance.Parallel(len(letters), func(i int) error {
 		for {
 			got, err := k.store.FindByID(k.ctx, user.ID)
 			if err != nil || strings.Contains(got.PasswordHash, letters[i:i+1]) {
@@ -246,12 +284,13 @@ func (k kit) passwordHashAppended() {
 			}
 		}
 	})
-	require.Equal(k, make([]error, len(letters)), errs, broken(safe, "%d goroutines swap and find", len(letters)))
+	conformance.NoError(k, errors.Join(errs...), safe, "%d goroutines swap and find", len(letters))
 	got, err := k.store.FindByID(k.ctx, user.ID)
-	require.NoError(k, err, broken(findByID, "after many UpdatePasswordHash"))
-	require.Len(k, got.PasswordHash, 1+len(letters), broken(swaps, "hash %q: each letter once", got.PasswordHash))
+	conformance.NoError(k, err, findByID, "after many UpdatePasswordHash")
+	conformance.Equal(k, 1+len(letters), len(got.PasswordHash), swaps, "hash %q: each letter once", got.PasswordHash)
 	for _, letter := range letters {
-		require.Contains(k, got.PasswordHash, string(letter), broken(swaps, "a swap was lost"))
+		conformance.True(k, strings.ContainsRune(got.PasswordHash, letter), swaps,
+			"the swap that added %c was lost: the hash is %q", letter, got.PasswordHash)
 	}
 }
 

@@ -1,0 +1,159 @@
+package signet
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/signet-go/signet/internal/strictjson"
+)
+
+// maxBody is how long a request body may be, in bytes.
+const maxBody = 64 << 10
+
+// field is a text that a request body has under one of several names, and where it goes.
+type field struct {
+	names []string
+	value *string
+}
+
+func (f field) is(name string) bool { return slices.Contains(f.names, name) }
+
+// readBody reads fields that must all be there and not be empty. Other members are ignored.
+func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
+	media, err := mediaType(r)
+	if err != nil {
+		return err
+	}
+	body, err := readAll(w, r)
+	if err != nil {
+		return err
+	}
+	if err := parseBody(media, body, want...); err != nil {
+		return err
+	}
+	for _, f := range want {
+		if *f.value == "" {
+			return badRequest(fmt.Sprintf("field %q is missing or empty", f.names[0]))
+		}
+	}
+	return nil
+}
+
+const (
+	mediaJSON = "application/json"
+	mediaForm = "application/x-www-form-urlencoded"
+)
+
+// mediaType returns the type of the body. Many clients of the contract send forms.
+func mediaType(r *http.Request) (string, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return "", unsupported("send the body without Content-Encoding")
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != mediaJSON && media != mediaForm {
+		return "", unsupported("send application/json")
+	}
+	return media, nil
+}
+
+func unsupported(message string) error {
+	return &Error{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", message: message, kind: ErrInvalidRequest}
+}
+
+// readAll reads a body of bounded length.
+func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return "", &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+			message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}
+	case err != nil:
+		return "", badRequest("the body could not be read")
+	}
+	return string(body), nil
+}
+
+// parseBody reads the wanted fields that are there. Two readers must not understand a body differently: no name may appear twice.
+func parseBody(media, body string, want ...field) error {
+	if media == mediaForm {
+		return parseForm(body, want...)
+	}
+	s := strictjson.Scan(body)
+	given := map[*string]bool{}
+	for s.Next() {
+		for _, f := range want {
+			if f.is(s.Name()) {
+				if given[f.value] {
+					return twice(f)
+				}
+				given[f.value] = true
+				*f.value = s.String()
+			}
+		}
+	}
+	var mistyped *strictjson.MemberError
+	switch err := s.Err(); {
+	case errors.As(err, &mistyped): // the name is one of want's: it is ours, and not the client's
+		return badRequest(fmt.Sprintf("field %q must be %s", mistyped.Name, mistyped.Want))
+	case err != nil:
+		return badRequest("the body is malformed: " + err.Error())
+	}
+	return nil
+}
+
+func parseForm(body string, want ...field) error {
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		return badRequest("the body is malformed: it is no form")
+	}
+	given := map[*string]bool{}
+	for name, values := range form {
+		for _, f := range want {
+			if !f.is(name) {
+				continue
+			}
+			if given[f.value] || len(values) > 1 {
+				return twice(f)
+			}
+			if !utf8.ValidString(values[0]) {
+				return badRequest("the body is malformed: " + strictjson.ErrUTF8.Error())
+			}
+			given[f.value] = true
+			*f.value = values[0]
+		}
+	}
+	return nil
+}
+
+func twice(f field) error {
+	return badRequest(fmt.Sprintf("field %q appears twice", f.names[0]))
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	var body bytes.Buffer
+	if err := json.NewEncoder(&body).Encode(value); err != nil {
+		return internal(fmt.Errorf("encode the answer: %w", err))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
+	return nil
+}
+
+func noContent(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}

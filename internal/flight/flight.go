@@ -1,0 +1,59 @@
+// Package flight lets callers that want the same thing at the same time share one piece of work.
+package flight
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Group shares work by key. The zero value is ready. It is safe for concurrent use.
+type Group[T any] struct {
+	mu      sync.Mutex
+	running map[string]*call[T]
+}
+
+// call is one piece of work. Its result may be read when done is closed.
+type call[T any] struct {
+	done   chan struct{}
+	result T
+	err    error
+}
+
+var errPanicked = errors.New("the work that this call waited for has panicked")
+
+// Do returns what work returns. The first caller with a key does the work. Callers that come with the same key before it has ended wait for
+// it and get the same result, or ctx's error if ctx ends first. Nobody waits for the work of another key.
+//
+// The work of the first caller goes on when the first caller's ctx ends, because others may wait for it: the work must limit its own time.
+func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	g.mu.Lock()
+	if c := g.running[key]; c != nil {
+		g.mu.Unlock()
+		select {
+		case <-c.done:
+			return c.result, c.err
+		case <-ctx.Done():
+			return none, ctx.Err()
+		}
+	}
+	c := &call[T]{done: make(chan struct{}), err: errPanicked}
+	if g.running == nil {
+		g.running = map[string]*call[T]{}
+	}
+	g.running[key] = c
+	g.mu.Unlock()
+
+	defer func() { // also when work panics: the panic goes on, and the others get errPanicked
+		g.mu.Lock()
+		delete(g.running, key)
+		g.mu.Unlock()
+		close(c.done)
+	}()
+	c.result, c.err = work(context.WithoutCancel(ctx))
+	return c.result, c.err
+}

@@ -1,0 +1,199 @@
+// Package rotation holds the rules by which refresh tokens rotate: pure functions of a session's row, of what was presented, and
+// of a time. They have no clock and no store. docs/rotation.md describes the states, and its table has the labels T0 to T9 that
+// stand in this file.
+package rotation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/signet-go/signet/session"
+)
+
+// Rules are the state machine of refresh-token rotation.
+//
+// A superseded token lives until Window after the first proof that its successor was received. Every token that is handed out
+// within one window names the same generation, so parallel tabs and repeated requests agree. A successor that was never proved
+// to have arrived is replaced, so a lost answer costs nothing. Everything else is theft, and ends the session.
+type Rules struct {
+	Window   time.Duration // how long after the proof a superseded token is honoured; 0 to 60 s
+	Idle     time.Duration // how long a session lives unused: the lifetime of a refresh token
+	Absolute time.Duration // how long a session lives at most
+	Access   time.Duration // the lifetime of an access token
+	Strict   bool          // every token but the current one is theft at once; a lost answer costs the session
+}
+
+// keepSlack is how much longer a row is kept than its tokens live. It covers clocks that differ, and uses of a session that are
+// not noted because they follow another one closely.
+const keepSlack = 5 * time.Minute
+
+// Client is what a session remembers of the client that used it.
+type Client struct{ UserAgent, Address string }
+
+// Presented is a refresh token whose signature was verified, with what is known of its user and of the client.
+type Presented struct {
+	Generation int64
+	SecretHash session.Hash
+	UserActive bool   // whether the user may still have a token
+	Client     Client // zero: not known
+}
+
+// Event says what a refresh did.
+type Event string
+
+// The events of [Rules.Refresh].
+const (
+	EventRotated   Event = "rotated"   // a new generation
+	EventRepeated  Event = "repeated"  // the current generation again, within a window
+	EventCoalesced Event = "coalesced" // no new generation: too many windows are open
+	EventRecovered Event = "recovered" // the successor had never arrived, and was replaced
+	EventUnknown   Event = "unknown"   // no such session, another secret, or revoked before
+	EventExpired   Event = "expired"
+	EventUser      Event = "user"
+	EventTheft     Event = "theft"
+)
+
+// Outcome is the answer to a refresh.
+type Outcome struct {
+	Event      Event
+	Generation int64 // of the token to send; 0: refuse
+	RolledBack bool  // the store had lost writes, and the session was carried forward
+}
+
+// New returns the row of a login.
+func (r Rules) New(id, userID string, secret session.Hash, client Client, now session.Millis) session.Session {
+	first := max(1, int64(now)) // generation 0 means none
+	s := session.Session{ID: id, UserID: userID, SecretHash: secret, UserAgent: client.UserAgent, Address: client.Address,
+		CreatedAt: now, EndsAt: now.Add(r.Absolute), Current: first, Next: first + 1, SentAt: now, ConfirmedAt: now}
+	r.use(&s, now)
+	return s
+}
+
+// Refresh decides about a presented refresh token. It returns the row to store. That row must be stored also when the outcome is
+// a refusal: a theft counts although the answer is an error.
+func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (session.Session, Outcome) {
+	now = max(now, s.Latest()) // a clock that was set back must not open a window again
+	switch {
+	case s.RevokedAt != 0, p.Generation <= 0, !s.SecretHash.Equal(p.SecretHash): // T0
+		return s, Outcome{Event: EventUnknown}
+	case r.Expired(s, now): // T1
+		return s.Revoke(session.ReasonExpired, now), Outcome{Event: EventExpired}
+	case !p.UserActive: // T2
+		return s.Revoke(session.ReasonUser, now), Outcome{Event: EventUser}
+	}
+	known := s.Current
+	rolledBack := p.Generation > s.Current
+	if rolledBack { // T3: the signature is ours, so the store has lost writes
+		s.Parent, s.Current, s.ConfirmedAt = s.Current, p.Generation, now
+		s.Next = max(s.Next, s.Current+1)
+	}
+	s, out := r.decide(s, p.Generation, now)
+	out.RolledBack = rolledBack
+	if out.Generation == 0 {
+		return s, out
+	}
+	made := s.Current != known
+	if made && p.Client != (Client{}) {
+		s.UserAgent, s.Address = p.Client.UserAgent, p.Client.Address
+	}
+	// A use that closely follows another one needs no write, unless its tokens live for longer than those of the other one.
+	if made || now > s.LastUsedAt.Add(r.Window) || r.keepUntil(s, now) > s.KeepUntil.Add(r.Window) {
+		r.use(&s, now)
+	}
+	return s, out
+}
+
+func (r Rules) decide(s session.Session, generation int64, now session.Millis) (session.Session, Outcome) {
+	open := func(since session.Millis) bool { return !r.Strict && now <= since.Add(r.Window) }
+	pending := s.ConfirmedAt == 0
+	repeat := func(event Event) (session.Session, Outcome) { return s, Outcome{Event: event, Generation: s.Current} }
+
+	switch {
+	case generation == s.Current:
+		if pending {
+			s.ConfirmedAt = now
+		}
+		s.Ancestors = prune(s.Ancestors, open)
+		if full(s.Ancestors) { // T4'
+			return repeat(EventCoalesced)
+		}
+		if s.Parent != 0 && open(s.ConfirmedAt) { // T4
+			add(&s.Ancestors, session.Ancestor{Generation: s.Parent, SupersededAt: s.ConfirmedAt})
+		}
+		s.Parent = s.Current
+		replace(&s, now)
+		return repeat(EventRotated)
+	case r.Strict:
+	case generation == s.Parent && pending:
+		if open(s.SentAt) { // T5
+			s.SentAt = now
+			return repeat(EventRepeated)
+		}
+		replace(&s, now) // T6
+		return repeat(EventRecovered)
+	case generation == s.Parent && open(s.ConfirmedAt), // T7
+		has(prune(s.Ancestors, open), generation): // T8
+		return repeat(EventRepeated)
+	}
+	return s.Revoke(session.ReasonReuse, now), Outcome{Event: EventTheft} // T9
+}
+
+// prune keeps the ancestors whose window is open, at the front.
+func prune(list session.Ancestors, open func(since session.Millis) bool) (kept session.Ancestors) {
+	n := 0
+	for _, a := range list {
+		if a.Generation != 0 && open(a.SupersededAt) {
+			kept[n] = a
+			n++
+		}
+	}
+	return kept
+}
+
+func full(list session.Ancestors) bool { return list[len(list)-1].Generation != 0 }
+
+// add puts a into the first free place. There is one: the caller has asked full.
+func add(list *session.Ancestors, a session.Ancestor) {
+	free := slices.Index(list[:], session.Ancestor{})
+	list[free] = a
+}
+
+func has(list session.Ancestors, generation int64) bool {
+	return generation != 0 && slices.ContainsFunc(list[:], func(a session.Ancestor) bool { return a.Generation == generation })
+}
+
+// replace makes a new generation current. Generations follow the store's clock. So a store that was restored from a backup does
+// not give one out a second time.
+func replace(s *session.Session, now session.Millis) {
+	s.Current = max(s.Next, int64(now))
+	s.Next = s.Current + 1
+	s.SentAt, s.ConfirmedAt = now, 0
+}
+
+// use notes that tokens were handed out: the idle time starts anew, and the row stays until the last of them has expired.
+// KeepUntil never shrinks: a host can shorten the lifetimes between two deploys, and tokens with longer ones are still out.
+func (r Rules) use(s *session.Session, now session.Millis) {
+	s.LastUsedAt = now
+	s.KeepUntil = max(s.KeepUntil, r.keepUntil(*s, now))
+}
+
+// keepUntil returns until when a row must be kept for tokens that are handed out now.
+func (r Rules) keepUntil(s session.Session, now session.Millis) session.Millis {
+	return min(now.Add(max(r.Idle, r.Access)), s.EndsAt).Add(keepSlack)
+}
+
+// LiveUntil returns when the last token of a session expires that was handed out so far.
+func LiveUntil(s session.Session) session.Millis { return s.KeepUntil.Add(-keepSlack) }
+
+// Confirm notes a proof of delivery: an access token that came with this generation was used.
+func (r Rules) Confirm(s session.Session, generation int64, now session.Millis) session.Session {
+	if s.RevokedAt == 0 && generation == s.Current && s.ConfirmedAt == 0 {
+		s.ConfirmedAt = max(now, s.Latest())
+	}
+	return s
+}
+
+// Expired reports whether the session's time is over.
+func (r Rules) Expired(s session.Session, now session.Millis) bool {
+	return now >= s.EndsAt || now >= s.LastUsedAt.Add(r.Idle)
+}

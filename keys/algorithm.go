@@ -1,0 +1,306 @@
+package keys
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	_ "crypto/sha256" // the hashes that crypto.Hash.New names below
+	_ "crypto/sha512"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"math/big"
+	"slices"
+	"sync"
+)
+
+// Algorithm is a JWS signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1). A key has exactly one, and no token
+// ever chooses it.
+type Algorithm string
+
+// The supported algorithms.
+const (
+	HS256 Algorithm = "HS256"
+	HS384 Algorithm = "HS384"
+	HS512 Algorithm = "HS512"
+	RS256 Algorithm = "RS256"
+	RS384 Algorithm = "RS384"
+	RS512 Algorithm = "RS512"
+	PS256 Algorithm = "PS256"
+	PS384 Algorithm = "PS384"
+	PS512 Algorithm = "PS512"
+	ES256 Algorithm = "ES256"
+	ES384 Algorithm = "ES384"
+	ES512 Algorithm = "ES512"
+	EdDSA Algorithm = "EdDSA" // Ed25519
+)
+
+var hashes = map[Algorithm]crypto.Hash{
+	HS256: crypto.SHA256, HS384: crypto.SHA384, HS512: crypto.SHA512,
+	RS256: crypto.SHA256, RS384: crypto.SHA384, RS512: crypto.SHA512,
+	PS256: crypto.SHA256, PS384: crypto.SHA384, PS512: crypto.SHA512,
+	ES256: crypto.SHA256, ES384: crypto.SHA384, ES512: crypto.SHA512,
+	EdDSA: 0,
+}
+
+// Supported reports whether this package knows the algorithm.
+func (a Algorithm) Supported() bool {
+	_, known := hashes[a]
+	return known
+}
+
+// mechanism is a key with its algorithm. Nothing else looks at signatures. It is safe for concurrent use.
+type mechanism interface {
+	verify(input, signature []byte) bool
+	sign(ctx context.Context, input []byte) ([]byte, error)
+	canSign() bool
+}
+
+// ContextSigner is an optional interface of a [crypto.Signer] whose key is in a KMS or HSM and is asked over a network. SignContext
+// is then called in place of Sign. It must give up when ctx ends, and must be safe for concurrent use.
+type ContextSigner interface {
+	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
+var errVerifyOnly = errors.New("the key has no private part")
+
+// remoteSigner asks a crypto.Signer. A nil signer makes a key that only verifies.
+type remoteSigner struct{ crypto.Signer }
+
+func (s remoteSigner) canSign() bool { return s.Signer != nil }
+
+func (s remoteSigner) signDigest(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	switch signer := s.Signer.(type) {
+	case nil:
+		return nil, errVerifyOnly
+	case ContextSigner:
+		return signer.SignContext(ctx, digest, opts)
+	default:
+		return signer.Sign(rand.Reader, digest, opts)
+	}
+}
+
+// hmacKey is HS256, HS384 or HS512. The keyed states are kept: setting one up costs as much as a token.
+type hmacKey struct{ states sync.Pool }
+
+type hmacState struct {
+	mac hash.Hash
+	sum [64]byte
+}
+
+func newHMAC(alg Algorithm, secret []byte) *hmacKey {
+	k := &hmacKey{}
+	k.states.New = func() any { return &hmacState{mac: hmac.New(hashes[alg].New, secret)} }
+	return k
+}
+
+func (k *hmacKey) canSign() bool { return true }
+
+func (k *hmacKey) verify(input, signature []byte) bool {
+	state := k.states.Get().(*hmacState)
+	ok := hmac.Equal(state.compute(input), signature)
+	k.states.Put(state)
+	return ok
+}
+
+func (k *hmacKey) sign(_ context.Context, input []byte) ([]byte, error) {
+	state := k.states.Get().(*hmacState)
+	defer k.states.Put(state)
+	return append([]byte(nil), state.compute(input)...), nil
+}
+
+func (s *hmacState) compute(input []byte) []byte {
+	s.mac.Reset()
+	s.mac.Write(input)
+	return s.mac.Sum(s.sum[:0])
+}
+
+// rsaKey is RSASSA-PKCS1-v1_5, or RSASSA-PSS with a salt as long as the hash (RFC 7518 sections 3.3 and 3.5).
+type rsaKey struct {
+	remoteSigner
+	public *rsa.PublicKey
+	hash   crypto.Hash
+	pss    *rsa.PSSOptions // nil: PKCS1-v1_5
+}
+
+func (k *rsaKey) verify(input, signature []byte) bool {
+	digest := digest(k.hash, input)
+	if k.pss != nil {
+		return rsa.VerifyPSS(k.public, k.hash, digest, signature, k.pss) == nil
+	}
+	return rsa.VerifyPKCS1v15(k.public, k.hash, digest, signature) == nil
+}
+
+func (k *rsaKey) sign(ctx context.Context, input []byte) ([]byte, error) {
+	if k.pss != nil {
+		return k.signDigest(ctx, digest(k.hash, input), k.pss)
+	}
+	return k.signDigest(ctx, digest(k.hash, input), k.hash)
+}
+
+// ecdsaKey is ECDSA with the signature as R || S, each as long as the curve's order (RFC 7518 section 3.4).
+type ecdsaKey struct {
+	remoteSigner
+	public *ecdsa.PublicKey
+	hash   crypto.Hash
+	size   int // bytes of R and of S
+}
+
+func (k *ecdsaKey) verify(input, signature []byte) bool {
+	if len(signature) != 2*k.size {
+		return false
+	}
+	r, s := new(big.Int).SetBytes(signature[:k.size]), new(big.Int).SetBytes(signature[k.size:])
+	return ecdsa.Verify(k.public, digest(k.hash, input), r, s)
+}
+
+func (k *ecdsaKey) sign(ctx context.Context, input []byte) ([]byte, error) {
+	der, err := k.signDigest(ctx, digest(k.hash, input), k.hash)
+	if err != nil {
+		return nil, err
+	}
+	var parts struct{ R, S *big.Int }
+	if rest, err := asn1.Unmarshal(der, &parts); err != nil || len(rest) > 0 || parts.R.Sign() <= 0 || parts.S.Sign() <= 0 ||
+		parts.R.BitLen() > 8*k.size || parts.S.BitLen() > 8*k.size {
+		return nil, errors.New("the signer returned no ECDSA signature")
+	}
+	signature := make([]byte, 2*k.size)
+	parts.R.FillBytes(signature[:k.size])
+	parts.S.FillBytes(signature[k.size:])
+	return signature, nil
+}
+
+// ed25519Key is EdDSA with Ed25519 (RFC 8037).
+type ed25519Key struct {
+	remoteSigner
+	public ed25519.PublicKey
+}
+
+func (k *ed25519Key) verify(input, signature []byte) bool {
+	return len(signature) == ed25519.SignatureSize && ed25519.Verify(k.public, input, signature)
+}
+
+func (k *ed25519Key) sign(ctx context.Context, input []byte) ([]byte, error) {
+	return k.signDigest(ctx, input, crypto.Hash(0))
+}
+
+func digest(h crypto.Hash, input []byte) []byte {
+	state := h.New()
+	state.Write(input)
+	return state.Sum(nil)
+}
+
+// curves binds each ECDSA algorithm to its curve, and the curve to its algorithm (RFC 7518 section 3.4).
+var curves = map[elliptic.Curve]Algorithm{elliptic.P256(): ES256, elliptic.P384(): ES384, elliptic.P521(): ES512}
+
+// newMechanism pairs a public key with an algorithm, the key type's usual one if alg is empty, and refuses keys that are
+// weak, odd, or not made for the algorithm. signer may be nil.
+func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) (mechanism, Algorithm, error) {
+	remote := remoteSigner{signer}
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		if public == nil || public.N == nil {
+			return nil, "", errors.New("the RSA key is empty")
+		}
+		if alg == "" {
+			alg = RS256
+		}
+		k := &rsaKey{remoteSigner: remote, public: public, hash: hashes[alg]}
+		switch alg {
+		case RS256, RS384, RS512:
+		case PS256, PS384, PS512:
+			k.pss = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: k.hash}
+		default:
+			return nil, "", fmt.Errorf("an RSA key cannot be used with %q", alg)
+		}
+		return k, alg, checkRSA(public)
+	case *ecdsa.PublicKey:
+		//lint:ignore SA1019 every other way to look at a key without coordinates panics
+		if public == nil || public.X == nil || public.Y == nil {
+			return nil, "", errors.New("the ECDSA key is empty")
+		}
+		want, ok := curves[public.Curve]
+		if !ok {
+			return nil, "", errors.New("the curve is none of P-256, P-384, P-521")
+		}
+		if alg != "" && alg != want {
+			return nil, "", fmt.Errorf("a %s key cannot be used with %q", public.Curve.Params().Name, alg)
+		}
+		if _, err := public.ECDH(); err != nil {
+			return nil, "", errors.New("the public key is not a point of its curve")
+		}
+		size := (public.Curve.Params().BitSize + 7) / 8
+		return &ecdsaKey{remoteSigner: remote, public: public, hash: hashes[want], size: size}, want, nil
+	case ed25519.PublicKey:
+		if alg != "" && alg != EdDSA {
+			return nil, "", fmt.Errorf("an Ed25519 key cannot be used with %q", alg)
+		}
+		if len(public) != ed25519.PublicKeySize {
+			return nil, "", errors.New("the Ed25519 public key has the wrong length")
+		}
+		if isSmallOrder(public) {
+			return nil, "", errors.New("the Ed25519 public key is a point of small order: anybody can forge its signatures")
+		}
+		return &ed25519Key{remoteSigner: remote, public: public}, EdDSA, nil
+	}
+	return nil, "", fmt.Errorf("keys of type %T are not supported; use RSA, ECDSA or Ed25519", public)
+}
+
+// checkRSA refuses moduli that can be factored or that are too costly, and odd exponents.
+func checkRSA(public *rsa.PublicKey) error {
+	switch bits := public.N.BitLen(); {
+	case bits < 2048:
+		return fmt.Errorf("the RSA key has %d bits; use at least 2048", bits)
+	case bits > 8192:
+		return fmt.Errorf("the RSA key has %d bits; more than 8192 make every check a denial of service", bits)
+	case public.E < 3 || public.E%2 == 0:
+		return fmt.Errorf("the RSA public exponent %d is unsafe; use 65537", public.E)
+	case public.N.Bit(0) == 0:
+		return errors.New("the RSA modulus is even")
+	case isROCA(public.N):
+		return errors.New("the RSA key has the ROCA weakness (CVE-2017-15361); make a new one")
+	}
+	return nil
+}
+
+// isROCA tells the moduli that Infineon's library made: all are powers of 65537 modulo each of these primes, which
+// another modulus is with a chance of about 2^-28.
+func isROCA(n *big.Int) bool {
+	for _, prime := range [...]int64{11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157} {
+		rest := new(big.Int).Mod(n, big.NewInt(prime)).Int64()
+		power, isPower := int64(1), false
+		for range prime {
+			isPower = isPower || power == rest
+			power = power * 65537 % prime
+		}
+		if !isPower {
+			return false
+		}
+	}
+	return true
+}
+
+// smallOrder are the encodings, with the sign bit cleared, of the Ed25519 points whose order divides 8. Under such a "key" a
+// signature that was made without any secret verifies. The last two are second spellings of points above.
+var smallOrder = [...]string{
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+}
+
+func isSmallOrder(public ed25519.PublicKey) bool {
+	point := slices.Clone(public)
+	point[len(point)-1] &= 0x7f
+	return slices.Contains(smallOrder[:], hex.EncodeToString(point))
+}

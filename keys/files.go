@@ -1,0 +1,278 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/signet-go/signet/internal/strictjson"
+)
+
+// Files is a [Source] that follows a file or a directory. It is safe for concurrent use. Make it with [OpenFiles].
+type Files struct {
+	state  atomic.Pointer[Set]
+	cfg    filesConfig
+	path   string
+	sum    [sha256.Size]byte // of the files that state was read from
+	stop   context.CancelFunc
+	follow sync.WaitGroup
+}
+
+// FilesOption is an option of [OpenFiles].
+type FilesOption interface{ applyFiles(*filesConfig) }
+
+type filesConfig struct {
+	interval time.Duration
+	logger   *slog.Logger
+}
+
+type filesOption func(*filesConfig)
+
+func (o filesOption) applyFiles(c *filesConfig) { o(c) }
+
+// WithInterval sets how often [OpenFiles] reads the files again: at least one second. The default is 10 seconds.
+func WithInterval(interval time.Duration) FilesOption {
+	return filesOption(func(c *filesConfig) { c.interval = interval })
+}
+
+// LoggerOption is an option of [OpenFiles] and [OpenURL].
+type LoggerOption interface {
+	FilesOption
+	RemoteOption
+}
+
+type loggerOption struct{ logger *slog.Logger }
+
+func (o loggerOption) applyFiles(c *filesConfig)   { c.logger = o.logger }
+func (o loggerOption) applyRemote(c *remoteConfig) { c.logger = o.logger }
+
+// WithLogger sets where failures to read or fetch keys are logged. No key is ever logged. The default is [slog.Default].
+func WithLogger(logger *slog.Logger) LoggerOption { return loggerOption{logger} }
+
+// The bounds of what OpenFiles reads.
+const (
+	maxKeyFile  = 256 << 10 // bytes
+	maxKeyFiles = 128
+)
+
+// OpenFiles reads keys from a file or a directory, for services whose secrets are mounted, and starts a goroutine that reads them
+// again every few seconds until [Files.Close]. The host closes it after the services that use it.
+//
+// A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret. In a directory every file does, in the order of
+// their names. Hidden files and the backups of editors are left out. The first key that can sign signs, and the others are accepted.
+// To change keys, add the next key behind the current one everywhere, then put it first everywhere, then remove the old one. See
+// [Ring] for how long to wait in between.
+//
+// Files that cannot be read later, or that hold something else, change nothing and are logged. A file that every user of the
+// machine can read is logged too.
+func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
+	cfg := filesConfig{interval: 10 * time.Second, logger: slog.Default()}
+	for _, opt := range opts {
+		if opt != nil {
+			opt.applyFiles(&cfg)
+		}
+	}
+	if cfg.interval < time.Second {
+		return nil, fmt.Errorf("keys.OpenFiles: the interval %v is under 1s", cfg.interval)
+	}
+	if cfg.logger == nil {
+		return nil, errors.New("keys.OpenFiles: the logger is nil; leave the option out for slog.Default()")
+	}
+	f := &Files{cfg: cfg, path: path}
+	if err := f.read(); err != nil {
+		return nil, fmt.Errorf("keys.OpenFiles: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	f.stop = stop
+	f.follow.Go(func() { f.run(ctx) })
+	return f, nil
+}
+
+// Close ends the goroutine of OpenFiles and waits for it. The keys stay as they are. A second Close does nothing.
+func (f *Files) Close() error {
+	if f.stop != nil {
+		f.stop()
+	}
+	f.follow.Wait()
+	return nil
+}
+
+// Current implements [Source].
+func (f *Files) Current() *Set {
+	if f == nil {
+		return nil
+	}
+	return f.state.Load()
+}
+
+// Refetch implements [Source]. It does not read the files: the goroutine does.
+func (f *Files) Refetch(context.Context) (*Set, error) { return f.Current(), nil }
+
+// Format implements [fmt.Formatter]: Files prints as its keys' ids.
+func (f *Files) Format(state fmt.State, _ rune) {
+	fmt.Fprintf(state, "keys.Files%q", f.Current().IDs())
+}
+
+func (f *Files) run(ctx context.Context) {
+	ticker := time.NewTicker(f.cfg.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := f.read(); err != nil {
+			f.cfg.logger.Error("keys: the key files cannot be read; the keys stay as they were", "path", f.path, "error", err)
+		}
+	}
+}
+
+// read replaces the set if the files have changed. If they have not, the set stays the same one, so that what was verified with it stays
+// verified.
+func (f *Files) read() error {
+	names, err := keyFileNames(f.path)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	var list []*Key
+	var exposed []string
+	for _, name := range names {
+		text, mode, err := readKeyFile(name)
+		if err != nil {
+			return err
+		}
+		parsed, err := parseKeyFile(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if mode.Perm()&0o004 != 0 {
+			exposed = append(exposed, name)
+		}
+		list = append(list, parsed...)
+		fmt.Fprintf(sum, "%d:%s", len(text), text)
+	}
+	if f.sum == [sha256.Size]byte(sum.Sum(nil)) {
+		return nil
+	}
+	set, err := firstSigns(list)
+	if err != nil {
+		return err
+	}
+	for _, name := range exposed {
+		f.cfg.logger.Warn("keys: every user of this machine can read a key file", "path", name)
+	}
+	f.sum = [sha256.Size]byte(sum.Sum(nil))
+	f.state.Store(set)
+	return nil
+}
+
+func firstSigns(list []*Key) (*Set, error) {
+	for i, k := range list {
+		if k.CanSign() {
+			return NewSet(k, append(append([]*Key(nil), list[:i]...), list[i+1:]...)...)
+		}
+	}
+	return nil, errors.New("no key can sign")
+}
+
+// keyFileNames returns the path itself, or the files of the directory that it names, sorted.
+func keyFileNames(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		if !entry.IsDir() && !isLeftOver(entry.Name()) {
+			names = append(names, filepath.Join(path, entry.Name()))
+		}
+	}
+	if len(names) > maxKeyFiles {
+		return nil, fmt.Errorf("%s holds %d files; at most %d are read", path, len(names), maxKeyFiles)
+	}
+	return names, nil
+}
+
+// isLeftOver tells hidden files, and those that editors and package managers leave behind.
+func isLeftOver(name string) bool {
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") {
+		return true
+	}
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".bak", ".backup", ".old", ".orig", ".save", ".swp", ".swo", ".tmp", ".rej", ".dpkg-old", ".dpkg-new", ".dpkg-dist",
+		".rpmsave", ".rpmnew", ".rpmorig":
+		return true
+	}
+	return false
+}
+
+// readKeyFile reads a regular file of bounded length. Opening must not wait, as it would for a named pipe.
+func readKeyFile(name string) ([]byte, os.FileMode, error) {
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is not a regular file", name)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
+	if err == nil && len(text) > maxKeyFile {
+		err = fmt.Errorf("%s is longer than %d bytes", name, maxKeyFile)
+	}
+	return text, info.Mode(), err
+}
+
+func parseKeyFile(text []byte) ([]*Key, error) {
+	text = cleanText(text)
+	var k *Key
+	var err error
+	switch {
+	case isSet(text):
+		return parseJWKS(text, true)
+	case bytes.HasPrefix(text, []byte("{")):
+		k, err = parseJWK(text)
+	case bytes.Contains(text, []byte("-----BEGIN")):
+		k, err = newPEM(text, spec{})
+	case !isText(text):
+		err = errors.New("the file is not text: a key file holds PEM, a JWK, a JWK Set, or the text of a secret")
+	default:
+		k, err = newSecret(text, spec{})
+	}
+	return []*Key{k}, err
+}
+
+// isSet tells a JWK Set from a single key by its member "keys".
+func isSet(text []byte) bool {
+	s := strictjson.Scan(string(text))
+	for s.Next() {
+		if s.Name() == "keys" {
+			return true
+		}
+	}
+	return false
+}

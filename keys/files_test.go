@@ -1,0 +1,189 @@
+package keys_test
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/keys"
+)
+
+// folder is a directory of key files.
+type folder struct {
+	testing.TB
+	path string
+}
+
+func newFolder(t testing.TB) folder { return folder{t, t.TempDir()} }
+
+// write replaces a file at once, as a mounted secret changes.
+func (f folder) write(name, text string) {
+	f.Helper()
+	hidden := filepath.Join(f.path, ".new")
+	require.NoError(f, os.WriteFile(hidden, []byte(text), 0o600))
+	require.NoError(f, os.Rename(hidden, filepath.Join(f.path, name)))
+}
+
+func (f folder) open(opts ...keys.FilesOption) *keys.Files {
+	f.Helper()
+	files, err := keys.OpenFiles(f.path, append([]keys.FilesOption{keys.WithInterval(time.Second), silent}, opts...)...)
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, files.Close()) })
+	return files
+}
+
+// become waits until the keys have these ids.
+func (f folder) become(files *keys.Files, ids ...string) {
+	f.Helper()
+	require.Eventually(f, func() bool { return fmt.Sprint(files.Current().IDs()) == fmt.Sprint(ids) }, 20*time.Second, 10*time.Millisecond)
+}
+
+func jwkOf(t testing.TB, id string, value []byte) string {
+	text, err := json.Marshal(map[string]string{"kty": "oct", "alg": "HS256", "kid": id, "k": encode(string(value))})
+	require.NoError(t, err)
+	return string(text)
+}
+
+var other = []byte("b6Xw0Yt4RmKc9Jq2Lf7Vg1Hs5Nd8PzAu")
+
+func TestOpenFilesFollowsADirectory(t *testing.T) {
+	var log syncBuffer
+	f := newFolder(t)
+	f.write("1.json", jwkOf(t, "old", secret))
+	f.write(".hidden", "not a key")
+	files := f.open(keys.WithLogger(log.logger()))
+	set := files.Current()
+	require.Equal(t, "old", set.Signing().ID())
+
+	f.write("2.json", `{"keys":[`+jwkOf(t, "new", other)+`]}`)
+	f.become(files, "old", "new")
+	require.Equal(t, "old", files.Current().Signing().ID(), "published before it is used")
+	require.NotSame(t, set, files.Current())
+
+	set = files.Current()
+	f.write("0.json", jwkOf(t, "new", other))
+	require.Eventually(t, func() bool { return log.String() != "" }, 20*time.Second, 10*time.Millisecond, "one id twice is reported")
+	require.Contains(t, log.String(), "two keys have the id")
+	require.Same(t, set, files.Current(), "and nothing has changed")
+
+	require.NoError(t, os.Remove(filepath.Join(f.path, "2.json")))
+	f.become(files, "new", "old")
+	require.Equal(t, "new", files.Current().Signing().ID())
+	require.NoError(t, os.Remove(filepath.Join(f.path, "1.json")))
+	f.become(files, "new")
+	require.NoError(t, files.Close())
+	require.NoError(t, files.Close())
+	require.NotContains(t, log.String(), encode(string(other)))
+}
+
+func TestOpenFilesReadsEveryKindOfFile(t *testing.T) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(rsaKey())
+	require.NoError(t, err)
+	f := newFolder(t)
+	f.write("1-secret", "  "+string(secret)+"\r\n")
+	f.write("2-quoted", `"`+string(other)+"\"\n")
+	f.write("3.pem", "\ufeff"+string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	f.write("4.json", "\n"+jwkOf(t, "four", []byte("c7Yx1Zu5SnLd0Kr3Mg8Wh2It6Oe9QaBv")))
+	require.Equal(t, []string{keys.Secret(secret).ID(), keys.Secret(other).ID(), keys.Private(rsaKey()).ID(), "four"}, f.open().Current().IDs())
+	single, err := keys.OpenFiles(filepath.Join(f.path, "1-secret"), silent)
+	require.NoError(t, err)
+	defer single.Close()
+	require.Equal(t, []string{keys.Secret(secret).ID()}, single.Current().IDs())
+}
+
+func TestOpenFilesLeavesBackupsOut(t *testing.T) {
+	f := newFolder(t)
+	f.write("1", string(secret))
+	for _, name := range []string{"1~", "1.bak", "1.BAK", "1.orig", "1.swp", "#1#", ".1", "1.old", "1.tmp", "1.dpkg-dist", "1.rpmsave"} {
+		f.write(name, string(other))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(f.path, "folder"), 0o700))
+	require.Equal(t, []string{keys.Secret(secret).ID()}, f.open().Current().IDs())
+}
+
+func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(rsaKey())
+	require.NoError(t, err)
+	second, err := x509.MarshalPKCS8PrivateKey(p256(t))
+	require.NoError(t, err)
+	blocks := func(ders ...[]byte) (text string) {
+		for _, der := range ders {
+			text += string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		}
+		return text
+	}
+	for name, tc := range map[string]struct {
+		make func(f folder)
+		want string
+	}{
+		"nothing":            {func(folder) {}, "no key can sign"},
+		"only hidden":        {func(f folder) { f.write(".x", string(secret)) }, "no key can sign"},
+		"a short secret":     {func(f folder) { f.write("x", "hello") }, "5 bytes"},
+		"a placeholder":      {func(f folder) { f.write("x", "changeme") }, "placeholder"},
+		"an empty file":      {func(f folder) { f.write("x", "") }, "empty"},
+		"DER":                {func(f folder) { f.write("x", string(pkcs8)) }, "not text"},
+		"two keys":           {func(f folder) { f.write("x", blocks(pkcs8, second)) }, "2 different keys"},
+		"half a JSON object": {func(f folder) { f.write("x", `{"kty":`) }, "not a valid JSON object"},
+		"a public key only": {func(f folder) {
+			public, err := x509.MarshalPKIXPublicKey(rsaKey().Public())
+			require.NoError(f, err)
+			f.write("x", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+		}, "no key can sign"},
+		"too long":     {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
+		"a named pipe": {func(f folder) { require.NoError(f, syscall.Mkfifo(filepath.Join(f.path, "x"), 0o600)) }, "not a regular file"},
+		"a link to a device": {func(f folder) { require.NoError(f, os.Symlink("/dev/zero", filepath.Join(f.path, "x"))) },
+			"not a regular file"},
+		"a dangling link": {func(f folder) { require.NoError(f, os.Symlink("nowhere", filepath.Join(f.path, "x"))) }, "no such file"},
+		"too many files": {func(f folder) {
+			for i := range 200 {
+				f.write(fmt.Sprint(i), string(secret))
+			}
+		}, "at most 128"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t)
+			tc.make(f)
+			_, err := keys.OpenFiles(f.path, silent)
+			require.ErrorContains(t, err, tc.want)
+			require.NotContains(t, err.Error(), "hello")
+		})
+	}
+	_, err = keys.OpenFiles(filepath.Join(t.TempDir(), "missing"), silent)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = keys.OpenFiles(t.TempDir(), keys.WithInterval(0))
+	require.ErrorContains(t, err, "interval")
+	_, err = keys.OpenFiles(t.TempDir(), keys.WithLogger(nil))
+	require.ErrorContains(t, err, "logger")
+}
+
+// A pipe that appears later must not block the goroutine, and Close with it.
+func TestAPipeDoesNotBlockClose(t *testing.T) {
+	var log syncBuffer
+	f := newFolder(t)
+	f.write("1", string(secret))
+	files := f.open(keys.WithLogger(log.logger()))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(f.path, "2"), 0o600))
+	require.Eventually(t, func() bool { return log.String() != "" }, 20*time.Second, 10*time.Millisecond)
+	require.Contains(t, log.String(), "not a regular file")
+	require.NoError(t, files.Close())
+}
+
+func TestAKeyFileThatEverybodyCanReadIsLogged(t *testing.T) {
+	var log syncBuffer
+	f := newFolder(t)
+	f.write("1", string(secret))
+	f.open(keys.WithLogger(log.logger()))
+	require.Empty(t, log.String())
+	require.NoError(t, os.Chmod(filepath.Join(f.path, "1"), 0o644))
+	f.open(keys.WithLogger(log.logger()))
+	require.Contains(t, log.String(), "level=WARN")
+	require.NotContains(t, log.String(), string(secret))
+}

@@ -1,0 +1,314 @@
+// Package keys holds what tokens are signed and verified with: single keys ([Secret], [Private], [Public], [PEM], [JWK]), keys that
+// change while a service runs ([Ring], [OpenFiles]), and the keys of another issuer ([OpenURL]). All of them are a [Source], which
+// is what signet.New and signet.NewVerifier take. A host can write a Source of its own, for example on a secret manager.
+package keys
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Key is one key with its algorithm and its id. Make it with [Secret], [Private], [Public], [PEM] or [JWK]. A mistake in its making
+// is kept in the key ([Key.Err]), and whatever takes the key reports it: signet.New, signet.NewVerifier, [NewRing],
+// [Ring.Rotate]. A Key never changes and is safe for concurrent use. It prints as its id and its algorithm. It is also a [Source]
+// of itself.
+type Key struct {
+	mechanism  mechanism
+	id         string
+	algorithm  Algorithm
+	public     crypto.PublicKey // nil for a secret, which is never published
+	thumbprint string           // the same for the same key, whatever its id and its algorithm are
+	distrusted bool             // the signer is not the standard library's: each of its signatures is verified
+	err        error
+	alone      *Set
+}
+
+// Option is an option of [Secret], [Private], [Public] and [PEM].
+type Option interface{ applyKey(*spec) }
+
+type option func(*spec)
+
+func (o option) applyKey(s *spec) { o(s) }
+
+// spec is what the options say of a key; empty fields stand for the defaults.
+type spec struct {
+	id        string
+	algorithm Algorithm
+}
+
+// WithID sets the key's id ("kid"), at most 256 bytes. The default is its RFC 7638 thumbprint, which needs no agreement between
+// servers. If the algorithm is not the usual one of the key's type, the default is the thumbprint, "-" and the algorithm: so the
+// same key with another algorithm has another id.
+func WithID(id string) Option { return option(func(s *spec) { s.id = id }) }
+
+// WithAlgorithm sets the algorithm. The default is HS256 for secrets, RS256 for RSA keys, and the one of the curve for all others.
+func WithAlgorithm(algorithm Algorithm) Option {
+	return option(func(s *spec) { s.algorithm = algorithm })
+}
+
+func specOf(opts []Option) (s spec) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt.applyKey(&s)
+		}
+	}
+	return s
+}
+
+// Secret makes an HMAC key of random bytes: at least 32 for HS256, 48 for HS384, 64 for HS512 (RFC 7518 section 3.2). Whoever has
+// the secret can verify tokens and also make them. So it must not leave the services that log users in. Give other services a
+// public key. The bytes are copied. White space and quotes around a secret that is text are an error, since another
+// program could cut them off.
+func Secret(secret []byte, opts ...Option) *Key {
+	return made("Secret", func() (*Key, error) { return newSecret(slices.Clone(secret), specOf(opts)) })
+}
+
+func newSecret(secret []byte, s spec) (*Key, error) {
+	if s.algorithm == "" {
+		s.algorithm = HS256
+	}
+	if !strings.HasPrefix(string(s.algorithm), "HS") || hashes[s.algorithm] == 0 {
+		return nil, fmt.Errorf("a secret cannot be used with %q", s.algorithm)
+	}
+	if err := checkSecret(secret, hashes[s.algorithm].Size()); err != nil {
+		return nil, err
+	}
+	return finish(&Key{mechanism: newHMAC(s.algorithm, secret), algorithm: s.algorithm}, s.id, secret, HS256)
+}
+
+// Private makes a signing key of an RSA, ECDSA or Ed25519 private key, in memory or behind a KMS or HSM (see [ContextSigner]). It
+// signs a few bytes at once, to see that the signer and its public key belong together, and waits at most 10 seconds for that.
+// The signatures of a signer that is not one of the standard library's types are verified before they are used: a KMS that
+// changes to another key version must not hand out tokens that nobody accepts.
+func Private(signer crypto.Signer, opts ...Option) *Key {
+	return made("Private", func() (*Key, error) { return newPrivate(signer, specOf(opts)) })
+}
+
+// Public makes a key that verifies only, of an *[rsa.PublicKey], *[ecdsa.PublicKey] or [ed25519.PublicKey].
+func Public(public crypto.PublicKey, opts ...Option) *Key {
+	return made("Public", func() (*Key, error) { return newAsymmetric(public, nil, specOf(opts)) })
+}
+
+// PEM makes a key of PEM text. A private key (PKCS#8, PKCS#1, SEC1) signs. A public key (PKIX, PKCS#1) or a certificate verifies
+// only; the dates and names of a certificate are not looked at. If the text holds several blocks, the one private key counts; two
+// different private keys are an error. Encrypted keys are not read. What files, shells and editors do to key text is
+// undone first: a byte order mark, quotes, indentation, "\n" in place of line ends.
+func PEM(text []byte, opts ...Option) *Key {
+	return made("PEM", func() (*Key, error) { return newPEM(text, specOf(opts)) })
+}
+
+// JWK makes a key of a JSON Web Key (RFC 7517), private or public, of type RSA, EC, OKP or oct, with its "kid" and "alg". It refuses
+// keys whose "use" or "key_ops" forbid signatures.
+func JWK(text []byte) *Key {
+	return made("JWK", func() (*Key, error) {
+		if bytes.Contains(text, []byte("-----BEGIN")) {
+			return nil, errors.New("the text is PEM, not a JSON Web Key: use keys.PEM")
+		}
+		return parseJWK(cleanText(text))
+	})
+}
+
+// ParseSet makes keys of a JWK Set document (RFC 7517 section 5), in its order. Keys for encryption are left out.
+func ParseSet(text []byte) ([]*Key, error) {
+	list, err := parseJWKS(cleanText(text), true)
+	if err != nil {
+		return nil, fmt.Errorf("keys.ParseSet: %w", err)
+	}
+	return list, nil
+}
+
+// made finishes a key, or keeps the mistake in it.
+func made(name string, build func() (*Key, error)) *Key {
+	k, err := build()
+	if err != nil {
+		return &Key{err: fmt.Errorf("keys.%s: %w", name, err)}
+	}
+	return k
+}
+
+// ID returns the key's id, or "" if the key could not be made.
+func (k *Key) ID() string {
+	if k == nil {
+		return ""
+	}
+	return k.id
+}
+
+// Algorithm returns the one algorithm that the key is used with.
+func (k *Key) Algorithm() Algorithm {
+	if k == nil {
+		return ""
+	}
+	return k.algorithm
+}
+
+// Err returns the mistake in the key's making, or nil if the key is good.
+func (k *Key) Err() error {
+	switch {
+	case k == nil:
+		return errors.New("keys: the Key is nil; make it with Secret, Private, Public, PEM or JWK")
+	case k.err == nil && k.mechanism == nil:
+		return errors.New("keys: the Key is the zero value; make it with Secret, Private, Public, PEM or JWK")
+	}
+	return k.err
+}
+
+// CanSign reports whether the key has a private part.
+func (k *Key) CanSign() bool { return k.Err() == nil && k.mechanism.canSign() }
+
+// Verify reports whether signature is the key's over input.
+func (k *Key) Verify(input, signature []byte) bool {
+	return k.Err() == nil && k.mechanism.verify(input, signature)
+}
+
+// Sign signs input. A signer that is asked over a network gives up when ctx ends, if it is a [ContextSigner].
+func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
+	if err := k.Err(); err != nil {
+		return nil, err
+	}
+	signature, err := k.mechanism.sign(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	if k.distrusted && !k.mechanism.verify(input, signature) {
+		return nil, errors.New("the signer's signature does not verify with its public key; does it use another key version?")
+	}
+	return signature, nil
+}
+
+// Current implements [Source]: it returns a set of this one key.
+func (k *Key) Current() *Set {
+	if k.Err() != nil {
+		return nil
+	}
+	return k.alone
+}
+
+// Refetch implements [Source]. A single key never changes.
+func (k *Key) Refetch(context.Context) (*Set, error) { return k.Current(), k.Err() }
+
+// Format implements [fmt.Formatter]: a Key prints as its id and algorithm, whatever the verb is.
+func (k Key) Format(state fmt.State, _ rune) {
+	if k.Err() != nil {
+		fmt.Fprint(state, "Key{invalid}")
+		return
+	}
+	fmt.Fprintf(state, "Key{%s %s}", k.id, k.algorithm)
+}
+
+// probeTimeout is how long Private waits for the first signature.
+const probeTimeout = 10 * time.Second
+
+func newPrivate(signer crypto.Signer, s spec) (*Key, error) {
+	distrusted, err := checkSigner(signer)
+	if err != nil {
+		return nil, err
+	}
+	k, err := newAsymmetric(signer.Public(), signer, s)
+	if err != nil {
+		return nil, err
+	}
+	k.distrusted = distrusted
+	return k, probe(k)
+}
+
+// checkSigner finds the nil pointers and empty keys of the standard library, whose methods panic. distrusted tells that the
+// signer is of another type.
+func checkSigner(signer crypto.Signer) (distrusted bool, err error) {
+	empty := false
+	switch signer := signer.(type) {
+	case nil:
+		empty = true
+	case *rsa.PrivateKey:
+		empty = signer == nil
+	case *ecdsa.PrivateKey:
+		empty = signer == nil
+	case ed25519.PrivateKey:
+		empty = len(signer) != ed25519.PrivateKeySize
+	default:
+		distrusted = true
+	}
+	if empty {
+		return false, errors.New("the signer is nil or empty")
+	}
+	return distrusted, nil
+}
+
+// probe lets the key sign once. A signer that never answers must not hold up the start of the program for ever: it is left behind.
+func probe(k *Key) error {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	input := make([]byte, 32)
+	rand.Read(input)
+	done := make(chan error, 1)
+	go func() {
+		signature, err := k.mechanism.sign(ctx, input)
+		if err == nil && !k.mechanism.verify(input, signature) {
+			err = errors.New("the signer's signatures do not verify with its public key")
+		} else if err != nil {
+			err = fmt.Errorf("the signer does not sign: %w", err)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the signer did not sign within %v", probeTimeout)
+	}
+}
+
+// newMaterial makes a key of what a parser returned: a private key, which signs, or a public one.
+func newMaterial(material any, s spec) (*Key, error) {
+	if signer, ok := material.(crypto.Signer); ok {
+		return newPrivate(signer, s)
+	}
+	return newAsymmetric(material, nil, s)
+}
+
+func newAsymmetric(public crypto.PublicKey, signer crypto.Signer, s spec) (*Key, error) {
+	m, algorithm, err := newMechanism(public, signer, s.algorithm)
+	if err != nil {
+		return nil, err
+	}
+	usual := algorithm
+	if _, isRSA := public.(*rsa.PublicKey); isRSA {
+		usual = RS256
+	}
+	return finish(&Key{mechanism: m, algorithm: algorithm, public: public}, s.id, public, usual)
+}
+
+// finish gives a key its id. material is what the thumbprint is of, and usual the algorithm that a key of this type has by default.
+func finish(k *Key, id string, material any, usual Algorithm) (*Key, error) {
+	var err error
+	if k.thumbprint, err = thumbprintOf(material); err != nil {
+		return nil, err
+	}
+	k.id = id
+	if k.id == "" {
+		k.id = k.thumbprint
+		if k.algorithm != usual {
+			k.id += "-" + string(k.algorithm)
+		}
+	}
+	if len(k.id) > 256 || !utf8.ValidString(k.id) {
+		return nil, errors.New("the key id is not UTF-8 text of at most 256 bytes")
+	}
+	if k.mechanism.canSign() {
+		k.alone, err = NewSet(k)
+	} else {
+		k.alone, err = NewSet(nil, k)
+	}
+	return k, err
+}

@@ -1,0 +1,101 @@
+package keys_test
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/keys"
+)
+
+func TestPEM(t *testing.T) {
+	ec := p256(t)
+	block := func(kind string, der []byte, err error) []byte {
+		require.NoError(t, err)
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	}
+	pkcs8, err8 := x509.MarshalPKCS8PrivateKey(ec)
+	sec1, err1 := x509.MarshalECPrivateKey(ec)
+	pkix, errX := x509.MarshalPKIXPublicKey(ec.Public())
+	want := keys.Public(ec.Public()).ID()
+	for name, text := range map[string][]byte{
+		"PKCS#8": block("PRIVATE KEY", pkcs8, err8), "SEC1": block("EC PRIVATE KEY", sec1, err1),
+		"PKIX":                block("PUBLIC KEY", pkix, errX),
+		"SEC1 with its curve": append(block("EC PARAMETERS", []byte{6, 0}, nil), block("EC PRIVATE KEY", sec1, err1)...),
+	} {
+		k := keys.PEM(text)
+		require.NoError(t, k.Err(), name)
+		require.Equal(t, want, k.ID(), name)
+	}
+	k := keys.PEM(block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey()), nil))
+	require.Equal(t, keys.PEM(block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey), nil)).ID(), k.ID())
+	for name, text := range map[string]string{"none": "hello", "cut": string(block("PRIVATE KEY", pkcs8[:40], nil)),
+		"encrypted": string(block("ENCRYPTED PRIVATE KEY", pkcs8, nil))} {
+		require.Error(t, keys.PEM([]byte(text)).Err(), name)
+	}
+}
+
+// brokenSigner is a KMS that answers for another key, or not at all.
+type brokenSigner struct {
+	crypto.Signer
+	other crypto.Signer
+	err   error
+}
+
+func (s brokenSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.other.Sign(rand, digest, opts)
+}
+
+func TestSignersAreTried(t *testing.T) {
+	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t), other: p256(t)}).Err(), "do not verify")
+	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t), err: errors.New("throttled")}).Err(), "throttled")
+	require.ErrorContains(t, keys.Private(nil).Err(), "nil")
+}
+
+func TestJWK(t *testing.T) {
+	// The key of RFC 7515 appendix A.3, and its public half.
+	const private = `{"kty":"EC","crv":"P-256","kid":"a3","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+		"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}`
+	require.NoError(t, keys.JWK([]byte(private)).Err())
+	require.Equal(t, "a3", keys.JWK([]byte(private)).ID())
+	change := func(old, new string) string {
+		require.Contains(t, private, old)
+		return strings.Replace(private, old, new, 1)
+	}
+	for name, text := range map[string]string{
+		"duplicate member":   change(`"kid":"a3"`, `"kid":"a3","kid":"a4"`),
+		"use enc":            change(`"kid":"a3"`, `"use":"enc"`),
+		"key_ops":            change(`"kid":"a3"`, `"key_ops":["deriveKey"]`),
+		"alg of another key": change(`"kid":"a3"`, `"alg":"RS256"`),
+		"unknown alg":        change(`"kid":"a3"`, `"alg":"ES256K"`),
+		"off the curve":      change(`x_FEzRu9`, `x_FEzRu8`),
+		"no key type":        change(`"kty":"EC",`, ``),
+		"not JSON":           "x",
+	} {
+		require.Error(t, keys.JWK([]byte(text)).Err(), name)
+		require.NotContains(t, keys.JWK([]byte(text)).Err().Error(), "jpsQnn", name)
+	}
+	oct := `{"kty":"oct","alg":"HS256","k":"` + encode(string(secret)) + `"}`
+	list, err := keys.ParseSet([]byte(`{"keys":[` + oct + `]}`))
+	require.NoError(t, err)
+	require.Equal(t, keys.Secret(secret).ID(), list[0].ID())
+	list, err = keys.ParseSet([]byte(`{"keys":[` + private + `,{"kty":"OKP","crv":"X25519","x":"AAAA"},` +
+		change(`"kid":"a3"`, `"use":"enc"`) + `]}`))
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "a3", list[0].ID())
+	for name, text := range map[string]string{"no key": `{"keys":[]}`, "not a set": private, "twice": `{"keys":[` + private + `,` + private + `]}`,
+		"mixed": `{"keys":[` + private + `,` + oct + `]}`, "a weak one": `{"keys":[` + private + `,{"kty":"oct","k":"AAAA"}]}`} {
+		_, err := keys.ParseSet([]byte(text))
+		require.Error(t, err, name)
+	}
+}

@@ -1,0 +1,212 @@
+package keys_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/keys"
+)
+
+var silent = keys.WithLogger(slog.New(slog.DiscardHandler))
+
+func TestOpenURLChecksTheURL(t *testing.T) {
+	for url, want := range map[string]string{"http://keys.example/": "not https", "": "not absolute", "/jwks": "not absolute",
+		"ftp://127.0.0.1/": "not https", "http://127.0.0.1.example/": "not https", "http://localhost.example/": "not https",
+		"https://user:pass@keys.example/": "credentials"} {
+		_, err := keys.OpenURL(url)
+		require.ErrorContains(t, err, want, url)
+	}
+	for _, url := range []string{"https://keys.example/", "http://localhost:1/", "http://[::1]:1/", "http://127.9.9.9:1/"} {
+		source, err := keys.OpenURL(url, keys.WithClient(&http.Client{Transport: noTransport{}}), silent)
+		require.NoError(t, err, url)
+		require.NoError(t, source.Close())
+	}
+}
+
+// noTransport keeps a test from reaching out.
+type noTransport struct{}
+
+func (noTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrClosedPipe }
+
+func TestCloseEndsTheFetching(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 10 {
+		source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: noTransport{}}), silent)
+		require.NoError(t, err)
+		require.NoError(t, source.Close())
+		require.NoError(t, source.Close())
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+	}
+}
+
+// publisher answers with the JWK Set of a ring, without a network, so that a test can own the clock.
+type publisher struct {
+	ring    *keys.Ring
+	header  http.Header
+	fetches atomic.Int64
+	hang    atomic.Bool
+}
+
+func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.fetches.Add(1)
+	if p.hang.Load() { // the head of an answer, and then nothing
+		return &http.Response{StatusCode: 200, Body: hangingBody{r.Context()}, Request: r}, nil
+	}
+	body, err := p.ring.Current().JWKS()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: 200, Header: p.header, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
+}
+
+type hangingBody struct{ ctx context.Context }
+
+func (b hangingBody) Read([]byte) (int, error) {
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+func (hangingBody) Close() error { return nil }
+
+func publish(t *testing.T) *publisher {
+	ring, err := keys.NewRing(keys.Private(p256(t)))
+	require.NoError(t, err)
+	return &publisher{ring: ring, header: http.Header{}}
+}
+
+// An issuer that hangs once must not hold up every fetch after it, with a client that has no time limit of its own.
+func TestAnIssuerThatHangsOnceIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := publish(t)
+		p.hang.Store(true)
+		source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: p}), silent)
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(time.Second)
+		_, err = source.Refetch(t.Context())
+		require.Error(t, err)
+		require.Nil(t, source.Current())
+		p.hang.Store(false)
+		time.Sleep(11 * time.Second)
+		set, err := source.Refetch(t.Context())
+		require.NoError(t, err)
+		require.Len(t, set.Keys(), 1)
+
+		p.hang.Store(true) // once there are keys, a hang must not freeze them either
+		time.Sleep(11 * time.Minute)
+		require.NotNil(t, source.Current())
+		p.hang.Store(false)
+		next := keys.Private(p256(t))
+		require.NoError(t, p.ring.Announce(next))
+		time.Sleep(2 * time.Minute)
+		require.NotNil(t, source.Current().Find(next.ID()))
+	})
+}
+
+func TestKeysAreFetchedAgainWithinTheirMaxAge(t *testing.T) {
+	for header, want := range map[string]time.Duration{
+		"public, max-age=300": 5 * time.Minute, "MAX-AGE=\"120\"": 2 * time.Minute, "": 10 * time.Minute, "no-store": 10 * time.Minute,
+		"max-age=1": time.Minute, "max-age=0": time.Minute, "max-age=99999999": time.Hour, "max-age=x": 10 * time.Minute,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := publish(t)
+			p.header.Set("Cache-Control", header)
+			source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: p}), silent)
+			require.NoError(t, err)
+			defer source.Close()
+			synctest.Wait()
+			require.EqualValues(t, 1, p.fetches.Load(), header)
+			time.Sleep(want*9/10 - time.Second)
+			require.EqualValues(t, 1, p.fetches.Load(), "%q: too early", header)
+			time.Sleep(want/10 + 2*time.Second)
+			require.EqualValues(t, 2, p.fetches.Load(), "%q: too late", header)
+		})
+	}
+}
+
+// The keys of a fleet that starts at one moment must not be fetched at one moment for ever.
+func TestFetchesAreJittered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := map[time.Duration]bool{}
+		start := time.Now()
+		for range 5 {
+			p := publish(t)
+			source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: recorder{p, func() { at[time.Since(start)] = true }}}), silent)
+			require.NoError(t, err)
+			synctest.Wait()
+			time.Sleep(11 * time.Minute)
+			require.NoError(t, source.Close())
+			start = time.Now()
+		}
+		require.Greater(t, len(at), 3, "times of fetches after the start: %v", at)
+	})
+}
+
+type recorder struct {
+	http.RoundTripper
+	note func()
+}
+
+func (r recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.note()
+	return r.RoundTripper.RoundTrip(req)
+}
+
+// The same document keeps the same set, so that tokens that were verified with it stay verified.
+func TestTheSameDocumentIsTheSameSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := publish(t)
+		source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: p}), silent)
+		require.NoError(t, err)
+		defer source.Close()
+		synctest.Wait()
+		set := source.Current()
+		time.Sleep(time.Hour)
+		require.Greater(t, p.fetches.Load(), int64(5))
+		require.Same(t, set, source.Current())
+	})
+}
+
+// A URL on https must not lead to a service that listens on loopback only.
+func TestRedirectsDoNotLeaveHTTPS(t *testing.T) {
+	var asked atomic.Bool
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Store(true)
+		io.WriteString(w, `{"keys":[]}`)
+	}))
+	defer inside.Close()
+	outside := httptest.NewTLSServer(http.RedirectHandler(inside.URL+"/admin?x=1", http.StatusFound))
+	defer outside.Close()
+	source, err := keys.OpenURL(outside.URL, keys.WithClient(outside.Client()), silent)
+	require.NoError(t, err)
+	defer source.Close()
+	_, err = source.Refetch(t.Context())
+	require.ErrorContains(t, err, "redirect is refused")
+	require.False(t, asked.Load())
+}
+
+func TestARemoteDoesNotPrintItsURL(t *testing.T) {
+	source, err := keys.OpenURL("https://keys.example/jwks?token=SECRET", keys.WithClient(&http.Client{Transport: noTransport{}}), silent)
+	require.NoError(t, err)
+	defer source.Close()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		require.NotContains(t, fmt.Sprintf(verb, source), "SECRET", verb)
+		require.NotContains(t, fmt.Sprintf(verb, struct{ Keys keys.Source }{source}), "SECRET", verb)
+	}
+}

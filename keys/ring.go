@@ -1,0 +1,214 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Source is where a service finds its keys. [Key], [Ring], [Files] and [Remote] are Sources. A host may write one of its own.
+// Implementations MUST be safe for concurrent use.
+type Source interface {
+	// Current returns the keys that are in force, or nil if there are none yet. It MUST NOT wait, because every request asks it.
+	// It MUST return the same pointer for as long as the keys stay the same, because tokens that were verified with one set are
+	// verified again when the set changes.
+	Current() *Set
+	// Refetch is called for a token whose key is not in the current set, or when there is no set. It may ask somebody else for
+	// newer keys, and returns the set to look in. It MUST limit how often it asks, because strangers can send such tokens at any
+	// rate. An error means that the keys cannot be had now: the request is answered 503.
+	Refetch(ctx context.Context) (*Set, error)
+}
+
+// Set is the state of a [Source] at one time: the key that signs, if there is one, and all keys that verify. It never changes and
+// is safe for concurrent use. Make it with [NewSet].
+type Set struct {
+	signing *Key
+	keys    []*Key
+	byID    map[string]*Key
+	jwks    func() ([]byte, error)
+}
+
+// NewSet returns a set that signs with signing and accepts the other keys too. signing may be nil for a set that only verifies. It
+// returns an error when a key is bad, when two keys have the same id, or when signing cannot sign.
+func NewSet(signing *Key, accepted ...*Key) (*Set, error) {
+	set := &Set{signing: signing, keys: slices.Clone(accepted)}
+	if signing != nil {
+		set.keys = append([]*Key{signing}, accepted...)
+		if signing.Err() == nil && !signing.CanSign() {
+			return nil, fmt.Errorf("%w: %q cannot sign", errVerifyOnly, signing.id)
+		}
+	}
+	return set.index()
+}
+
+func (s *Set) index() (*Set, error) {
+	s.byID = make(map[string]*Key, len(s.keys))
+	var errs []error
+	for _, k := range s.keys {
+		if err := k.Err(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if s.byID[k.id] != nil {
+			errs = append(errs, fmt.Errorf("two keys have the id %q", k.id))
+		}
+		s.byID[k.id] = k
+	}
+	s.jwks = sync.OnceValues(func() ([]byte, error) { return publicJWKS(s.keys) })
+	return s, errors.Join(errs...)
+}
+
+// Signing returns the key that signs, or nil if the set only verifies.
+func (s *Set) Signing() *Key {
+	if s == nil {
+		return nil
+	}
+	return s.signing
+}
+
+// Keys returns all keys of the set, the signing key among them.
+func (s *Set) Keys() []*Key {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.keys)
+}
+
+// IDs returns the ids of all keys of the set.
+func (s *Set) IDs() []string {
+	var ids []string
+	for _, k := range s.Keys() {
+		ids = append(ids, k.id)
+	}
+	return ids
+}
+
+// Find returns the key that a token's header names: the one with that id, or the only key of the set if the header names none. It
+// returns nil if there is no such key.
+func (s *Set) Find(id string) *Key {
+	if id == "" && len(s.keys) == 1 {
+		return s.keys[0]
+	}
+	return s.byID[id]
+}
+
+// JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). Secrets are never in it. The caller must not change
+// the bytes: they are made once for each set.
+func (s *Set) JWKS() ([]byte, error) { return s.jwks() }
+
+// Format implements [fmt.Formatter]: a Set prints as its keys' ids.
+func (s *Set) Format(state fmt.State, _ rune) { fmt.Fprintf(state, "keys.Set%q", s.IDs()) }
+
+// Ring is a [Source] whose keys change while the service runs: one key signs, and any number of keys are accepted besides it. It is
+// safe for concurrent use, and one Ring can serve several services. Make it with [NewRing].
+//
+// To change keys without refusing a single token:
+//
+//  1. Announce the next key on every server.
+//  2. Wait until everybody who verifies the tokens has fetched it. A verifier of this package fetches at the latest after 5 minutes,
+//     which is the max-age of signet's JWKSHandler. Other libraries keep keys for longer than the max-age says: for example
+//     jwx keeps them for 15 minutes.
+//  3. Rotate to the next key on every server.
+//  4. Wait until the last token of the old key has expired: for the longer one of the access and refresh lifetimes.
+//  5. Retire the old key.
+type Ring struct {
+	mu    sync.Mutex // one writer at a time
+	state atomic.Pointer[Set]
+}
+
+// NewRing returns a ring that signs with signing and accepts the other keys too. Its errors are those of [NewSet].
+func NewRing(signing *Key, accepted ...*Key) (*Ring, error) {
+	if err := signing.Err(); err != nil {
+		return nil, fmt.Errorf("keys.NewRing: %w", err)
+	}
+	set, err := NewSet(signing, accepted...)
+	if err != nil {
+		return nil, fmt.Errorf("keys.NewRing: %w", err)
+	}
+	r := &Ring{}
+	r.state.Store(set)
+	return r, nil
+}
+
+// Announce accepts next and shows it in the JWKS, without signing with it yet.
+func (r *Ring) Announce(next *Key) error {
+	return r.change("Announce", func(set *Set) (*Set, error) {
+		return NewSet(set.signing, append(without(set.keys, set.signing.id), next)...)
+	})
+}
+
+// Rotate signs with next from now on, whether it was announced or is new. Tokens of the key before it verify until that key is
+// retired. It returns an error if another key has the id of next: also if it is the same key with another algorithm, since the tokens
+// of the old algorithm would be refused at once.
+func (r *Ring) Rotate(next *Key) error {
+	return r.change("Rotate", func(set *Set) (*Set, error) {
+		if err := next.Err(); err != nil {
+			return nil, err
+		}
+		known := set.byID[next.id]
+		if known != nil && (known.thumbprint != next.thumbprint || known.algorithm != next.algorithm) {
+			return nil, fmt.Errorf("another key has the id %q, and its tokens would be refused", next.id)
+		}
+		return NewSet(next, without(set.keys, next.id)...)
+	})
+}
+
+// Retire stops accepting the key with that id. In this process its tokens are invalid at once; in others, when they fetch the keys
+// again. It returns an error when the key is unknown or is the signing key.
+func (r *Ring) Retire(id string) error {
+	return r.change("Retire", func(set *Set) (*Set, error) {
+		switch {
+		case set.byID[id] == nil:
+			return nil, fmt.Errorf("no key has the id %q", id)
+		case set.signing.id == id:
+			return nil, fmt.Errorf("%q is the signing key; rotate first", id)
+		}
+		others := without(set.keys, id)
+		return NewSet(set.signing, without(others, set.signing.id)...)
+	})
+}
+
+func without(list []*Key, id string) []*Key {
+	return slices.DeleteFunc(slices.Clone(list), func(k *Key) bool { return k.id == id })
+}
+
+func (r *Ring) change(name string, next func(*Set) (*Set, error)) error {
+	if r.Current() == nil {
+		return fmt.Errorf("keys.Ring.%s: %w", name, errNoRing)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	set, err := next(r.state.Load())
+	if err != nil {
+		return fmt.Errorf("keys.Ring.%s: %w", name, err)
+	}
+	r.state.Store(set)
+	return nil
+}
+
+var errNoRing = errors.New("the Ring is nil or the zero value; make it with keys.NewRing")
+
+// Current implements [Source]. It returns nil for a ring that NewRing has not made.
+func (r *Ring) Current() *Set {
+	if r == nil {
+		return nil
+	}
+	return r.state.Load()
+}
+
+// Refetch implements [Source]. A ring changes only by its methods.
+func (r *Ring) Refetch(context.Context) (*Set, error) { return r.Current(), r.Err() }
+
+// Err returns an error for a ring that [NewRing] has not made.
+func (r *Ring) Err() error {
+	if r.Current() == nil {
+		return fmt.Errorf("keys: %w", errNoRing)
+	}
+	return nil
+}
+
+// Format implements [fmt.Formatter]: a Ring prints as its keys' ids.
+func (r *Ring) Format(state fmt.State, _ rune) { fmt.Fprintf(state, "keys.Ring%q", r.Current().IDs()) }

@@ -1,0 +1,206 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/signet-go/signet/internal/gate"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
+)
+
+// Login checks an e-mail address and a password and returns a first pair of tokens. The error is [ErrInvalidCredentials] for an unknown
+// address, a wrong password and a disabled user alike, [ErrInvalidRequest] for values that no user can have, and [ErrUnavailable] when a
+// store, the key or the password gate does not answer. See [ContextWithClient] for what a session remembers of the client.
+func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error) {
+	user, err := a.authenticate(ctx, email, password)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return a.start(ctx, user, func(current userstore.User) error {
+		if current.PasswordHash == user.PasswordHash {
+			return nil
+		}
+		// The hash has changed since: because of another password, or only because a better hash was stored.
+		ok, _, err := a.gate.Verify(ctx, current.PasswordHash, password)
+		return passwordError(current, ok, err)
+	})
+}
+
+// IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic link, a
+// command line. It asks for no password. The user store must know the user, because every refresh looks the user up. The error
+// is [ErrInvalidCredentials] for a disabled user and for one that the store does not know, or [ErrUnavailable]. Under
+// [WithoutSessions] the store is not asked before the first refresh.
+func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error) {
+	if user.Disabled {
+		return Tokens{}, ErrInvalidCredentials
+	}
+	return a.start(ctx, user, func(userstore.User) error { return nil })
+}
+
+// HashPassword hashes a password for the user store, at sign-up or when a user changes it. It waits for its turn like a login, because hashes
+// cost much time and memory by design. The error is [ErrInvalidRequest] for an empty password and for one that is longer than the
+// hasher takes, or [ErrUnavailable] when too many passwords wait.
+func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
+	if err := checkPassword(password); err != nil {
+		return "", err
+	}
+	hash, err := a.gate.Hash(ctx, password)
+	if err != nil {
+		return "", hashError(err)
+	}
+	return hash, nil
+}
+
+// maxEmail is how long an address may be, in bytes. A user store takes none that is longer (userstore.User.Validate).
+const maxEmail = 1024
+
+// authenticate finds the user with these credentials. Every refusal costs one password hash, so the time does not tell who has
+// an account.
+func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, error) {
+	if strings.TrimSpace(email) == "" || len(email) > maxEmail || strings.ContainsFunc(email, unicode.IsControl) {
+		return userstore.User{}, badRequest(`field "email" is not an e-mail address`)
+	}
+	if err := checkPassword(pass); err != nil {
+		return userstore.User{}, err
+	}
+	user, err := a.findByEmail(ctx, email)
+	if errors.Is(err, userstore.ErrNotFound) || err == nil && user.PasswordHash == "" {
+		return userstore.User{}, a.refuseLogin(ctx, email, pass)
+	}
+	if err != nil {
+		return userstore.User{}, storeError(err)
+	}
+	ok, outdated, err := a.gate.Verify(ctx, user.PasswordHash, pass)
+	if errors.Is(err, password.ErrFormat) { // nobody can log in with it
+		a.verifier.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
+		return userstore.User{}, a.refuseLogin(ctx, email, pass)
+	}
+	a.decoys.Learn(user.PasswordHash)
+	if err := passwordError(user, ok, err); err != nil {
+		return userstore.User{}, err
+	}
+	if outdated {
+		user.PasswordHash = a.upgradeHash(ctx, user, pass)
+	}
+	return user, nil
+}
+
+// checkPassword refuses what cannot be a password.
+func checkPassword(pass string) error {
+	switch {
+	case pass == "":
+		return badRequest(`field "password" is empty`)
+	case len(pass) > password.MaxLength:
+		return badRequest(`field "password" is too long`)
+	}
+	return nil
+}
+
+// passwordError is the answer to a verified password: nil, if it was right and the user may log in.
+func passwordError(user userstore.User, ok bool, err error) error {
+	switch {
+	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrFormat), err == nil && (!ok || user.Disabled):
+		return ErrInvalidCredentials
+	case err != nil:
+		return unavailable(fmt.Errorf("verify the password of user %q: %w", user.ID, err))
+	}
+	return nil
+}
+
+// hashError is the answer when a password could not be hashed.
+func hashError(err error) error {
+	switch {
+	case errors.Is(err, password.ErrTooLong):
+		return badRequest(`field "password" is too long`)
+	case errors.Is(err, gate.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return unavailable(err)
+	}
+	return internal(err)
+}
+
+// refuseLogin refuses a login for which there is no hash to verify. It takes as long as a wrong password.
+func (a *Auth) refuseLogin(ctx context.Context, email, pass string) error {
+	if _, _, err := a.gate.Verify(ctx, a.decoys.Pick(email), pass); err != nil && !errors.Is(err, password.ErrTooLong) {
+		return unavailable(err)
+	}
+	return ErrInvalidCredentials
+}
+
+// upgradeHash replaces an outdated hash now that the password is known, if the store can take it, and returns the hash that the user has
+// then. A failure is logged and keeps nobody from logging in.
+func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
+	store, ok := a.users.(userstore.PasswordUpdater)
+	if !ok {
+		return user.PasswordHash
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	hash, err := a.gate.Hash(ctx, pass)
+	if err == nil {
+		err = store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
+	}
+	if err != nil {
+		a.verifier.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
+		return user.PasswordHash
+	}
+	return hash
+}
+
+// start makes a session and its first tokens, and then looks at the user once more: a password change or a ban that happened in
+// between did not see the new session. If mayKeep refuses the user, the session is revoked.
+func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(current userstore.User) error) (Tokens, error) {
+	tokens, sessionID, err := a.firstTokens(ctx, user)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if a.sessions == nil { // there is nothing that a refusal could end
+		return tokens, nil
+	}
+	current, err := a.activeUser(ctx, user.ID)
+	if err == nil {
+		err = mayKeep(current)
+	}
+	if err == nil {
+		return tokens, nil
+	}
+	// The session must end also when the client has gone away meanwhile.
+	if _, err := a.revoke(context.WithoutCancel(ctx), sessionID, session.ReasonUser, nil); err != nil {
+		return Tokens{}, err
+	}
+	if errors.Is(err, errNoUser) {
+		err = ErrInvalidCredentials
+	}
+	return Tokens{}, err
+}
+
+// firstTokens stores a new session and returns its tokens. They are signed before the session is committed.
+func (a *Auth) firstTokens(ctx context.Context, user userstore.User) (tokens Tokens, sessionID string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout) // also for the claims and the signatures
+	defer cancel()
+	g := grant{user: user, secret: randomID()}
+	if g.claims, err = a.customClaims(ctx, user); err != nil {
+		return Tokens{}, "", err
+	}
+	if a.sessions == nil {
+		tokens, err = a.issue(ctx, g)
+		return tokens, "", err
+	}
+	sessionID, err = a.sessions.Create(ctx, user.ID, g.secret, clientOf(ctx), func(row session.Session) error {
+		if end := row.EndsAt.Time(); !end.After(a.verifier.clock()) {
+			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v", row.CreatedAt.Time()))
+		}
+		g.sessionID, g.generation, g.notAfter = row.ID, row.Current, row.EndsAt.Time()
+		var err error
+		tokens, err = a.issue(ctx, g)
+		return err
+	})
+	if err != nil {
+		return Tokens{}, "", storeError(err)
+	}
+	return tokens, sessionID, nil
+}

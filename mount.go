@@ -1,0 +1,190 @@
+package signet
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// Handler serves the whole contract below a path, with and without a trailing slash:
+//
+//	POST prefix/login          LoginHandler
+//	POST prefix/refresh-token  RefreshHandler
+//	GET  prefix/profile        ProfileHandler
+//	POST prefix/logout         LogoutHandler
+//	POST prefix/logout-all     LogoutAllHandler
+//	GET  prefix/sessions       SessionsHandler, and DELETE prefix/sessions/{id}
+//
+//	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
+//
+// Under [WithoutSessions] only the first three are there. Each operation has one path: a rule of a proxy for a path cannot be
+// walked around.
+//
+// A prefix that begins with a slash is the whole path, as in the line above. Behind [http.StripPrefix] it is what is left of it.
+// Routers that tell their pattern ([http.ServeMux], chi) may have more path in front: chi's Route("/api/v1") with Mount("/auth",
+// auth.Handler("/auth")) works. With an empty prefix the pattern alone says the path. For routers that tell no pattern, as
+// gin's and echo's groups, write the prefix without the slash: Handler("auth") serves the contract below the first "auth" in the
+// path, whatever is in front of it, and the router alone decides what that may be.
+//
+// Browsers of any origin may call it (CORS with "*", preflights included). That is safe because no credential is sent without the
+// caller's doing. An Access-Control-Allow-Origin that an outer middleware has set is left alone, and [WithoutCORS] turns it off. It
+// never redirects, so no password is sent twice.
+func (a *Auth) Handler(prefix string) http.Handler {
+	m := &mount{auth: a, prefix: strings.TrimRight(prefix, "/"), routes: map[string]http.Handler{
+		"login":         a.LoginHandler(),
+		"refresh-token": a.RefreshHandler(),
+		"profile":       a.ProfileHandler(),
+	}}
+	if a.sessions != nil {
+		m.routes["logout"] = a.LogoutHandler()
+		m.routes["logout-all"] = a.LogoutAllHandler()
+		m.routes["sessions"] = a.handler(a.listSessions, http.MethodGet, http.MethodHead)
+		m.deleteSession = a.handler(a.deleteSession, http.MethodDelete)
+	}
+	if a.withoutCORS {
+		return m
+	}
+	return anyOrigin(m)
+}
+
+// mount is the contract below a path.
+type mount struct {
+	auth          *Auth
+	prefix        string
+	routes        map[string]http.Handler // by the path below the prefix
+	deleteSession http.Handler
+	first         sync.Once
+}
+
+// ServeHTTP implements [http.Handler].
+func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	base, ok := m.base(r)
+	name, below := strings.CutPrefix(r.URL.Path, base+"/")
+	below = below && ok
+	m.first.Do(func() { m.explain(r, below) })
+	name = strings.TrimSuffix(name, "/")
+	route := m.routes[name]
+	if id, ok := sessionID(name); ok && m.deleteSession != nil {
+		r.SetPathValue("id", id)
+		route = m.deleteSession
+	}
+	if !below || route == nil {
+		m.auth.verifier.refuse(w, r, ErrNotFound)
+		return
+	}
+	route.ServeHTTP(w, r)
+}
+
+// base returns the part of the request's path that stands before the operations. For one mount it is always the same. A path with needless
+// escapes has none: "%6cogin" must not be a second name of "login".
+func (m *mount) base(r *http.Request) (base string, ok bool) {
+	if r.URL.RawPath != "" {
+		return "", false
+	}
+	pattern, known := patternOf(r)
+	switch {
+	case m.prefix == "":
+		if known {
+			return pattern, true
+		}
+		return "", true
+	case !strings.HasPrefix(m.prefix, "/"):
+		at := strings.Index(r.URL.Path, "/"+m.prefix+"/")
+		if at < 0 {
+			return "", false
+		}
+		return r.URL.Path[:at] + "/" + m.prefix, true
+	case known && strings.HasSuffix(pattern, m.prefix):
+		return pattern, true
+	}
+	return m.prefix, true
+}
+
+// patternOf returns the fixed part of the pattern by which a router has found the handler, without a slash at its end. It is not known when the
+// router does not tell it, or when something in between has changed the path.
+func patternOf(r *http.Request) (pattern string, known bool) {
+	_, path, found := strings.Cut(r.Pattern, "/") // a method and a host may stand in front
+	if !found {
+		return "", false
+	}
+	if r.RequestURI != "" {
+		if asked, err := url.ParseRequestURI(r.RequestURI); err != nil || asked.Path != r.URL.Path {
+			return "", false
+		}
+	}
+	if end := strings.IndexAny(path, "{*"); end >= 0 {
+		path = path[:end]
+	}
+	return strings.TrimRight("/"+path, "/"), true
+}
+
+// explain says in the log that the first request has shown a path outside of the prefix: then most likely no path is inside of it.
+func (m *mount) explain(r *http.Request, below bool) {
+	if !below {
+		m.auth.verifier.logger.WarnContext(r.Context(), "signet: auth.Handler was reached by a path that is not below its prefix, and answers 404; see its documentation for how to mount it",
+			"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
+	}
+}
+
+// sessionID takes the id out of a path below the prefix.
+func sessionID(name string) (id string, ok bool) {
+	id, ok = strings.CutPrefix(name, "sessions/")
+	return id, ok && id != "" && !strings.Contains(id, "/")
+}
+
+// anyOrigin answers CORS (https://fetch.spec.whatwg.org/#http-cors-protocol) for a handler that looks at no cookie.
+func anyOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if h.Get("Access-Control-Allow-Origin") != "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Add("Vary", "Access-Control-Request-Headers")
+			h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+			h.Set("Access-Control-Allow-Headers", allowedHeaders(r.Header.Values("Access-Control-Request-Headers")))
+			h.Set("Access-Control-Max-Age", "7200")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowedHeaders allows what a preflight asks for, since tracing and monitoring add headers of their own. What is not a list of header names is
+// answered with those that the contract needs.
+func allowedHeaders(asked []string) string {
+	const needed = "Authorization, Content-Type"
+	list := strings.Join(asked, ",")
+	if len(list) > 1024 {
+		return needed
+	}
+	allowed := needed
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.Trim(name, " \t")
+		switch {
+		case name == "", strings.EqualFold(name, "Authorization"), strings.EqualFold(name, "Content-Type"):
+		case !isToken(name):
+			return needed
+		default:
+			allowed += ", " + name
+		}
+	}
+	return allowed
+}
+
+// isToken reports whether text, which is not empty, is a token (RFC 9110 section 5.6.2), as header names are.
+func isToken(text string) bool {
+	const marks = "!#$%&'*+-.^_`|~"
+	for i := range len(text) {
+		c := text[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(marks, c) >= 0) {
+			return false
+		}
+	}
+	return true
+}

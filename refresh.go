@@ -1,0 +1,127 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/session"
+)
+
+// Refresh takes a refresh token and returns a new pair. The user is looked up again: changed roles show in the new access token, and a
+// deleted or disabled user is refused. The token that was presented is superseded. It is honoured for a short while
+// ([WithReuseWindow]); after that it is taken for stolen, and ends the session. Calls with the same token at the same time get the same pair.
+//
+// The error is [ErrInvalidToken] ([ErrExpiredToken], [ErrRevoked]), or [ErrUnavailable] when a store or the key does not answer: the same
+// token works again then.
+func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error) {
+	claims, err := a.verifyRefresh(ctx, refreshToken)
+	if err != nil {
+		return Tokens{}, err
+	}
+	tokens, err := a.refreshes.Do(ctx, refreshToken, func(ctx context.Context) (Tokens, error) {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout) // also for the claims and the signatures
+		defer cancel()
+		if a.sessions == nil {
+			return a.renew(ctx, claims)
+		}
+		return a.rotate(ctx, claims)
+	})
+	if err != nil {
+		return Tokens{}, asError(err)
+	}
+	return tokens, nil
+}
+
+var refreshTypes = []string{jws.RefreshType}
+
+func (a *Auth) verifyRefresh(ctx context.Context, token string) (*Claims, error) {
+	claims, err := a.verifier.read(ctx, token, refreshTypes)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.verifier.checkTimes(claims, a.verifier.clock()); err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
+
+// renew is Refresh without sessions.
+func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
+	user, err := a.activeUser(ctx, claims.Subject)
+	if err != nil {
+		return Tokens{}, err
+	}
+	g := grant{user: user, secret: randomID()}
+	if g.claims, err = a.customClaims(ctx, user); err != nil {
+		return Tokens{}, err
+	}
+	return a.issue(ctx, g)
+}
+
+// rotate is Refresh with sessions. The rules of rotation decide on the row. The new tokens are signed before the row is committed, so that
+// a failure of either changes nothing.
+func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
+	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID), Client: clientOf(ctx)}
+	g := grant{secret: claims.ID, sessionID: claims.SessionID, proof: true}
+	user, err := a.activeUser(ctx, claims.Subject)
+	switch {
+	case err == nil:
+		presented.UserActive, g.user = true, user
+		if g.claims, err = a.customClaims(ctx, user); err != nil {
+			return Tokens{}, err
+		}
+	case !errors.Is(err, errNoUser):
+		return Tokens{}, err
+	}
+	var tokens Tokens
+	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, func(row session.Session, out rotation.Outcome) error {
+		g.generation, g.notAfter = out.Generation, row.EndsAt.Time()
+		var err error
+		tokens, err = a.issue(ctx, g)
+		return err
+	})
+	var refused *Error
+	switch {
+	case errors.As(err, &refused): // the tokens could not be signed; the cause may be any error, session.ErrNotFound too
+		return Tokens{}, refused
+	case errors.Is(err, session.ErrNotFound):
+		out = rotation.Outcome{Event: rotation.EventUnknown}
+	case err != nil:
+		return Tokens{}, unavailable(err)
+	}
+	a.report(ctx, row, out)
+	if out.Generation == 0 {
+		return Tokens{}, refusal(out.Event)
+	}
+	return tokens, nil
+}
+
+// refusal is what the client learns. It is not told why a session was revoked: the client may be the thief.
+func refusal(event rotation.Event) error {
+	switch event {
+	case rotation.EventExpired:
+		return ErrExpiredToken
+	case rotation.EventUser:
+		return errNoUser
+	}
+	return ErrRevoked
+}
+
+// report logs what happened to a session, at a level that fits an operator's interest in it.
+func (a *Auth) report(ctx context.Context, row session.Session, out rotation.Outcome) {
+	level := slog.LevelDebug
+	switch out.Event {
+	case rotation.EventTheft:
+		level = slog.LevelWarn
+	case rotation.EventRecovered, rotation.EventUser:
+		level = slog.LevelInfo
+	}
+	logger := a.verifier.logger
+	if out.RolledBack {
+		logger.WarnContext(ctx, "signet: the session store had lost writes; the session was carried forward", "session", row.ID, "user", row.UserID)
+	}
+	logger.Log(ctx, level, "signet: refresh", "event", string(out.Event), "session", row.ID, "user", row.UserID)
+}

@@ -1,0 +1,86 @@
+package session_test
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// everyField has no zero field.
+func everyField() session.Session {
+	return session.Session{ID: "0abc", UserID: "u\"1\\ \u00e9", SecretHash: session.HashOf("x"), UserAgent: "<agent>\n", Address: "::1",
+		CreatedAt: 1, EndsAt: 2, LastUsedAt: 3, KeepUntil: math.MaxInt64, Current: math.MaxInt64, Parent: 6, Next: 7, SentAt: 8,
+		ConfirmedAt: 9, Ancestors: session.Ancestors{{Generation: 1 << 60, SupersededAt: 2}, {}, {Generation: 3, SupersededAt: 4}, {Generation: 5, SupersededAt: 6}},
+		RevokedAt: 10, Reason: "a host's own"}
+}
+
+func decode(t *testing.T, text string) session.Session {
+	t.Helper()
+	var row session.Session
+	require.NoError(t, json.Unmarshal([]byte(text), &row))
+	return row
+}
+
+func TestTheStoredFormKeepsEveryField(t *testing.T) {
+	full := everyField()
+	value := reflect.ValueOf(full)
+	for i := range value.NumField() {
+		if field := value.Type().Field(i); field.IsExported() {
+			require.False(t, value.Field(i).IsZero(), "field %s is not set: the test would miss it", field.Name)
+		}
+	}
+	for _, row := range []session.Session{full, {}, {ID: "1x", UserID: "1"}} {
+		text, err := json.Marshal(row)
+		require.NoError(t, err)
+		require.True(t, row == decode(t, string(text)), "%s", text)
+	}
+}
+
+// A row that a newer version has written keeps its new members when this version changes it.
+func TestTheStoredFormKeepsUnknownMembers(t *testing.T) {
+	row := decode(t, `{"v":1,"id":"0abc","idle":3600000,"user":"1","facts":{"amr":["otp"],"t":1.50},"caf\u00e9":null}`)
+	require.Equal(t, "0abc", row.ID)
+	changed := row.Revoke(session.ReasonLogout, 5)
+	require.NotEqual(t, row, changed)
+	text, err := json.Marshal(changed)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"idle":3600000,"facts":{"amr":["otp"],"t":1.50},"café":null}`)
+	require.True(t, changed == decode(t, string(text)), "rows with unknown members can be compared too")
+	require.False(t, changed == everyField())
+}
+
+func TestTheStoredFormOfANewerVersionIsAnError(t *testing.T) {
+	var row session.Session
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"v":2,"id":{"not":"a string"}}`), &row), "version 2")
+	for _, text := range []string{`{"v":1,"id":1}`, `{"v":1,"id":"a","id":"b"}`, `{"v":1,"secret":"short"}`, `{"v":1,"anc":[1.5]}`, `{"v":1,"anc":{}}`,
+		`{"v":"1"}`, `[]`} {
+		require.Error(t, json.Unmarshal([]byte(text), &row), text)
+	}
+	require.NoError(t, json.Unmarshal([]byte(`{"v":1,"anc":[ 1, 2 ,3,4,5,6,7,8,9,10]}`), &row))
+	require.Equal(t, session.Ancestor{Generation: 7, SupersededAt: 8}, row.Ancestors[3])
+}
+
+func TestIDsNameTheGroupOfTheirUser(t *testing.T) {
+	seen := map[int]bool{}
+	for i := range 200 {
+		user := strings.Repeat("u", i)
+		id := session.NewID(user)
+		require.Len(t, id, 23)
+		group, ok := session.GroupOfID(id)
+		require.True(t, ok)
+		require.Equal(t, session.GroupOfUser(user), group)
+		require.NotEqual(t, id, session.NewID(user))
+		seen[group] = true
+	}
+	require.Len(t, seen, session.Groups)
+	for _, id := range []string{"", "0", "gx", "Ax", "-x", "\xffx"} {
+		_, ok := session.GroupOfID(id)
+		require.False(t, ok, "%q", id)
+	}
+}

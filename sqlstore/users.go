@@ -1,0 +1,173 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/signet-go/signet/userstore"
+)
+
+// Users is a [userstore.Store] and a [userstore.Writer] in the table signet_users, for hosts that have no user table of their own. It is
+// safe for concurrent use by any number of processes.
+type Users struct {
+	db      *sql.DB
+	dialect Dialect
+}
+
+// NewUsers returns a store on db, which the host closes. Call [Migrate] before the first use.
+func NewUsers(db *sql.DB, dialect Dialect) (*Users, error) {
+	if err := check(db, dialect); err != nil {
+		return nil, err
+	}
+	return &Users{db: db, dialect: dialect}, nil
+}
+
+// Add implements [userstore.Writer].
+func (s *Users) Add(ctx context.Context, user userstore.User) error {
+	columns, err := s.columns(user)
+	if err != nil {
+		return err
+	}
+	_, err = s.exec(ctx, `INSERT INTO signet_users (email_key, email, password_hash, roles, disabled, profile, attributes, id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, columns...)
+	return s.explain(ctx, "add", user, err, true)
+}
+
+// Update implements [userstore.Writer].
+func (s *Users) Update(ctx context.Context, user userstore.User) error {
+	columns, err := s.columns(user)
+	if err != nil {
+		return err
+	}
+	if !s.dialect.holds(user.ID) {
+		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, user.ID)
+	}
+	n, err := s.exec(ctx, `UPDATE signet_users SET email_key = ?, email = ?, password_hash = ?, roles = ?, disabled = ?,
+		profile = ?, attributes = ? WHERE id = ?`, columns...)
+	if err == nil && n == 0 { // no such row, or, by MariaDB's count, nothing to change in it
+		_, err := s.FindByID(ctx, user.ID)
+		return err
+	}
+	return s.explain(ctx, "update", user, err, false)
+}
+
+// Delete implements [userstore.Writer].
+func (s *Users) Delete(ctx context.Context, id string) error {
+	if !s.dialect.holds(id) {
+		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, id)
+	}
+	n, err := s.exec(ctx, `DELETE FROM signet_users WHERE id = ?`, id)
+	if err != nil {
+		return fmt.Errorf("sqlstore: delete: %w", err)
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, id)
+	}
+	return nil
+}
+
+// FindByEmail implements [userstore.Store].
+func (s *Users) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
+	return s.find(ctx, "email_key", userstore.NormalizeEmail(email))
+}
+
+// FindByID implements [userstore.Store].
+func (s *Users) FindByID(ctx context.Context, id string) (userstore.User, error) {
+	return s.find(ctx, "id", id)
+}
+
+// UpdatePasswordHash implements [userstore.PasswordUpdater].
+func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
+	_, err := s.exec(ctx, `UPDATE signet_users SET password_hash = ? WHERE id = ? AND password_hash = ?`, newHash, id, oldHash)
+	if err != nil {
+		return fmt.Errorf("sqlstore: update password hash: %w", err)
+	}
+	return nil
+}
+
+func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := s.db.ExecContext(ctx, s.dialect.sql(query), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// columns are a user's values, the id last.
+func (s *Users) columns(user userstore.User) ([]any, error) {
+	if err := user.Validate(); err != nil {
+		return nil, err
+	}
+	roles, err := json.Marshal(user.Roles)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: roles: %w", err)
+	}
+	profile, err := json.Marshal(user.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: profile: %w", err)
+	}
+	attributes, err := json.Marshal(user.Attributes)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: attributes: %w", err)
+	}
+	disabled := 0
+	if user.Disabled {
+		disabled = 1
+	}
+	return []any{userstore.NormalizeEmail(user.Email), user.Email, user.PasswordHash, string(roles), disabled, string(profile),
+		string(attributes), user.ID}, nil
+}
+
+// explain tells a taken id or address from other failures. Every driver has its own error for it; a look tells as well.
+func (s *Users) explain(ctx context.Context, what string, user userstore.User, err error, added bool) error {
+	if err == nil {
+		return nil
+	}
+	if other, lookErr := s.FindByEmail(ctx, user.Email); lookErr == nil && (added || other.ID != user.ID) {
+		return fmt.Errorf("%w: id %q", userstore.ErrExists, user.ID)
+	}
+	if _, lookErr := s.FindByID(ctx, user.ID); lookErr == nil && added {
+		return fmt.Errorf("%w: id %q", userstore.ErrExists, user.ID)
+	}
+	return fmt.Errorf("sqlstore: %s: %w", what, err)
+}
+
+func (s *Users) find(ctx context.Context, column, value string) (userstore.User, error) {
+	if !s.dialect.holds(value) {
+		return userstore.User{}, userstore.ErrNotFound
+	}
+	var user userstore.User
+	var roles, profile, attributes []byte
+	var disabled int
+	row := s.db.QueryRowContext(ctx, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes FROM
+		signet_users
+		WHERE `+column+` = ?`), value)
+	err := row.Scan(&user.ID, &user.Email, &user.PasswordHash, &roles, &disabled, &profile, &attributes)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return userstore.User{}, userstore.ErrNotFound
+	case err != nil:
+		return userstore.User{}, fmt.Errorf("sqlstore: find: %w", err)
+	}
+	user.Disabled = disabled != 0
+	if err := json.Unmarshal(roles, &user.Roles); err != nil {
+		return userstore.User{}, fmt.Errorf("sqlstore: roles of %q: %w", user.ID, err)
+	}
+	if err := decodeMap(profile, &user.Profile); err != nil {
+		return userstore.User{}, fmt.Errorf("sqlstore: profile of %q: %w", user.ID, err)
+	}
+	if err := decodeMap(attributes, &user.Attributes); err != nil {
+		return userstore.User{}, fmt.Errorf("sqlstore: attributes of %q: %w", user.ID, err)
+	}
+	return user, nil
+}
+
+func decodeMap(text []byte, into *map[string]any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber() // an integer of the host must not come back as a float
+	return decoder.Decode(into)
+}

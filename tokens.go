@@ -1,0 +1,169 @@
+package signet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/userstore"
+)
+
+// Tokens is what a login or a refresh gives: an access token, and the refresh token that gets the next pair. Its JSON form is the
+// answer of the contract (RFC 6749 section 5.1). It prints and logs without the tokens. But package fmt cannot help where Tokens is in
+// an unexported field, and a JSON log handler shows the JSON form of a value that has Tokens inside: do not log those.
+type Tokens struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"` // "Bearer"
+	ExpiresIn    int64  `json:"expires_in"` // seconds until the access token expires
+}
+
+// Format implements [fmt.Formatter]: the tokens are never printed.
+func (t Tokens) Format(state fmt.State, _ rune) {
+	fmt.Fprintf(state, "Tokens{%s, expires in %ds}", t.TokenType, t.ExpiresIn)
+}
+
+// LogValue implements [slog.LogValuer] without the tokens: slog's JSON handler would take the JSON form.
+func (t Tokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
+
+// reserved are the claims that signet alone sets, or will set.
+var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", "gen", "ver", "roles", "acr", "amr", "auth_time",
+	"act", "cnf", "client_id"}
+
+// grant says what a pair of tokens is made for.
+type grant struct {
+	user       userstore.User
+	claims     []byte // those of WithClaims, encoded
+	sessionID  string // "" without sessions
+	generation int64  // of the refresh token; 0 without sessions
+	secret     string // the refresh token's jti
+	proof      bool   // the access token names its generation: whoever shows it has received the refresh token
+	notAfter   time.Time
+}
+
+// maxUserID is how long a user's id may be, in bytes.
+const maxUserID = 1024
+
+// issue signs a pair. It reads no store. It fails when the key does not sign.
+func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
+	if id := g.user.ID; id == "" || len(id) > maxUserID || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
+		return Tokens{}, internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
+	}
+	key := a.keys.Current().Signing()
+	if key == nil {
+		return Tokens{}, unavailable(errors.New("the key source has no key that can sign"))
+	}
+	now := a.verifier.clock()
+	accessEnd, refreshEnd := g.expiry(now, a.lifetimes.Access), g.expiry(now, a.lifetimes.Refresh)
+	if accessEnd <= now.Unix() { // the session ends in this second
+		return Tokens{}, ErrExpiredToken
+	}
+	payload := a.commonClaims(g, now, accessEnd, randomID())
+	if g.sessionID != "" && g.proof {
+		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
+	}
+	if len(g.user.Roles) > 0 {
+		payload = strictjson.AppendStrings(append(payload, `,"roles":`...), g.user.Roles)
+	}
+	access, err := a.access.Sign(ctx, key, append(append(payload, g.claims...), '}'))
+	if err != nil {
+		return Tokens{}, unavailable(err)
+	}
+	if len(access) > jws.MaxToken {
+		return Tokens{}, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; add fewer claims in WithClaims",
+			len(access), jws.MaxToken))
+	}
+	payload = a.commonClaims(g, now, refreshEnd, g.secret)
+	if g.sessionID != "" {
+		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
+	}
+	refresh, err := a.refresh.Sign(ctx, key, append(payload, '}'))
+	if err != nil {
+		return Tokens{}, unavailable(err)
+	}
+	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix()}, nil
+}
+
+// expiry is when a token ends: after its lifetime, or with its session.
+func (g grant) expiry(now time.Time, lifetime time.Duration) int64 {
+	end := now.Add(lifetime)
+	if !g.notAfter.IsZero() && g.notAfter.Before(end) {
+		end = g.notAfter
+	}
+	return end.Unix()
+}
+
+// commonClaims writes the claims that both tokens have, without the closing brace. Building the JSON by hand costs a tenth of
+// building a map, and the order stays the same.
+func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string) []byte {
+	b := make([]byte, 0, 512)
+	b = strictjson.AppendString(append(b, `{"sub":`...), g.user.ID)
+	if issuer := a.verifier.issuer; issuer != "" {
+		b = strictjson.AppendString(append(b, `,"iss":`...), issuer)
+	}
+	switch audience := a.verifier.audience; len(audience) {
+	case 0:
+	case 1:
+		b = strictjson.AppendString(append(b, `,"aud":`...), audience[0])
+	default:
+		b = strictjson.AppendStrings(append(b, `,"aud":`...), audience)
+	}
+	b = strconv.AppendInt(append(b, `,"iat":`...), now.Unix(), 10)
+	b = strconv.AppendInt(append(b, `,"exp":`...), end, 10)
+	b = strictjson.AppendString(append(b, `,"jti":`...), id)
+	if g.sessionID != "" {
+		b = strictjson.AppendString(append(b, `,"sid":`...), g.sessionID)
+	}
+	return b
+}
+
+// customClaims encodes what WithClaims returns, as members that follow others. It runs before anything of the session store is
+// asked, because the host's function may take long.
+func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, error) {
+	if a.claims == nil {
+		return nil, nil
+	}
+	extra, err := a.claims(ctx, user)
+	if err != nil {
+		return nil, storeError(fmt.Errorf("WithClaims: %w", err))
+	}
+	var b []byte
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		// A reader that does not look at case must not take the host's "Roles" for signet's "roles".
+		if slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }) {
+			return nil, internal(fmt.Errorf("WithClaims: the claim %q belongs to signet; choose another name", name))
+		}
+		value, err := json.Marshal(extra[name])
+		if err != nil {
+			return nil, internal(fmt.Errorf("WithClaims: %q: %w", name, err))
+		}
+		b = append(append(strictjson.AppendString(append(b, ','), name), ':'), value...)
+	}
+	if len(b) == 0 {
+		return nil, nil
+	}
+	// What the parser would refuse later must not be signed now.
+	if err := checkClaims("{" + string(b[1:]) + "}"); err != nil {
+		return nil, internal(fmt.Errorf("WithClaims: %w", err))
+	}
+	return b, nil
+}
+
+// randomID is 128 random bits.
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: it ends the program when the system has no randomness
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
