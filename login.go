@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/signet-go/signet/internal/gate"
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
@@ -138,8 +139,9 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	if !ok {
 		return user.PasswordHash
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	ctx = limited
 	hash, err := a.gate.Hash(ctx, pass)
 	if err == nil {
 		err = store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
@@ -154,12 +156,12 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 // start makes a session and its first tokens, and then looks at the user once more: a password change or a ban that happened in
 // between did not see the new session. If mayKeep refuses the user, the session is revoked.
 func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(current userstore.User) error) (Tokens, error) {
+	if a.sessions == nil { // there is nothing that a refusal could end
+		return a.issueAlone(ctx, user)
+	}
 	tokens, sessionID, err := a.firstTokens(ctx, user)
 	if err != nil {
 		return Tokens{}, err
-	}
-	if a.sessions == nil { // there is nothing that a refusal could end
-		return tokens, nil
 	}
 	current, err := a.activeUser(ctx, user.ID)
 	if err == nil {
@@ -180,15 +182,12 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(curr
 
 // firstTokens stores a new session and returns its tokens. They are signed before the session is committed.
 func (a *Auth) firstTokens(ctx context.Context, user userstore.User) (tokens Tokens, sessionID string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout) // also for the claims and the signatures
-	defer cancel()
+	limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
+	defer limited.Release()
+	ctx = limited
 	g := grant{user: user, secret: randomID()}
 	if g.claims, err = a.customClaims(ctx, user); err != nil {
 		return Tokens{}, "", err
-	}
-	if a.sessions == nil {
-		tokens, err = a.issue(ctx, g)
-		return tokens, "", err
 	}
 	sessionID, err = a.sessions.Create(ctx, user.ID, g.secret, clientOf(ctx), func(row session.Session) error {
 		if end := row.EndsAt.Time(); !end.After(a.verifier.clock()) {

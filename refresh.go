@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
@@ -22,8 +23,6 @@ func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error)
 		return Tokens{}, err
 	}
 	tokens, err := a.refreshes.Do(ctx, refreshToken, func(ctx context.Context) (Tokens, error) {
-		ctx, cancel := context.WithTimeout(ctx, storeTimeout) // also for the claims and the signatures
-		defer cancel()
 		if a.sessions == nil {
 			return a.renew(ctx, claims)
 		}
@@ -54,16 +53,15 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	g := grant{user: user, secret: randomID()}
-	if g.claims, err = a.customClaims(ctx, user); err != nil {
-		return Tokens{}, err
-	}
-	return a.issue(ctx, g)
+	return a.issueAlone(ctx, user)
 }
 
 // rotate is Refresh with sessions. The rules of rotation decide on the row. The new tokens are signed before the row is committed, so that
 // a failure of either changes nothing.
 func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
+	limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
+	defer limited.Release()
+	ctx = limited
 	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID), Client: clientOf(ctx)}
 	g := grant{secret: claims.ID, sessionID: claims.SessionID, proof: true}
 	user, err := a.activeUser(ctx, claims.Subject)

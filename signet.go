@@ -42,6 +42,7 @@ import (
 	"github.com/signet-go/signet/internal/flight"
 	"github.com/signet-go/signet/internal/gate"
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/keys"
@@ -163,8 +164,9 @@ func (a *Auth) RequireScope(scope string, and ...string) func(http.Handler) http
 const storeTimeout = sessions.StoreTimeout
 
 func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	ctx = limited
 	user, err := a.users.FindByEmail(ctx, email)
 	if err == nil && user.ID == "" {
 		return user, internal(errors.New("the user store returned a user without an ID"))
@@ -174,8 +176,9 @@ func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, e
 
 // findByID finds a user. A store that returns another user than the one that was asked for would give one user's rights to another.
 func (a *Auth) findByID(ctx context.Context, id string) (userstore.User, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	ctx = limited
 	user, err := a.users.FindByID(ctx, id)
 	if err == nil && user.ID != id {
 		return userstore.User{}, internal(fmt.Errorf("the user store was asked for the user with ID %q and returned the one with ID %q", id, user.ID))

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/userstore"
 )
@@ -94,6 +95,18 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 		return Tokens{}, unavailable(err)
 	}
 	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix()}, nil
+}
+
+// issueAlone signs a pair that belongs to no session.
+func (a *Auth) issueAlone(ctx context.Context, user userstore.User) (Tokens, error) {
+	limited := limit.New(ctx, storeTimeout) // for the claims and the signatures
+	defer limited.Release()
+	ctx = limited
+	claims, err := a.customClaims(ctx, user)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return a.issue(ctx, grant{user: user, claims: claims, secret: randomID()})
 }
 
 // expiry is when a token ends: after its lifetime, or with its session.

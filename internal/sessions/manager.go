@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
@@ -153,16 +154,18 @@ func (m *Manager) Forget(id string, until session.Millis) { m.revoked.add(id, un
 
 // List returns the sessions of a user, the revoked ones too.
 func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
-	defer cancel()
+	limited := limit.New(ctx, StoreTimeout)
+	defer limited.Release()
+	ctx = limited
 	return m.Store.ListByUser(ctx, userID)
 }
 
 // update changes a row, and refuses its access tokens at once if it is revoked then.
 func (m *Manager) update(ctx context.Context, id string,
 	change func(session.Session, session.Millis) (session.Session, error)) (after session.Session, err error) {
-	ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
-	defer cancel()
+	limited := limit.New(ctx, StoreTimeout)
+	defer limited.Release()
+	ctx = limited
 	err = m.Store.Update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
 		after, err = change(row, now)
 		return after, err

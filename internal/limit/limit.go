@@ -1,0 +1,84 @@
+// Package limit makes contexts with a time limit that cost nothing until somebody waits for their end.
+package limit
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Context is a context that ends after some time, and with its parent. It is context.WithTimeout but for its price: the timer, which costs five
+// allocations, is made only when Done is called. Stores and keys in memory never call it. It is safe for concurrent use.
+type Context struct {
+	context.Context // the parent
+	deadline        time.Time
+
+	mu     sync.Mutex
+	timed  context.Context // nil until somebody has called Done
+	cancel context.CancelFunc
+	over   bool
+}
+
+// New returns a context that ends after d. The caller must call Release when the work is done.
+func New(parent context.Context, d time.Duration) *Context {
+	c := &Context{Context: parent, deadline: time.Now().Add(d)}
+	if earlier, ok := parent.Deadline(); ok && earlier.Before(c.deadline) {
+		c.deadline = earlier
+	}
+	return c
+}
+
+// Deadline implements [context.Context].
+func (c *Context) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Done implements [context.Context].
+func (c *Context) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil {
+		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
+		if c.over {
+			c.cancel()
+		}
+	}
+	return c.timed.Done()
+}
+
+// Err implements [context.Context].
+func (c *Context) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.timed != nil:
+		return c.timed.Err()
+	case c.Context.Err() != nil:
+		return c.Context.Err()
+	case c.over:
+		return context.Canceled
+	case !time.Now().Before(c.deadline):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Value implements [context.Context]. It finds the values of the parent. Package context asks for one of its own, to derive contexts without a
+// goroutine: the timed context has that.
+func (c *Context) Value(key any) any {
+	c.mu.Lock()
+	timed := c.timed
+	c.mu.Unlock()
+	if timed != nil {
+		return timed.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+// Release ends the context.
+func (c *Context) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
