@@ -108,12 +108,22 @@ type answer struct {
 	json map[string]any
 }
 
+// do sends a JSON body, if there is one.
 func (s *service) do(t testing.TB, method, path, body string, headers ...string) answer {
+	t.Helper()
+	contentType := ""
+	if body != "" {
+		contentType = "application/json"
+	}
+	return s.send(t, method, path, body, contentType, headers...)
+}
+
+func (s *service) send(t testing.TB, method, path, body, contentType string, headers ...string) answer {
 	t.Helper()
 	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	require.NoError(t, err)
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Add(headers[i], headers[i+1])

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -303,15 +304,21 @@ func TestLogoutOfASessionThatTheStoreHasForgotten(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrInvalidToken)
 }
 
-// slowStore lets something happen while a session is being stored.
+// slowStore lets something happen while a session is being stored, and right after.
 type slowStore struct {
 	session.Memory
-	meanwhile func()
+	meanwhile, after func()
 }
 
 func (s *slowStore) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
-	s.meanwhile()
-	return s.Memory.Create(ctx, make)
+	if s.meanwhile != nil {
+		s.meanwhile()
+	}
+	err := s.Memory.Create(ctx, make)
+	if s.after != nil {
+		s.after()
+	}
+	return err
 }
 
 func TestIssueForDoesNotOutliveABan(t *testing.T) {
@@ -495,5 +502,142 @@ func TestSessionOptionsAreChecked(t *testing.T) {
 		signet.WithReuseWindow(2*time.Minute), signet.WithMaxStaleness(0), signet.WithClientAddress(nil))
 	for _, want := range []string{"WithSessionStore", "WithLifetimes", "WithReuseWindow", "WithMaxStaleness", "WithClientAddress"} {
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// The host shortens the lifetimes between two deploys. A revocation must outlive the tokens of the first one.
+func TestRevocationsOutliveTokensOfLongerLifetimes(t *testing.T) {
+	for name, revoke := range map[string]func(*signet.Auth, signet.Tokens) error{
+		"logout": func(a *signet.Auth, tokens signet.Tokens) error {
+			return a.Logout(context.Background(), tokens.RefreshToken)
+		},
+		"ban": func(a *signet.Auth, _ signet.Tokens) error { return a.RevokeUser(context.Background(), "1") },
+		"session": func(a *signet.Auth, tokens signet.Tokens) error {
+			return a.RevokeSession(context.Background(), part(t, tokens.AccessToken, 1)["sid"].(string))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &session.Memory{}
+				open := func(opts ...signet.Option) *signet.Auth {
+					a, err := signet.New(newUsers(t), keys.Secret(secret), append(opts, signet.WithSessionStore(store), signet.WithPasswordHasher(cheap), quiet)...)
+					require.NoError(t, err)
+					return a
+				}
+				const long = 5 * time.Hour
+				before := open(signet.WithLifetimes(signet.Lifetimes{Access: long}))
+				first, err := before.Login(t.Context(), "john@mail.com", "changeme")
+				require.NoError(t, err)
+				require.NoError(t, before.Close())
+				after := open(signet.WithLifetimes(signet.Lifetimes{Access: time.Second, Refresh: 2 * time.Second}))
+				second, err := after.Refresh(t.Context(), first.RefreshToken)
+				require.NoError(t, err)
+				list, err := after.Sessions(t.Context(), "1")
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, list[0].ExpiresAt.Sub(list[0].CreatedAt), long, "the first access token lives")
+				require.NoError(t, revoke(after, second))
+				for range long/time.Minute - 1 {
+					time.Sleep(time.Minute)
+					_, err := after.Verify(t.Context(), first.AccessToken)
+					require.ErrorIs(t, err, signet.ErrRevoked)
+				}
+				require.NoError(t, after.RevokeUser(t.Context(), "1"))
+				require.NoError(t, after.Close())
+				again := open(signet.WithLifetimes(signet.Lifetimes{Access: long}))
+				_, err = again.Verify(t.Context(), first.AccessToken)
+				require.ErrorIs(t, err, signet.ErrRevoked, "also in a process that starts now")
+				require.NoError(t, again.Close())
+			})
+		})
+	}
+}
+
+// A session shows for as long as one of its tokens may be valid, so that "sign out everywhere else" misses none.
+func TestASessionShowsWhileAnyTokenLives(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lifetimes signet.Lifetimes
+		lives     time.Duration
+	}{
+		"the contract's": {signet.Lifetimes{}, 20 * 24 * time.Hour},
+		"short access":   {signet.Lifetimes{Access: 10 * time.Minute, Refresh: 7 * 24 * time.Hour, Session: 30 * 24 * time.Hour}, 7 * 24 * time.Hour},
+		"short session":  {signet.Lifetimes{Session: time.Hour}, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t, signet.WithLifetimes(tc.lifetimes))
+			tokens := s.login(t)
+			list, err := s.Sessions(t.Context(), "1")
+			require.NoError(t, err)
+			require.Equal(t, s.clock.Now().Add(tc.lives).Unix(), list[0].ExpiresAt.Unix())
+			s.clock.advance(tc.lives - time.Second)
+			list, err = s.Sessions(t.Context(), "1")
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			_, access := s.Verify(t.Context(), tokens.AccessToken)
+			_, refresh := s.Refresh(t.Context(), tokens.RefreshToken)
+			require.True(t, access == nil || refresh == nil, "%v, %v", access, refresh)
+			other := newService(t, signet.WithLifetimes(tc.lifetimes))
+			other.login(t)
+			other.clock.advance(tc.lives)
+			list, err = other.Sessions(t.Context(), "1")
+			require.NoError(t, err)
+			require.Empty(t, list)
+		})
+	}
+}
+
+func TestRevokeOtherSessions(t *testing.T) {
+	s := newService(t)
+	kept, others := s.login(t), []signet.Tokens{s.login(t), s.login(t)}
+	s.clock.advance(11 * time.Hour) // the refresh tokens are over, the access tokens live
+	admin, err := s.Login(t.Context(), "admin@mail.com", "admin123")
+	require.NoError(t, err)
+	claims, err := s.Verify(t.Context(), kept.AccessToken)
+	require.NoError(t, err)
+	require.NoError(t, s.RevokeOtherSessions(t.Context(), "1", claims.SessionID))
+	for _, tokens := range others {
+		_, err := s.Verify(t.Context(), tokens.AccessToken)
+		require.ErrorIs(t, err, signet.ErrRevoked)
+	}
+	for _, tokens := range []signet.Tokens{kept, admin} {
+		_, err := s.Verify(t.Context(), tokens.AccessToken)
+		require.NoError(t, err)
+	}
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, s.RevokeOtherSessions(t.Context(), "1", part(t, admin.AccessToken, 1)["sid"].(string)))
+	_, err = s.Verify(t.Context(), kept.AccessToken)
+	require.ErrorIs(t, err, signet.ErrRevoked, "a session of another user keeps nothing")
+}
+
+func TestASessionShowsItsLastClient(t *testing.T) {
+	s := newService(t, signet.WithClientAddress(func(r *http.Request) string { return r.Header.Get("X-Address") }))
+	login := s.do(t, "POST", "/auth/login", loginBody, "User-Agent", "Phone", "X-Address", "192.0.2.1")
+	refresh := s.do(t, "POST", "/auth/refresh-token", fmt.Sprintf(`{"refreshToken":%q}`, login.json["refresh_token"]), "User-Agent", "Laptop\u202ex", "X-Address", "2001:db8::1\u2028")
+	require.Equal(t, 201, refresh.StatusCode)
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "Laptopx 2001:db8::1", list[0].UserAgent+" "+list[0].Address, "and nothing that could turn a display round")
+	_, err = s.Refresh(t.Context(), refresh.json["refresh_token"].(string))
+	require.NoError(t, err)
+	list, err = s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Equal(t, "Laptopx", list[0].UserAgent, "a refresh without a request changes nothing")
+	client := s.Client(httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, signet.ClientInfo{}, client)
+}
+
+func TestLabelsHoldWhatCanBeShown(t *testing.T) {
+	s := newService(t)
+	for text, want := range map[string]string{"a\u202eb": "ab", "a\u2028b\u2029c": "abc", "\ufeffa": "a", "a\u200bb": "ab", "a\u00adb": "ab", "a\u0000\u0007b": "ab",
+		"a\U000e0001b": "ab", "a\ue000b": "ab", "Zo\u00eb \U0001f600": "Zo\u00eb \U0001f600", "\xff\xfea": "a", strings.Repeat("\u00e9", 200): strings.Repeat("\u00e9", 128)} {
+		ctx := signet.ContextWithClient(t.Context(), signet.ClientInfo{UserAgent: text})
+		_, err := s.Login(ctx, "admin@mail.com", "admin123")
+		require.NoError(t, err)
+		list, err := s.Sessions(ctx, "3")
+		require.NoError(t, err)
+		require.Equal(t, want, list[0].UserAgent, "%+q", text)
+		require.NoError(t, s.RevokeUser(ctx, "3"))
 	}
 }

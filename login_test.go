@@ -1,0 +1,341 @@
+package signet_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
+)
+
+func TestIssueForRefusesAUserThatTheStoreDoesNotKnow(t *testing.T) {
+	store := &session.Memory{}
+	s := newService(t, signet.WithSessionStore(store))
+	_, err := s.IssueFor(t.Context(), userstore.User{ID: "99", Email: "elsewhere@mail.com"})
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	rows, err := store.ListByUser(t.Context(), "99")
+	require.NoError(t, err)
+	for _, row := range rows {
+		require.True(t, row.Revoked(), "no token of it may work")
+	}
+}
+
+func TestHashPassword(t *testing.T) {
+	s := newService(t)
+	hash, err := s.HashPassword(t.Context(), "correct horse")
+	require.NoError(t, err)
+	require.NoError(t, s.users.Add(t.Context(), userstore.User{ID: "9", Email: "new@mail.com", PasswordHash: hash}))
+	_, err = s.Login(t.Context(), "new@mail.com", "correct horse")
+	require.NoError(t, err)
+	for name, pass := range map[string]string{"empty": "", "too long": strings.Repeat("x", 1025)} {
+		_, err = s.HashPassword(t.Context(), pass)
+		require.ErrorIs(t, err, signet.ErrInvalidRequest, name)
+	}
+	old := newService(t, signet.WithPasswordHasher(password.Bcrypt{Cost: 4}))
+	_, err = old.HashPassword(t.Context(), strings.Repeat("x", 73))
+	require.ErrorIs(t, err, signet.ErrInvalidRequest, "longer than bcrypt takes")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	var wg sync.WaitGroup
+	for range 64 { // so many that some must wait
+		wg.Go(func() {
+			if _, err := s.HashPassword(gone, "x"); err != nil {
+				require.ErrorIs(t, err, signet.ErrUnavailable)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// otherUsers answers with a user that was not asked for, as a careless cache, join or collation does.
+type otherUsers struct {
+	*userstore.Memory
+	answer userstore.User
+	on     atomic.Bool
+}
+
+func (u *otherUsers) FindByID(ctx context.Context, id string) (userstore.User, error) {
+	if u.on.Load() {
+		return u.answer, nil
+	}
+	return u.Memory.FindByID(ctx, id)
+}
+
+func (u *otherUsers) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
+	if u.on.Load() && u.answer.ID == "" {
+		return u.answer, nil
+	}
+	return u.Memory.FindByEmail(ctx, email)
+}
+
+func TestAStoreThatReturnsAnotherUserGivesNobodysRights(t *testing.T) {
+	for name, answer := range map[string]userstore.User{"another": {ID: "3", Email: "admin@mail.com", Roles: []string{"admin"}}, "none": {}} {
+		for mode, opts := range map[string][]signet.Option{"sessions": nil, "stateless": {signet.WithoutSessions()}} {
+			t.Run(name+", "+mode, func(t *testing.T) {
+				users := &otherUsers{Memory: newUsers(t), answer: answer}
+				var log lines
+				auth, err := signet.New(users, keys.Secret(secret), append(opts, signet.WithPasswordHasher(cheap),
+					signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+				require.NoError(t, err)
+				defer auth.Close()
+				tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+				require.NoError(t, err)
+				users.on.Store(true)
+				_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+				require.Equal(t, 500, statusOf(err))
+				_, err = auth.Profile(t.Context(), "1")
+				require.Equal(t, 500, statusOf(err))
+				if answer.ID == "" {
+					_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+					require.Equal(t, 500, statusOf(err))
+				}
+				users.on.Store(false)
+				_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+				require.NoError(t, err, "the session is not lost by it")
+			})
+		}
+	}
+}
+
+func statusOf(err error) int { return written(err).Code }
+
+// The claims function has five seconds, with sessions and without, and nobody else waits for it.
+func TestTheClaimsFunctionHasATimeLimit(t *testing.T) {
+	for name, opts := range map[string][]signet.Option{"sessions": nil, "stateless": {signet.WithoutSessions()}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var hang atomic.Bool
+				claims := func(ctx context.Context, _ userstore.User) (map[string]any, error) {
+					if hang.Load() {
+						<-ctx.Done()
+					}
+					return nil, ctx.Err()
+				}
+				auth, err := signet.New(newUsers(t), keys.Secret(secret), append(opts, signet.WithPasswordHasher(cheap), signet.WithClaims(claims), quiet)...)
+				require.NoError(t, err)
+				defer auth.Close()
+				tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+				require.NoError(t, err)
+				hang.Store(true)
+				start := time.Now()
+				_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+				require.ErrorIs(t, err, signet.ErrUnavailable)
+				_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+				require.ErrorIs(t, err, signet.ErrUnavailable)
+				require.Equal(t, 10*time.Second, time.Since(start))
+				hang.Store(false)
+				_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// slowKMS takes its time for each signature.
+type slowKMS struct {
+	crypto.Signer
+	takes time.Duration
+	hang  atomic.Bool
+	asked atomic.Int64
+}
+
+func (k *slowKMS) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	k.asked.Add(1)
+	wait := time.NewTimer(k.takes)
+	defer wait.Stop()
+	if k.hang.Load() {
+		wait.Reset(time.Hour)
+	}
+	select {
+	case <-wait.C:
+		return k.Sign(nil, digest, opts)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A ban must not wait for anybody's signatures, nor must the sessions of others.
+func TestSlowSignaturesHoldUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kms := &slowKMS{Signer: rsaKey(), takes: 40 * time.Millisecond}
+		auth, err := signet.New(newUsers(t), keys.Private(kms), signet.WithPasswordHasher(cheap), quiet)
+		require.NoError(t, err)
+		defer auth.Close()
+		var sessions []signet.Tokens
+		for range 8 {
+			tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+			require.NoError(t, err)
+			sessions = append(sessions, tokens)
+		}
+		other, err := auth.Login(t.Context(), "admin@mail.com", "admin123")
+		require.NoError(t, err)
+		before := kms.asked.Load()
+		var wg sync.WaitGroup
+		for _, tokens := range sessions {
+			for range 150 {
+				wg.Go(func() { auth.Refresh(context.Background(), tokens.RefreshToken) })
+			}
+		}
+		synctest.Wait() // all of them are under way
+		start := time.Now()
+		require.NoError(t, auth.RevokeUser(t.Context(), "1"))
+		require.Zero(t, time.Since(start), "the ban waited")
+		for _, tokens := range sessions {
+			_, err := auth.Verify(t.Context(), tokens.AccessToken)
+			require.ErrorIs(t, err, signet.ErrRevoked)
+		}
+		_, err = auth.Refresh(t.Context(), other.RefreshToken)
+		require.NoError(t, err)
+		require.Equal(t, 80*time.Millisecond, time.Since(start), "another user's refresh waited for more than its own two signatures")
+		wg.Wait()
+		require.Less(t, kms.asked.Load()-before, int64(8*4+2), "1,200 refreshes of 8 tokens share their signatures")
+		for _, tokens := range sessions {
+			_, err := auth.Refresh(t.Context(), tokens.RefreshToken)
+			require.ErrorIs(t, err, signet.ErrRevoked)
+		}
+	})
+}
+
+// A key that hangs for one token costs the requests with that token, and nothing else.
+func TestAHangingKeyLosesNoSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kms := &slowKMS{Signer: rsaKey()}
+		auth, err := signet.New(newUsers(t), keys.Private(kms), signet.WithPasswordHasher(cheap), quiet)
+		require.NoError(t, err)
+		defer auth.Close()
+		tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		kms.hang.Store(true)
+		errs := make(chan error, 50)
+		for range 50 {
+			go func() {
+				_, err := auth.Refresh(context.Background(), tokens.RefreshToken)
+				errs <- err
+			}()
+		}
+		for range 50 {
+			require.ErrorIs(t, <-errs, signet.ErrUnavailable)
+		}
+		kms.hang.Store(false)
+		_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+		require.NoError(t, err)
+	})
+}
+
+// newestVersion is a KMS that signs with another key version from some moment on.
+type newestVersion struct {
+	crypto.Signer
+	newest atomic.Pointer[crypto.Signer]
+}
+
+func (k *newestVersion) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if newest := k.newest.Load(); newest != nil {
+		return (*newest).Sign(r, digest, opts)
+	}
+	return k.Signer.Sign(r, digest, opts)
+}
+
+func TestAKMSThatChangesItsKeyVersionLosesNoSession(t *testing.T) {
+	kms := &newestVersion{Signer: p256(t)}
+	var log lines
+	auth, err := signet.New(newUsers(t), keys.Private(kms), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(t, err)
+	defer auth.Close()
+	tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	next := crypto.Signer(p256(t))
+	kms.newest.Store(&next)
+	_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	require.ErrorContains(t, err, "another key version")
+	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	kms.newest.Store(nil)
+	_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err, "nothing was committed")
+}
+
+// The client goes away between the commit of its session and the second look at its user.
+func TestARefusedLoginLeavesNoSessionWhenItsClientIsGone(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	store := &slowStore{}
+	s := newService(t, signet.WithSessionStore(store))
+	user, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	store.after = leave
+	_, err = s.IssueFor(ctx, user)
+	require.Error(t, err)
+	rows, err := store.ListByUser(t.Context(), "1")
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.True(t, rows[0].Revoked(), "nobody has its tokens")
+}
+
+func TestHostsLearnThatHashesStay(t *testing.T) {
+	for name, tc := range map[string]struct {
+		users signet.UserStore
+		want  int
+	}{"a store that updates": {newUsers(t), 0}, "one that does not": {failingUsers{}, 1}} {
+		var log lines
+		auth, err := signet.New(tc.users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		require.NoError(t, err)
+		require.NoError(t, auth.Close())
+		require.Equal(t, tc.want, log.count("userstore.PasswordUpdater"), name)
+	}
+}
+
+// A test clock that the session store does not follow must not hand out tokens that are over already.
+func TestClocksThatDifferByMoreThanASession(t *testing.T) {
+	s := newService(t, signet.WithSessionStore(&session.Memory{}))
+	s.clock.advance(400 * 24 * time.Hour)
+	_, err := s.Login(t.Context(), "john@mail.com", "changeme")
+	require.Equal(t, 500, statusOf(err))
+	require.ErrorContains(t, err, "clock of the session store")
+}
+
+func TestUserIDsThatNoStoreHolds(t *testing.T) {
+	s := newService(t)
+	for name, id := range map[string]string{"NUL": "a\x00b", "not UTF-8": "a\xff", "long": strings.Repeat("x", 1025), "empty": ""} {
+		_, err := s.IssueFor(t.Context(), userstore.User{ID: id, Email: "x@mail.com"})
+		require.Equal(t, 500, statusOf(err), name)
+		require.NoError(t, s.RevokeUser(t.Context(), id), name)
+	}
+}
+
+// What a host returns from WithClaims must not be taken for signet's own claims by a reader that folds case.
+func TestClaimNamesThatBelongToSignet(t *testing.T) {
+	for _, name := range []string{"sub", "Sub", "SUB", "ROLES", "Gen", "sId", "ver", "acr", "AMR", "auth_time", "act", "cnf", "Client_ID", "\u017fub"} {
+		s := newService(t, signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
+			return map[string]any{name: "x"}, nil
+		}))
+		_, err := s.Login(t.Context(), "john@mail.com", "changeme")
+		require.Equal(t, 500, statusOf(err), name)
+		require.ErrorContains(t, err, "belongs to signet", name)
+	}
+}
+
+func TestTheLogHoldsNoSecret(t *testing.T) {
+	var log bytes.Buffer
+	s := newService(t, signet.WithLogger(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	tokens := s.login(t)
+	s.do(t, "POST", "/auth/login", `{"email":"john@mail.com","password":"hunter2-wrong"}`)
+	s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken+"x")...)
+	s.do(t, "POST", "/auth/logout", "", bearer(tokens.AccessToken)...)
+	for _, leak := range []string{"hunter2", tokens.AccessToken, tokens.RefreshToken, string(secret)} {
+		require.False(t, strings.Contains(log.String(), leak), "the log holds %q", leak[:6])
+	}
+}

@@ -1,0 +1,208 @@
+package signet_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+)
+
+const loginBody = `{"email":"john@mail.com","password":"changeme"}`
+
+// post asks a handler, as a server would: with the request's own line in RequestURI.
+func post(handler http.Handler, path string) int {
+	req := httptest.NewRequest("POST", path, strings.NewReader(loginBody))
+	req.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	handler.ServeHTTP(rec, req)
+	return rec.Code
+}
+
+// group stands for the routers that pass on requests below a path and tell no pattern, as gin and echo do.
+func group(path string, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, path) {
+			http.Error(w, "not routed", 418)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// telling stands for the routers that set the pattern, as chi does.
+func telling(pattern string, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Pattern = pattern
+		handler.ServeHTTP(w, r)
+	})
+}
+
+func muxed(pattern string, handler http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(pattern, handler)
+	return mux
+}
+
+func TestHandlerMountsAnywhereAndHasNoAlias(t *testing.T) {
+	s := newService(t)
+	for name, tc := range map[string]struct {
+		handler http.Handler
+		path    string
+		others  []string // must be refused
+	}{
+		"alone":                  {s.Handler("/auth"), "/auth/login", []string{"/login", "/x/auth/login", "/auth/auth/login"}},
+		"slashes around":         {s.Handler("/auth//"), "/auth/login", []string{"/login", "/auth//login"}},
+		"at the root":            {s.Handler("/"), "/login", []string{"/auth/login", "//login"}},
+		"empty":                  {s.Handler(""), "/login", []string{"/auth/login"}},
+		"ServeMux":               {muxed("/api/v1/auth/", s.Handler("/api/v1/auth")), "/api/v1/auth/login", []string{"/api/v1/auth/x/login", "/login"}},
+		"ServeMux, short":        {muxed("/api/v1/auth/", s.Handler("/auth")), "/api/v1/auth/login", []string{"/api/v1/auth/auth/login"}},
+		"ServeMux, empty":        {muxed("/api/v1/auth/", s.Handler("")), "/api/v1/auth/login", []string{"/api/v1/auth/auth/login", "/api/v1/auth/api/v1/auth/login"}},
+		"ServeMux, method":       {muxed("POST /api/v1/auth/", s.Handler("")), "/api/v1/auth/login", nil},
+		"ServeMux, host":         {muxed("example.com/api/v1/auth/", s.Handler("")), "/api/v1/auth/login", nil},
+		"ServeMux, rest":         {muxed("/api/v1/auth/{rest...}", s.Handler("/auth")), "/api/v1/auth/login", nil},
+		"ServeMux, one route":    {muxed("POST /api/v1/auth/login", s.Handler("/api/v1/auth")), "/api/v1/auth/login", nil},
+		"ServeMux, catch all":    {muxed("/", s.Handler("/api/v1/auth")), "/api/v1/auth/login", []string{"/x/api/v1/auth/login", "/login", "/auth/login"}},
+		"catch all, short":       {muxed("/", s.Handler("/auth")), "/auth/login", []string{"/x/auth/login", "/login"}},
+		"StripPrefix":            {muxed("/api/v1/auth/", http.StripPrefix("/api/v1/auth", s.Handler(""))), "/api/v1/auth/login", []string{"/api/v1/auth/api/v1/auth/login"}},
+		"StripPrefix, half":      {muxed("/api/v1/auth/", http.StripPrefix("/api/v1", s.Handler("/auth"))), "/api/v1/auth/login", []string{"/api/v1/auth/auth/login", "/api/v1/auth/api/v1/auth/login"}},
+		"chi, Route and Mount":   {telling("/api/v1/auth/*", s.Handler("/auth")), "/api/v1/auth/login", []string{"/api/v1/auth/auth/login", "/auth/login"}},
+		"chi, Mount and slash":   {telling("/api/v1/auth/*", s.Handler("/")), "/api/v1/auth/login", []string{"/login"}},
+		"chi, full path":         {telling("/api/v1/auth/*", s.Handler("/api/v1/auth")), "/api/v1/auth/login", nil},
+		"gin, group":             {group("/api/v1/auth/", s.Handler("auth")), "/api/v1/auth/login", []string{"/api/v1/auth/auth/login", "/api/v1/auth/x/auth/login"}},
+		"gin, full path":         {group("/api/v1/auth/", s.Handler("/api/v1/auth")), "/api/v1/auth/login", []string{"/api/v1/auth/x/login"}},
+		"gin, two words":         {group("/api/v1/auth/", s.Handler("v1/auth")), "/api/v1/auth/login", nil},
+		"a word that begins so":  {group("/myauth/", s.Handler("/myauth")), "/myauth/login", []string{"/auth/login"}},
+		"a pattern that ends so": {telling("/myauth/*", s.Handler("/auth")), "/auth/login", []string{"/myauth/login"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, 201, post(tc.handler, tc.path), tc.path)
+			if name != "ServeMux, one route" {
+				require.Equal(t, 201, post(tc.handler, tc.path+"/"), "with a trailing slash")
+			}
+			base := strings.TrimSuffix(tc.path, "login")
+			for _, path := range append(tc.others, tc.path+"/x", base+"x/login", base+"%6cogin", base+"login%2f", base+"Login", base+"login;x", base) {
+				require.NotEqual(t, 201, post(tc.handler, path), path)
+			}
+			if name != "ServeMux, one route" && name != "ServeMux, method" {
+				req := httptest.NewRequest("OPTIONS", tc.path, nil)
+				req.Header.Set("Access-Control-Request-Method", "POST")
+				rec := httptest.NewRecorder()
+				tc.handler.ServeHTTP(rec, req)
+				require.Equal(t, 204, rec.Code, "preflight")
+			}
+		})
+	}
+}
+
+func TestAMountThatServesNothingSaysSo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		prefix, path string
+		want         int
+	}{"a group's handler with a slash": {"/auth", "/api/v1/auth/login", 1}, "right": {"/auth", "/auth/login", 0}, "right, unknown operation": {"/auth", "/auth/x", 0}} {
+		var log lines
+		s := newService(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		handler := s.Handler(tc.prefix)
+		for range 3 {
+			post(handler, tc.path)
+		}
+		require.Equal(t, tc.want, log.count("not below its prefix"), name)
+	}
+}
+
+func TestPreflightsAllowWhatTheyAskFor(t *testing.T) {
+	s := newService(t)
+	for asked, want := range map[string]string{
+		"":                                   "Authorization, Content-Type",
+		"authorization,content-type":         "Authorization, Content-Type",
+		"x-requested-with":                   "Authorization, Content-Type, x-requested-with",
+		"baggage, sentry-trace ,traceparent": "Authorization, Content-Type, baggage, sentry-trace, traceparent",
+		"x y":                                "Authorization, Content-Type",
+		"a\r\nSet-Cookie: x":                 "Authorization, Content-Type",
+		"(":                                  "Authorization, Content-Type",
+		"a," + strings.Repeat("b", 2000):     "Authorization, Content-Type",
+	} {
+		req := httptest.NewRequest("OPTIONS", "/auth/login", nil)
+		req.Header["Access-Control-Request-Method"] = []string{"POST"}
+		if asked != "" {
+			req.Header["Access-Control-Request-Headers"] = []string{asked}
+		}
+		rec := httptest.NewRecorder()
+		s.Handler("/auth").ServeHTTP(rec, req)
+		require.Equal(t, 204, rec.Code)
+		require.Equal(t, want, rec.Header().Get("Access-Control-Allow-Headers"), "%q", asked)
+		require.Contains(t, rec.Header().Values("Vary"), "Access-Control-Request-Headers")
+	}
+}
+
+// A host that narrows CORS turns ours off: a middleware outside sets nothing for an origin that it refuses.
+func TestWithoutCORS(t *testing.T) {
+	s := newService(t, signet.WithoutCORS())
+	for _, method := range []string{"GET", "OPTIONS"} {
+		got := s.do(t, method, "/auth/profile", "", "Origin", "https://evil.example", "Access-Control-Request-Method", "GET")
+		for name := range got.Header {
+			require.False(t, strings.HasPrefix(name, "Access-Control-"), name)
+		}
+	}
+	require.Equal(t, 405, s.do(t, "OPTIONS", "/auth/login", "", "Access-Control-Request-Method", "POST").StatusCode)
+}
+
+func TestLogoutBodies(t *testing.T) {
+	const form = "application/x-www-form-urlencoded"
+	for name, tc := range map[string]struct {
+		body, contentType string // %s: the refresh token
+		header            bool   // with the access token
+		want              int
+	}{
+		"refresh token":              {`{"refreshToken":%q}`, "application/json", false, 204},
+		"by the answer's name":       {`{"refresh_token":%q}`, "application/json", false, 204},
+		"a form":                     {`refreshToken=%s`, form, false, 204},
+		"nothing, access token":      {``, "", true, 204},
+		"empty object, access token": {`{}`, "application/json", true, 204},
+		"spaces in it":               {` { } `, "application/json", true, 204},
+		"null":                       {`null`, "application/json", true, 204},
+		"other members":              {`{"all":true}`, "application/json", true, 204},
+		"an empty form":              {`x=`, form, true, 204},
+		"nothing at all":             {``, "", false, 401},
+		"an empty object alone":      {`{}`, "application/json", false, 400},
+		"an empty token, header":     {`{"refreshToken":""}`, "application/json", true, 204},
+		"a number":                   {`{"refreshToken":1}`, "application/json", true, 400},
+		"an array":                   {`[]`, "application/json", true, 400},
+		"text":                       {`x`, "text/plain", true, 415},
+		"garbage in the body":        {`{"refreshToken":"x"}`, "application/json", true, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t)
+			tokens := s.login(t)
+			body := tc.body
+			if strings.Contains(body, "%") {
+				body = fmt.Sprintf(body, tokens.RefreshToken)
+			}
+			var headers []string
+			if tc.header {
+				headers = bearer(tokens.AccessToken)
+			}
+			got := s.send(t, "POST", "/auth/logout", body, tc.contentType, headers...)
+			require.Equal(t, tc.want, got.StatusCode, got.body)
+			require.Equal(t, tc.want == 204, s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...).StatusCode == 401)
+		})
+	}
+}
+
+func TestCompressedBodies(t *testing.T) {
+	s := newService(t)
+	for encoding, want := range map[string]string{"gzip": "Content-Encoding", "br": "Content-Encoding", "identity": "", "Identity": ""} {
+		got := s.do(t, "POST", "/auth/login", loginBody, "Content-Encoding", encoding)
+		if want == "" {
+			require.Equal(t, 201, got.StatusCode)
+			continue
+		}
+		require.Equal(t, 415, got.StatusCode)
+		require.Contains(t, got.json["message"], want)
+	}
+}
