@@ -9,6 +9,7 @@ run: ## the example on 127.0.0.1:8080
 
 test: deps lint ## everything: format, vet, staticcheck, tests with the race detector, fuzz seeds
 	go test -race -timeout 20m $(MODULES)
+	go test -run Allocates .
 
 deps:
 	@./scripts/install-test-deps.sh
@@ -19,7 +20,7 @@ lint:
 	go tool staticcheck $(MODULES)
 
 fuzz: ## each fuzz target for FUZZTIME
-	@set -e; for package in . ./internal/strictjson; do \
+	@set -e; for package in . ./internal/strictjson ./keys ./session; do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \

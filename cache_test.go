@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -152,9 +154,12 @@ func (n nothing) Header() http.Header         { return n.header }
 func (n nothing) Write(p []byte) (int, error) { return len(p), nil }
 func (n nothing) WriteHeader(int)             {}
 
-// Two allocations belong to net/http's way of passing values: the context and the copy of the request.
+// Two allocations belong to net/http's way of passing values: the context and the copy of the request. The race detector makes pools forget, and
+// so adds some: `make test` runs this one without it too.
 func TestRequireAuthAllocates(t *testing.T) {
 	c := newClock()
+	info, _ := debug.ReadBuildInfo()
+	racing := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 	for name, tc := range map[string]struct {
 		opts []signet.VerifierOption
 		want float64
@@ -169,7 +174,12 @@ func TestRequireAuthAllocates(t *testing.T) {
 		req := httptest.NewRequest("GET", "/", nil)
 		req.Header.Set("Authorization", "Bearer "+sign(goodHeader, goodPayload(c, `,"iss":"i","aud":["a"],"jti":"j","sid":"s","roles":["customer"]`)))
 		w := nothing{http.Header{}}
-		require.Equal(t, tc.want, testing.AllocsPerRun(100, func() { guard.ServeHTTP(w, req) }), name)
+		got := testing.AllocsPerRun(100, func() { guard.ServeHTTP(w, req) })
+		if racing && name == "cold" {
+			require.LessOrEqual(t, got, tc.want+4, name)
+		} else {
+			require.Equal(t, tc.want, got, name)
+		}
 		require.Equal(t, 101, passed)
 	}
 }

@@ -3,11 +3,97 @@ package signet_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// walls says which packages of the module a package may import. Arrows point down only; internal packages know nothing of the root.
+var walls = map[string][]string{
+	"":                             {"internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "userstore"},
+	"keys":                         {"internal/strictjson"},
+	"password":                     {},
+	"session":                      {"internal/strictjson"},
+	"session/sessiontest":          {"internal/conformance", "internal/rotation", "session"},
+	"userstore":                    {},
+	"userstore/storetest":          {"internal/conformance", "userstore"},
+	"sqlstore":                     {"session", "userstore"},
+	"internal/conformance":         {},
+	"internal/conformance/kittest": {"internal/conformance"},
+	"internal/flight":              {},
+	"internal/gate":                {"password", "userstore"},
+	"internal/jws":                 {"internal/strictjson", "keys"},
+	"internal/limit":               {},
+	"internal/rotation":            {"session"},
+	"internal/sessions":            {"internal/limit", "internal/rotation", "session"},
+	"internal/strictjson":          {},
+}
+
+const module = "github.com/signet-go/signet"
+
+// TestWalls holds who may import whom. jwx is known to package keys alone, and what tests need never reaches a user.
+func TestWalls(t *testing.T) {
+	outside := map[string]string{"github.com/lestrrat-go/jwx": "keys", "golang.org/x/crypto": "password", "golang.org/x/text": "userstore"}
+	seen := map[string]bool{}
+	for _, line := range goList(t, "{{.ImportPath}}{{range .Imports}},{{.}}{{end}}", "./...") {
+		list := strings.Split(line, ",")
+		pkg := strings.TrimPrefix(strings.TrimPrefix(list[0], module), "/")
+		allowed, known := walls[pkg]
+		require.True(t, known, "package %q is new: say in this test what it may import", pkg)
+		seen[pkg] = true
+		for _, imported := range list[1:] {
+			if inside, ok := strings.CutPrefix(imported, module+"/"); ok {
+				require.Contains(t, allowed, inside, "package %q imports %q", pkg, inside)
+				continue
+			}
+			require.NotEqual(t, module, imported, "package %q imports the root", pkg)
+			for prefix, owner := range outside {
+				if strings.HasPrefix(imported, prefix) && !(prefix == "golang.org/x/text" && strings.HasSuffix(pkg, "test")) {
+					require.Equal(t, owner, pkg, "package %q imports %q", pkg, imported)
+				}
+			}
+			require.False(t, strings.Contains(imported, "testify"), "package %q imports testify", pkg)
+			if imported == "testing" {
+				require.True(t, strings.HasSuffix(pkg, "test"), "package %q imports testing", pkg)
+			}
+		}
+	}
+	for pkg := range walls {
+		require.True(t, seen[pkg], "package %q is gone", pkg)
+	}
+}
+
+// A nested module has the version of this one that its go.mod says, so an internal package would be a promise.
+func TestNestedModulesImportNoInternalPackage(t *testing.T) {
+	files, err := filepath.Glob("*/go.mod")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		cmd := exec.Command("go", "list", "-test", "-f", "{{range .Imports}}{{.}} {{end}}", "./...")
+		cmd.Dir = filepath.Dir(file)
+		out, err := cmd.Output()
+		require.NoError(t, err, file)
+		for imported := range strings.FieldsSeq(string(out)) {
+			require.False(t, strings.HasPrefix(imported, module+"/internal/"), "%s: imports %s", file, imported)
+		}
+	}
+}
+
+// TestTheSizeOfTheAPI counts functions, methods and types, as go doc -all shows them. Each is a promise for years.
+func TestTheSizeOfTheAPI(t *testing.T) {
+	out, err := exec.Command("go", "doc", "-all", ".").Output()
+	require.NoError(t, err)
+	names := 0
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "func ") || strings.HasPrefix(line, "type ") {
+			names++
+		}
+	}
+	require.Greater(t, names, 50)
+	require.LessOrEqual(t, names, 85)
+}
 
 // TestDependencies holds the list of modules that a user of the shipped packages gets. A new one needs a reason, written
 // beside it in testdata/dependencies.txt.

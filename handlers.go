@@ -22,7 +22,7 @@ func (a *Auth) LoginHandler() http.Handler {
 		if err := readBody(w, r, field{[]string{"email"}, &email}, field{[]string{"password"}, &pass}); err != nil {
 			return err
 		}
-		tokens, err := a.Login(ContextWithClient(r.Context(), a.Client(r)), email, pass)
+		tokens, err := a.Login(a.ContextWithClient(r), email, pass)
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (a *Auth) RefreshHandler() http.Handler {
 		if err := readBody(w, r, field{refreshNames, &token}); err != nil {
 			return err
 		}
-		tokens, err := a.Refresh(ContextWithClient(r.Context(), a.Client(r)), token)
+		tokens, err := a.Refresh(a.ContextWithClient(r), token)
 		if err != nil {
 			return err
 		}

@@ -129,24 +129,18 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 	return live, nil
 }
 
-// ClientInfo describes the client that logs in or refreshes, for the list of a user's sessions.
-type ClientInfo struct {
-	UserAgent string
-	Address   string
-}
-
 type clientKey struct{}
 
-// ContextWithClient returns a context in which [Auth.Login], [Auth.IssueFor] and [Auth.Refresh] make sessions remember the client. The
-// handlers do it by themselves. Only printable characters are kept, and at most 256 bytes of each text.
-func ContextWithClient(ctx context.Context, client ClientInfo) context.Context {
-	return context.WithValue(ctx, clientKey{}, rotation.Client{UserAgent: label(client.UserAgent), Address: label(client.Address)})
+// ContextWithClient returns a context in which [Auth.Login], [Auth.IssueFor] and [Auth.Refresh] make the session remember the client, for the
+// list of a user's sessions. Only printable characters are kept, and at most 256 bytes of each text.
+func ContextWithClient(ctx context.Context, userAgent, address string) context.Context {
+	return context.WithValue(ctx, clientKey{}, rotation.Client{UserAgent: label(userAgent), Address: label(address)})
 }
 
-// Client returns what a session remembers of the client of a request: its user agent, and the address that [WithClientAddress] finds.
-// It is for handlers of the host's own that log users in; see [ContextWithClient].
-func (a *Auth) Client(r *http.Request) ClientInfo {
-	return ClientInfo{UserAgent: r.UserAgent(), Address: a.clientAddress(r)}
+// ContextWithClient returns the context of a request with its client: its user agent, and the address that [WithClientAddress] finds. The
+// handlers of signet do it by themselves. It is for handlers of the host's own that log users in.
+func (a *Auth) ContextWithClient(r *http.Request) context.Context {
+	return ContextWithClient(r.Context(), r.UserAgent(), a.clientAddress(r))
 }
 
 func clientOf(ctx context.Context) rotation.Client {

@@ -488,7 +488,7 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 
 func TestContextWithClientTidiesItsLabels(t *testing.T) {
 	s := newService(t)
-	ctx := signet.ContextWithClient(t.Context(), signet.ClientInfo{UserAgent: "a\x00\nb\xff", Address: "::1"})
+	ctx := signet.ContextWithClient(t.Context(), "a\x00\nb\xff", "::1")
 	_, err := s.Login(ctx, "john@mail.com", "changeme")
 	require.NoError(t, err)
 	list, err := s.Sessions(ctx, "1")
@@ -624,15 +624,24 @@ func TestASessionShowsItsLastClient(t *testing.T) {
 	list, err = s.Sessions(t.Context(), "1")
 	require.NoError(t, err)
 	require.Equal(t, "Laptopx", list[0].UserAgent, "a refresh without a request changes nothing")
-	client := s.Client(httptest.NewRequest("GET", "/", nil))
-	require.Equal(t, signet.ClientInfo{}, client)
+
+	own := httptest.NewRequest("POST", "/social-login", nil) // a handler of the host's own
+	own.Header.Set("User-Agent", "Tablet")
+	own.Header.Set("X-Address", "192.0.2.7")
+	user, err := s.users.FindByID(t.Context(), "3")
+	require.NoError(t, err)
+	_, err = s.IssueFor(s.ContextWithClient(own), user)
+	require.NoError(t, err)
+	list, err = s.Sessions(t.Context(), "3")
+	require.NoError(t, err)
+	require.Equal(t, "Tablet 192.0.2.7", list[0].UserAgent+" "+list[0].Address)
 }
 
 func TestLabelsHoldWhatCanBeShown(t *testing.T) {
 	s := newService(t)
 	for text, want := range map[string]string{"a\u202eb": "ab", "a\u2028b\u2029c": "abc", "\ufeffa": "a", "a\u200bb": "ab", "a\u00adb": "ab", "a\u0000\u0007b": "ab",
 		"a\U000e0001b": "ab", "a\ue000b": "ab", "Zo\u00eb \U0001f600": "Zo\u00eb \U0001f600", "\xff\xfea": "a", strings.Repeat("\u00e9", 200): strings.Repeat("\u00e9", 128)} {
-		ctx := signet.ContextWithClient(t.Context(), signet.ClientInfo{UserAgent: text})
+		ctx := signet.ContextWithClient(t.Context(), text, "")
 		_, err := s.Login(ctx, "admin@mail.com", "admin123")
 		require.NoError(t, err)
 		list, err := s.Sessions(ctx, "3")

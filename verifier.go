@@ -140,9 +140,6 @@ func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issu
 	return v
 }
 
-// Format implements [fmt.Formatter]: a Verifier prints as its name alone.
-func (v *Verifier) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Verifier") }
-
 // Verify checks an access token and returns its claims. It is what [Verifier.RequireAuth] does, for gRPC, WebSockets and command
 // lines. The error is [ErrInvalidToken] ([ErrExpiredToken] or [ErrRevoked] if that is all that is wrong), or [ErrUnavailable] when the
 // keys or the revocations cannot be had now. Its text names the rule that the token broke.
