@@ -56,7 +56,6 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 			"WithLogger", "WithPasswordHasher", "WithClaims", "WithErrorHandler", "WithTokenTypes", "option is nil"}},
 		"lifetime in fractions": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithLifetimes(signet.Lifetimes{Access: 1500 * time.Millisecond})}, []string{"whole seconds"}},
-		"types without our own": {userstore.NewMemory(), keys.Secret(secret), []signet.Option{signet.WithTokenTypes("JWT")}, []string{"at+jwt"}},
 		"sessions and none": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithoutSessions(), signet.WithSessionStore(&session.Memory{})}, []string{"WithoutSessions"}},
 		"hasher out of range": {userstore.NewMemory(), keys.Secret(secret),

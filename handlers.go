@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -177,16 +178,52 @@ func (a *Auth) JWKSHandler() http.Handler {
 		if err != nil {
 			return internal(err)
 		}
-		sum := sha256.Sum256(body)
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Cache-Control", "public, max-age=300")
-		h.Set("Content-Type", "application/jwk-set+json")
-		h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
-		h.Set("X-Content-Type-Options", "nosniff")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+		servePublic(w, r, "application/jwk-set+json", body)
 		return nil
 	}, http.MethodGet, http.MethodHead)
+}
+
+// MetadataHandler serves the metadata by which other software finds the keys of this service from its issuer's name alone, at
+// ISSUER/.well-known/openid-configuration: go-oidc, Spring, .NET and Kubernetes look there (OpenID Connect Discovery 1.0). jwksURI is the public URL of
+// [Auth.JWKSHandler]. The document names no endpoint for login, since the login of the contract is none of OpenID Connect. It panics without
+// [WithIssuer], because a document without an issuer helps nobody.
+func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
+	issuer := a.verifier.issuer
+	if issuer == "" {
+		panic("signet.MetadataHandler: there is no issuer; set WithIssuer")
+	}
+	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		algorithms := []string{}
+		for _, key := range a.keys.Current().Keys() {
+			if name := string(key.Algorithm()); key.Published() && !slices.Contains(algorithms, name) {
+				algorithms = append(algorithms, name)
+			}
+		}
+		body, err := json.Marshal(map[string]any{
+			"issuer":                                issuer,
+			"jwks_uri":                              jwksURI,
+			"response_types_supported":              []string{},
+			"subject_types_supported":               []string{"public"},
+			"id_token_signing_alg_values_supported": algorithms,
+		})
+		if err != nil {
+			return internal(err)
+		}
+		servePublic(w, r, "application/json", body)
+		return nil
+	}, http.MethodGet, http.MethodHead)
+}
+
+// servePublic serves a document that anybody may read and keep for 300 seconds.
+func servePublic(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
+	sum := sha256.Sum256(body)
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Type", contentType)
+	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
 // handler checks the method, and answers with the error that serve returns.

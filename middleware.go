@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/signet-go/signet/keys"
 )
 
 // Check decides about a request without answering it. It returns the claims of its access token, or an error that is [ErrNoToken],
@@ -110,10 +112,11 @@ func bearerToken(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// refuse answers a request that failed. A failure on our side is logged; a mistake of the client is not.
+// refuse answers a request that failed. A failure on our side is logged; a mistake of the client is not. Nor is a token of an unknown key, of which strangers
+// can send any number.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
-	if e.Status() >= 500 && r.Context().Err() == nil {
+	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) {
 		v.logger.ErrorContext(r.Context(), "signet: request failed", "method", r.Method, "status", e.Status(), "error", err)
 	}
 	if v.errorHandler == nil {

@@ -113,9 +113,6 @@ func (s *settings) validate() {
 	if s.stateless && s.sessionStore != nil {
 		s.mistake("WithoutSessions", "WithSessionStore is given too; leave one of them out")
 	}
-	if !slices.ContainsFunc(s.types, func(typ string) bool { return jws.IsType(typ, jws.AccessType) }) {
-		s.mistake("WithTokenTypes", "%q is missing, which is what New issues", jws.AccessType)
-	}
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
 	}
@@ -124,6 +121,14 @@ func (s *settings) validate() {
 			"access", set, "refresh", s.lifetimes.orContract().Refresh)
 	}
 	s.lifetimes = s.lifetimes.orContract()
+}
+
+// accessType is the type of the access tokens that New issues.
+func (s *settings) accessType() string {
+	if len(s.types) == 0 { // a mistake, which is reported
+		return jws.AccessType
+	}
+	return s.types[0]
 }
 
 // mistake records what is wrong with an option, and the remedy.
@@ -156,9 +161,9 @@ func WithAudience(audience ...string) VerifierOption {
 	})
 }
 
-// WithTokenTypes sets the "typ" values that count as access tokens, without regard to case. The default is "at+jwt" (RFC 9068 section
-// 2.1), which is what signet issues. Use "JWT" for issuers that give their access tokens no other type, and make sure
-// that they have no other kind of token for the same audience. "rt+jwt" is an error: it is the type of refresh tokens.
+// WithTokenTypes sets the "typ" values that count as access tokens, without regard to case. The first one is what [New] issues. The default is "at+jwt" (RFC
+// 9068 section 2.1). Use "JWT" where a verifier accepts nothing else, as Spring Security does unless it is told otherwise. "rt+jwt" is an error: it is the
+// type of refresh tokens.
 func WithTokenTypes(types ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if len(types) == 0 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
@@ -34,10 +33,8 @@ func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error)
 	return tokens, nil
 }
 
-var refreshTypes = []string{jws.RefreshType}
-
 func (a *Auth) verifyRefresh(ctx context.Context, token string) (*Claims, error) {
-	claims, err := a.verifier.read(ctx, token, refreshTypes)
+	claims, err := a.verifier.read(ctx, token, refreshToken)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
@@ -18,7 +17,7 @@ import (
 // [ErrInvalidToken] for what is no token of this service, [ErrUnavailable], or [ErrStateless] under [WithoutSessions]: nil means that
 // the end is committed.
 func (a *Auth) Logout(ctx context.Context, token string) error {
-	claims, err := a.verifier.read(ctx, token, append([]string{jws.RefreshType}, a.verifier.types...))
+	claims, err := a.verifier.read(ctx, token, anyToken)
 	if err != nil {
 		return err
 	}

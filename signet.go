@@ -85,7 +85,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	if err := s.err(checkSigning(source)); err != nil {
 		return nil, err
 	}
-	a := &Auth{users: users, keys: source, access: jws.NewWriter(jws.AccessType), refresh: jws.NewWriter(jws.RefreshType),
+	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.accessType()), refresh: jws.NewWriter(jws.RefreshType),
 		lifetimes: s.lifetimes, claims: s.claims, clientAddress: s.clientAddress, withoutCORS: s.withoutCORS, gate: gate.New(s.hasher)}
 	var err error
 	if a.decoys, err = gate.NewDecoys(s.hasher); err != nil {
@@ -103,7 +103,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 			return nil, fmt.Errorf("signet.WithSessionStore: %w", err)
 		}
 	}
-	a.verifier = newVerifier(s.verifierConfig, a.sessions, &issuer{s.issuer, s.audience, jws.NewReader(source, nil)})
+	a.verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
 	return a, nil
 }
 

@@ -39,6 +39,10 @@ func (t Tokens) Format(state fmt.State, _ rune) {
 // LogValue implements [slog.LogValuer] without the tokens: slog's JSON handler would take the JSON form.
 func (t Tokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 
+// refreshAudience is the audience of refresh tokens: this service alone. Most verifiers do not look at "typ", and take every token of the
+// right key, issuer and audience for an access token.
+var refreshAudience = []string{"signet:refresh"}
+
 // reserved are the claims that signet alone sets, or will set.
 var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", "gen", "ver", "roles", "acr", "amr", "auth_time",
 	"act", "cnf", "client_id"}
@@ -71,7 +75,7 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if accessEnd <= now.Unix() { // the session ends in this second
 		return Tokens{}, ErrExpiredToken
 	}
-	payload := a.commonClaims(g, now, accessEnd, randomID())
+	payload := a.commonClaims(g, now, accessEnd, randomID(), a.verifier.audience)
 	if g.sessionID != "" && g.proof {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
@@ -86,7 +90,7 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 		return Tokens{}, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; add fewer claims in WithClaims",
 			len(access), jws.MaxToken))
 	}
-	payload = a.commonClaims(g, now, refreshEnd, g.secret)
+	payload = a.commonClaims(g, now, refreshEnd, g.secret, refreshAudience)
 	if g.sessionID != "" {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
@@ -120,13 +124,13 @@ func (g grant) expiry(now time.Time, lifetime time.Duration) int64 {
 
 // commonClaims writes the claims that both tokens have, without the closing brace. Building the JSON by hand costs a tenth of
 // building a map, and the order stays the same.
-func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string) []byte {
+func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string, audience []string) []byte {
 	b := make([]byte, 0, 512)
 	b = strictjson.AppendString(append(b, `{"sub":`...), g.user.ID)
 	if issuer := a.verifier.issuer; issuer != "" {
 		b = strictjson.AppendString(append(b, `,"iss":`...), issuer)
 	}
-	switch audience := a.verifier.audience; len(audience) {
+	switch len(audience) {
 	case 0:
 	case 1:
 		b = strictjson.AppendString(append(b, `,"aud":`...), audience[0])

@@ -20,6 +20,7 @@ import (
 type Verifier struct {
 	verifierConfig
 	issuers  map[string]*issuer
+	patterns []*issuer         // those whose name is a pattern
 	only     *issuer           // the one issuer, when there is one
 	cache    *tokenCache       // nil: off
 	sessions *sessions.Manager // nil where there are no sessions that could be revoked
@@ -27,80 +28,33 @@ type Verifier struct {
 	explained [2]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 }
 
-// TrustedIssuer is one of several parties whose tokens a [Verifier] accepts.
-type TrustedIssuer struct {
-	Issuer     string           // exactly the "iss" of its tokens; must not be empty
-	Keys       keys.Source      // usually a keys.Remote
-	Audience   []string         // one of them must be in "aud"; nil: what WithAudience says
-	Algorithms []keys.Algorithm // what its keys may be used with; nil: whatever they are made for
-}
-
 // issuer is one party whose tokens are accepted. It never changes; its keys may.
 type issuer struct {
 	name     string // "": tokens need no "iss"
 	audience []string
+	types    []string
 	reader   *jws.Reader
+	foreign  *foreign // nil: signet
 }
 
-// NewVerifier returns a Verifier for the tokens of whoever holds the keys: a *[keys.Key], *[keys.Ring], *[keys.Files], *[keys.Remote] or
-// a Source of the host. It reports every mistake in the keys and the options in one joined error. It starts nothing.
+// NewVerifier returns a Verifier for the tokens of a signet service that holds the keys: a *[keys.Key], *[keys.Ring], *[keys.Files],
+// *[keys.Remote] or a Source of the host. It reports every mistake in the keys and the options in one joined error. It starts nothing. Use
+// [NewIssuersVerifier] for the tokens of other issuers.
 //
 // It learns of no revocation: a token of a session that was revoked at the issuer is accepted here until it expires. Where that
 // matters, use short access lifetimes at the issuer ([WithLifetimes]), or an [Auth] on the same session store.
 func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) {
-	cfg := newVerifierConfig("NewVerifier", opts)
+	s := newVerifierConfig("NewVerifier", opts)
 	err := checkSource("NewVerifier", source)
-	if err := errors.Join(append(cfg.errs, err)...); err != nil {
+	if err := errors.Join(append(s.errs, err)...); err != nil {
 		return nil, err
 	}
-	return newVerifier(cfg.verifierConfig, nil, &issuer{cfg.issuer, cfg.audience, jws.NewReader(source, nil)}), nil
+	return newVerifier(s.verifierConfig, nil, s.own(source)), nil
 }
 
-// NewIssuersVerifier returns a [Verifier] for the tokens of several issuers, each with its own keys, audience and algorithms. A token's
-// "iss" chooses the issuer by exact comparison before any key is looked at, so no issuer can speak for another one. The same
-// subject at two issuers is two users: look at Issuer and Subject of the [Claims].
-func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
-	cfg := newVerifierConfig("NewIssuersVerifier", opts)
-	if cfg.issuer != "" {
-		cfg.mistake("NewIssuersVerifier", "WithIssuer is given too; the list says who the issuers are")
-	}
-	if len(trusted) == 0 {
-		cfg.mistake("NewIssuersVerifier", "the list of issuers is empty")
-	}
-	var list []*issuer
-	for i, t := range trusted {
-		switch err := t.check(); {
-		case err != nil:
-			cfg.mistake("NewIssuersVerifier", "issuer %d: %w", i, err)
-		case slices.ContainsFunc(list, func(other *issuer) bool { return other.name == t.Issuer }):
-			cfg.mistake("NewIssuersVerifier", "issuer %d: %q is in the list twice", i, t.Issuer)
-		default:
-			audience := cfg.audience
-			if t.Audience != nil {
-				audience = slices.Clone(t.Audience)
-			}
-			list = append(list, &issuer{t.Issuer, audience, jws.NewReader(t.Keys, t.Algorithms)})
-		}
-	}
-	if err := errors.Join(cfg.errs...); err != nil {
-		return nil, err
-	}
-	return newVerifier(cfg.verifierConfig, nil, list...), nil
-}
-
-func (t TrustedIssuer) check() error {
-	if t.Issuer == "" {
-		return errors.New("field Issuer is empty")
-	}
-	if t.Audience != nil && len(t.Audience) == 0 || slices.Contains(t.Audience, "") {
-		return errors.New("field Audience must be nil or hold values that are not empty")
-	}
-	for _, algorithm := range t.Algorithms {
-		if !algorithm.Supported() {
-			return fmt.Errorf("the algorithm %q is not supported", algorithm)
-		}
-	}
-	return checkSource("TrustedIssuer.Keys", t.Keys)
+// own is the issuer that is signet itself.
+func (c *verifierConfig) own(source keys.Source) *issuer {
+	return &issuer{name: c.issuer, audience: c.audience, types: c.types, reader: jws.NewReader(source, jws.Rules{})}
 }
 
 // checkSource finds sources that can never have keys.
@@ -129,6 +83,10 @@ func isNil(value any) bool {
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
 	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager}
 	for _, iss := range issuers {
+		if iss.foreign != nil && iss.foreign.pattern != nil {
+			v.patterns = append(v.patterns, iss)
+			continue
+		}
 		v.issuers[iss.name] = iss
 	}
 	if len(issuers) == 1 {
@@ -163,7 +121,7 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 			return claims, nil
 		}
 	}
-	claims, err := v.read(ctx, token, v.types)
+	claims, err := v.read(ctx, token, accessToken)
 	if err != nil {
 		return nil, err
 	}
@@ -212,10 +170,19 @@ func (v *Verifier) checkTimes(c *Claims, now time.Time) error {
 	return nil
 }
 
+// use says what a token is read for.
+type use int
+
+const (
+	accessToken use = iota
+	refreshToken
+	anyToken // for a logout
+)
+
 // read checks everything about a token that does not change with time. Whatever is wrong, a bad signature is the only thing that
 // is reported of a token that has one. With one issuer no claim is looked at before the signature is verified; with several,
 // "iss" is, to choose the keys.
-func (v *Verifier) read(ctx context.Context, text string, types []string) (*Claims, error) {
+func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, error) {
 	token, err := jws.Open(text)
 	if err != nil {
 		return nil, v.explain(ctx, strangers, because(errMalformed, err))
@@ -229,14 +196,15 @@ func (v *Verifier) read(ctx context.Context, text string, types []string) (*Clai
 	if err != nil {
 		return nil, v.explain(ctx, strangers, readError(err))
 	}
-	if !slices.ContainsFunc(types, func(want string) bool { return jws.IsType(signed.Type, want) }) {
-		return nil, v.explain(ctx, holders, errWrongType)
-	}
-	claims, generation, err := parseClaims(signed.Payload)
+	audience, err := from.audienceOf(signed.Type, use)
 	if err != nil {
-		return nil, v.explain(ctx, holders, because(errMalformed, err))
+		return nil, v.explain(ctx, holders, err)
 	}
-	if err := from.checkIdentity(claims); err != nil {
+	claims, generation, err := from.parse(ctx, v, signed.Payload)
+	if err != nil {
+		return nil, v.explain(ctx, holders, err)
+	}
+	if err := from.checkIdentity(claims, audience); err != nil {
 		return nil, v.explain(ctx, holders, err)
 	}
 	claims.from, claims.keys = from, signed.Keys
@@ -244,6 +212,31 @@ func (v *Verifier) read(ctx context.Context, text string, types []string) (*Clai
 		claims.session = v.sessions.Ref(claims.SessionID, generation)
 	}
 	return claims, nil
+}
+
+// parse reads the payload by the rules for signet's own tokens, or by those for its issuer.
+func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Claims, generation int64, err error) {
+	if i.foreign != nil {
+		c, err = i.foreign.parse(ctx, v.logger, payload)
+	} else {
+		c, generation, err = parseClaims(payload)
+	}
+	if err != nil {
+		return nil, 0, because(errMalformed, err)
+	}
+	return c, generation, nil
+}
+
+// audienceOf checks the type of a token, and returns the audience that such a token must have: refresh tokens have one of their own.
+func (i *issuer) audienceOf(typ string, use use) ([]string, error) {
+	isType := func(want string) bool { return jws.IsType(typ, want) }
+	switch {
+	case use != accessToken && isType(jws.RefreshType):
+		return refreshAudience, nil
+	case use != refreshToken && slices.ContainsFunc(i.types, isType):
+		return i.audience, nil
+	}
+	return nil, errWrongType
 }
 
 // readError is the answer to a token whose signature was not verified.
@@ -270,28 +263,38 @@ func (v *Verifier) issuerOf(token jws.Token) (*issuer, error) {
 	if err != nil {
 		return nil, because(errMalformed, err)
 	}
-	name := ""
+	name, err := issuerName(payload)
+	if err != nil {
+		return nil, because(errMalformed, err)
+	}
+	if from := v.issuers[name]; from != nil && name != "" {
+		return from, nil
+	}
+	for _, from := range v.patterns {
+		if from.foreign.matches(name) {
+			return from, nil
+		}
+	}
+	return nil, errIssuer
+}
+
+func issuerName(payload string) (name string, err error) {
 	s := strictjson.Scan(payload)
 	for s.Next() {
 		if s.Name() == "iss" {
 			name = s.String()
 		}
 	}
-	if s.Err() != nil {
-		return nil, because(errMalformed, s.Err())
-	}
-	if from := v.issuers[name]; from != nil && name != "" {
-		return from, nil
-	}
-	return nil, errIssuer
+	return name, s.Err()
 }
 
 // checkIdentity checks the claims "iss" and "aud".
-func (i *issuer) checkIdentity(c *Claims) error {
+func (i *issuer) checkIdentity(c *Claims, audience []string) error {
+	exact := i.foreign == nil || i.foreign.pattern == nil
 	switch {
-	case i.name != "" && c.Issuer != i.name:
+	case exact && i.name != "" && c.Issuer != i.name, !exact && !i.foreign.named(c):
 		return errIssuer
-	case len(i.audience) > 0 && !slices.ContainsFunc(i.audience, func(a string) bool { return slices.Contains(c.Audience, a) }):
+	case len(audience) > 0 && !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(c.Audience, a) }):
 		return errAudience
 	}
 	return nil

@@ -253,7 +253,7 @@ func parseKeyFile(text []byte) ([]*Key, error) {
 	var err error
 	switch {
 	case isSet(text):
-		return parseJWKS(text, true)
+		return parseSet(text)
 	case bytes.HasPrefix(text, []byte("{")):
 		k, err = parseJWK(text)
 	case bytes.Contains(text, []byte("-----BEGIN")):

@@ -30,6 +30,7 @@ type Key struct {
 	public     crypto.PublicKey // nil for a secret, which is never published
 	thumbprint string           // the same for the same key, whatever its id and its algorithm are
 	distrusted bool             // the signer is not the standard library's: each of its signatures is verified
+	variants   []*Key           // the same key with other algorithms, if its JWK names none
 	err        error
 	alone      *Set
 }
@@ -121,7 +122,7 @@ func JWK(text []byte) *Key {
 
 // ParseSet makes keys of a JWK Set document (RFC 7517 section 5), in its order. Keys for encryption are left out.
 func ParseSet(text []byte) ([]*Key, error) {
-	list, err := parseJWKS(cleanText(text), true)
+	list, err := parseSet(cleanText(text))
 	if err != nil {
 		return nil, fmt.Errorf("keys.ParseSet: %w", err)
 	}
@@ -164,6 +165,9 @@ func (k *Key) Err() error {
 	return k.err
 }
 
+// Published reports whether the key is shown in a JWK Set: secrets never are.
+func (k *Key) Published() bool { return k != nil && k.public != nil }
+
 // CanSign reports whether the key has a private part.
 func (k *Key) CanSign() bool { return k.Err() == nil && k.mechanism.canSign() }
 
@@ -185,6 +189,22 @@ func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 		return nil, errors.New("the signer's signature does not verify with its public key; does it use another key version?")
 	}
 	return signature, nil
+}
+
+// with returns the key for an algorithm, or nil if it is not made for it. A key whose JWK names no algorithm serves all of its type, if the issuer's list
+// allows them by name.
+func (k *Key) with(algorithm Algorithm, byName bool) *Key {
+	if k.algorithm == algorithm {
+		return k
+	}
+	if byName {
+		for _, variant := range k.variants {
+			if variant.algorithm == algorithm {
+				return variant
+			}
+		}
+	}
+	return nil
 }
 
 // Current implements [Source]: it returns a set of this one key.

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,10 +18,13 @@ import (
 	"time"
 )
 
-// Remote is a [Source] of the keys that another issuer publishes. It is safe for concurrent use. Make it with [OpenURL].
+// ErrTooSoon says that a [Remote] has asked its issuer for newer keys too often a moment ago, and so cannot tell whether a key is unknown. The
+// request is answered 503.
+var ErrTooSoon = errors.New("keys: the issuer was asked for newer keys too often a moment ago")
+
+// Remote is a [Source] of the keys that another issuer publishes. It is safe for concurrent use. Make it with [OpenURL] or [Discover].
 type Remote struct {
-	url    string
-	host   string // for the log
+	place  place
 	client *http.Client
 	logger *slog.Logger
 	set    atomic.Pointer[Set]
@@ -31,20 +35,35 @@ type Remote struct {
 	guarded fetches       // only for whoever has the turn
 }
 
+// place is where the keys are.
+type place struct {
+	url      string // of the JWK Set; "": its issuer's metadata says it
+	issuer   string // for Discover
+	host     string // of the URL that the host has configured
+	insecure bool   // plain http is allowed at this host
+}
+
 // fetches is what is known of the newest try to fetch the keys.
 type fetches struct {
-	tried  time.Time
+	began  time.Time
 	err    error         // of the newest try
 	body   string        // of the newest good one
 	maxAge time.Duration // of the newest good one
+
+	url       string // of the JWK Set, as the issuer's metadata says it
+	locatedAt time.Time
+
+	budget   int // how many fetches for unknown keys are left
+	budgetAt time.Time
 }
 
-// RemoteOption is an option of [OpenURL].
+// RemoteOption is an option of [OpenURL] and [Discover].
 type RemoteOption interface{ applyRemote(*remoteConfig) }
 
 type remoteConfig struct {
-	client *http.Client
-	logger *slog.Logger
+	client   *http.Client
+	logger   *slog.Logger
+	insecure bool
 }
 
 type remoteOption func(*remoteConfig)
@@ -57,54 +76,96 @@ func WithClient(client *http.Client) RemoteOption {
 	return remoteOption(func(c *remoteConfig) { c.client = client })
 }
 
+// WithInsecureHTTP allows plain http for the host in the given URL, for an issuer inside a private network such as http://keycloak:8080. Whoever can
+// change the answers on the way can sign tokens.
+func WithInsecureHTTP() RemoteOption {
+	return remoteOption(func(c *remoteConfig) { c.insecure = true })
+}
+
 const (
 	fetchTimeout = 5 * time.Second
-	fetchPause   = 10 * time.Second // between two fetches for unknown keys
-	retryAfter   = time.Minute      // after a fetch that failed
-	maxJWKS      = 256 << 10        // bytes
+	retryAfter   = time.Minute // after a fetch that failed
+	maxDocument  = 256 << 10   // bytes
+	metadataAge  = time.Hour   // how long the place of the keys is believed
 
 	// How long fetched keys serve: the max-age of the answer, within these bounds.
 	defaultMaxAge = 10 * time.Minute
 	minMaxAge     = time.Minute
 	maxMaxAge     = time.Hour
+
+	// Anybody can send tokens of unknown keys. So many fetches can follow one another, and then one in each interval.
+	fetchBudget   = 5
+	fetchInterval = 10 * time.Second
 )
 
 // OpenURL trusts the keys of a JWK Set document (RFC 7517 section 5), usually ISSUER/.well-known/jwks.json. It starts a goroutine
 // that fetches the document at once and then whenever the max-age of the answer is nearly over (1 minute to 1 hour; 10 minutes
 // without one), until [Remote.Close]. The host closes it after the services that use it.
 //
-// A token of an unknown key makes one fetch, at most one in 10 seconds, so that the first token after a key change verifies. While
-// the issuer is out of reach the last good keys serve. As long as there are no keys at all, tokens are answered 503.
+// A token of an unknown key makes one fetch, so the first token after a key change verifies. Tokens that come at the same time share it. Strangers can send
+// such tokens at any rate, so there is a budget: five fetches, and one more every ten seconds. When it is spent, a token of an
+// unknown key is answered 503 ([ErrTooSoon]) and not 401, because its key may be new. Tokens of known keys notice nothing.
 //
-// The URL must be https, or http on a loopback address; a redirect may not leave https. A document of more than 256 KiB, or with
-// a weak or a symmetric key, is refused whole.
+// While the issuer is out of reach the last good keys serve. While there are no keys at all, tokens are answered 503.
+//
+// The URL must be https, or http on a loopback address; a redirect may not leave https. A document of more than 256 KiB, or with a secret in it, is
+// refused. Other keys that cannot be used are left out and logged.
 func OpenURL(address string, opts ...RemoteOption) (*Remote, error) {
+	return open("OpenURL", place{url: address}, opts)
+}
+
+// Discover is [OpenURL] for the keys of an issuer that is known by its name alone, exactly as in the "iss" of its tokens. The URL of the keys is in the
+// issuer's metadata: OpenID Connect Discovery (ISSUER/.well-known/openid-configuration), or RFC 8414
+// (/.well-known/oauth-authorization-server). The metadata must name exactly this issuer.
+func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
+	return open("Discover", place{issuer: issuer}, opts)
+}
+
+func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	cfg := remoteConfig{client: &http.Client{}, logger: slog.Default()}
 	for _, opt := range opts {
 		if opt != nil {
 			opt.applyRemote(&cfg)
 		}
 	}
-	start, err := checkURL(address)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("keys.OpenURL: %w", err)
-	case cfg.client == nil, cfg.logger == nil:
-		return nil, errors.New("keys.OpenURL: the client or the logger is nil; leave the option out for the default")
+	if cfg.client == nil || cfg.logger == nil {
+		return nil, fmt.Errorf("keys.%s: the client or the logger is nil; leave the option out for the default", function)
+	}
+	configured, err := url.Parse(p.url + p.issuer)
+	if err != nil {
+		return nil, fmt.Errorf("keys.%s: the URL is not absolute", function)
+	}
+	p.host, p.insecure = configured.Host, cfg.insecure
+	if err := p.check(configured); err != nil {
+		return nil, fmt.Errorf("keys.%s: %w", function, err)
 	}
 	client := *cfg.client // a copy: the caller's stays as it is
-	client.CheckRedirect = checkRedirects(start, client.CheckRedirect)
+	client.CheckRedirect = p.checkRedirects(client.CheckRedirect)
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Remote{url: address, host: start.Host, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1)}
+	r := &Remote{place: p, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1)}
 	r.follow.Go(func() { r.run(ctx) })
 	return r, nil
 }
 
+// check accepts https, and http where nobody can listen on the way or where the host allows it.
+func (p place) check(u *url.URL) error {
+	if u.Host == "" {
+		return errors.New("the URL is not absolute")
+	}
+	if u.User != nil { // it would be logged
+		return errors.New("the URL holds credentials; give them to the client's transport")
+	}
+	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
+	if u.Scheme == "https" || u.Scheme == "http" && (loopback || p.insecure && u.Host == p.host) {
+		return nil
+	}
+	return fmt.Errorf("the URL's scheme %q is not https", u.Scheme)
+}
+
 // checkRedirects allows at most three redirects, and none from https to http.
-func checkRedirects(start *url.URL, own func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+func (p place) checkRedirects(own func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(r *http.Request, via []*http.Request) error {
-		_, err := checkURL(r.URL.String())
-		if err != nil || len(via) > 3 || start.Scheme == "https" && r.URL.Scheme != "https" {
+		if p.check(r.URL) != nil || len(via) > 3 || via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
 			return errors.New("the redirect is refused")
 		}
 		if own != nil {
@@ -114,23 +175,7 @@ func checkRedirects(start *url.URL, own func(*http.Request, []*http.Request) err
 	}
 }
 
-// checkURL accepts https, and http where nobody can listen on the way.
-func checkURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
-		return nil, errors.New("the URL is not absolute")
-	}
-	if u.User != nil { // it would be logged
-		return nil, errors.New("the URL holds credentials; give them to the client's transport")
-	}
-	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
-	if u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
-		return nil, fmt.Errorf("the URL's scheme %q is not https", u.Scheme)
-	}
-	return u, nil
-}
-
-// Close ends the goroutine of OpenURL and waits for it. The keys stay as they are. A second Close does nothing.
+// Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does nothing.
 func (r *Remote) Close() error {
 	if r.stop != nil {
 		r.stop()
@@ -147,16 +192,63 @@ func (r *Remote) Current() *Set {
 	return r.set.Load()
 }
 
-// Refetch implements [Source]. A client that goes away does not fail the fetch for those that wait for it too.
+// Refetch implements [Source]: the keys that it returns were fetched after the call began. A client that goes away does not fail the fetch for those that
+// wait for it too. The error is [ErrTooSoon] when the budget is spent.
 func (r *Remote) Refetch(ctx context.Context) (*Set, error) {
 	if r == nil {
 		return nil, errors.New("keys: the Remote is nil; make it with keys.OpenURL")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
-	_, err := r.try(ctx)
-	return r.set.Load(), err
+	called, before := time.Now(), r.set.Load()
+	if err := r.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer r.leaveTurn()
+	g := &r.guarded
+	switch {
+	case before == nil && r.set.Load() != nil: // the first fetch has ended meanwhile
+	case !g.began.Before(called): // somebody else has fetched meanwhile
+	case !g.spend(called):
+		return nil, ErrTooSoon
+	default:
+		r.fetch(ctx)
+	}
+	if g.err != nil {
+		return nil, g.err
+	}
+	if r.set.Load() != before {
+		g.budget = min(g.budget+1, fetchBudget) // newer keys were there: this was no stranger
+	}
+	return r.set.Load(), nil
 }
+
+// spend takes one fetch from the budget.
+func (g *fetches) spend(now time.Time) bool {
+	if g.budgetAt.IsZero() {
+		g.budget, g.budgetAt = fetchBudget, now
+	}
+	if earned := int(now.Sub(g.budgetAt) / fetchInterval); earned > 0 {
+		g.budget = min(g.budget+earned, fetchBudget)
+		g.budgetAt = g.budgetAt.Add(time.Duration(earned) * fetchInterval)
+	}
+	if g.budget == 0 {
+		return false
+	}
+	g.budget--
+	return true
+}
+
+func (r *Remote) takeTurn(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Remote) leaveTurn() { <-r.turn }
 
 // Format implements [fmt.Formatter]: a Remote prints without its URL, whose query may be a secret.
 func (r *Remote) Format(state fmt.State, _ rune) {
@@ -166,11 +258,9 @@ func (r *Remote) Format(state fmt.State, _ rune) {
 // run keeps the keys fresh until ctx ends.
 func (r *Remote) run(ctx context.Context) {
 	for {
-		bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
-		wait, err := r.try(bounded)
-		cancel()
+		wait, err := r.refresh(ctx)
 		if err != nil && ctx.Err() == nil {
-			r.logger.Warn("keys: the issuer's keys cannot be fetched", "host", r.host, "error", err)
+			r.logger.Warn("keys: the issuer's keys cannot be fetched", "host", r.place.host, "error", err)
 		}
 		// The jitter keeps the services of a fleet from fetching at the same moment.
 		next := time.NewTimer(wait - rand.N(wait/10))
@@ -183,19 +273,17 @@ func (r *Remote) run(ctx context.Context) {
 	}
 }
 
-// try fetches the keys unless that was tried a moment ago. Callers that come meanwhile wait for the one fetch. It returns how long to wait
-// until the next one, and an error whenever the newest try failed, although there may still be keys.
-func (r *Remote) try(ctx context.Context) (wait time.Duration, err error) {
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return retryAfter, ctx.Err()
+// refresh fetches once, within the time limit, and returns how long to wait until the next time.
+func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	if err := r.takeTurn(ctx); err != nil {
+		return retryAfter, err
 	}
+	defer r.leaveTurn()
 	g := &r.guarded
-	if g.tried.IsZero() || time.Since(g.tried) >= fetchPause {
-		g.err = r.fetch(ctx)
-		g.tried = time.Now()
+	if g.err != nil || time.Since(g.began) > time.Second { // otherwise a token has just made a fetch
+		r.fetch(ctx)
 	}
 	if g.err != nil {
 		return retryAfter, g.err
@@ -203,47 +291,117 @@ func (r *Remote) try(ctx context.Context) (wait time.Duration, err error) {
 	return g.maxAge, nil
 }
 
-// fetch asks the issuer once. The caller has the turn.
-func (r *Remote) fetch(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
+// fetch asks the issuer once and notes the result. The caller has the turn.
+func (r *Remote) fetch(ctx context.Context) {
+	r.guarded.began = time.Now()
+	r.guarded.err = r.load(ctx)
+}
+
+func (r *Remote) load(ctx context.Context) error {
+	address, err := r.locate(ctx)
 	if err != nil {
 		return err
+	}
+	body, header, err := r.get(ctx, address)
+	if err != nil {
+		return err
+	}
+	g := &r.guarded
+	if r.set.Load() == nil || string(body) != g.body { // the same keys stay the same set: what was verified stays verified
+		list, skipped, err := parsePublished(body)
+		if err != nil {
+			return fmt.Errorf("the issuer's JWK Set: %w", err)
+		}
+		for _, reason := range skipped[:min(len(skipped), 10)] {
+			r.logger.Warn("keys: a key of the issuer is left out", "host", r.place.host, "reason", reason)
+		}
+		r.set.Store(newForeignSet(list))
+		g.body = string(body)
+	}
+	g.maxAge = maxAgeOf(header)
+	return nil
+}
+
+// locate returns the URL of the keys.
+func (r *Remote) locate(ctx context.Context) (string, error) {
+	if r.place.url != "" {
+		return r.place.url, nil
+	}
+	g := &r.guarded
+	if g.url != "" && g.err == nil && time.Since(g.locatedAt) < metadataAge {
+		return g.url, nil
+	}
+	var errs []error
+	for _, address := range r.place.metadata() {
+		found, err := r.metadata(ctx, address)
+		if err == nil {
+			g.url, g.locatedAt = found, time.Now()
+			return found, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
+}
+
+// metadata returns where an issuer's metadata may be: OpenID Connect Discovery 1.0 section 4 appends to the path of the issuer, and RFC 8414 section 3
+// puts its path behind.
+func (p place) metadata() []string {
+	issuer, _ := url.Parse(p.issuer) // open has checked it
+	plain := strings.TrimSuffix(p.issuer, "/")
+	behind := *issuer
+	behind.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(issuer.Path, "/")
+	return []string{plain + "/.well-known/openid-configuration", behind.String()}
+}
+
+func (r *Remote) metadata(ctx context.Context, address string) (string, error) {
+	body, _, err := r.get(ctx, address)
+	if err != nil {
+		return "", err
+	}
+	var document struct {
+		Issuer  string `json:"issuer"`
+		JWKSURI string `json:"jwks_uri"`
+	}
+	if json.Unmarshal(body, &document) != nil {
+		return "", errors.New("it is not a JSON object")
+	}
+	if document.Issuer != r.place.issuer {
+		return "", errors.New("it names another issuer")
+	}
+	found, err := url.Parse(document.JWKSURI)
+	if err == nil {
+		err = r.place.check(found)
+	}
+	if err != nil {
+		return "", fmt.Errorf("jwks_uri: %w", err)
+	}
+	return document.JWKSURI, nil
+}
+
+// get returns a document of bounded length.
+func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := r.client.Do(req)
 	var failed *url.Error
 	if errors.As(err, &failed) {
-		return failed.Err // without the URL, whose query may be a secret
+		return nil, nil, failed.Err // without the URL, whose query may be a secret
 	}
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the issuer answered %s", res.Status)
+		return nil, nil, fmt.Errorf("the issuer answered %s", res.Status)
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxJWKS+1))
-	switch {
-	case err != nil:
-		return err
-	case len(body) > maxJWKS:
-		return fmt.Errorf("the issuer answered more than %d bytes", maxJWKS)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxDocument+1))
+	if err == nil && len(body) > maxDocument {
+		err = fmt.Errorf("the issuer answered more than %d bytes", maxDocument)
 	}
-	g := &r.guarded
-	if r.set.Load() == nil || string(body) != g.body { // the same keys stay the same set: what was verified stays verified
-		list, err := parseJWKS(body, false)
-		if err != nil {
-			return fmt.Errorf("the issuer's JWK Set: %w", err)
-		}
-		set, err := NewSet(nil, list...)
-		if err != nil {
-			return fmt.Errorf("the issuer's JWK Set: %w", err)
-		}
-		r.set.Store(set)
-		g.body = string(body)
-	}
-	g.maxAge = maxAgeOf(res.Header)
-	return nil
+	return body, res.Header, err
 }
 
 // maxAgeOf reads how long an answer may be kept (RFC 9111 section 5.2.2.1), within the bounds of this package.

@@ -27,38 +27,49 @@ type Source interface {
 type Set struct {
 	signing *Key
 	keys    []*Key
-	byID    map[string]*Key
+	byID    map[string][]*Key
+	foreign bool // from the document of another issuer: ids may be missing or repeat
 	jwks    func() ([]byte, error)
 }
 
 // NewSet returns a set that signs with signing and accepts the other keys too. signing may be nil for a set that only verifies. It
 // returns an error when a key is bad, when two keys have the same id, or when signing cannot sign.
 func NewSet(signing *Key, accepted ...*Key) (*Set, error) {
-	set := &Set{signing: signing, keys: slices.Clone(accepted)}
+	list := slices.Clone(accepted)
 	if signing != nil {
-		set.keys = append([]*Key{signing}, accepted...)
+		list = append([]*Key{signing}, accepted...)
 		if signing.Err() == nil && !signing.CanSign() {
 			return nil, fmt.Errorf("%w: %q cannot sign", errVerifyOnly, signing.id)
 		}
 	}
-	return set.index()
-}
-
-func (s *Set) index() (*Set, error) {
-	s.byID = make(map[string]*Key, len(s.keys))
 	var errs []error
-	for _, k := range s.keys {
+	seen := map[string]bool{}
+	for _, k := range list {
 		if err := k.Err(); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if s.byID[k.id] != nil {
+		if seen[k.id] {
 			errs = append(errs, fmt.Errorf("two keys have the id %q", k.id))
 		}
-		s.byID[k.id] = k
+		seen[k.id] = true
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return index(&Set{signing: signing, keys: list}), nil
+}
+
+// newForeignSet returns a set of the good keys in another issuer's document.
+func newForeignSet(list []*Key) *Set { return index(&Set{keys: list, foreign: true}) }
+
+func index(s *Set) *Set {
+	s.byID = make(map[string][]*Key, len(s.keys))
+	for _, k := range s.keys {
+		s.byID[k.id] = append(s.byID[k.id], k)
 	}
 	s.jwks = sync.OnceValues(func() ([]byte, error) { return publicJWKS(s.keys) })
-	return s, errors.Join(errs...)
+	return s
 }
 
 // Signing returns the key that signs, or nil if the set only verifies.
@@ -77,6 +88,9 @@ func (s *Set) Keys() []*Key {
 	return slices.Clone(s.keys)
 }
 
+// Empty reports whether there is no key in the set. A nil set is empty.
+func (s *Set) Empty() bool { return s == nil || len(s.keys) == 0 }
+
 // IDs returns the ids of all keys of the set.
 func (s *Set) IDs() []string {
 	var ids []string
@@ -86,13 +100,27 @@ func (s *Set) IDs() []string {
 	return ids
 }
 
-// Find returns the key that a token's header names: the one with that id, or the only key of the set if the header names none. It
-// returns nil if there is no such key.
-func (s *Set) Find(id string) *Key {
-	if id == "" && len(s.keys) == 1 {
-		return s.keys[0]
+// maxTries bounds how many keys are tried for a token whose header names none.
+const maxTries = 4
+
+// Find returns the keys that may have signed a token: those that its header names by id, or, if it names none, the only key of the set. A set from
+// another issuer's document has up to four keys for a header without an id. Of these keys it returns those that may be used with the
+// algorithm: allowed lists the algorithms that the issuer may use; nil means those that the keys are made for. known is
+// false if a newer set may have a key for the token.
+func (s *Set) Find(id string, algorithm Algorithm, allowed []Algorithm) (candidates []*Key, known bool) {
+	named := s.byID[id]
+	if id == "" && (len(s.keys) == 1 || s.foreign) {
+		named = s.keys
 	}
-	return s.byID[id]
+	if allowed != nil && !slices.Contains(allowed, algorithm) {
+		return nil, true // no key may be used with it
+	}
+	for _, k := range named {
+		if variant := k.with(algorithm, allowed != nil); variant != nil && len(candidates) < maxTries {
+			candidates = append(candidates, variant)
+		}
+	}
+	return candidates, len(candidates) > 0 || len(named) > 0 && !s.foreign
 }
 
 // JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). Secrets are never in it. The caller must not change
@@ -149,7 +177,7 @@ func (r *Ring) Rotate(next *Key) error {
 			return nil, err
 		}
 		known := set.byID[next.id]
-		if known != nil && (known.thumbprint != next.thumbprint || known.algorithm != next.algorithm) {
+		if len(known) > 0 && (known[0].thumbprint != next.thumbprint || known[0].algorithm != next.algorithm) {
 			return nil, fmt.Errorf("another key has the id %q, and its tokens would be refused", next.id)
 		}
 		return NewSet(next, without(set.keys, next.id)...)
@@ -161,7 +189,7 @@ func (r *Ring) Rotate(next *Key) error {
 func (r *Ring) Retire(id string) error {
 	return r.change("Retire", func(set *Set) (*Set, error) {
 		switch {
-		case set.byID[id] == nil:
+		case len(set.byID[id]) == 0:
 			return nil, fmt.Errorf("no key has the id %q", id)
 		case set.signing.id == id:
 			return nil, fmt.Errorf("%q is the signing key; rotate first", id)

@@ -77,9 +77,6 @@ func Open(text string) (Token, error) {
 	if first <= 0 {
 		return Token{}, errParts
 	}
-	if first > maxHeader {
-		return Token{}, errHeadSize
-	}
 	rest := text[first+1:]
 	second := strings.IndexByte(rest, '.')
 	if second <= 0 || second == len(rest)-1 || contains(rest[second+1:], '.') {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -15,15 +14,22 @@ import (
 
 // Reader verifies the tokens of one issuer. It is safe for concurrent use.
 type Reader struct {
-	source     keys.Source
-	algorithms []keys.Algorithm // nil: those of the keys
-	headers    atomic.Pointer[headers]
+	source  keys.Source
+	rules   Rules
+	headers atomic.Pointer[headers]
 }
 
-// NewReader returns a Reader that finds keys in the source, and takes no signature with another algorithm than those of the list; nil
-// allows whatever algorithms the keys have.
-func NewReader(source keys.Source, algorithms []keys.Algorithm) *Reader {
-	return &Reader{source: source, algorithms: slices.Clone(algorithms)}
+// Rules say what a Reader accepts.
+type Rules struct {
+	Algorithms []keys.Algorithm // nil: those that the keys are made for
+	// Foreign is for issuers other than signet. Header members that ask to fetch or trust a key are ignored then instead of
+	// refused, a header may name no key, and "Ed25519" is another name of EdDSA (RFC 9864).
+	Foreign bool
+}
+
+// NewReader returns a Reader that finds keys in the source.
+func NewReader(source keys.Source, rules Rules) *Reader {
+	return &Reader{source: source, rules: rules}
 }
 
 // Verified is a token whose signature was verified. Nothing in its payload is.
@@ -62,7 +68,13 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	if !head.key.Verify(t.signingInput(), signature) {
+	good := head.verify(t.signingInput(), signature)
+	if !good && r.rules.Foreign && head.kid == "" { // its key may be new, and no id tells
+		if head, set, good, err = r.tryNewer(ctx, t, head, set, signature); err != nil {
+			return Verified{}, err
+		}
+	}
+	if !good {
 		return Verified{}, ErrSignature
 	}
 	if !known {
@@ -72,8 +84,18 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	return Verified{Type: head.typ, Payload: payload, Keys: set}, err
 }
 
+// tryNewer looks for the key of a token whose header names none in newer keys.
+func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set, signature []byte) (header, *keys.Set, bool, error) {
+	newer, err := r.refetch(ctx)
+	if err != nil || newer == set {
+		return head, set, false, err
+	}
+	head.keys, _ = newer.Find("", head.algorithm, r.rules.Algorithms)
+	return head, newer, head.verify(t.signingInput(), signature), nil
+}
+
 func (r *Reader) keySet(ctx context.Context) (*keys.Set, error) {
-	if set := r.source.Current(); set != nil {
+	if set := r.source.Current(); set != nil && !set.Empty() {
 		return set, nil
 	}
 	return r.refetch(ctx)
@@ -81,7 +103,7 @@ func (r *Reader) keySet(ctx context.Context) (*keys.Set, error) {
 
 func (r *Reader) refetch(ctx context.Context) (*keys.Set, error) {
 	set, err := r.source.Refetch(ctx)
-	if err == nil && set == nil {
+	if err == nil && set.Empty() {
 		err = errors.New("the key source has none")
 	}
 	if err != nil {
@@ -95,48 +117,72 @@ type header struct {
 	algorithm keys.Algorithm
 	kid       string
 	typ       string
-	key       *keys.Key // the key that kid names; its algorithm is the header's
+	keys      []*keys.Key // those that may have signed the token, with the header's algorithm
 }
 
-// resolve reads a header that was not seen before and finds its key. If the current set has no such key, it looks in a newer one: the
-// first token after a key change must verify.
+func (h *header) verify(input, signature []byte) bool {
+	for _, key := range h.keys {
+		if key.Verify(input, signature) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve reads a header that was not seen before and finds its keys. If the current set has no such key, it looks in a newer one: the first token after a
+// key change must verify.
 func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *keys.Set, error) {
+	if !r.rules.Foreign && len(t.header) > maxHeader {
+		return header{}, nil, errHeadSize
+	}
 	text, err := t.decodeHeader()
 	if err != nil {
 		return header{}, nil, err
 	}
-	head, err := parseHeader(string(text))
+	head, err := r.parseHeader(string(text))
 	if err != nil {
 		return header{}, nil, err
 	}
-	if head.key = set.Find(head.kid); head.key == nil {
+	found, known := set.Find(head.kid, head.algorithm, r.rules.Algorithms)
+	if !known {
 		if set, err = r.refetch(ctx); err != nil {
 			return header{}, nil, err
 		}
-		head.key = set.Find(head.kid)
+		if found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms); !known {
+			return header{}, nil, ErrUnknownKey
+		}
 	}
-	if head.key == nil {
-		return header{}, nil, ErrUnknownKey
-	}
-	if head.key.Algorithm() != head.algorithm || r.algorithms != nil && !slices.Contains(r.algorithms, head.algorithm) {
+	if len(found) == 0 {
 		return header{}, nil, ErrSignature
 	}
+	head.keys = found
 	return head, set, nil
 }
 
-// parseHeader reads a protected header. Members that could make another reader see another token, or look for a key elsewhere,
-// refuse it (RFC 8725 sections 3.1, 3.5 and 3.10). Unknown members mean nothing (RFC 7515 section 4).
-func parseHeader(text string) (h header, err error) {
+// parseHeader reads a protected header. Members that could make another reader see another token refuse it (RFC 8725 sections 3.1, 3.5 and 3.10). So
+// do members that name a key, unless the issuer is foreign: they are never followed. Unknown members mean nothing (RFC 7515
+// section 4).
+func (r *Reader) parseHeader(text string) (h header, err error) {
 	s := strictjson.Scan(text)
 	for s.Next() {
+		if r.rules.Foreign && s.Raw() == "null" {
+			continue // absent
+		}
 		switch s.Name() {
 		case "alg":
 			h.algorithm = keys.Algorithm(s.String())
+			if r.rules.Foreign && h.algorithm == "Ed25519" {
+				h.algorithm = keys.EdDSA
+			}
 		case "kid":
 			h.kid = s.String()
 		case "typ":
 			h.typ = s.String()
-		case "crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc":
+		case "jwk", "jku", "x5u", "x5c":
+			if !r.rules.Foreign {
+				return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
+			}
+		case "crit", "b64", "zip", "enc":
 			return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 		}
 	}

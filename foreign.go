@@ -1,0 +1,329 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/keys"
+)
+
+// TrustedIssuer is a party other than signet whose access tokens a [Verifier] accepts: Keycloak, Auth0, Okta, Entra, Cognito and others. docs/issuers.md has
+// the fields for each.
+//
+// What protects against forgery is as strict as for signet's own tokens. Of the claims only those that guard can fail a token: iss, aud, exp, nbf, iat
+// and sub. Roles, scopes and ids that cannot be read are empty, so [Verifier.RequireRole] refuses and other routes work. A token that is bound to a
+// key ("cnf") is refused, because whoever presents it has not shown the key.
+type TrustedIssuer struct {
+	// Issuer is exactly the "iss" of its tokens; it must not be empty. A name in braces stands for the value of a claim: letters, digits, hyphens and underscores. It is for
+	// issuers with many tenants: "https://login.microsoftonline.com/{tid}/v2.0". Say in Require which tenants you mean, or look at Claims.Issuer.
+	Issuer string
+	// Keys are its keys, usually a [keys.Remote].
+	Keys keys.Source
+	// Audience lists the audiences that this service is: one of them must be in "aud". nil: what [WithAudience] says.
+	Audience []string
+	// Algorithms are the ones that its keys may be used with. nil: the one that each key is made for, RS256 for an RSA key that names none.
+	Algorithms []keys.Algorithm
+	// Types are the "typ" values of its access tokens, without regard to case. nil: what [WithTokenTypes] says. "" stands for a token without typ; then Audience or
+	// Require must be set, since an ID token of that issuer would pass otherwise.
+	Types []string
+	// Require lists claims that must be there with exactly that text, such as {"token_use": "access"} or {"tid": "..."}.
+	Require map[string]string
+	// SubjectClaim names the claim that says who it is when "sub" is missing, such as "client_id" in tokens of a client without a user.
+	SubjectClaim string
+	// NumericSubject takes a "sub" that is a whole number up to 2^53-1 for its decimal text.
+	NumericSubject bool
+	// Roles and Scopes say where roles and scopes are, in place of "roles" and "scope". Each is a path of names, one for each level: {"realm_access", "roles"} is
+	// the member "roles" in the claim "realm_access", and a dot in a name is a part of it. A value may be an array of texts or one text; a text of
+	// scopes is split at its spaces. The values of all paths count together.
+	Roles, Scopes [][]string
+}
+
+// NewIssuersVerifier returns a [Verifier] for the tokens of one or several issuers other than signet. A token's "iss" chooses the issuer by exact comparison before
+// any key is looked at, so no issuer can speak for another one. The same subject at two issuers is two users: look at Issuer and
+// Subject of the [Claims]. SessionID is empty: only signet's own "sid" means something here.
+func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
+	s := newVerifierConfig("NewIssuersVerifier", opts)
+	if s.issuer != "" {
+		s.mistake("NewIssuersVerifier", "WithIssuer is given too; the list says who the issuers are")
+	}
+	if len(trusted) == 0 {
+		s.mistake("NewIssuersVerifier", "the list of issuers is empty")
+	}
+	var list []*issuer
+	for i, t := range trusted {
+		iss, err := t.build(&s.verifierConfig)
+		if err == nil && slices.ContainsFunc(list, func(other *issuer) bool { return other.name == t.Issuer }) {
+			err = fmt.Errorf("%q is in the list twice", t.Issuer)
+		}
+		if err != nil {
+			s.mistake("NewIssuersVerifier", "issuer %d: %w", i, err)
+			continue
+		}
+		list = append(list, iss)
+	}
+	if err := errors.Join(s.errs...); err != nil {
+		return nil, err
+	}
+	return newVerifier(s.verifierConfig, nil, list...), nil
+}
+
+// build checks the fields.
+func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
+	if t.Issuer == "" {
+		return nil, errors.New("field Issuer is empty")
+	}
+	if t.Audience != nil && len(t.Audience) == 0 || slices.Contains(t.Audience, "") {
+		return nil, errors.New("field Audience must be nil or hold values that are not empty")
+	}
+	for _, algorithm := range t.Algorithms {
+		if !algorithm.Supported() {
+			return nil, fmt.Errorf("the algorithm %q is not supported", algorithm)
+		}
+	}
+	if err := checkSource("TrustedIssuer.Keys", t.Keys); err != nil {
+		return nil, err
+	}
+	for _, path := range append(slices.Clone(t.Roles), t.Scopes...) {
+		if len(path) == 0 || len(path) > 8 || slices.Contains(path, "") {
+			return nil, errors.New("a path in Roles or Scopes must have 1 to 8 names that are not empty")
+		}
+	}
+	iss := &issuer{name: t.Issuer, audience: cfg.audience, types: cfg.types,
+		reader: jws.NewReader(t.Keys, jws.Rules{Algorithms: slices.Clone(t.Algorithms), Foreign: true})}
+	if t.Audience != nil {
+		iss.audience = slices.Clone(t.Audience)
+	}
+	if t.Types != nil {
+		iss.types = slices.Clone(t.Types)
+	}
+	if len(iss.types) == 0 || slices.ContainsFunc(iss.types, func(typ string) bool { return jws.IsType(typ, jws.RefreshType) }) {
+		return nil, fmt.Errorf("field Types must be nil or hold values other than %q", jws.RefreshType)
+	}
+	if slices.Contains(iss.types, "") && len(iss.audience) == 0 && len(t.Require) == 0 {
+		return nil, errors.New(`field Types holds "": then set Audience or Require, or every ID token of the issuer would pass`)
+	}
+	var err error
+	iss.foreign, err = newForeign(t)
+	return iss, err
+}
+
+// foreign are the rules for the claims of another issuer. They never change.
+type foreign struct {
+	require        map[string]string
+	subjectClaim   string
+	numericSubject bool
+	roles, scopes  [][]string
+	pattern        *regexp.Regexp // of the issuer's name; nil: it is exact
+	patternClaims  []string       // the claims that stand for its groups
+}
+
+// placeholder is a claim's name in an issuer's name.
+var placeholder = regexp.MustCompile(`\{([A-Za-z0-9_:./-]+)\}`)
+
+func newForeign(t TrustedIssuer) (*foreign, error) {
+	f := &foreign{require: map[string]string{}, subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject, roles: [][]string{{"roles"}},
+		scopes: [][]string{{"scope"}}}
+	for name, value := range t.Require {
+		f.require[name] = value
+	}
+	if t.Roles != nil {
+		f.roles = clonePaths(t.Roles)
+	}
+	if t.Scopes != nil {
+		f.scopes = clonePaths(t.Scopes)
+	}
+	if strings.ContainsAny(t.Issuer, "{}") {
+		expression, rest := "^", t.Issuer
+		for rest != "" {
+			at := placeholder.FindStringSubmatchIndex(rest)
+			if at == nil {
+				expression, rest = expression+regexp.QuoteMeta(rest), ""
+				continue
+			}
+			f.patternClaims = append(f.patternClaims, rest[at[2]:at[3]])
+			expression += regexp.QuoteMeta(rest[:at[0]]) + "([A-Za-z0-9_-]{1,64})"
+			rest = rest[at[1]:]
+		}
+		if len(f.patternClaims) == 0 || strings.ContainsAny(placeholder.ReplaceAllString(t.Issuer, ""), "{}") {
+			return nil, fmt.Errorf("field Issuer: %q has a brace that is not around the name of a claim", t.Issuer)
+		}
+		f.pattern = regexp.MustCompile(expression + "$")
+	}
+	return f, nil
+}
+
+func clonePaths(paths [][]string) [][]string {
+	clone := make([][]string, len(paths))
+	for i, path := range paths {
+		clone[i] = slices.Clone(path)
+	}
+	return clone
+}
+
+// matches reports whether an issuer's name fits the pattern.
+func (f *foreign) matches(name string) bool { return f.pattern.MatchString(name) }
+
+// named reports whether the issuer's name in a token fits the pattern, with the values of the token's own claims.
+func (f *foreign) named(c *Claims) bool {
+	groups := f.pattern.FindStringSubmatch(c.Issuer)
+	if groups == nil {
+		return false
+	}
+	for i, claim := range f.patternClaims {
+		value, ok := textAt(c.payload, []string{claim})
+		if !ok || value != groups[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+// parse reads the payload of another issuer's token, whose signature was verified. The error names the claim and the rule, and never a value.
+func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string) (*Claims, error) {
+	c := &Claims{payload: payload}
+	var expires, fault bool
+	s := strictjson.Scan(payload)
+	for s.Next() {
+		raw := s.Raw()
+		if raw == "null" {
+			continue // absent
+		}
+		name := s.Name()
+		switch name {
+		case "sub":
+			c.Subject = f.subject(&s)
+		case "iss":
+			c.Issuer = s.String()
+		case "aud":
+			c.Audience = s.Strings()
+		case "exp":
+			c.ExpiresAt, expires = foreignDate(&s, math.Floor), true
+		case "iat":
+			c.IssuedAt = foreignDate(&s, math.Ceil)
+		case "nbf":
+			c.NotBefore = foreignDate(&s, math.Ceil)
+		case "jti":
+			c.ID, _ = text(raw)
+		case "cnf":
+			s.Mistyped("absent: the token is bound to a key, and is no bearer token")
+		}
+		if want, ok := f.require[name]; ok {
+			if got, ok := text(raw); !ok || got != want {
+				s.Mistyped("the value that TrustedIssuer.Require asks for")
+			}
+		}
+		fault = f.collect(c, name, raw) || fault
+	}
+	switch {
+	case s.Err() != nil:
+		return nil, s.Err()
+	case !expires:
+		return nil, errNoExpiry
+	}
+	for name := range f.require {
+		if _, ok := textAt(payload, []string{name}); !ok {
+			return nil, &strictjson.MemberError{Name: name, Want: "present: TrustedIssuer.Require asks for it"}
+		}
+	}
+	if c.Subject == "" && f.subjectClaim != "" {
+		c.Subject, _ = textAt(payload, []string{f.subjectClaim})
+	}
+	if c.Subject == "" {
+		return nil, errNoSubject
+	}
+	if fault {
+		logger.DebugContext(ctx, "signet: a token has roles or scopes in a form that cannot be read; they are empty", "issuer", label(c.Issuer))
+	}
+	return c, nil
+}
+
+// collect takes roles and scopes from a claim. It reports whether a path leads to something that cannot be read.
+func (f *foreign) collect(c *Claims, claim, raw string) (fault bool) {
+	for _, path := range f.roles {
+		if path[0] == claim {
+			found, ok := listAt(raw, path[1:])
+			c.Roles, fault = append(c.Roles, found...), fault || !ok
+		}
+	}
+	for _, path := range f.scopes {
+		if path[0] == claim {
+			found, ok := listAt(raw, path[1:])
+			fault = fault || !ok
+			for _, text := range found {
+				c.Scopes = append(c.Scopes, strings.Fields(text)...)
+			}
+		}
+	}
+	return fault
+}
+
+// subject reads "sub": a text, or a whole number if the host says so.
+func (f *foreign) subject(s *strictjson.Scanner) string {
+	if f.numericSubject && s.Raw()[0] != '"' {
+		if n := s.Int(); n < 0 || n > maxSafeID {
+			s.Mistyped("a text, or a whole number up to 2^53-1")
+		} else {
+			return strconv.FormatInt(n, 10)
+		}
+	}
+	return s.String()
+}
+
+// foreignDate reads a time in seconds, which may have a fraction (RFC 7519 section 2). round is against the bearer.
+func foreignDate(s *strictjson.Scanner, round func(float64) float64) time.Time {
+	n, err := strconv.ParseFloat(s.Raw(), 64)
+	if n = round(n); err != nil || n < 0 || n > maxTime {
+		s.Mistyped("a time in seconds")
+		n = 0
+	}
+	return time.Unix(int64(n), 0).UTC()
+}
+
+// text reads a JSON text.
+func text(raw string) (string, bool) {
+	list, ok := listAt(raw, nil)
+	if !ok || len(list) != 1 || raw[0] != '"' {
+		return "", false
+	}
+	return list[0], true
+}
+
+// textAt reads the text at a path in an object.
+func textAt(object string, path []string) (string, bool) {
+	list, ok := listAt(object, path)
+	if !ok || len(list) != 1 {
+		return "", false
+	}
+	return list[0], true
+}
+
+// listAt reads a text or an array of texts at a path in a JSON value. A path that leads nowhere is an empty list.
+func listAt(value string, path []string) (list []string, ok bool) {
+	if len(path) > 0 {
+		if value[0] != '{' {
+			return nil, false
+		}
+		s := strictjson.Scan(value)
+		for s.Next() {
+			if s.Name() == path[0] && s.Raw() != "null" {
+				list, ok = listAt(s.Raw(), path[1:])
+				return list, ok
+			}
+		}
+		return nil, s.Err() == nil
+	}
+	s := strictjson.Scan(`{"value":` + value + `}`)
+	s.Next()
+	list = s.Strings()
+	return list, s.Err() == nil
+}

@@ -1,0 +1,341 @@
+package signet_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+)
+
+// clientOf answers every request with the JWK Set of the keys.
+func clientOf(list ...*keys.Key) *http.Client {
+	return &http.Client{Transport: &inProcess{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		set, err := keys.NewSet(nil, list...)
+		if err != nil {
+			panic(err)
+		}
+		text, err := set.JWKS()
+		if err != nil {
+			panic(err)
+		}
+		w.Write(text)
+	})}}
+}
+
+// foreigner is a Verifier of one issuer, and what makes its tokens.
+type foreigner struct {
+	*signet.Verifier
+	t     *testing.T
+	clock *clock
+	key   *keys.Key
+	log   *lines
+}
+
+func newForeigner(t *testing.T, change func(*signet.TrustedIssuer)) *foreigner {
+	t.Helper()
+	f := &foreigner{t: t, clock: newClock(), key: keys.Private(p256(t)), log: &lines{}}
+	trusted := signet.TrustedIssuer{Issuer: "https://i.example", Keys: published(t, f.key), Types: []string{"JWT"}}
+	if change != nil {
+		change(&trusted)
+	}
+	var err error
+	f.Verifier, err = signet.NewIssuersVerifier([]signet.TrustedIssuer{trusted}, signet.WithClock(f.clock.Now),
+		signet.WithLogger(slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	require.NoError(t, err)
+	return f
+}
+
+// verify signs a payload: NOW and LATER stand for times.
+func (f *foreigner) verify(header, payload string) (*signet.Claims, error) {
+	now := f.clock.Now().Unix()
+	payload = strings.NewReplacer("NOW", fmt.Sprint(now), "LATER", fmt.Sprint(now+60)).Replace(payload)
+	return f.Verify(f.t.Context(), signWith(f.t, f.key, strings.Replace(header, "KID", f.key.ID(), 1), payload))
+}
+
+const foreignHeader = `{"alg":"ES256","typ":"JWT","kid":"KID"}`
+
+// Only the claims that guard can fail a token. The rest of the payload belongs to the host.
+func TestForeignTokensAreJudgedByWhatMatters(t *testing.T) {
+	for name, tc := range map[string]struct {
+		payload string
+		want    string // of the error; "": accepted
+	}{
+		"plain":                      {`{"iss":"https://i.example","sub":"1","iat":NOW,"exp":LATER}`, ""},
+		"without iat":                {`{"iss":"https://i.example","sub":"1","exp":LATER}`, ""},
+		"fractions":                  {`{"iss":"https://i.example","sub":"1","iat":NOW.5,"nbf":NOW.25,"exp":LATER.75}`, ""},
+		"an exponent":                {`{"iss":"https://i.example","sub":"1","exp":1.8000006E9}`, ""},
+		"nulls":                      {`{"iss":"https://i.example","sub":"1","iat":null,"nbf":null,"aud":null,"jti":null,"roles":null,"scope":null,"exp":LATER}`, ""},
+		"ids of other forms":         {`{"iss":"https://i.example","sub":"1","exp":LATER,"jti":7,"sid":9,"gen":"x","ver":{}}`, ""},
+		"roles of objects":           {`{"iss":"https://i.example","sub":"1","exp":LATER,"roles":[{"name":"admin"}]}`, ""},
+		"roles an object":            {`{"iss":"https://i.example","sub":"1","exp":LATER,"roles":{"admin":true}}`, ""},
+		"a scope that is a number":   {`{"iss":"https://i.example","sub":"1","exp":LATER,"scope":7}`, ""},
+		"no exp":                     {`{"iss":"https://i.example","sub":"1"}`, `"exp"`},
+		"exp null":                   {`{"iss":"https://i.example","sub":"1","exp":null}`, `"exp"`},
+		"exp a text":                 {`{"iss":"https://i.example","sub":"1","exp":"LATER"}`, `"exp"`},
+		"exp in milliseconds":        {`{"iss":"https://i.example","sub":"1","exp":LATER000}`, `"exp"`},
+		"exp true":                   {`{"iss":"https://i.example","sub":"1","exp":true}`, `"exp"`},
+		"exp negative":               {`{"iss":"https://i.example","sub":"1","exp":-1}`, `"exp"`},
+		"exp beyond everything":      {`{"iss":"https://i.example","sub":"1","exp":1e400}`, `"exp"`},
+		"expired":                    {`{"iss":"https://i.example","sub":"1","exp":NOW}`, "expired"},
+		"expired by a fraction":      {`{"iss":"https://i.example","sub":"1","exp":NOW.9}`, "expired"},
+		"iat a text":                 {`{"iss":"https://i.example","sub":"1","iat":"NOW","exp":LATER}`, `"iat"`},
+		"nbf in the future":          {`{"iss":"https://i.example","sub":"1","nbf":LATER,"exp":LATER}`, "not yet"},
+		"no sub":                     {`{"iss":"https://i.example","exp":LATER}`, `"sub"`},
+		"an empty sub":               {`{"iss":"https://i.example","sub":"","exp":LATER}`, `"sub"`},
+		"sub a number":               {`{"iss":"https://i.example","sub":1,"exp":LATER}`, `"sub"`},
+		"sub null":                   {`{"iss":"https://i.example","sub":null,"exp":LATER}`, `"sub"`},
+		"sub an array":               {`{"iss":"https://i.example","sub":["1"],"exp":LATER}`, `"sub"`},
+		"no iss":                     {`{"sub":"1","exp":LATER}`, "issuer"},
+		"another iss":                {`{"iss":"https://i.example/","sub":"1","exp":LATER}`, "issuer"},
+		"iss an array":               {`{"iss":["https://i.example"],"sub":"1","exp":LATER}`, `"iss"`},
+		"aud of another form":        {`{"iss":"https://i.example","sub":"1","exp":LATER,"aud":7}`, `"aud"`},
+		"a member twice":             {`{"iss":"https://i.example","sub":"1","sub":"2","exp":LATER}`, "twice"},
+		"a member twice inside":      {`{"iss":"https://i.example","sub":"1","exp":LATER,"x":{"a":1,"a":2}}`, "twice"},
+		"bytes behind":               {`{"iss":"https://i.example","sub":"1","exp":LATER}x`, "follow"},
+		"not UTF-8":                  {"{\"iss\":\"https://i.example\",\"sub\":\"\xff\",\"exp\":LATER}", "UTF-8"},
+		"bound to a key":             {`{"iss":"https://i.example","sub":"1","exp":LATER,"cnf":{"jkt":"x"}}`, `"cnf"`},
+		"bound to a certificate":     {`{"iss":"https://i.example","sub":"1","exp":LATER,"cnf":{"x5t#S256":"x"}}`, `"cnf"`},
+		"cnf that is null":           {`{"iss":"https://i.example","sub":"1","exp":LATER,"cnf":null}`, ""},
+		"a lone surrogate somewhere": {`{"iss":"https://i.example","sub":"1","exp":LATER,"x":"\ud800"}`, "JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newForeigner(t, nil)
+			claims, err := f.verify(foreignHeader, tc.payload)
+			if tc.want != "" {
+				require.ErrorIs(t, err, signet.ErrInvalidToken)
+				require.ErrorContains(t, err, tc.want)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, "1", claims.Subject)
+			require.Empty(t, claims.Roles)
+			require.Empty(t, claims.Scopes)
+			require.Empty(t, claims.SessionID)
+		})
+	}
+}
+
+func TestForeignHeaders(t *testing.T) {
+	const payload = `{"iss":"https://i.example","sub":"1","exp":LATER}`
+	long := strings.Repeat("QUFB", 500)
+	for header, want := range map[string]string{
+		foreignHeader: "", `{"alg":"ES256","typ":"jwt","kid":"KID"}`: "", `{"alg":"ES256","typ":"application/JWT","kid":"KID"}`: "",
+		`{"alg":"ES256","typ":"JWT","kid":"KID","jku":"https://evil.example/","x5u":"https://evil.example/","jwk":{"kty":"EC"}}`: "",
+		`{"alg":"ES256","typ":"JWT","kid":"KID","x5c":["` + long + `"]}`:                                                         "",
+		`{"alg":"ES256","typ":"JWT"}`:                            "",
+		`{"alg":"ES256","typ":"JWT","kid":null}`:                 "",
+		`{"alg":"ES256","typ":"JWT","kid":"KID","crit":["exp"]}`: "crit",
+		`{"alg":"ES256","typ":"JWT","kid":"KID","b64":false}`:    "b64",
+		`{"alg":"ES256","typ":"JWT","kid":"KID","zip":"DEF"}`:    "zip",
+		`{"alg":"ES256","kid":"KID"}`:                            "wrong type",
+		`{"alg":"ES256","typ":"at+jwt","kid":"KID"}`:             "wrong type",
+		`{"alg":"ES256","typ":"rt+jwt","kid":"KID"}`:             "wrong type",
+		`{"alg":"none","typ":"JWT","kid":"KID"}`:                 "unknown",
+		`{"alg":"HS256","typ":"JWT","kid":"KID"}`:                "unknown",
+		`{"alg":"ES256","alg":"ES256","typ":"JWT","kid":"KID"}`:  "twice",
+		`{"alg":"ES256","typ":"JWT","kid":"another"}`:            "unknown",
+		`{"alg":"ES256","typ":7,"kid":"KID"}`:                    "typ",
+	} {
+		f := newForeigner(t, nil)
+		_, err := f.verify(header, payload)
+		if want == "" {
+			require.NoError(t, err, header)
+			continue
+		}
+		require.ErrorIs(t, err, signet.ErrInvalidToken, header)
+		require.ErrorContains(t, err, want, header)
+	}
+}
+
+func TestRolesAndScopesFromWhereTheyAre(t *testing.T) {
+	const payload = `{"iss":"https://i.example","sub":"1","exp":LATER,"roles":["plain"],"scope":["a","b c"],"scp":"d","one":"text",
+		"realm_access":{"roles":["admin"],"null":null},"realm_access.roles":["dotted"],"https://shop.example/roles":["url"],"deep":{"a":{"b":["deep"]}},"number":7,"empty":[]}`
+	for name, tc := range map[string]struct {
+		roles, scopes         [][]string
+		wantRoles, wantScopes []string
+		logged                bool
+	}{
+		"the usual claims": {nil, nil, []string{"plain"}, []string{"a", "b", "c"}, false},
+		"nested":           {[][]string{{"realm_access", "roles"}}, nil, []string{"admin"}, []string{"a", "b", "c"}, false},
+		"a dot in a name":  {[][]string{{"realm_access.roles"}}, nil, []string{"dotted"}, []string{"a", "b", "c"}, false},
+		"a URL":            {[][]string{{"https://shop.example/roles"}}, nil, []string{"url"}, []string{"a", "b", "c"}, false},
+		"several":          {[][]string{{"one"}, {"deep", "a", "b"}, {"roles"}}, [][]string{{"scp"}, {"scope"}}, []string{"plain", "text", "deep"}, []string{"a", "b", "c", "d"}, false},
+		"nowhere":          {[][]string{{"nothing"}, {"realm_access", "nothing"}, {"realm_access", "null"}, {"empty"}}, [][]string{{"x", "y"}}, nil, nil, false},
+		"a number":         {[][]string{{"number"}}, [][]string{{"deep"}}, nil, nil, true},
+		"below a text":     {[][]string{{"one", "x"}}, [][]string{}, nil, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newForeigner(t, func(i *signet.TrustedIssuer) { i.Roles, i.Scopes = tc.roles, tc.scopes })
+			claims, err := f.verify(foreignHeader, payload)
+			require.NoError(t, err)
+			require.ElementsMatch(t, tc.wantRoles, claims.Roles)
+			require.ElementsMatch(t, tc.wantScopes, claims.Scopes)
+			require.Equal(t, tc.logged, f.log.count("cannot be read") == 1, f.log.String())
+		})
+	}
+	f := newForeigner(t, func(i *signet.TrustedIssuer) { i.Roles = [][]string{{"number"}} })
+	now := f.clock.Now().Unix()
+	token := signWith(t, f.key, foreignHeader[:len(foreignHeader)-13]+"}", fmt.Sprintf(`{"iss":"https://i.example","sub":"1","exp":%d,"number":7}`, now+60))
+	for want, guard := range map[int]http.Handler{403: f.RequireRole("admin")(http.NotFoundHandler()), 404: f.RequireAuth(http.NotFoundHandler())} {
+		rec := httptest.NewRecorder()
+		guard.ServeHTTP(rec, withBearer(token))
+		require.Equal(t, want, rec.Code)
+	}
+}
+
+func TestSubjects(t *testing.T) {
+	named := func(i *signet.TrustedIssuer) { i.SubjectClaim = "client_id" }
+	numeric := func(i *signet.TrustedIssuer) { i.NumericSubject = true }
+	for name, tc := range map[string]struct {
+		change func(*signet.TrustedIssuer)
+		claims string
+		want   string // "": refused
+	}{
+		"a client":                  {named, `"client_id":"worker"`, "worker"},
+		"sub counts first":          {named, `"sub":"1","client_id":"worker"`, "1"},
+		"sub null":                  {named, `"sub":null,"client_id":"worker"`, "worker"},
+		"sub empty":                 {named, `"sub":"","client_id":"worker"`, "worker"},
+		"neither":                   {named, `"x":1`, ""},
+		"an empty client":           {named, `"client_id":""`, ""},
+		"a client that is a number": {named, `"client_id":7`, ""},
+		"clients that are several":  {named, `"client_id":["a","b"]`, ""},
+		"sub of another form":       {named, `"sub":7,"client_id":"worker"`, ""},
+		"a number":                  {numeric, `"sub":1`, "1"},
+		"zero":                      {numeric, `"sub":0`, "0"},
+		"a large number":            {numeric, `"sub":9007199254740991`, "9007199254740991"},
+		"a text still":              {numeric, `"sub":"x"`, "x"},
+		"a larger number":           {numeric, `"sub":9007199254740992`, ""},
+		"a negative number":         {numeric, `"sub":-1`, ""},
+		"a fraction":                {numeric, `"sub":1.0`, ""},
+		"an exponent":               {numeric, `"sub":1e3`, ""},
+		"true":                      {numeric, `"sub":true`, ""},
+	} {
+		f := newForeigner(t, tc.change)
+		claims, err := f.verify(foreignHeader, `{"iss":"https://i.example","exp":LATER,`+tc.claims+`}`)
+		if tc.want == "" {
+			require.ErrorIs(t, err, signet.ErrInvalidToken, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, tc.want, claims.Subject, name)
+	}
+}
+
+func TestTrustedIssuersAreChecked(t *testing.T) {
+	key := keys.Public(p256(t).Public())
+	for name, i := range map[string]signet.TrustedIssuer{
+		"no typ and nothing else": {Types: []string{"JWT", ""}},
+		"refresh tokens":          {Types: []string{"rt+jwt"}},
+		"no types":                {Types: []string{}},
+		"an empty path":           {Roles: [][]string{{}}},
+		"an empty name":           {Scopes: [][]string{{"a", ""}}},
+		"a very long path":        {Roles: [][]string{strings.Split("a b c d e f g h i", " ")}},
+		"a brace":                 {Issuer: "https://i.example/{"},
+		"empty braces":            {Issuer: "https://i.example/{}"},
+		"a brace too many":        {Issuer: "https://i.example/{tid}}"},
+	} {
+		if i.Issuer == "" {
+			i.Issuer = "https://i.example"
+		}
+		i.Keys = key
+		_, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{i})
+		require.Error(t, err, name)
+		i.Audience, i.Require = []string{"a"}, map[string]string{"a": "b"}
+		_, err = signet.NewIssuersVerifier([]signet.TrustedIssuer{i})
+		require.Equal(t, name == "no typ and nothing else", err == nil, name)
+	}
+}
+
+// None of it applies to signet's own tokens.
+func TestOwnTokensStayStrict(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c)
+	now := c.Now().Unix()
+	for _, token := range []string{
+		sign(goodHeader, fmt.Sprintf(`{"sub":"1","exp":%d}`, now+60)),
+		sign(goodHeader, fmt.Sprintf(`{"sub":"1","iat":%d,"exp":%d.5}`, now, now+60)),
+		sign(goodHeader, fmt.Sprintf(`{"sub":1,"iat":%d,"exp":%d}`, now, now+60)),
+		sign(goodHeader, goodPayload(c, `,"scope":["a"]`)),
+		sign(goodHeader, goodPayload(c, `,"roles":null`)),
+		sign(`{"alg":"HS256"}`, goodPayload(c, "")),
+		sign(`{"alg":"HS256","typ":"at+jwt","jku":"x"}`, goodPayload(c, "")),
+	} {
+		_, err := v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, signet.ErrInvalidToken, token)
+	}
+}
+
+// 21 of 21 verifiers that do not compare "typ" took a refresh token for an access token, because key, issuer and audience are the same.
+func TestRefreshTokensHaveAnAudienceOfTheirOwn(t *testing.T) {
+	for _, opts := range [][]signet.Option{nil, {signet.WithAudience("shop")}, {signet.WithoutSessions()}} {
+		s := newService(t, opts...)
+		tokens := s.login(t)
+		require.Equal(t, "signet:refresh", part(t, tokens.RefreshToken, 1)["aud"])
+		require.NotEqual(t, "signet:refresh", part(t, tokens.AccessToken, 1)["aud"])
+		_, err := s.Refresh(t.Context(), tokens.RefreshToken)
+		require.NoError(t, err)
+	}
+	c := newClock()
+	now := c.Now().Unix()
+	s := newService(t)
+	_, err := s.Refresh(t.Context(), sign(`{"alg":"HS256","typ":"rt+jwt"}`, fmt.Sprintf(`{"sub":"1","iat":%d,"exp":%d,"jti":"x","sid":"y","gen":1}`, now, now+60)))
+	require.ErrorContains(t, err, "audience")
+}
+
+// Spring Security refuses at+jwt unless it is told otherwise.
+func TestTheFirstTokenTypeIsIssued(t *testing.T) {
+	s := newService(t, signet.WithTokenTypes("JWT", "at+jwt"))
+	tokens := s.login(t)
+	require.Equal(t, "JWT", part(t, tokens.AccessToken, 0)["typ"])
+	require.Equal(t, "rt+jwt", part(t, tokens.RefreshToken, 0)["typ"])
+	_, err := s.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err)
+	_, err = s.Verify(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	plain := newService(t)
+	_, err = plain.Verify(t.Context(), tokens.AccessToken)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	require.NoError(t, s.Logout(t.Context(), tokens.AccessToken))
+}
+
+func TestMetadataHandler(t *testing.T) {
+	ring, err := keys.NewRing(keys.Private(p256(t)), keys.Secret(secret), keys.Private(rsaKey()))
+	require.NoError(t, err)
+	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithIssuer("https://login.example"), quiet)
+	require.NoError(t, err)
+	defer auth.Close()
+	rec := httptest.NewRecorder()
+	auth.MetadataHandler("https://login.example/jwks.json").ServeHTTP(rec, httptest.NewRequest("GET", "/.well-known/openid-configuration", nil))
+	require.JSONEq(t, `{"issuer":"https://login.example","jwks_uri":"https://login.example/jwks.json","response_types_supported":[],"subject_types_supported":["public"],
+		"id_token_signing_alg_values_supported":["ES256","RS256"]}`, rec.Body.String())
+	require.Equal(t, "application/json", rec.Header().Get("Content-Type"))
+	require.Panics(t, func() { newService(t).MetadataHandler("x") })
+
+	site := httptest.NewUnstartedServer(nil)
+	mux := http.NewServeMux()
+	site.Config.Handler = mux
+	site.Start()
+	defer site.Close()
+	own, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithIssuer(site.URL), quiet)
+	require.NoError(t, err)
+	defer own.Close()
+	mux.Handle("/.well-known/openid-configuration", own.MetadataHandler(site.URL+"/jwks.json"))
+	mux.Handle("/jwks.json", own.JWKSHandler())
+	source, err := keys.Discover(site.URL, silent)
+	require.NoError(t, err)
+	defer source.Close()
+	v, err := signet.NewVerifier(source, signet.WithIssuer(site.URL), quiet)
+	require.NoError(t, err)
+	tokens, err := own.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	claims, err := v.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err)
+	require.NotEmpty(t, claims.SessionID)
+}
