@@ -28,6 +28,7 @@ type Remote struct {
 	client *http.Client
 	logger *slog.Logger
 	set    atomic.Pointer[Set]
+	begun  atomic.Int64 // how many fetches have begun
 	stop   context.CancelFunc
 	follow sync.WaitGroup
 
@@ -200,7 +201,7 @@ func (r *Remote) Refetch(ctx context.Context) (*Set, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
-	called, before := time.Now(), r.set.Load()
+	begun, before := r.begun.Load(), r.set.Load()
 	if err := r.takeTurn(ctx); err != nil {
 		return nil, err
 	}
@@ -208,8 +209,8 @@ func (r *Remote) Refetch(ctx context.Context) (*Set, error) {
 	g := &r.guarded
 	switch {
 	case before == nil && r.set.Load() != nil: // the first fetch has ended meanwhile
-	case !g.began.Before(called): // somebody else has fetched meanwhile
-	case !g.spend(called):
+	case r.begun.Load() > begun: // somebody else has fetched since the call began
+	case !g.spend(time.Now()):
 		return nil, ErrTooSoon
 	default:
 		r.fetch(ctx)
@@ -293,6 +294,7 @@ func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
 
 // fetch asks the issuer once and notes the result. The caller has the turn.
 func (r *Remote) fetch(ctx context.Context) {
+	r.begun.Add(1)
 	r.guarded.began = time.Now()
 	r.guarded.err = r.load(ctx)
 }
