@@ -27,10 +27,12 @@ import (
 type document struct {
 	text    atomic.Value
 	fetches atomic.Int64
+	takes   atomic.Int64 // nanoseconds
 }
 
 func (d *document) RoundTrip(r *http.Request) (*http.Response, error) {
 	d.fetches.Add(1)
+	time.Sleep(time.Duration(d.takes.Load()))
 	text, _ := d.text.Load().(string)
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
 }
@@ -258,6 +260,7 @@ func TestUnknownKeysHaveABudgetOfFetches(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		before = d.fetches.Load()
+		d.takes.Store(int64(50 * time.Millisecond))
 		var wg sync.WaitGroup
 		for range 500 {
 			wg.Go(func() {
