@@ -117,7 +117,7 @@ func (f *Files) Current() *Set {
 }
 
 // Refetch implements [Source]. It does not read the files: the goroutine does.
-func (f *Files) Refetch(context.Context) (*Set, error) { return f.Current(), nil }
+func (f *Files) Refetch(context.Context, *Set) (*Set, error) { return f.Current(), nil }
 
 // Format implements [fmt.Formatter]: Files prints as its keys' ids.
 func (f *Files) Format(state fmt.State, _ rune) {

@@ -216,7 +216,7 @@ func (k *Key) Current() *Set {
 }
 
 // Refetch implements [Source]. A single key never changes.
-func (k *Key) Refetch(context.Context) (*Set, error) { return k.Current(), k.Err() }
+func (k *Key) Refetch(context.Context, *Set) (*Set, error) { return k.Current(), k.Err() }
 
 // Format implements [fmt.Formatter]: a Key prints as its id and algorithm, whatever the verb is.
 func (k Key) Format(state fmt.State, _ rune) {

@@ -68,7 +68,7 @@ func fetched(t testing.TB, text string) (*keys.Set, error, string) {
 	source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: d}), keys.WithLogger(log.logger()))
 	require.NoError(t, err)
 	defer source.Close()
-	set, err := source.Refetch(t.Context())
+	set, err := source.Refetch(t.Context(), source.Current())
 	return set, err, log.String()
 }
 
@@ -236,7 +236,7 @@ func TestUnknownKeysHaveABudgetOfFetches(t *testing.T) {
 		before := d.fetches.Load()
 		for i := range 20 {
 			time.Sleep(time.Millisecond)
-			_, err := source.Refetch(t.Context())
+			_, err := source.Refetch(t.Context(), source.Current())
 			if i < 5 {
 				require.NoError(t, err)
 			} else {
@@ -245,16 +245,16 @@ func TestUnknownKeysHaveABudgetOfFetches(t *testing.T) {
 		}
 		require.Equal(t, before+5, d.fetches.Load())
 		time.Sleep(10 * time.Second)
-		_, err = source.Refetch(t.Context())
+		_, err = source.Refetch(t.Context(), source.Current())
 		require.NoError(t, err, "one more every ten seconds")
 		time.Sleep(time.Millisecond)
-		_, err = source.Refetch(t.Context())
+		_, err = source.Refetch(t.Context(), source.Current())
 		require.ErrorIs(t, err, keys.ErrTooSoon)
 
 		for i := range 10 { // real key changes do not use the budget up
 			time.Sleep(10 * time.Second)
 			d.text.Store(setOf(published(t, keys.Private(p256(t), keys.WithID(fmt.Sprint(i))), nil)))
-			set, err := source.Refetch(t.Context())
+			set, err := source.Refetch(t.Context(), source.Current())
 			require.NoError(t, err)
 			require.Equal(t, []string{fmt.Sprint(i)}, set.IDs())
 		}
@@ -264,7 +264,7 @@ func TestUnknownKeysHaveABudgetOfFetches(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 500 {
 			wg.Go(func() {
-				if _, err := source.Refetch(context.Background()); err != nil {
+				if _, err := source.Refetch(context.Background(), source.Current()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -282,7 +282,7 @@ func TestPlainHTTP(t *testing.T) {
 	source, err := keys.OpenURL("http://keycloak:8080/certs", keys.WithInsecureHTTP(), keys.WithClient(&http.Client{Transport: d}), silent)
 	require.NoError(t, err)
 	defer source.Close()
-	set, err := source.Refetch(t.Context())
+	set, err := source.Refetch(t.Context(), source.Current())
 	require.NoError(t, err)
 	require.Equal(t, []string{"x"}, set.IDs())
 	for _, address := range []string{"ftp://keycloak/", "http://user:x@keycloak/", "keycloak:8080", ""} {
@@ -345,7 +345,7 @@ func TestDiscover(t *testing.T) {
 			source, err := keys.Discover(site.URL+tc.issuer, silent)
 			require.NoError(t, err)
 			defer source.Close()
-			set, err := source.Refetch(t.Context())
+			set, err := source.Refetch(t.Context(), source.Current())
 			if tc.want != "" {
 				require.ErrorContains(t, err, tc.want)
 				return

@@ -193,22 +193,23 @@ func (r *Remote) Current() *Set {
 	return r.set.Load()
 }
 
-// Refetch implements [Source]: the keys that it returns were fetched after the call began. A client that goes away does not fail the fetch for those that
-// wait for it too. The error is [ErrTooSoon] when the budget is spent.
-func (r *Remote) Refetch(ctx context.Context) (*Set, error) {
+// Refetch implements [Source]: it returns a set that is newer than lacking, or one that was fetched after the call began. A client that goes away does not
+// fail the fetch for those that wait for it too. The error is [ErrTooSoon] when the budget is spent.
+func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	if r == nil {
 		return nil, errors.New("keys: the Remote is nil; make it with keys.OpenURL")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
-	begun, before := r.begun.Load(), r.set.Load()
+	begun := r.begun.Load()
 	if err := r.takeTurn(ctx); err != nil {
 		return nil, err
 	}
 	defer r.leaveTurn()
 	g := &r.guarded
 	switch {
-	case before == nil && r.set.Load() != nil: // the first fetch has ended meanwhile
+	case r.set.Load() != lacking: // newer keys have come meanwhile
+		return r.set.Load(), nil
 	case r.begun.Load() > begun: // somebody else has fetched since the call began
 	case !g.spend(time.Now()):
 		return nil, ErrTooSoon
@@ -218,7 +219,7 @@ func (r *Remote) Refetch(ctx context.Context) (*Set, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	if r.set.Load() != before {
+	if r.set.Load() != lacking {
 		g.budget = min(g.budget+1, fetchBudget) // newer keys were there: this was no stranger
 	}
 	return r.set.Load(), nil

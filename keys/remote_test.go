@@ -99,12 +99,12 @@ func TestAnIssuerThatHangsOnceIsAskedAgain(t *testing.T) {
 		require.NoError(t, err)
 		defer source.Close()
 		time.Sleep(time.Second)
-		_, err = source.Refetch(t.Context())
+		_, err = source.Refetch(t.Context(), source.Current())
 		require.Error(t, err)
 		require.Nil(t, source.Current())
 		p.hang.Store(false)
 		time.Sleep(11 * time.Second)
-		set, err := source.Refetch(t.Context())
+		set, err := source.Refetch(t.Context(), source.Current())
 		require.NoError(t, err)
 		require.Len(t, set.Keys(), 1)
 
@@ -196,7 +196,7 @@ func TestRedirectsDoNotLeaveHTTPS(t *testing.T) {
 	source, err := keys.OpenURL(outside.URL, keys.WithClient(outside.Client()), silent)
 	require.NoError(t, err)
 	defer source.Close()
-	_, err = source.Refetch(t.Context())
+	_, err = source.Refetch(t.Context(), source.Current())
 	require.ErrorContains(t, err, "redirect is refused")
 	require.False(t, asked.Load())
 }

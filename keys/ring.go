@@ -16,10 +16,10 @@ type Source interface {
 	// It MUST return the same pointer for as long as the keys stay the same, because tokens that were verified with one set are
 	// verified again when the set changes.
 	Current() *Set
-	// Refetch is called for a token whose key is not in the current set, or when there is no set. It may ask somebody else for
-	// newer keys, and returns the set to look in. It MUST limit how often it asks, because strangers can send such tokens at any
-	// rate. An error means that the keys cannot be had now: the request is answered 503.
-	Refetch(ctx context.Context) (*Set, error)
+	// Refetch is called for a token whose key is not in the set lacking, which Current has returned (nil: there was none). It
+	// may ask somebody else for newer keys, and returns the set to look in. It MUST limit how often it asks, because strangers
+	// can send such tokens at any rate. An error means that the keys are not available now: the request is answered 503.
+	Refetch(ctx context.Context, lacking *Set) (*Set, error)
 }
 
 // Set is the state of a [Source] at one time: the key that signs, if there is one, and all keys that verify. It never changes and
@@ -228,7 +228,7 @@ func (r *Ring) Current() *Set {
 }
 
 // Refetch implements [Source]. A ring changes only by its methods.
-func (r *Ring) Refetch(context.Context) (*Set, error) { return r.Current(), r.Err() }
+func (r *Ring) Refetch(context.Context, *Set) (*Set, error) { return r.Current(), r.Err() }
 
 // Err returns an error for a ring that [NewRing] has not made.
 func (r *Ring) Err() error {

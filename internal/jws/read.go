@@ -86,7 +86,7 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 
 // tryNewer looks for the key of a token whose header names none in newer keys.
 func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set, signature []byte) (header, *keys.Set, bool, error) {
-	newer, err := r.refetch(ctx)
+	newer, err := r.refetch(ctx, set)
 	if err != nil || newer == set {
 		return head, set, false, err
 	}
@@ -98,11 +98,11 @@ func (r *Reader) keySet(ctx context.Context) (*keys.Set, error) {
 	if set := r.source.Current(); set != nil && !set.Empty() {
 		return set, nil
 	}
-	return r.refetch(ctx)
+	return r.refetch(ctx, r.source.Current())
 }
 
-func (r *Reader) refetch(ctx context.Context) (*keys.Set, error) {
-	set, err := r.source.Refetch(ctx)
+func (r *Reader) refetch(ctx context.Context, lacking *keys.Set) (*keys.Set, error) {
+	set, err := r.source.Refetch(ctx, lacking)
 	if err == nil && set.Empty() {
 		err = errors.New("the key source has none")
 	}
@@ -144,11 +144,12 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 		return header{}, nil, err
 	}
 	found, known := set.Find(head.kid, head.algorithm, r.rules.Algorithms)
-	if !known {
-		if set, err = r.refetch(ctx); err != nil {
+	for tries := 0; !known; tries++ { // the first newer set may be one that came before this token
+		lacking := set
+		if set, err = r.refetch(ctx, lacking); err != nil {
 			return header{}, nil, err
 		}
-		if found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms); !known {
+		if found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms); !known && (set == lacking || tries == 1) {
 			return header{}, nil, ErrUnknownKey
 		}
 	}
