@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string) error {
 	if err := addDemoUsers(ctx, stores.users); err != nil {
 		return err
 	}
-	opts := []signet.Option{signet.WithLogger(logger), signet.WithLifetimes(set.lifetimes)}
+	opts := []signet.Option{signet.WithLogger(logger), signet.WithLifetimes(set.lifetimes), signet.WithoutCORS()}
 	if stores.sessions != nil {
 		opts = append(opts, signet.WithSessionStore(stores.sessions))
 	}
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer auth.Close()
-	return serve(ctx, set.addr, routes(auth))
+	return serve(ctx, set.addr, routes(auth, stores.users))
 }
 
 // serve answers until ctx ends, then lets requests under way finish.
@@ -101,15 +101,22 @@ func serve(ctx context.Context, addr string, handler http.Handler) error {
 	return <-stopped
 }
 
+// printWelcome prints commands that can be pasted into a shell, all at once.
 func printWelcome(url string) {
 	fmt.Printf(`listening on %[1]s
 
-Log in (then copy the tokens into the other two):
-  curl -s %[1]s/api/v1/auth/login -H 'Content-Type: application/json' -d '{"email":"john@mail.com","password":"changeme"}'
-Show the profile:
-  curl -s %[1]s/api/v1/auth/profile -H "Authorization: Bearer $ACCESS_TOKEN"
-Refresh:
-  curl -s %[1]s/api/v1/auth/refresh-token -H 'Content-Type: application/json' -d "{\"refreshToken\":\"$REFRESH_TOKEN\"}"
+Paste this into another terminal:
+
+  API=%[1]s/api/v1
+  TOKENS=$(curl -s $API/auth/login -H 'Content-Type: application/json' -d '{"email":"john@mail.com","password":"changeme"}'); echo "$TOKENS"
+  ACCESS=$(echo "$TOKENS" | sed 's/.*"access_token":"\([^"]*\)".*/\1/'); REFRESH=$(echo "$TOKENS" | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')
+  curl -s $API/auth/profile  -H "Authorization: Bearer $ACCESS"
+  curl -s $API/orders        -H "Authorization: Bearer $ACCESS"
+  curl -s $API/auth/sessions -H "Authorization: Bearer $ACCESS"
+  curl -s $API/auth/refresh-token -H 'Content-Type: application/json' -d "{\"refreshToken\":\"$REFRESH\"}"
+  curl -s -X POST $API/auth/logout -H "Authorization: Bearer $ACCESS" -w '%%{http_code}\n'
+  curl -s $API/orders        -H "Authorization: Bearer $ACCESS"
+
 `, url)
 }
 

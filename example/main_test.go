@@ -40,9 +40,10 @@ func TestMain(m *testing.M) {
 
 // app is a running example binary.
 type app struct {
-	url string
-	cmd *exec.Cmd
-	log *lockedBuffer
+	url     string
+	cmd     *exec.Cmd
+	log     *lockedBuffer
+	welcome *lockedBuffer // what it prints behind its first line
 }
 
 type lockedBuffer struct {
@@ -66,7 +67,7 @@ const secret = "Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"
 
 func start(t *testing.T, env []string, args ...string) *app {
 	t.Helper()
-	a := &app{log: &lockedBuffer{}}
+	a := &app{log: &lockedBuffer{}, welcome: &lockedBuffer{}}
 	a.cmd = exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
 	a.cmd.Env = append(os.Environ(), env...)
 	a.cmd.Stderr = a.log
@@ -82,6 +83,7 @@ func start(t *testing.T, env []string, args ...string) *app {
 	go func() {
 		defer close(drained)
 		for lines.Scan() {
+			fmt.Fprintln(a.welcome, lines.Text())
 		}
 	}()
 	t.Cleanup(func() {
@@ -324,4 +326,83 @@ func (a *app) raw(t *testing.T, method, path string, headers ...string) reply {
 	defer res.Body.Close()
 	text, _ := io.ReadAll(res.Body)
 	return reply{Response: res, body: string(text)}
+}
+
+// What the example prints can be pasted as it is.
+func TestThePrintedCommands(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		if os.Getenv("SIGNET_REQUIRE_SERVERS") == "1" {
+			t.Fatal("curl is missing")
+		}
+		t.Skip("curl is missing")
+	}
+	a := start(t, []string{"SIGNET_SECRET=" + secret})
+	require.Eventually(t, func() bool { return strings.Count(a.welcome.String(), "curl") == 7 }, 10*time.Second, 10*time.Millisecond)
+	var commands strings.Builder
+	for line := range strings.Lines(a.welcome.String()) {
+		if command, ok := strings.CutPrefix(line, "  "); ok {
+			commands.WriteString(command)
+		}
+	}
+	out, err := exec.Command("sh", "-c", commands.String()).Output()
+	require.NoError(t, err)
+	for _, want := range []string{`"access_token":"`, `"email":"john@mail.com"`, `"item":"Classic mug"`, `"current":true`, "\n204\n", `"message":"the token is revoked"`} {
+		require.Contains(t, string(out), want)
+	}
+	require.Equal(t, 2, strings.Count(string(out), `"refresh_token":"`), "login and refresh")
+}
+
+func TestSignUpAndItsNeighbours(t *testing.T) {
+	a := start(t, []string{"SIGNET_SECRET=" + secret})
+	const users = "/api/v1/users"
+	for email, want := range map[string]string{"new@mail.com": "true", "john@mail.com": "false", "JOHN@mail.com": "false"} {
+		got := a.post(t, users+"/is-available", fmt.Sprintf(`{"email":%q}`, email))
+		require.Equal(t, 200, got.StatusCode)
+		require.Equal(t, `{"isAvailable":`+want+"}\n", got.body)
+	}
+	made := a.post(t, users+"/", `{"name":"New","email":"new@mail.com","password":"correct horse","avatar":"https://x.example/a.png","role":"admin","roles":["admin"],"id":1}`)
+	require.Equal(t, 201, made.StatusCode, made.body)
+	require.Equal(t, "customer", made.json["role"], "nobody gives himself a role")
+	require.IsType(t, 1.0, made.json["id"])
+	require.NotEqual(t, 1.0, made.json["id"])
+	require.NotContains(t, made.body, "assword")
+	own := fmt.Sprintf("%s/%.0f", users, made.json["id"])
+	access, _ := a.login(t, "new@mail.com", "correct horse")
+
+	for body, want := range map[string]int{`{"email":"new@mail.com","password":"correct horse"}`: 409, `{"email":"NEW@mail.com","password":"correct horse"}`: 409,
+		`{"email":"x","password":"correct horse"}`: 400, `{"email":"y@mail.com","password":"short"}`: 400, `{"email":7,"password":"correct horse"}`: 400, `[]`: 400, `{`: 400,
+		`{"email":"a\u0000@mail.com","password":"correct horse"}`: 400} {
+		require.Equal(t, want, a.post(t, users, body).StatusCode, body)
+	}
+	form := a.send(t, "POST", users, "email=form@mail.com&password=correct+horse&name=Form", map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
+	require.Equal(t, 201, form.StatusCode, form.body)
+
+	require.Equal(t, "New", a.get(t, own, access).json["name"])
+	put := func(path, body, token string) reply {
+		return a.send(t, "PUT", path, body, map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + token})
+	}
+	changed := put(own, `{"name":"Newer","role":"admin","password":"x","disabled":true}`, access)
+	require.Equal(t, 200, changed.StatusCode, changed.body)
+	require.Equal(t, "Newer", changed.json["name"])
+	require.Equal(t, "customer", changed.json["role"])
+	require.Equal(t, 409, put(own, `{"email":"john@mail.com"}`, access).StatusCode)
+	require.Equal(t, 400, put(own, `{"email":"x"}`, access).StatusCode)
+	for _, path := range []string{users + "/1", users + "/999"} {
+		require.Equal(t, 404, a.get(t, path, access).StatusCode, "others do not exist for a customer")
+		require.Equal(t, 404, put(path, `{"name":"x"}`, access).StatusCode)
+	}
+	require.Equal(t, 401, a.get(t, own, "").StatusCode)
+	admin, _ := a.login(t, "admin@mail.com", "admin123")
+	require.Equal(t, 200, a.get(t, own, admin).StatusCode)
+	require.Equal(t, 404, a.get(t, users+"/999", admin).StatusCode)
+
+	limited := false
+	for range 40 {
+		got := a.post(t, users+"/is-available", `{"email":"z@mail.com"}`)
+		if got.StatusCode == 429 {
+			limited = true
+			require.NotEmpty(t, got.Header.Get("Retry-After"))
+		}
+	}
+	require.True(t, limited, "the routes that tell who has an account are limited")
 }

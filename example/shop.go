@@ -29,10 +29,9 @@ var demo = []struct {
 		"name": "Admin", "avatar": "https://api.example.com/avatars/3.png"}}, "admin123"},
 }
 
-func addDemoUsers(ctx context.Context, users userStore) error {
-	hasher := password.Default()
+func addDemoUsers(ctx context.Context, users userstore.Writer) error {
 	for _, account := range demo {
-		hash, err := hasher.Hash(account.password)
+		hash, err := password.Hash(account.password)
 		if err != nil {
 			return err
 		}
@@ -44,19 +43,20 @@ func addDemoUsers(ctx context.Context, users userStore) error {
 	return nil
 }
 
-// routes is the shop: the contract, and two routes of its own.
-func routes(auth *signet.Auth) http.Handler {
+// routes is the shop: the contract, its neighbours, and two routes of its own.
+func routes(auth *signet.Auth, users userstore.Writer) http.Handler {
 	mux := http.NewServeMux()
-	contract := auth.Handler("/api/v1/auth")
+	contract := auth.Handler("/api/v1/auth") // with WithoutCORS: the middleware below answers for all routes
 	mux.Handle("/api/v1/auth/", contract)
-	mux.Handle("/api/v1/auth", contract) // or the mux would redirect it
+	mux.Handle("/api/v1/auth", contract) // otherwise the mux would redirect it
+	(&accounts{users: users, auth: auth}).mount(mux)
 	mux.Handle("GET /api/v1/orders", auth.RequireAuth(http.HandlerFunc(orders)))
 	mux.Handle("GET /api/v1/admin/users", auth.RequireRole("admin")(http.HandlerFunc(listUsers)))
 	// No cookie is ever sent, so any origin may call. Preflights carry no token: CORS stands outside of RequireAuth.
 	anyOrigin := cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
-		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedHeaders: []string{"*"}, // what a preflight asks for: monitoring adds headers of its own
 		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After"},
 	})
 	return anyOrigin.Handler(cleanPathsOnly(mux))
@@ -77,7 +77,7 @@ func cleanPathsOnly(next http.Handler) http.Handler {
 // orders shows the signed-in user's orders.
 func orders(w http.ResponseWriter, r *http.Request) {
 	subject := signet.Subject(r.Context())
-	writeJSON(w, map[string]any{"user": subject, "orders": []map[string]any{
+	writeJSON(w, http.StatusOK, map[string]any{"user": subject, "orders": []map[string]any{
 		{"id": fmt.Sprintf("%s-1001", subject), "item": "Classic mug", "price": 12},
 	}})
 }
@@ -88,11 +88,12 @@ func listUsers(w http.ResponseWriter, _ *http.Request) {
 	for i, account := range demo {
 		users[i] = account.user // its JSON form has no password hash
 	}
-	writeJSON(w, users)
+	writeJSON(w, http.StatusOK, users)
 }
 
-func writeJSON(w http.ResponseWriter, value any) {
+func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(value)
 }

@@ -13,22 +13,15 @@ import (
 	"github.com/redis/go-redis/v9"
 	_ "modernc.org/sqlite"
 
-	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/userstore"
 )
 
-// userStore is a signet.UserStore that the example can fill.
-type userStore interface {
-	signet.UserStore
-	Add(ctx context.Context, user userstore.User) error
-}
-
 // stores are where users and sessions are kept.
 type stores struct {
-	users    userStore
+	users    userstore.Writer
 	sessions session.Store // nil: signet keeps them in memory
 	closers  []func() error
 }

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"math/big"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/userstore"
+)
+
+// accounts are the neighbours of the login: sign-up, and users who see and change themselves. They belong to the host, and show how it adds them.
+type accounts struct {
+	users userstore.Writer
+	auth  *signet.Auth
+	limit limiter
+}
+
+// mount adds the routes.
+func (a *accounts) mount(mux *http.ServeMux) {
+	mux.Handle("POST /api/v1/users", a.limited(a.signUp))
+	mux.Handle("POST /api/v1/users/{$}", a.limited(a.signUp)) // clients of the documented API send both
+	mux.Handle("POST /api/v1/users/is-available", a.limited(a.isAvailable))
+	mux.Handle("GET /api/v1/users/{id}", a.auth.RequireAuth(answer(a.show)))
+	mux.Handle("PUT /api/v1/users/{id}", a.auth.RequireAuth(answer(a.change)))
+}
+
+// answer writes what a function returns: its value, or the whole answer to its error.
+func answer(serve func(w http.ResponseWriter, r *http.Request) (status int, value any, err error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, value, err := serve(w, r)
+		if err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		writeJSON(w, status, value)
+	})
+}
+
+// limited guards the two routes that tell a stranger who has an account.
+func (a *accounts) limited(serve func(http.ResponseWriter, *http.Request) (int, any, error)) http.Handler {
+	return answer(func(w http.ResponseWriter, r *http.Request) (int, any, error) {
+		if !a.limit.allow(r.RemoteAddr, time.Now()) {
+			w.Header().Set("Retry-After", "60")
+			return 0, nil, signet.NewError(http.StatusTooManyRequests, "too_many_requests", "too many requests; try again in a minute")
+		}
+		return serve(w, r)
+	})
+}
+
+// signUp makes a customer. The fields are taken one by one: a body cannot give itself a role.
+func (a *accounts) signUp(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	body, err := readFields(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	email, password := strings.TrimSpace(body["email"]), body["password"]
+	if err := checkEmail(email); err != nil {
+		return 0, nil, err
+	}
+	if len(password) < 8 {
+		return 0, nil, invalid("the password must have at least 8 characters")
+	}
+	hash, err := a.auth.HashPassword(r.Context(), password) // waits for its turn, as logins do
+	if err != nil {
+		return 0, nil, err
+	}
+	user := userstore.User{ID: newID(), Email: email, PasswordHash: hash, Roles: []string{"customer"},
+		Profile: map[string]any{"name": body["name"], "avatar": body["avatar"]}}
+	if err := a.users.Add(r.Context(), user); err != nil {
+		return 0, nil, storeError(err)
+	}
+	profile, err := a.auth.Profile(r.Context(), user.ID)
+	return http.StatusCreated, profile, err
+}
+
+func (a *accounts) isAvailable(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	body, err := readFields(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := checkEmail(body["email"]); err != nil {
+		return 0, nil, err
+	}
+	_, err = a.users.FindByEmail(r.Context(), body["email"])
+	if err != nil && !errors.Is(err, userstore.ErrNotFound) {
+		return 0, nil, storeError(err)
+	}
+	return http.StatusOK, map[string]bool{"isAvailable": err != nil}, nil
+}
+
+// show is for oneself and for administrators. For others the user does not exist.
+func (a *accounts) show(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	if err := mayTouch(r.Context(), r.PathValue("id")); err != nil {
+		return 0, nil, err
+	}
+	profile, err := a.auth.Profile(r.Context(), r.PathValue("id"))
+	if errors.Is(err, signet.ErrInvalidToken) { // an administrator asks for nobody
+		err = signet.ErrNotFound
+	}
+	return http.StatusOK, profile, err
+}
+
+// change takes the e-mail address, the name and the avatar, and nothing else.
+func (a *accounts) change(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	if err := mayTouch(r.Context(), r.PathValue("id")); err != nil {
+		return 0, nil, err
+	}
+	body, err := readFields(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	user, err := a.users.FindByID(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return 0, nil, storeError(err)
+	}
+	if email, ok := body["email"]; ok {
+		if err := checkEmail(email); err != nil {
+			return 0, nil, err
+		}
+		user.Email = strings.TrimSpace(email)
+	}
+	if user.Profile == nil {
+		user.Profile = map[string]any{}
+	}
+	for _, name := range []string{"name", "avatar"} {
+		if value, ok := body[name]; ok {
+			user.Profile[name] = value
+		}
+	}
+	if err := a.users.Update(r.Context(), user); err != nil {
+		return 0, nil, storeError(err)
+	}
+	profile, err := a.auth.Profile(r.Context(), user.ID)
+	return http.StatusOK, profile, err
+}
+
+func mayTouch(ctx context.Context, id string) error {
+	claims, _ := signet.ClaimsFromContext(ctx)
+	if claims.Subject != id && !claims.HasRole("admin") {
+		return signet.ErrNotFound
+	}
+	return nil
+}
+
+func invalid(message string) error {
+	return signet.NewError(http.StatusBadRequest, "invalid_request", message)
+}
+
+func checkEmail(email string) error {
+	name, domain, ok := strings.Cut(strings.TrimSpace(email), "@")
+	if !ok || name == "" || !strings.Contains(domain, ".") || strings.ContainsAny(email, " \t\r\n") || len(email) > 254 {
+		return invalid("the e-mail address is not valid")
+	}
+	return nil
+}
+
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, userstore.ErrExists):
+		return signet.NewError(http.StatusConflict, "email_taken", "this e-mail address has an account already")
+	case errors.Is(err, userstore.ErrInvalid):
+		return invalid("the e-mail address is not valid")
+	case errors.Is(err, userstore.ErrNotFound):
+		return signet.ErrNotFound
+	}
+	return signet.ErrUnavailable
+}
+
+// newID is a number, which typed clients of the documented API expect, and which nobody can guess.
+func newID() string {
+	n, err := rand.Int(rand.Reader, big.NewInt(1<<53-1<<20))
+	if err != nil {
+		panic(err) // there is no randomness
+	}
+	return n.Add(n, big.NewInt(1<<20)).String()
+}
+
+// readFields reads the texts of a JSON object or a form.
+func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	fields := map[string]string{}
+	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
+	case "application/json":
+		var members map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&members); err != nil {
+			return nil, invalid("the body is malformed")
+		}
+		for name, value := range members {
+			if text, ok := value.(string); ok {
+				fields[name] = text
+			}
+		}
+	case "application/x-www-form-urlencoded":
+		if err := r.ParseForm(); err != nil {
+			return nil, invalid("the body is malformed")
+		}
+		for name, values := range r.PostForm {
+			fields[name] = values[0]
+		}
+	default:
+		return nil, signet.NewError(http.StatusUnsupportedMediaType, "unsupported_media_type", "send application/json")
+	}
+	return fields, nil
+}
+
+// limiter allows a client address so many requests a minute. It forgets everything each minute, so its memory is bounded; when it is full, new addresses
+// wait. Behind a proxy a real program looks at the header that its proxy sets.
+type limiter struct {
+	mu     sync.Mutex
+	minute time.Time
+	counts map[netip.Prefix]int
+}
+
+const (
+	perMinute    = 20
+	maxAddresses = 10_000
+)
+
+func (l *limiter) allow(remote string, now time.Time) bool {
+	host, _, _ := net.SplitHostPort(remote)
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	bits := addr.BitLen()
+	if addr.Is6() && !addr.Is4In6() {
+		bits = 64 // one household or one server
+	}
+	prefix, err := addr.Prefix(bits)
+	if err != nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if minute := now.Truncate(time.Minute); !minute.Equal(l.minute) {
+		l.minute, l.counts = minute, map[netip.Prefix]int{}
+	}
+	if _, known := l.counts[prefix]; !known && len(l.counts) >= maxAddresses {
+		return false
+	}
+	l.counts[prefix]++
+	return l.counts[prefix] <= perMinute
+}
