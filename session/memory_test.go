@@ -270,7 +270,7 @@ func TestMemorySize(t *testing.T) {
 
 func heap() uint64 {
 	runtime.GC()
-	runtime.GC() // it completes the sweep of the first one
+	runtime.GC() // the second one completes the sweep of the first one
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
@@ -278,7 +278,7 @@ func heap() uint64 {
 
 func userIDOf(i int) string { return fmt.Sprintf("%08d-user", i) }
 
-// fill creates the session of one more user and returns its id. Sessions share no strings, just as those of real requests.
+// fill creates the session of one more user and returns its id. Like the sessions of real requests, they share no strings.
 func fill(t testing.TB, m *session.Memory, i int) string {
 	id := newID()
 	agent := fmt.Sprintf("%-110s", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144."+fmt.Sprint(i))

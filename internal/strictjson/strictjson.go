@@ -28,7 +28,7 @@ var (
 
 // MemberError reports a member whose value has the wrong type.
 type MemberError struct {
-	Name string // the member
+	Name string // the name of the member
 	Want string // what it must be, in words
 }
 

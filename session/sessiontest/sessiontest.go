@@ -18,8 +18,7 @@ import (
 // and a real clock, and it must close with t.Cleanup what it opens. The store must allow a call while another call is in its
 // change function. So a pool of connections needs at least two.
 //
-// Every session has an id that names the group of its user, as one of [session.NewID] does.
-// The id of every session names the group of its user, as session.NewID does.
+// The id of every session names the group of its user, as the ids of [session.NewID] do.
 func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 	for _, check := range []struct {
 		name string
