@@ -43,8 +43,8 @@ func NewSessions(db *sql.DB, dialect Dialect) (*Sessions, error) {
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
 			WHERE id = ? AND version = ?`),
 		list: dialect.sql(`SELECT data FROM signet_sessions WHERE user_id = ?`),
-		// The index has only the rows with "revoked_at > 0". A database uses it only for a query that has this condition
-		// too.
+		// In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has
+		// this condition too.
 		revoked: dialect.sql(`SELECT id, keep_until FROM signet_sessions
 			WHERE revoked_at > 0 AND revoked_at >= ? AND keep_until > ?`),
 		remove: dialect.sql(remove),

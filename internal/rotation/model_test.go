@@ -22,7 +22,7 @@ import (
 //
 //	P1 one honest client is never refused
 //	P2 tabs that share their storage never cause an alarm
-//	P3 thief and victim take turns further apart than the window: after each had a turn with success, at most one has another
+//	P3 thief and victim take turns further apart than the window: after each had a success, at most one has another
 //	P4 after an alarm nothing works, at any time
 //	P5 after the store lost its last writes the client goes on, and no generation is made twice
 //
