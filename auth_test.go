@@ -176,7 +176,7 @@ func TestTokensEndOnTime(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrExpiredToken)
 }
 
-// failingUsers stands for a user store that does not answer: the one thing that a real store does not do on command.
+// failingUsers is a user store that does not answer. A real store does not do that on command.
 type failingUsers struct{ signet.UserStore }
 
 func (failingUsers) FindByEmail(context.Context, string) (userstore.User, error) {
@@ -205,7 +205,7 @@ func TestAStoreThatDoesNotAnswerIs503(t *testing.T) {
 	require.NotContains(t, e.Message(), "connection refused")
 }
 
-// countingHasher counts verifications of a real hasher.
+// countingHasher notes the verifications of a real hasher.
 type countingHasher struct {
 	password.Hasher
 	verified *[]string

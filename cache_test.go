@@ -19,7 +19,7 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// A remembered token must be refused as soon as one that was never seen would be.
+// A cached token must be refused as soon as a token that was never seen would be.
 
 func TestACachedTokenEndsOnTime(t *testing.T) {
 	c := newClock()
@@ -147,15 +147,15 @@ func TestTheCacheCanBeOff(t *testing.T) {
 	require.ErrorContains(t, err, "65536")
 }
 
-// nothing is an answer that costs nothing.
+// nothing is a response writer that costs nothing.
 type nothing struct{ header http.Header }
 
 func (n nothing) Header() http.Header         { return n.header }
 func (n nothing) Write(p []byte) (int, error) { return len(p), nil }
 func (n nothing) WriteHeader(int)             {}
 
-// Two allocations belong to net/http's way of passing values: the context and the copy of the request. The race detector makes pools forget, and
-// so adds some: `make test` runs this one without it too.
+// Two allocations come from the way in which net/http passes values: the context and the copy of the request. The race
+// detector makes pools forget, and so adds some allocations. So `make test` also runs this test without it.
 func TestRequireAuthAllocates(t *testing.T) {
 	c := newClock()
 	info, _ := debug.ReadBuildInfo()
@@ -184,7 +184,7 @@ func TestRequireAuthAllocates(t *testing.T) {
 	}
 }
 
-// The bound is in bytes: long tokens take the place of several short ones.
+// The limit is in bytes: a long token takes the place of several short ones.
 func TestLongTokensShareTheBytesOfTheCache(t *testing.T) {
 	heap := func() uint64 {
 		var stats runtime.MemStats

@@ -50,7 +50,7 @@ func TestRolesAndScopesOfClaims(t *testing.T) {
 	require.False(t, c.HasScope("c", "a"))
 }
 
-// claimsOf verifies a token that has more claims.
+// claimsOf verifies a token with these additional claims.
 func claimsOf(t *testing.T, more string) *signet.Claims {
 	t.Helper()
 	c := newClock()
@@ -59,7 +59,7 @@ func claimsOf(t *testing.T, more string) *signet.Claims {
 	return claims
 }
 
-// A claim whose name differs in case is another claim: at some issuers users can name claims.
+// A claim whose name differs in case is another claim, because at some issuers users can name claims.
 func TestCustomClaimsTakeExactNames(t *testing.T) {
 	type address struct {
 		City string `json:"city"`
@@ -116,7 +116,7 @@ func TestCustomClaimsOfNoToken(t *testing.T) {
 	require.Error(t, err)
 }
 
-// RFC 9110 section 5.5: a header value has spaces and tabs around it, and no other white space.
+// RFC 9110 section 5.5: only spaces and tabs may surround a header value. Other white space belongs to the value.
 func TestOtherWhiteSpaceInTheHeaderIsAPartOfTheToken(t *testing.T) {
 	s := newService(t)
 	access := s.login(t).AccessToken

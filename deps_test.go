@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// walls says which packages of the module a package may import. Arrows point down only; internal packages know nothing of the root.
+// walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
 	"":                             {"internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "userstore"},
 	"keys":                         {"internal/strictjson"},
@@ -34,7 +34,7 @@ var walls = map[string][]string{
 
 const module = "github.com/signet-go/signet"
 
-// TestWalls holds who may import whom. jwx is known to package keys alone, and what tests need never reaches a user.
+// TestWalls checks who imports whom. Only package keys knows jwx. Nothing that only tests need reaches a user.
 func TestWalls(t *testing.T) {
 	outside := map[string]string{"github.com/lestrrat-go/jwx": "keys", "golang.org/x/crypto": "password", "golang.org/x/text": "userstore"}
 	seen := map[string]bool{}
@@ -68,7 +68,8 @@ func TestWalls(t *testing.T) {
 	}
 }
 
-// A nested module has the version of this one that its go.mod says, so an internal package would be a promise.
+// A nested module uses the version of this module that its go.mod names. If it imported an internal package, that package
+// would be a promise.
 func TestNestedModulesImportNoInternalPackage(t *testing.T) {
 	files, err := filepath.Glob("*/go.mod")
 	require.NoError(t, err)
@@ -84,7 +85,7 @@ func TestNestedModulesImportNoInternalPackage(t *testing.T) {
 	}
 }
 
-// TestTheSizeOfTheAPI counts functions, methods and types, as go doc -all shows them. Each is a promise for years.
+// TestTheSizeOfTheAPI counts the functions, methods and types that go doc -all shows. Each of them is a promise for years.
 func TestTheSizeOfTheAPI(t *testing.T) {
 	out, err := exec.Command("go", "doc", "-all", ".").Output()
 	require.NoError(t, err)
@@ -98,8 +99,8 @@ func TestTheSizeOfTheAPI(t *testing.T) {
 	require.LessOrEqual(t, names, 85)
 }
 
-// TestDependencies holds the list of modules that a user of the shipped packages gets. A new one needs a reason, written
-// beside it in testdata/dependencies.txt.
+// TestDependencies checks the list of modules that a user of the shipped packages gets. A new module needs a reason, which
+// is written beside it in testdata/dependencies.txt.
 func TestDependencies(t *testing.T) {
 	golden, err := os.ReadFile("testdata/dependencies.txt")
 	require.NoError(t, err)
@@ -111,7 +112,7 @@ func TestDependencies(t *testing.T) {
 	}
 	var shipped []string
 	for _, pkg := range goList(t, "{{.ImportPath}}", "./...") {
-		if !strings.HasSuffix(pkg, "test") { // the conformance kits, which only tests import
+		if !strings.HasSuffix(pkg, "test") { // all but the conformance kits, which only tests import
 			shipped = append(shipped, pkg)
 		}
 	}

@@ -24,7 +24,7 @@ func written(err error) *httptest.ResponseRecorder {
 	return rec
 }
 
-// WriteError is the whole answer for every error: what the handlers answer, and no less.
+// WriteError writes the whole answer for every error, just as the handlers do.
 func TestWriteErrorIsTheWholeAnswer(t *testing.T) {
 	const bare = `Bearer realm="api"`
 	for name, tc := range map[string]struct {
@@ -71,7 +71,7 @@ func TestWriteErrorIsTheWholeAnswer(t *testing.T) {
 	}
 }
 
-// What the documentation invites to, Check and then WriteError, answers exactly as RequireAuth does.
+// The documentation advises hosts to call Check and then WriteError. Together they must answer exactly as RequireAuth does.
 func TestCheckAndWriteErrorAnswerAsRequireAuthDoes(t *testing.T) {
 	s := newService(t)
 	good := s.login(t)
@@ -110,7 +110,7 @@ func withBearer(token string) *http.Request {
 	return req
 }
 
-// A host's error handler sees errors that it cannot change for anybody else; the race detector watches.
+// A host's error handler can change the errors that it sees, but not for anybody else. The race detector watches.
 func TestErrorsAreNotShared(t *testing.T) {
 	handler := func(w http.ResponseWriter, _ *http.Request, err error) {
 		var e *signet.Error
@@ -141,7 +141,7 @@ func TestErrorsAreNotShared(t *testing.T) {
 	require.Equal(t, "signet: authentication is required", signet.ErrNoToken.Error())
 }
 
-// The host's own error is the answer, with its status and code, at login and at refresh.
+// At login and at refresh, the host's own error is the answer, with its status and code.
 func TestAnErrorOfWithClaimsIsTheAnswer(t *testing.T) {
 	var fails error
 	s := newService(t, signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) { return nil, fails }))
@@ -158,7 +158,8 @@ func TestAnErrorOfWithClaimsIsTheAnswer(t *testing.T) {
 	require.NoError(t, err, "nothing was lost")
 }
 
-// A refused token is explained: the error and one log line a minute name the rule that it broke, and never a value.
+// The error, and one log line a minute, explain why a token was refused. They name the rule that it broke, and never a
+// value.
 func TestARefusedTokenIsExplained(t *testing.T) {
 	var log lines
 	c := newClock()

@@ -18,7 +18,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// demoAuth is what the examples share: one user and a service.
+// demoAuth returns a service with one user, for the examples.
 func demoAuth() *signet.Auth {
 	hash, err := password.Default().Hash("changeme")
 	if err != nil {
@@ -50,7 +50,7 @@ func ExampleNew() {
 		signet.WithIssuer("https://shop.example"),
 		signet.WithAudience("https://shop.example/api"))
 	if err != nil {
-		log.Fatal(err) // every mistake in one error, each with its remedy
+		log.Fatal(err) // one error that names all mistakes, each with its remedy
 	}
 	defer auth.Close()
 	mux := http.NewServeMux()
@@ -127,7 +127,7 @@ func ExampleAuth_RequireRole() {
 	// Output: 403
 }
 
-// A service that checks tokens holds public keys only, and cannot mint a token if it is broken into.
+// A service that only checks tokens has only public keys. Somebody who breaks into it cannot make tokens.
 func ExampleNewVerifier() {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -185,7 +185,7 @@ func ExampleCustomClaims() {
 	// Output: acme <nil>
 }
 
-// Keys change without refusing a token: the old key is accepted until it is retired.
+// No token is refused when keys change: the old key is accepted until it is retired.
 func Example_keyRotation() {
 	now := keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"), keys.WithID("2026-10"))
 	next := keys.Secret([]byte("b6Xw0Yt4RmKc9Jq2Lf7Vg1Hs5Nd8PzAu"), keys.WithID("2026-11"))
@@ -205,7 +205,7 @@ func Example_keyRotation() {
 		log.Fatal(err)
 	}
 	fmt.Println(ring.Current().Signing().ID(), ring.Current().IDs())
-	if err := ring.Retire("2026-10"); err != nil { // when the last token of the old key has ended
+	if err := ring.Retire("2026-10"); err != nil { // when the last token of the old key has expired
 		log.Fatal(err)
 	}
 	fmt.Println(ring.Current().IDs())
@@ -214,7 +214,7 @@ func Example_keyRotation() {
 	// [2026-11]
 }
 
-// A ban or a password change ends every session of the user, access tokens included.
+// A ban or a password change ends every session of the user. Access tokens are then refused too.
 func ExampleAuth_RevokeUser() {
 	auth := demoAuth()
 	defer auth.Close()
@@ -235,7 +235,7 @@ func ExampleAuth_RevokeUser() {
 	// true
 }
 
-// Logout takes either token, and says nil only when the end of the session is committed.
+// Logout accepts either token. It returns nil only when the end of the session is committed.
 func ExampleAuth_Logout() {
 	auth := demoAuth()
 	defer auth.Close()
@@ -248,7 +248,7 @@ func ExampleAuth_Logout() {
 	// Output: <nil> <nil>
 }
 
-// Several issuers, each with its own keys and audience.
+// This service trusts several issuers, each with its own keys and audience.
 func ExampleNewIssuersVerifier() {
 	login, err := keys.OpenURL("https://login.example/.well-known/jwks.json")
 	if err != nil {

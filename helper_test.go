@@ -23,7 +23,7 @@ import (
 
 var secret = []byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")
 
-// cheap keeps tests fast; what a hash costs is the business of package password.
+// cheap keeps the tests fast. The costs of a hash are the business of package password.
 var cheap = password.Chain(password.Argon2id{Memory: 64, Iterations: 1}, password.Bcrypt{Cost: 4})
 
 // clock is a clock that a test moves.
@@ -61,7 +61,7 @@ func newUsers(t testing.TB) *userstore.Memory {
 	return users
 }
 
-// service is an Auth with the contract mounted on a real server.
+// service is an Auth on a real server, with its handlers mounted as in the contract.
 type service struct {
 	*signet.Auth
 	users *userstore.Memory
@@ -101,14 +101,14 @@ func (s *service) login(t testing.TB) signet.Tokens {
 	return tokens
 }
 
-// answer is a response that was read.
+// answer is a response with its whole body.
 type answer struct {
 	*http.Response
 	body string
 	json map[string]any
 }
 
-// do sends a JSON body, if there is one.
+// do sends a request, with a JSON body if there is one.
 func (s *service) do(t testing.TB, method, path, body string, headers ...string) answer {
 	t.Helper()
 	contentType := ""
@@ -150,7 +150,7 @@ func decode(t testing.TB, segment string) string {
 	return string(text)
 }
 
-// part is a decoded part of a token: 0 the header, 1 the payload.
+// part returns a decoded part of a token: 0 is the header, 1 is the payload.
 func part(t testing.TB, token string, i int) map[string]any {
 	t.Helper()
 	var members map[string]any

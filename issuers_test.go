@@ -28,7 +28,7 @@ type issuer struct {
 	ring    *keys.Ring
 	server  *httptest.Server
 	fetches atomic.Int64
-	answer  atomic.Value // http.HandlerFunc in place of the keys
+	answer  atomic.Value // an http.HandlerFunc that answers in place of the keys
 }
 
 func newIssuer(t testing.TB, name string, key *keys.Key, opts ...signet.Option) *issuer {
@@ -209,7 +209,7 @@ func TestIssuersSpeakForThemselvesOnly(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrInvalidToken, "an algorithm that this issuer may not use")
 }
 
-// What one issuer may do must not depend on what another has done with the same keys before.
+// What one issuer may do must not depend on what another one did before with the same keys.
 func TestIssuersWithOneKeyring(t *testing.T) {
 	ring, err := keys.NewRing(keys.Private(rsaKey()), keys.Private(p256(t)))
 	require.NoError(t, err)
@@ -252,7 +252,7 @@ func TestIssuersAreChecked(t *testing.T) {
 	}
 }
 
-// contextSigner is a key behind a network, that gives up when it is told to.
+// contextSigner is a key on another machine. It gives up when its context ends.
 type contextSigner struct {
 	crypto.Signer
 	asked atomic.Int64
@@ -287,7 +287,7 @@ func TestContextSigner(t *testing.T) {
 	require.NoError(t, err, "a failed signature changes nothing")
 }
 
-// inProcess answers requests without a network, so that a test can own the clock.
+// inProcess answers requests without a network, so that a test can control the clock.
 type inProcess struct {
 	handler http.Handler
 	down    atomic.Bool

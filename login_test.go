@@ -61,7 +61,7 @@ func TestHashPassword(t *testing.T) {
 	wg.Wait()
 }
 
-// otherUsers answers with a user that was not asked for, as a careless cache, join or collation does.
+// otherUsers returns a user that nobody asked for, as a careless cache, join or collation does.
 type otherUsers struct {
 	*userstore.Memory
 	answer userstore.User
@@ -113,7 +113,7 @@ func TestAStoreThatReturnsAnotherUserGivesNobodysRights(t *testing.T) {
 
 func statusOf(err error) int { return written(err).Code }
 
-// The claims function has five seconds, with sessions and without, and nobody else waits for it.
+// The claims function has five seconds, with and without sessions. Nobody else waits for it.
 func TestTheClaimsFunctionHasATimeLimit(t *testing.T) {
 	for name, opts := range map[string][]signet.Option{"sessions": nil, "stateless": {signet.WithoutSessions()}} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestTheClaimsFunctionHasATimeLimit(t *testing.T) {
 	}
 }
 
-// slowKMS takes its time for each signature.
+// slowKMS needs some time for each signature.
 type slowKMS struct {
 	crypto.Signer
 	takes time.Duration
@@ -168,7 +168,7 @@ func (k *slowKMS) SignContext(ctx context.Context, digest []byte, opts crypto.Si
 	}
 }
 
-// A ban must not wait for anybody's signatures, nor must the sessions of others.
+// A ban must not wait for anybody's signatures. The sessions of other users must not wait for them either.
 func TestSlowSignaturesHoldUpNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kms := &slowKMS{Signer: rsaKey(), takes: 40 * time.Millisecond}
@@ -210,7 +210,7 @@ func TestSlowSignaturesHoldUpNobodyElse(t *testing.T) {
 	})
 }
 
-// A key that hangs for one token costs the requests with that token, and nothing else.
+// If the key hangs while it signs for one token, only the requests with that token fail. The session stays.
 func TestAHangingKeyLosesNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kms := &slowKMS{Signer: rsaKey()}
@@ -236,7 +236,7 @@ func TestAHangingKeyLosesNoSession(t *testing.T) {
 	})
 }
 
-// newestVersion is a KMS that signs with another key version from some moment on.
+// newestVersion is a KMS that changes to another version of its key at some moment.
 type newestVersion struct {
 	crypto.Signer
 	newest atomic.Pointer[crypto.Signer]
@@ -298,7 +298,7 @@ func TestHostsLearnThatHashesStay(t *testing.T) {
 	}
 }
 
-// A test clock that the session store does not follow must not hand out tokens that are over already.
+// If the session store does not follow the clock of a test, a login must not return tokens that have already expired.
 func TestClocksThatDifferByMoreThanASession(t *testing.T) {
 	s := newService(t, signet.WithSessionStore(&session.Memory{}))
 	s.clock.advance(400 * 24 * time.Hour)
@@ -316,7 +316,7 @@ func TestUserIDsThatNoStoreHolds(t *testing.T) {
 	}
 }
 
-// What a host returns from WithClaims must not be taken for signet's own claims by a reader that folds case.
+// Some readers of claims ignore case. They must not mistake a claim from WithClaims for one of signet's own claims.
 func TestClaimNamesThatBelongToSignet(t *testing.T) {
 	for _, name := range []string{"sub", "Sub", "SUB", "ROLES", "Gen", "sId", "ver", "acr", "AMR", "auth_time", "act", "cnf", "Client_ID", "\u017fub"} {
 		s := newService(t, signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {

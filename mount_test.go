@@ -15,7 +15,7 @@ import (
 
 const loginBody = `{"email":"john@mail.com","password":"changeme"}`
 
-// post asks a handler, as a server would: with the request's own line in RequestURI.
+// post sends a request to a handler. As on a server, RequestURI has the path as it was sent.
 func post(handler http.Handler, path string) int {
 	req := httptest.NewRequest("POST", path, strings.NewReader(loginBody))
 	req.Header.Set("Content-Type", "application/json")
@@ -24,7 +24,7 @@ func post(handler http.Handler, path string) int {
 	return rec.Code
 }
 
-// group stands for the routers that pass on requests below a path and tell no pattern, as gin and echo do.
+// group stands for the routers that pass on the requests below a path but set no pattern, as gin and echo do.
 func group(path string, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, path) {
@@ -140,7 +140,7 @@ func TestPreflightsAllowWhatTheyAskFor(t *testing.T) {
 	}
 }
 
-// A host that narrows CORS turns ours off: a middleware outside sets nothing for an origin that it refuses.
+// A host that restricts CORS turns signet's CORS off. Its own middleware sets nothing for an origin that it refuses.
 func TestWithoutCORS(t *testing.T) {
 	s := newService(t, signet.WithoutCORS())
 	for _, method := range []string{"GET", "OPTIONS"} {
@@ -155,8 +155,8 @@ func TestWithoutCORS(t *testing.T) {
 func TestLogoutBodies(t *testing.T) {
 	const form = "application/x-www-form-urlencoded"
 	for name, tc := range map[string]struct {
-		body, contentType string // %s: the refresh token
-		header            bool   // with the access token
+		body, contentType string // %q or %s: the refresh token
+		header            bool   // send the access token in the header
 		want              int
 	}{
 		"refresh token":              {`{"refreshToken":%q}`, "application/json", false, 204},

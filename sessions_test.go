@@ -33,7 +33,7 @@ func TestRefreshRotatesAndFindsTheThief(t *testing.T) {
 	second, err := s.Refresh(ctx, first.RefreshToken)
 	require.NoError(t, err)
 	require.NotEqual(t, first.RefreshToken, second.RefreshToken)
-	repeated, err := s.Refresh(ctx, first.RefreshToken) // a tab that did not know
+	repeated, err := s.Refresh(ctx, first.RefreshToken) // from a tab that does not know the new token
 	require.NoError(t, err)
 	require.Equal(t, part(t, second.RefreshToken, 1)["gen"], part(t, repeated.RefreshToken, 1)["gen"], "one successor")
 
@@ -304,7 +304,7 @@ func TestLogoutOfASessionThatTheStoreHasForgotten(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrInvalidToken)
 }
 
-// slowStore lets something happen while a session is being stored, and right after.
+// slowStore calls a function while it stores a session, and another one right after that.
 type slowStore struct {
 	session.Memory
 	meanwhile, after func()
@@ -388,7 +388,7 @@ func TestParallelRefreshesOfOneToken(t *testing.T) {
 	require.Equal(t, 1, count, "200 answers, one successor")
 }
 
-// switchedStore is a session.Memory that can be cut off, as a network does.
+// switchedStore is a session.Memory that can be cut off, as a broken network does.
 type switchedStore struct {
 	session.Memory
 	down atomic.Bool
@@ -505,7 +505,7 @@ func TestSessionOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// The host shortens the lifetimes between two deploys. A revocation must outlive the tokens of the first one.
+// A host shortens the lifetimes between two deploys. A revocation must outlive the tokens of the first deploy.
 func TestRevocationsOutliveTokensOfLongerLifetimes(t *testing.T) {
 	for name, revoke := range map[string]func(*signet.Auth, signet.Tokens) error{
 		"logout": func(a *signet.Auth, tokens signet.Tokens) error {
@@ -552,7 +552,7 @@ func TestRevocationsOutliveTokensOfLongerLifetimes(t *testing.T) {
 	}
 }
 
-// A session shows for as long as one of its tokens may be valid, so that "sign out everywhere else" misses none.
+// A session is listed as long as one of its tokens may be valid. So "sign out everywhere else" misses none.
 func TestASessionShowsWhileAnyTokenLives(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lifetimes signet.Lifetimes
@@ -588,7 +588,7 @@ func TestASessionShowsWhileAnyTokenLives(t *testing.T) {
 func TestRevokeOtherSessions(t *testing.T) {
 	s := newService(t)
 	kept, others := s.login(t), []signet.Tokens{s.login(t), s.login(t)}
-	s.clock.advance(11 * time.Hour) // the refresh tokens are over, the access tokens live
+	s.clock.advance(11 * time.Hour) // the refresh tokens have expired, the access tokens live
 	admin, err := s.Login(t.Context(), "admin@mail.com", "admin123")
 	require.NoError(t, err)
 	claims, err := s.Verify(t.Context(), kept.AccessToken)
@@ -625,7 +625,7 @@ func TestASessionShowsItsLastClient(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Laptopx", list[0].UserAgent, "a refresh without a request changes nothing")
 
-	own := httptest.NewRequest("POST", "/social-login", nil) // a handler of the host's own
+	own := httptest.NewRequest("POST", "/social-login", nil) // in a handler of the host
 	own.Header.Set("User-Agent", "Tablet")
 	own.Header.Set("X-Address", "192.0.2.7")
 	user, err := s.users.FindByID(t.Context(), "3")

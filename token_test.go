@@ -16,7 +16,7 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// sign makes a token of any header and payload text with the service's secret, as an attacker who holds it could.
+// sign makes a token with any header and payload, signed with the service's secret. An attacker who has it could do so too.
 func sign(header, payload string) string { return signInput(encode(header) + "." + encode(payload)) }
 
 func signInput(input string) string {
@@ -46,7 +46,8 @@ func TestVerifyRefusesFlattenedJSONForgery(t *testing.T) {
 	_, err := v.Verify(context.Background(), good)
 	require.NoError(t, err)
 
-	// Whoever holds one good token wraps it so that jwx v2's jwt.Parse takes the outer members for the claims.
+	// Somebody who has one good token can wrap it like this. jwt.Parse of jwx v2 then takes the outer members for the
+	// claims.
 	p := strings.Split(good, ".")
 	forged := fmt.Sprintf(`{"sub":"admin","exp":%d,"payload":%q,"protected":%q,"signature":%q}`,
 		c.Now().Add(time.Hour).Unix(), p[1], p[0], p[2])
@@ -140,7 +141,7 @@ func TestVerifyRefusesEveryOtherForm(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newVerifier(t, c)
-			for range 2 { // the second time meets whatever the first has left in caches
+			for range 2 { // the second time, caches have what the first time left
 				_, err := v.Verify(context.Background(), tc.token)
 				require.ErrorIs(t, err, signet.ErrInvalidToken)
 				var e *signet.Error
@@ -210,8 +211,8 @@ func TestVerifyReportsOnlyTheSignatureOfABadSignature(t *testing.T) {
 	require.NotErrorIs(t, err, signet.ErrExpiredToken)
 }
 
-// FuzzVerify: whatever is sent, the answer is a refusal that is ErrInvalidToken, or claims with a subject; and what is
-// accepted is exactly a token with our signature over its first two parts.
+// FuzzVerify checks that Verify returns an error that is ErrInvalidToken, or claims with a subject, for any token. It also
+// checks that an accepted token has our signature over its first two parts.
 func FuzzVerify(f *testing.F) {
 	c := newClock()
 	v := newVerifier(f, c)
@@ -231,7 +232,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzVerifyPayload signs what it is given, so that the fuzzer reaches the claims.
+// FuzzVerifyPayload signs the given header and payload, so that the fuzzer reaches the claims.
 func FuzzVerifyPayload(f *testing.F) {
 	c := newClock()
 	v := newVerifier(f, c)

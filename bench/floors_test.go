@@ -17,7 +17,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// floors check a signature and, the second of each pair, decode; they look at no claim, so no product can be this.
+// floors check a signature. The second one of each pair also decodes. They check no claim, so no product can be like them.
 var floors = []lib{
 	{name: "floor-hmac", algs: []string{"HS256"}, alone: aloneSignature},
 	{name: "floor-hmac-base64-json", algs: []string{"HS256"}, require: requireDecoded},
@@ -34,8 +34,9 @@ var (
 	errSignature = errors.New("signature does not match")
 )
 
-// signatureCheck returns the verification of one signature, for one goroutine: the hash is used again.
-// raw is as in the token; for ES256 der is the same signature in ASN.1, or nil where that is not at hand.
+// signatureCheck returns a function that verifies one signature. The function is for one goroutine, because it uses the same
+// hash again. raw is the signature as in the token. For ES256, der is the same signature in ASN.1, or nil if the caller does
+// not have it.
 func signatureCheck(k *keyPair) func(input, raw, der []byte) bool {
 	switch key := k.verifyKey().(type) {
 	case []byte:
@@ -69,7 +70,7 @@ func signatureCheck(k *keyPair) func(input, raw, der []byte) bool {
 	}
 }
 
-// aloneSignature takes tokens apart before the clock runs.
+// aloneSignature takes the tokens apart before the measurement begins.
 func aloneSignature(k *keyPair, tokens []string) (func(i int) bool, error) {
 	type signed struct{ input, raw, der []byte }
 	prepared := make([]signed, len(tokens))
@@ -102,7 +103,8 @@ func derSignature(raw []byte) ([]byte, error) {
 	return b.Bytes()
 }
 
-// requireDecoded is what one writes by hand in a minute: the signature, then base64 and encoding/json into structs.
+// requireDecoded is what somebody writes by hand in a minute: it checks the signature, and then decodes base64 and JSON into
+// structs.
 func requireDecoded(k *keyPair, next http.Handler) (http.Handler, error) {
 	check := signatureCheck(k)
 	var input []byte

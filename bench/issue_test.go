@@ -17,7 +17,7 @@ import (
 	jwx "github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// signer is one library that signs; issue makes a fresh token of the eight claims.
+// signer is one library that signs. issue makes a new token with the eight claims.
 type signer struct {
 	name string
 	make func(k *keyPair) (issue func() (string, error), err error)
@@ -30,7 +30,7 @@ var signers = slices.Concat(ourSigners, []signer{
 	{name: "jwx", make: issueJWX},
 })
 
-// session stays the same over the life of a session, so it is no cost of issuing; the jti is.
+// session is made only once. The id of a session stays the same, so making it is no cost of issuing. Making the jti is one.
 var session = newID()
 
 func issueGolangJWT(k *keyPair) (func() (string, error), error) {
@@ -49,7 +49,7 @@ func issueGolangJWT(k *keyPair) (func() (string, error), error) {
 	}, nil
 }
 
-// issueCristalhq signs typ JWT: its builder can set no other, which saves it a few bytes.
+// issueCristalhq signs with typ JWT, because its builder can set no other type. That saves it a few bytes.
 func issueCristalhq(k *keyPair) (func() (string, error), error) {
 	s, err := cristalhqSigner(k)
 	if err != nil {

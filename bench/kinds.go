@@ -1,23 +1,24 @@
-// Package bench measures RequireAuth of signet beside its peers and beside floors. See README.md.
+// Package bench measures RequireAuth of signet beside other libraries, its peers, and beside floors. See README.md.
 package bench
 
 import "strings"
 
-// Kind says what a name in a benchmark stands for, since only like may be compared with like.
+// Kind says what kind of thing a name in a benchmark stands for. Only things of one kind may be compared.
 type Kind string
 
 const (
 	// Middleware guards a handler and answers the request itself.
 	Middleware Kind = "middleware"
-	// Parse only turns a token into claims; extraction and refusal are ours and cost next to nothing.
+	// Parse only turns a token into claims. The benchmark itself extracts the token and refuses, which costs next to
+	// nothing.
 	Parse Kind = "parse alone"
-	// Floor is what the work costs with the standard library and no checks; nobody's product.
+	// Floor is the cost of the work with the standard library and without checks. It is no product.
 	Floor Kind = "floor"
 	// Ours is signet.
 	Ours Kind = "signet"
 )
 
-// KindOf reads the kind off the name of a library, so that a report needs nothing but the output of go test.
+// KindOf returns the kind that belongs to the name of a library. So a report needs only the output of go test.
 func KindOf(lib string) Kind {
 	switch {
 	case lib == "signet" || strings.HasPrefix(lib, "signet-"):
@@ -32,7 +33,7 @@ func KindOf(lib string) Kind {
 	return Middleware
 }
 
-// FloorOf names the two floors of an algorithm: the signature check alone, and with decoding.
+// FloorOf returns the names of the two floors of an algorithm: the signature check alone, and the check with decoding.
 func FloorOf(alg string) (signature, decoded string) {
 	switch alg {
 	case "HS256":

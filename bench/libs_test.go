@@ -6,28 +6,28 @@ import (
 	"strings"
 )
 
-// lib is one thing to measure; exactly one of require and alone is set.
+// lib is one thing to measure. Exactly one of require and alone is set.
 type lib struct {
 	name string
 	algs []string // nil: all
 	// require puts the library's guard before next.
 	require func(k *keyPair, next http.Handler) (http.Handler, error)
-	// alone prepares tokens before the clock runs and returns the bare work on token i.
+	// alone prepares the tokens before the measurement begins. It returns the work on token i, and nothing around it.
 	alone func(k *keyPair, tokens []string) (func(i int) bool, error)
 }
 
-// libs come in the order of the tables.
+// libs are in the order of the tables.
 var libs = slices.Concat(ours, middlewares, parsers, floors)
 
 func (l lib) supports(alg string) bool { return l.algs == nil || slices.Contains(l.algs, alg) }
 
-// guarded are the ones that may run on several cores: the floors share a hash on purpose.
+// guarded reports whether a library may run on several cores. The floors may not, because they share a hash on purpose.
 func (l lib) guarded() bool {
 	kind := KindOf(l.name)
 	return kind == Ours || kind == Middleware
 }
 
-// runner returns the work on token i: the same shape of call for all, so that its cost cancels out.
+// runner returns the work on token i. The call has the same form for all libraries, so that its cost cancels out.
 func (l lib) runner(k *keyPair, tokens []string) (func(w *sink, i int), error) {
 	if l.alone != nil {
 		verify, err := l.alone(k, tokens)
@@ -45,10 +45,10 @@ func (l lib) runner(k *keyPair, tokens []string) (func(w *sink, i int), error) {
 	return func(w *sink, i int) { guard.ServeHTTP(w, rs[i]) }, err
 }
 
-// empty is the handler behind every guard. It says 200 aloud, so that the sink can count how often it was reached.
+// empty is the handler behind every guard. It writes the status 200, so that the sink can count how often it was reached.
 var empty = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 
-// sink is a response writer that costs nothing and keeps no answer; one per goroutine.
+// sink is a response writer that costs nothing and keeps no answer. Each goroutine has its own.
 type sink struct {
 	header http.Header
 	passed int // 200
@@ -72,7 +72,7 @@ func (s *sink) WriteHeader(status int) {
 	}
 }
 
-// guard makes a middleware of a parser in the cheapest way, so that parsers run the same loop as middleware.
+// guard makes a middleware of a parser in the cheapest way, so that parsers run the same loop as middlewares.
 func guard(next http.Handler, verify func(token string) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -25,17 +25,17 @@ var middlewares = []lib{
 	{name: "auth0-v2", require: requireAuth0v2},
 	{name: "auth0-v3", require: requireAuth0v3},
 	{name: "echo-jwt", require: requireEcho},
-	// gin-jwt documents HS* and RS* only; its KeyFunc would let others in, but no user is told so.
+	// gin-jwt documents only HS* and RS*. Its KeyFunc would allow others, but its documentation does not say so.
 	{name: "gin-jwt", algs: []string{"HS256", "RS256"}, require: requireGin},
 }
 
 func requireJWTAuth(k *keyPair, next http.Handler) (http.Handler, error) {
 	auth := jwtauth.New(k.alg, k.signKey(), k.verifyKey())
-	// Verifier alone lets every request pass; only both together are a guard.
+	// Verifier alone lets every request pass. Only both together are a guard.
 	return jwtauth.Verifier(auth)(jwtauth.Authenticator(auth)(next)), nil
 }
 
-// auth0 v2 and v3 cannot be had without an issuer and an audience, so they check two claims that other peers do not.
+// auth0 v2 and v3 require an issuer and an audience, so they check two claims that the other peers do not check.
 func requireAuth0v2(k *keyPair, next http.Handler) (http.Handler, error) {
 	key := k.verifyKey()
 	v, err := validatorv2.New(
@@ -66,7 +66,7 @@ func requireAuth0v3(k *keyPair, next http.Handler) (http.Handler, error) {
 	return m.CheckJWT(next), nil
 }
 
-// requireEcho measures echo's engine and one route too, as nobody has the middleware without them.
+// requireEcho also measures echo's engine and one route, because nobody uses the middleware without them.
 func requireEcho(k *keyPair, next http.Handler) (http.Handler, error) {
 	m, err := echojwt.Config{SigningKey: k.verifyKey(), SigningMethod: k.alg}.ToMiddleware()
 	if err != nil {
@@ -77,7 +77,7 @@ func requireEcho(k *keyPair, next http.Handler) (http.Handler, error) {
 	return e, nil
 }
 
-// requireGin measures gin's engine and one route too, as nobody has the middleware without them.
+// requireGin also measures gin's engine and one route, because nobody uses the middleware without them.
 func requireGin(k *keyPair, next http.Handler) (http.Handler, error) {
 	config := &ginjwt.GinJWTMiddleware{Realm: "bench", SigningAlgorithm: k.alg, Key: k.secret}
 	if key, ok := k.private.(*rsa.PrivateKey); ok {
@@ -92,7 +92,7 @@ func requireGin(k *keyPair, next http.Handler) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gin-jwt: %w", err)
 	}
-	gin.SetMode(gin.ReleaseMode) // debug mode prints the routes into the benchmark's output
+	gin.SetMode(gin.ReleaseMode) // debug mode would print the routes into the benchmark's output
 	e := gin.New()
 	e.GET("/orders", m.MiddlewareFunc(), gin.WrapH(next))
 	return e, nil

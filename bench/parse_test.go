@@ -16,7 +16,7 @@ import (
 	jwx "github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// parsers get all eight claims into the type that each library's README shows, with exp checked.
+// parsers decode all eight claims into the type that the library's README shows, and check exp.
 var parsers = []lib{
 	{name: "golang-jwt", require: requireGolangJWT},
 	{name: "golang-jwt-struct", require: requireGolangJWTStruct},
@@ -27,7 +27,7 @@ var parsers = []lib{
 
 var errExpired = errors.New("expired")
 
-// requireGolangJWT uses MapClaims, as the README's first example and the middlewares on top of it do.
+// requireGolangJWT uses MapClaims, as the first example of the README and the middlewares on top of this library do.
 func requireGolangJWT(k *keyPair, next http.Handler) (http.Handler, error) {
 	parser := golangjwt.NewParser(golangjwt.WithValidMethods([]string{k.alg}), golangjwt.WithExpirationRequired())
 	key := k.verifyKey()
@@ -44,7 +44,7 @@ type golangClaims struct {
 	Roles   []string `json:"roles"`
 }
 
-// requireGolangJWTStruct is the faster of its two ways, so that the best peer is really its best.
+// requireGolangJWTStruct is the faster way to use the library, so that the best peer is really its best.
 func requireGolangJWTStruct(k *keyPair, next http.Handler) (http.Handler, error) {
 	parser := golangjwt.NewParser(golangjwt.WithValidMethods([]string{k.alg}), golangjwt.WithExpirationRequired())
 	key := k.verifyKey()
@@ -61,7 +61,7 @@ type cristalhqClaims struct {
 	Roles   []string `json:"roles"`
 }
 
-// requireCristalhq checks the times itself, because that library leaves them to its user.
+// requireCristalhq checks the times itself, because the library leaves them to its user.
 func requireCristalhq(k *keyPair, next http.Handler) (http.Handler, error) {
 	verifier, err := cristalhqVerifier(k)
 	if err != nil {
@@ -105,8 +105,8 @@ type katarasClaims struct {
 	Roles   []string `json:"roles"`
 }
 
-// requireKataras goes through its Keys: the plain Verify compares the header with two fixed strings and refuses a kid,
-// and typ at+jwt with it.
+// requireKataras uses the Keys of the library. The plain Verify compares the header with two fixed strings. So it refuses a
+// kid, and also typ at+jwt.
 func requireKataras(k *keyPair, next http.Handler) (http.Handler, error) {
 	registered := make(kataras.Keys)
 	registered.Register(katarasAlgs[k.alg], k.kid, k.verifyKey(), nil)

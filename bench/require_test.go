@@ -35,11 +35,12 @@ func BenchmarkRequireAuth(b *testing.B) {
 	})
 }
 
-// ballast gives the program a heap like a service's. With the 4 MB of an empty one the garbage collector runs every few
-// milliseconds, and is what a benchmark of anything that allocates measures. The same for all.
+// ballast gives the program a heap like that of a service. An empty program has a heap of 4 MB. With so little, the garbage
+// collector runs every few milliseconds, and a benchmark of anything that allocates mostly measures the collector. The
+// ballast is the same for all libraries.
 var ballast = make([]byte, 64<<20)
 
-// BenchmarkParallel is for shared locks and for garbage: neither shows on one core.
+// BenchmarkParallel shows the cost of shared locks and of garbage. Neither shows on one core.
 func BenchmarkParallel(b *testing.B) {
 	each(b, []string{"HS256", "EdDSA"}, func(b *testing.B, c *corpus, path string) {
 		tokens := c.on(path)
@@ -58,7 +59,8 @@ func BenchmarkParallel(b *testing.B) {
 				runtime.KeepAlive(ballast)
 				b.RunParallel(func(pb *testing.PB) {
 					var w sink
-					// Apart from each other, else the second goroutine finds what the first has just put into a cache.
+					// The goroutines start apart from each other. Otherwise the second one finds what the first one has just
+					// put into a cache.
 					i := int(started.Add(1)-1) * len(tokens) / runtime.GOMAXPROCS(0)
 					for pb.Next() {
 						run(&w, i)
@@ -89,7 +91,7 @@ func each(b *testing.B, algs []string, measure func(b *testing.B, c *corpus, pat
 	}
 }
 
-// check refuses to report the speed of something that let nobody in.
+// check fails a benchmark if not every request reached the handler. The speed of such a run means nothing.
 func check(b *testing.B, passed, others int) {
 	b.Helper()
 	if passed != b.N || others != 0 {

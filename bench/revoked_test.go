@@ -30,8 +30,8 @@ func (s *revokedStore) RevokedSince(ctx context.Context, since sessions.Millis, 
 	return s.Memory.RevokedSince(ctx, since, each)
 }
 
-// BenchmarkRevoked is a request with one of 1,000 live tokens, drawn at random so that no cache line stays warm, while N
-// other sessions are revoked.
+// BenchmarkRevoked measures a request with one of 1,000 live tokens while N other sessions are revoked. The token is chosen
+// at random, so that no cache line stays warm.
 func BenchmarkRevoked(b *testing.B) {
 	for _, n := range append([]int{0}, crowds...) {
 		b.Run(short(n), func(b *testing.B) { withRevoked(b, n) })

@@ -9,7 +9,7 @@ import (
 	golangjwt "github.com/golang-jwt/jwt/v5"
 )
 
-// A benchmark of a guard that is open, or that refuses everything, would be a lie.
+// The benchmark of a guard that lets everything pass, or refuses everything, would be a lie.
 func TestEveryPeerAcceptsAndRefuses(t *testing.T) {
 	for _, alg := range algs {
 		k, err := newKeys(alg)
@@ -18,7 +18,7 @@ func TestEveryPeerAcceptsAndRefuses(t *testing.T) {
 		}
 		now := time.Now()
 		valid := mustToken(t, k, now)
-		// One guard gets all of them in this order, so that a cache has every chance to mix them up.
+		// One guard gets all tokens in this order, so that a cache has every chance to confuse them.
 		cases := []struct {
 			name, token string
 			passes      bool
@@ -41,7 +41,7 @@ func TestEveryPeerAcceptsAndRefuses(t *testing.T) {
 				send := sender(t, l, k, tokens)
 				for i, c := range cases {
 					if KindOf(l.name) == Floor && c.name == "expired" {
-						continue // a floor looks at no claim
+						continue // a floor checks no claim
 					}
 					if passed := send(i); passed != c.passes {
 						t.Errorf("%s: passed is %t, want %t", c.name, passed, c.passes)
@@ -52,7 +52,7 @@ func TestEveryPeerAcceptsAndRefuses(t *testing.T) {
 	}
 }
 
-// sender returns whether token i reaches the handler, and fails where the status tells another story than the handler.
+// sender returns a function that reports whether token i reaches the handler. It fails if the status does not fit that.
 func sender(t *testing.T, l lib, k *keyPair, tokens []string) func(i int) bool {
 	t.Helper()
 	if l.alone != nil {
@@ -131,7 +131,8 @@ func mustToken(t *testing.T, k *keyPair, issued time.Time) string {
 	return token
 }
 
-// flipped changes a character inside the signature: the last one has bits that a lenient decoder drops.
+// flipped changes a character inside the signature. It keeps the last one, because a lenient decoder ignores some of its
+// bits.
 func flipped(token string) string {
 	b := []byte(token)
 	at := len(b) - 20

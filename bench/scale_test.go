@@ -13,7 +13,7 @@ import (
 
 const million = 1_000_000
 
-// crowd are the Authorization headers of a million clients, made once: about half a gigabyte.
+// crowd makes the Authorization headers of a million clients, once. They need about half a gigabyte.
 var crowd = sync.OnceValues(func() (*corpus, error) {
 	c, err := newCorpus("HS256", million)
 	if err != nil {
@@ -27,14 +27,14 @@ var crowd = sync.OnceValues(func() (*corpus, error) {
 
 var crowds = []int{1_000, 100_000, million}
 
-// BenchmarkLiveTokens draws at random from N live tokens, with the cache as it comes.
+// BenchmarkLiveTokens chooses at random from N live tokens. The cache is the default one.
 func BenchmarkLiveTokens(b *testing.B) {
 	for _, n := range crowds {
 		b.Run(short(n), func(b *testing.B) { liveTokens(b, n) })
 	}
 }
 
-// BenchmarkLiveTokensCached has room for all of them, so it shows the cost of a large cache and not of misses.
+// BenchmarkLiveTokensCached has room for all tokens. So it shows the cost of a large cache and not of misses.
 func BenchmarkLiveTokensCached(b *testing.B) {
 	for _, n := range crowds {
 		b.Run(short(n), func(b *testing.B) { liveTokens(b, n, signet.WithTokenCache(n<<10)) })
@@ -50,7 +50,7 @@ func liveTokens(b *testing.B, n int, opts ...signet.VerifierOption) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	// One request whose header changes: a million of http.Request would measure the memory, not the guard.
+	// There is one request whose header changes. A million requests would measure the memory and not the guard.
 	r, err := http.NewRequest(http.MethodGet, "http://api.example/orders", nil)
 	if err != nil {
 		b.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// ours is signet as a user gets it, except that its cache is far smaller than the 4,096 tokens of a cold run: a miss pays
-// for the look-up and the entry, and no hit helps. signet-nocache has no cache at all.
+// ours is signet as a user gets it, except for its cache. The cache is far smaller than the 4,096 tokens of a cold run. So a
+// miss pays for the look-up and for the new entry, and no hit helps. signet-nocache has no cache at all.
 var ours = []lib{
 	{name: "signet", require: func(k *keyPair, next http.Handler) (http.Handler, error) {
 		return requireSignet(k, next, signet.WithTokenCache(64<<10))
@@ -36,14 +36,14 @@ func signetKey(k *keyPair) *keys.Key {
 	return keys.Private(k.private)
 }
 
-// ourSigners sign pairs, since that is what signet issues, and give one token at a time, so that an operation is a token as
-// it is for the peers.
+// ourSigners sign pairs, because signet issues pairs. They return one token at a time. So an operation is one token, as it
+// is for the peers.
 var ourSigners = []signer{{name: "signet", make: issueSignet}}
 
 func issueSignet(k *keyPair) (func() (string, error), error) {
 	auth, err := signet.New(userstore.NewMemory(), signetKey(k), signet.WithIssuer(issuer), signet.WithAudience(audience),
 		signet.WithoutSessions(), signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
-			return map[string]any{"tid": "0123456789abcdefghijkl"}, nil // the eighth claim; sessions would give "sid"
+			return map[string]any{"tid": "0123456789abcdefghijkl"}, nil // the eighth claim; with sessions it would be "sid"
 		}))
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ const (
 	audience = "https://api.example"
 	lifetime = 1_728_000 * time.Second
 
-	// coldTokens is more than a small cache holds, and few enough that the token strings stay in L2.
+	// coldTokens is more than a small cache holds. It is also so few that the strings of the tokens stay in the L2 cache.
 	coldTokens = 4096
 )
 
@@ -32,7 +32,7 @@ var (
 	b64  = base64.RawURLEncoding
 )
 
-// claims are the eight of every token here.
+// claims are the eight claims of every token in these benchmarks.
 type claims struct {
 	Issuer   string   `json:"iss"`
 	Subject  string   `json:"sub"`
@@ -58,14 +58,14 @@ func newClaims(issued time.Time) claims {
 	}
 }
 
-// newID makes the 22 characters of 128 random bits.
+// newID returns 128 random bits as 22 characters.
 func newID() string {
 	var id [16]byte
 	rand.Read(id[:]) // never fails, see crypto/rand
 	return b64.EncodeToString(id[:])
 }
 
-// keyPair is one algorithm's keys; private is nil for HS256, secret for the others.
+// keyPair is the keys of one algorithm. private is nil for HS256, and secret is nil for the others.
 type keyPair struct {
 	alg, kid string
 	header   string // encoded; the same for every token of the key
@@ -121,7 +121,7 @@ func newKeys(alg string) (*keyPair, error) {
 	return k, nil
 }
 
-// verifyKey is what the libraries take to verify: the secret, or the public key.
+// verifyKey returns what the libraries need to verify: the secret, or the public key.
 func (k *keyPair) verifyKey() any {
 	if k.private == nil {
 		return k.secret
@@ -129,7 +129,7 @@ func (k *keyPair) verifyKey() any {
 	return k.private.Public()
 }
 
-// signKey is what the libraries take to sign: the secret, or the private key.
+// signKey returns what the libraries need to sign: the secret, or the private key.
 func (k *keyPair) signKey() any {
 	if k.private == nil {
 		return k.secret
@@ -137,7 +137,7 @@ func (k *keyPair) signKey() any {
 	return k.private
 }
 
-// token signs with the standard library, so that no peer sees tokens of its own making.
+// token signs with the standard library, so that no peer gets tokens that it made itself.
 func (k *keyPair) token(c claims) (string, error) {
 	payload, err := json.Marshal(c)
 	if err != nil {
@@ -182,7 +182,7 @@ type corpus struct {
 	tokens []string
 }
 
-// on cuts the corpus to a path: one token again and again, or all of them in turn.
+// on returns the tokens of a path: always the same token for repeat, and otherwise all tokens in turn.
 func (c *corpus) on(path string) []string {
 	if path == "repeat" {
 		return c.tokens[:1]
@@ -190,7 +190,8 @@ func (c *corpus) on(path string) []string {
 	return c.tokens
 }
 
-// corpora are made once and on first use: 4,096 RSA signatures take seconds that -bench EdDSA should not pay.
+// corpora are made when they are first used, and only once. 4,096 RSA signatures take seconds, and -bench EdDSA should not
+// wait for them.
 var corpora = func() map[string]func() (*corpus, error) {
 	made := make(map[string]func() (*corpus, error))
 	for _, alg := range algs {
@@ -214,7 +215,7 @@ func newCorpus(alg string, n int) (*corpus, error) {
 	return c, nil
 }
 
-// requests makes one real request per token; a middleware may clone them, none changes them.
+// requests makes one real request per token. A middleware may clone a request, but none changes one.
 func requests(tokens []string) ([]*http.Request, error) {
 	made := make([]*http.Request, len(tokens))
 	for i, token := range tokens {

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// app is a running example binary.
+// app is a running example program.
 type app struct {
 	url     string
 	cmd     *exec.Cmd
@@ -148,7 +148,7 @@ func claims(t *testing.T, token string) map[string]any {
 	return c
 }
 
-// TestContract runs every exchange of the documented API against the real program.
+// TestContract tests every exchange of the documented API on the real program.
 func TestContract(t *testing.T) {
 	a := start(t, []string{"SIGNET_SECRET=" + secret})
 	for _, slash := range []string{"", "/"} {
@@ -250,8 +250,8 @@ func TestSecretMadeForTheRun(t *testing.T) {
 	require.Contains(t, a.log.String(), "SIGNET_SECRET is not set")
 }
 
-// TestHostileRequests: whatever is sent, the answer is one of the documented statuses, nothing panics, and the log tells no
-// secret.
+// TestHostileRequests sends hostile requests. The answer is always one of the documented statuses, nothing panics, and the
+// log contains no secret.
 func TestHostileRequests(t *testing.T) {
 	a := start(t, []string{"SIGNET_SECRET=" + secret})
 	access, refresh := a.login(t, "john@mail.com", "changeme")
@@ -281,7 +281,7 @@ func TestHostileRequests(t *testing.T) {
 			check(a.raw(t, "GET", path, "Authorization: Bearer "+token), "token "+token[:min(len(token), 40)])
 		}
 		if token == refresh {
-			continue // where it belongs
+			continue // the refresh token is valid there
 		}
 		check(a.post(t, "/api/v1/auth/refresh-token", mustJSON(map[string]string{"refreshToken": token})), "refresh "+token[:min(len(token), 40)])
 	}
@@ -314,7 +314,7 @@ func mustJSON(value any) string {
 	return string(text)
 }
 
-// raw sends headers that net/http's client would refuse or tidy up.
+// raw sends headers that the client of net/http would refuse or change.
 func (a *app) raw(t *testing.T, method, path string, headers ...string) reply {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))

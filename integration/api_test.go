@@ -20,18 +20,18 @@ const (
 	logoutPath  = "/api/v1/auth/logout"
 )
 
-// patience is how long a client waits for an answer: longer than signet gives a store.
+// patience is how long a client waits for an answer. It is longer than signet waits for a store.
 const patience = 8 * time.Second
 
 var httpClient = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 
-// pair is what a client holds.
+// pair is the pair of tokens that a client holds.
 type pair struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
 }
 
-// answer is a response that was read whole.
+// answer is a response with its whole body.
 type answer struct {
 	status     int
 	retryAfter string
@@ -102,7 +102,7 @@ func requireProfile(t testing.TB, url string, p pair) {
 	require.Contains(t, string(a.body), "john@mail.com")
 }
 
-// generation is the claim "gen" of a refresh token.
+// generation returns the claim "gen" of a refresh token.
 func generation(refreshToken string) int64 {
 	parts := strings.Split(refreshToken, ".")
 	if len(parts) != 3 {

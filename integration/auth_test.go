@@ -13,13 +13,13 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// secret signs for the processes and for an Auth within the test alike: one service.
+// secret is the signing key of the processes and of an Auth within the test. So together they are one service.
 const secret = "Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"
 
-// john is the documented user, as the example has him.
+// john is the documented user, with the same data as in the example.
 var john = userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"}}
 
-// silent logs nowhere.
+// silent discards everything that is logged.
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // newAuth returns a service within the test's process. It is closed at the end of the test, before its stores.

@@ -12,7 +12,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// bench is a store that is measured. ping is one round trip to it that does nothing.
+// bench is a store that is measured. ping makes one round trip to it and does nothing else.
 type bench struct {
 	name string
 	open func(b *testing.B) (sessions session.Store, ping func(context.Context) error)
@@ -20,7 +20,7 @@ type bench struct {
 
 var benches = []bench{
 	{"Memory", func(*testing.B) (session.Store, func(context.Context) error) {
-		var ticks atomic.Int64 // a millisecond a look: it is faster than its clock, and would not rotate
+		var ticks atomic.Int64 // each look takes one millisecond: in real time many refreshes would share one and not rotate
 		began := time.Now()
 		clock := func() time.Time { return began.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
 		return &session.Memory{Clock: clock}, func(context.Context) error { return nil }
@@ -49,8 +49,8 @@ func benchSQL(kind store) func(b *testing.B) (session.Store, func(context.Contex
 	}
 }
 
-// BenchmarkRefresh refreshes sessions that rotate every time, one session to a goroutine; users are in memory. Compare with
-// BenchmarkRoundTrip of the same store: a refresh is two round trips and, where the store syncs to disk, a write.
+// BenchmarkRefresh refreshes sessions that rotate every time, one session per goroutine. The users are in memory. Compare it
+// with BenchmarkRoundTrip of the same store: a refresh is two round trips and, where the store syncs to disk, a write.
 func BenchmarkRefresh(b *testing.B) {
 	for _, store := range benches {
 		b.Run(store.name, func(b *testing.B) {
@@ -72,7 +72,7 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 }
 
-// BenchmarkRoundTrip is what the network and the store take to answer anything at all.
+// BenchmarkRoundTrip measures how long the network and the store need for any answer at all.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, store := range benches {
 		b.Run(store.name, func(b *testing.B) {

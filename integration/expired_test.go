@@ -11,14 +11,14 @@ import (
 	"github.com/signet-go/signet/sqlstore"
 )
 
-// TestDeleteExpired removes expired rows in batches of the size that is asked for, and no others.
+// TestDeleteExpired checks that expired rows are removed in batches of the given size, and that no other rows are removed.
 func TestDeleteExpired(t *testing.T) {
 	for _, kind := range databases {
 		t.Run(kind.name, func(t *testing.T) {
 			d := kind.host(t).fresh(t).database
 			db := openSQL(t, *d)
 			sessions := sqlSessions(t, db, d.dialect)
-			tx, err := db.Begin() // one sync to disk for all
+			tx, err := db.Begin() // one sync to disk for all rows
 			require.NoError(t, err)
 			query := "INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data) VALUES (?, 'u', 1, ?, 0, '{}')"
 			if d.dialect == sqlstore.PostgreSQL {

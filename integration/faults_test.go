@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// servedStores are the shared stores that have a server to kill.
+// servedStores are the shared stores with a server that can be killed.
 var servedStores = []store{postgres, redisOne, mariadb}
 
-// TestFaultsKillProcess kills each of the two processes of the service in turn, and starts a new one in its place.
+// TestFaultsKillProcess kills the two processes of the service one after the other, and replaces each by a new one.
 func TestFaultsKillProcess(t *testing.T) {
 	for _, kind := range shared {
 		t.Run(kind.name, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestFaultsKillStore(t *testing.T) {
 	}
 }
 
-// TestFaultsStall stops the store for ten seconds; it then goes on as if nothing had been.
+// TestFaultsStall stops the store for ten seconds. Then the store continues as if nothing had happened.
 func TestFaultsStall(t *testing.T) {
 	const stall = 10 * time.Second
 	for _, kind := range []store{postgres, redisOne} {
@@ -65,7 +65,7 @@ func TestFaultsStall(t *testing.T) {
 	}
 }
 
-// underStorm runs a fault in the middle of a storm on a service of two processes.
+// underStorm causes a fault in the middle of a storm on a service of two processes.
 func underStorm(t *testing.T, at place, scenario string, fault func(*fleet)) figure {
 	t.Helper()
 	f := startFleet(t, 2, at.args...)

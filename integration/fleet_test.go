@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// fleet is the processes of one service, each of which may be replaced while clients call.
+// fleet is the processes of one service. Each of them may be replaced while clients call.
 type fleet struct {
 	args []string
 	next atomic.Uint64
@@ -27,7 +27,7 @@ func startFleet(t testing.TB, size int, args ...string) *fleet {
 	return f
 }
 
-// pick returns the address of each member in turn, dead or alive.
+// pick returns the addresses of the members in turn, even of those that are dead.
 func (f *fleet) pick() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,7 +40,7 @@ func (f *fleet) member(i int) *program {
 	return f.members[i]
 }
 
-// restart puts a new process in the place of a dead one.
+// restart replaces a dead process by a new one.
 func (f *fleet) restart(t testing.TB, i int) {
 	t.Helper()
 	p := start(t, f.args...)
@@ -49,7 +49,7 @@ func (f *fleet) restart(t testing.TB, i int) {
 	f.members[i], f.ever = p, append(f.ever, p)
 }
 
-// count counts a text in the logs of all processes that there ever were.
+// count counts a text in the logs of all processes of the fleet, including those that are dead.
 func (f *fleet) count(text string) (n int) {
 	for _, p := range f.ever {
 		n += strings.Count(p.log.String(), text)

@@ -14,7 +14,8 @@ import (
 	"github.com/signet-go/signet/integration/servers"
 )
 
-// TestFaultsGoroutines kills or stalls the store while an Auth works on it, and closes everything: no goroutine may be left.
+// TestFaultsGoroutines kills or stalls the store while an Auth uses it, and then closes everything. No goroutine may be
+// left.
 func TestFaultsGoroutines(t *testing.T) {
 	for _, kind := range []store{postgres, redisOne} {
 		for name, fault := range map[string]func(*servers.Server){
@@ -27,17 +28,17 @@ func TestFaultsGoroutines(t *testing.T) {
 				httpClient.CloseIdleConnections()
 				before := settledGoroutines()
 				var took time.Duration
-				t.Run("work", func(t *testing.T) { // its end closes the store's connections
+				t.Run("work", func(t *testing.T) { // the end of this subtest closes the store's connections
 					auth := newAuth(t, onlyJohn(t), at.sessions(t))
 					stop := traffic(t, auth)
 					time.Sleep(300 * time.Millisecond)
 					fault(host.server)
-					time.Sleep(1500 * time.Millisecond) // pulls fail, too
+					time.Sleep(1500 * time.Millisecond) // reading the revocations fails too
 					stop()
 					began := time.Now()
 					require.NoError(t, auth.Close())
 					took = time.Since(began)
-					host.server.Resume() // the driver closes connections politely, which takes it long against a deaf server
+					host.server.Resume() // drivers close connections politely, which takes long if the server is stalled
 				})
 				after := runtime.NumGoroutine()
 				for limit := time.Now().Add(30 * time.Second); after > before && time.Now().Before(limit); after = runtime.NumGoroutine() {
@@ -54,7 +55,7 @@ func TestFaultsGoroutines(t *testing.T) {
 	}
 }
 
-// settledGoroutines counts once what earlier tests left has ended.
+// settledGoroutines counts the goroutines when those of earlier tests have ended.
 func settledGoroutines() int {
 	least := runtime.NumGoroutine()
 	for range 20 {
@@ -64,7 +65,7 @@ func settledGoroutines() int {
 	return least
 }
 
-// traffic refreshes and verifies until it is stopped. Failures of the store are all that may go wrong.
+// traffic refreshes and verifies until it is stopped. Only failures of the store are allowed.
 func traffic(t *testing.T, auth *signet.Auth) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

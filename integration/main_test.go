@@ -1,5 +1,6 @@
-// Package integration tests signet against real servers and between real processes: the example program, built from
-// this workspace, on PostgreSQL, MariaDB, SQLite, Redis and Redis Cluster. Tests skip where a server is not installed.
+// Package integration tests signet with real servers and between real processes. The processes run the example program,
+// which is built from this workspace, on PostgreSQL, MariaDB, SQLite, Redis and Redis Cluster. A test is skipped if its
+// server is not installed.
 package integration
 
 import (
@@ -16,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 )
 
-// workspace is where the example's binary goes, for the run of this test process.
+// workspace is the folder for the example's binary during this test run.
 var workspace string
 
 func TestMain(m *testing.M) {
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	workspace = dir
-	logging.Disable() // the drivers tell of every connection that a fault breaks
+	logging.Disable() // the drivers log every connection that a fault breaks
 	mysql.SetLogger(log.New(io.Discard, "", 0))
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// buildExample builds the example once, for the first test that asks: benchmarks need none.
+// buildExample builds the example once, when the first test asks for it. Benchmarks do not need it.
 var buildExample = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(workspace, "example")
 	cmd := exec.Command("go", "build", "-o", binary, ".")

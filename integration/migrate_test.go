@@ -10,7 +10,8 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// TestMigrate migrates an empty database from many sides at once, and again: one schema, and what is in it stays.
+// TestMigrate migrates an empty database from many sides at the same time, and then again. There must be one schema, and the
+// data in it must stay.
 func TestMigrate(t *testing.T) {
 	const starts = 8
 	for _, kind := range databases {
@@ -40,7 +41,7 @@ func TestMigrate(t *testing.T) {
 			})
 			t.Run("processes", func(t *testing.T) {
 				args := host.fresh(t).args
-				for _, copies := range []int{starts, 2} { // the second time on the tables of the first
+				for _, copies := range []int{starts, 2} { // the second time with the tables of the first time
 					var awaits []func() error
 					var programs []*program
 					for range copies {

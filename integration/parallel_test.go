@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFaultsParallelRefreshes sends one refresh token 200 times at once to two processes: there must be one successor, and
-// every client must end with tokens that work.
+// TestFaultsParallelRefreshes sends one refresh token 200 times at the same time to two processes. There must be one
+// successor, and every client must end with tokens that work.
 func TestFaultsParallelRefreshes(t *testing.T) {
 	const clients = 200
 	for _, kind := range shared {
@@ -22,7 +22,7 @@ func TestFaultsParallelRefreshes(t *testing.T) {
 
 			got := together(clients, func() timed { return timedRefresh(f.pick(), first) })
 			successors := row.count(t, got)
-			for _, one := range got { // each of them goes on with what it got
+			for _, one := range got { // each client continues with what it got
 				requireProfile(t, f.pick(), one.pair())
 				row.requests++
 			}
@@ -58,7 +58,7 @@ func timedRefresh(url string, p pair) timed {
 	return timed{a, err, time.Since(began)}
 }
 
-// count adds refreshes to the figure, and returns the generations that they were answered with.
+// count adds refreshes to the figure. It returns the generations in the answers.
 func (f *figure) count(t *testing.T, all []timed) (generations map[int64]bool) {
 	generations = map[int64]bool{}
 	for _, one := range all {
@@ -81,7 +81,7 @@ func (f *figure) count(t *testing.T, all []timed) (generations map[int64]bool) {
 	return generations
 }
 
-// together runs n calls at the same moment.
+// together makes n calls at the same moment.
 func together[T any](n int, call func() T) []T {
 	got := make([]T, n)
 	ready := make(chan struct{})

@@ -17,7 +17,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// recorder notes the queries that a store sends, as they are.
+// recorder notes the queries of a store exactly as they are sent.
 type recorder struct {
 	mu      sync.Mutex
 	queries map[string][]any
@@ -38,11 +38,11 @@ func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 // TraceQueryEnd implements pgx.QueryTracer.
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// queriesOnRows is how many queries the stores have that look for rows.
+// queriesOnRows is the number of queries of the stores that look for rows.
 const queriesOnRows = 9
 
-// TestPlans wants every query that the stores send PostgreSQL and SQLite to go through an index, in a table of 50,000
-// sessions, of which few are revoked and few expired.
+// TestPlans requires that every query of the stores uses an index in PostgreSQL and SQLite. The table has 50,000 sessions.
+// Few of them are revoked, and few have expired.
 func TestPlans(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) {
 		d := postgres.host(t).fresh(t).database
@@ -61,7 +61,7 @@ func TestPlans(t *testing.T) {
 				continue
 			}
 			seen++
-			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} { // the driver prepares its queries
+			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} { // either plan can be used
 				requirePlan(t, query, explainPostgres(t, plain, mode, query, args))
 			}
 		}
@@ -100,10 +100,10 @@ func explainSQLite(t *testing.T, db *sql.DB, query string) string {
 	return strings.Join(plan, "\n")
 }
 
-// requirePlan wants the index that is made for a query in its plan, and no look at all rows.
+// requirePlan requires that the plan uses the index that was made for the query, and that it does not scan all rows.
 func requirePlan(t *testing.T, query, plan string) {
 	t.Helper()
-	index := "" // a primary key's, or a unique column's
+	index := "" // the index of a primary key or of a unique column
 	for condition, name := range map[string]string{"revoked_at >= ": "_revoked", "keep_until < ": "_keep", "user_id = ": "_user"} {
 		if strings.Contains(query, condition) {
 			index = "signet_sessions" + name
@@ -127,7 +127,7 @@ func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 	require.NoError(t, err)
 	now, err := sessions.RevokedSince(ctx, 0, func(string, session.Millis) {})
 	require.NoError(t, err)
-	_, err = sessions.RevokedSince(ctx, now, func(string, session.Millis) {}) // the one that is asked every second
+	_, err = sessions.RevokedSince(ctx, now, func(string, session.Millis) {}) // the query that runs every second
 	require.NoError(t, err)
 	_, err = sessions.DeleteExpired(ctx, 100)
 	require.NoError(t, err)
@@ -139,7 +139,7 @@ func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 	require.NoError(t, users.Delete(ctx, john.ID))
 }
 
-// fill adds users and sessions, by a table n of numbers.
+// fill adds users and sessions. numbers is a table n of numbers.
 func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 	t.Helper()
 	far := session.Millis(1) << 50
@@ -155,7 +155,7 @@ func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 	}
 }
 
-// isOnRows tells queries on our tables, by a condition, from others.
+// isOnRows reports whether a query looks for rows in the tables of signet.
 func isOnRows(query string) bool {
 	return strings.Contains(query, "WHERE") && !strings.HasPrefix(query, "CREATE") && (strings.Contains(query, "signet_sessions") || strings.Contains(query, "signet_users"))
 }
@@ -170,7 +170,8 @@ func explainPostgres(t *testing.T, db *sql.DB, mode, query string, args []any) s
 	require.NoError(t, conn.Raw(func(raw any) error {
 		c := raw.(*stdlib.Conn).Conn()
 		ctx := t.Context()
-		// A plan for any arguments expects a tenth of the table from LIMIT; a look at all rows is in order then, if it need not be.
+		// A plan for any arguments assumes that LIMIT asks for a tenth of the table. PostgreSQL may then scan all rows,
+		// although an index would do. With enable_seqscan = off it scans them only if no index would do.
 		for _, setting := range []string{"plan_cache_mode = " + mode, "enable_seqscan = off"} {
 			if _, err := c.Exec(ctx, "SET "+setting); err != nil {
 				return err
@@ -196,7 +197,7 @@ func explainPostgres(t *testing.T, db *sql.DB, mode, query string, args []any) s
 	return plan
 }
 
-// quote writes an argument as a literal, of unknown type where that is not a number.
+// quote writes an argument as a literal. If the argument is not a number, the literal has no known type.
 func quote(arg any) string {
 	switch arg := arg.(type) {
 	case string:

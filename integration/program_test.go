@@ -15,13 +15,13 @@ import (
 	"github.com/signet-go/signet/integration/servers"
 )
 
-// program is a running example.
+// program is a running example program.
 type program struct {
 	url   string
 	cmd   *exec.Cmd
 	log   *lockedBuffer
 	ended chan struct{}
-	err   error // how it ended; readable when ended is closed
+	err   error // how it ended; can be read after ended is closed
 }
 
 type lockedBuffer struct {
@@ -41,7 +41,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// launch starts the example and returns at once; await returns when it listens.
+// launch starts the example and returns at once. await waits until the example listens.
 func launch(t testing.TB, args ...string) (p *program, await func() error) {
 	t.Helper()
 	binary, err := buildExample()
@@ -102,7 +102,7 @@ func start(t testing.TB, args ...string) *program {
 	return p
 }
 
-// kill is kill -9.
+// kill does the same as kill -9.
 func (p *program) kill() {
 	p.cmd.Process.Kill()
 	<-p.ended

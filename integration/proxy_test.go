@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// meter is a TCP proxy that counts round trips: how often a client speaks after its server did.
+// meter is a TCP proxy that counts round trips: how often the client sends after the server has sent.
 type meter struct {
 	addr  string
 	trips atomic.Int64
@@ -32,7 +32,7 @@ func startMeter(t testing.TB, server string) *meter {
 				client.Close()
 				continue
 			}
-			var asked atomic.Bool // the server's turn
+			var asked atomic.Bool // it is the server's turn
 			go relay(upstream, client, func() {
 				if !asked.Swap(true) {
 					m.trips.Add(1)
@@ -44,7 +44,7 @@ func startMeter(t testing.TB, server string) *meter {
 	return m
 }
 
-// relay copies what one side says, and calls heard before it is passed on.
+// relay copies what one side sends. It calls heard before it passes the data on.
 func relay(to io.WriteCloser, from io.Reader, heard func()) {
 	defer to.Close()
 	buf := make([]byte, 64<<10)

@@ -12,7 +12,8 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// TestFaultsRevocationLag logs out at one process and waits for the other to refuse the access token: two seconds at most.
+// TestFaultsRevocationLag logs out at one process and waits until the other one refuses the access token. That may take two
+// seconds at most.
 func TestFaultsRevocationLag(t *testing.T) {
 	const bound, rounds = 2 * time.Second, 5
 	for _, kind := range shared {
@@ -24,7 +25,7 @@ func TestFaultsRevocationLag(t *testing.T) {
 			for range rounds {
 				p := login(t, a.url)
 				requireProfile(t, b.url, p)
-				time.Sleep(rand.N(time.Second)) // anywhere between two pulls
+				time.Sleep(rand.N(time.Second)) // at any time between two reads of the revocations
 				logout(t, a.url, p)
 				lag := refusedWithin(t, b.url, p, bound)
 				longest, sum = max(longest, lag), sum+lag
@@ -58,8 +59,8 @@ func refusedWithin(t testing.TB, url string, p pair, bound time.Duration) time.D
 	}
 }
 
-// TestFaultsStaleness kills the store for longer than the bound: access tokens are answered with 503, and pass again once
-// the store is back.
+// TestFaultsStaleness kills the store for longer than the bound. Access tokens are then answered with 503. They pass again
+// when the store is back.
 func TestFaultsStaleness(t *testing.T) {
 	for _, kind := range []store{postgres, redisOne} {
 		t.Run(kind.name, func(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// TestRefreshRoundTrips counts how often a refresh that rotates waits for its session store, and for its user store. The
-// first is bounded.
+// TestRefreshRoundTrips counts the round trips of a rotating refresh to its session store and to its user store. Only the
+// first number has a limit.
 func TestRefreshRoundTrips(t *testing.T) {
 	const bound = 2.5
 	for _, c := range []struct {
@@ -56,7 +56,7 @@ func TestRefreshRoundTrips(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			sessions, users, sessionTrips, userTrips := c.open(t)
 			chain := newChain(t, newAuth(t, users, sessions, noBackground()...))
-			for range 5 { // connections, prepared statements, cached scripts
+			for range 5 { // first the costs that come only once: connections, prepared statements, cached scripts
 				chain.refresh(t)
 			}
 			const n = 100
@@ -76,7 +76,7 @@ func TestRefreshRoundTrips(t *testing.T) {
 
 func none() int64 { return 0 }
 
-// metered opens the two stores of a database, each through a meter of its own.
+// metered opens the two stores of a database, each through its own meter.
 func metered(t *testing.T, d database) (session.Store, signet.UserStore, func() int64, func() int64) {
 	forSessions, forUsers := startMeter(t, d.addr(t)), startMeter(t, d.addr(t))
 	sessionDB, userDB := d.via(t, forSessions.addr), d.via(t, forUsers.addr)
@@ -85,7 +85,7 @@ func metered(t *testing.T, d database) (session.Store, signet.UserStore, func() 
 	return sqlSessions(t, openSQL(t, sessionDB), d.dialect), users, forSessions.trips.Load, forUsers.trips.Load
 }
 
-// addr is the host and port in a DSN.
+// addr returns the host and the port in a DSN.
 func (d database) addr(t *testing.T) string {
 	t.Helper()
 	if _, rest, ok := strings.Cut(d.dsn, "@tcp("); ok {
@@ -97,7 +97,7 @@ func (d database) addr(t *testing.T) string {
 	return u.Host
 }
 
-// via is the same database at another address.
+// via returns the same database at another address.
 func (d database) via(t *testing.T, addr string) database {
 	d.dsn = strings.Replace(d.dsn, d.addr(t), addr, 1)
 	return d
@@ -125,10 +125,11 @@ func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// noBackground are options under which only refreshes use the store, but for the pull of revocations once a second, and each refresh rotates.
+// noBackground returns options under which each refresh rotates. Only refreshes then use the store, except that revocations
+// are read once a second.
 func noBackground() []signet.Option { return []signet.Option{signet.WithReuseWindow(0)} }
 
-// chain is a session that is refreshed again and again.
+// chain is a session that is refreshed repeatedly.
 type chain struct {
 	auth   *signet.Auth
 	tokens signet.Tokens
@@ -141,7 +142,8 @@ func newChain(t testing.TB, auth *signet.Auth) *chain {
 	return &chain{auth, tokens}
 }
 
-// refresh wants a new generation: a repeated one would cost less. Two refreshes within one millisecond count as parallel.
+// refresh requires a new generation, because a repeated one would cost less. Two refreshes within one millisecond count as
+// parallel.
 func (c *chain) refresh(t testing.TB) {
 	t.Helper()
 	next, err := c.auth.Refresh(context.Background(), c.tokens.RefreshToken)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOneService runs two copies of the example on one store, and wants no client to notice that they are two.
+// TestOneService runs two copies of the example on one store. No client may notice that there are two.
 func TestOneService(t *testing.T) {
 	for _, kind := range shared {
 		t.Run(kind.name, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestOneService(t *testing.T) {
 func oneService(t *testing.T, args []string) {
 	a, b := start(t, args...), start(t, args...)
 
-	// Every step at the other copy.
+	// The steps go to both copies in turn.
 	p := login(t, a.url)
 	p = refresh(t, b.url, p)
 	requireProfile(t, a.url, p)
@@ -45,7 +45,7 @@ func oneService(t *testing.T, args []string) {
 		require.Equal(t, 401, refused.status, "a refresh after the logout")
 	}
 
-	// A proxy that takes turns; clients at once.
+	// A proxy gives the requests to both copies in turn, and several clients work at the same time.
 	proxy := roundRobin(t, a.url, b.url)
 	done := together(6, func() bool {
 		p := login(t, proxy)
@@ -60,7 +60,8 @@ func oneService(t *testing.T, args []string) {
 	})
 	require.NotContains(t, done, false)
 
-	// All sessions of a user, made at either; an id that some databases cannot even be asked for is no session.
+	// logout-all ends all sessions of a user, whichever copy made them. An id that some databases cannot hold names no
+	// session.
 	one, other := login(t, a.url), login(t, b.url)
 	nobody, err := call("DELETE", proxy+"/api/v1/auth/sessions/x%00", one.Access, nil)
 	require.NoError(t, err)
@@ -78,7 +79,7 @@ func oneService(t *testing.T, args []string) {
 	}
 }
 
-// roundRobin is a proxy that gives each request to the next of the backends.
+// roundRobin starts a proxy that gives each request to the next one of the backends.
 func roundRobin(t *testing.T, backends ...string) (address string) {
 	t.Helper()
 	targets := make([]*url.URL, len(backends))

@@ -21,7 +21,7 @@ import (
 	"github.com/signet-go/signet/sqlstore"
 )
 
-// store is a kind of store that processes share.
+// store is a kind of store that processes can share.
 type store struct {
 	name string
 	host func(t testing.TB) *host
@@ -29,18 +29,18 @@ type store struct {
 
 // host is a running store.
 type host struct {
-	server *servers.Server // nil where there is not one server
+	server *servers.Server // nil if there is not exactly one server
 	fresh  func(t testing.TB) place
 }
 
-// place is a fresh and empty part of a host.
+// place is a new and empty part of a host.
 type place struct {
-	args     []string                         // for the example
-	database *database                        // nil: Redis
-	sessions func(t testing.TB) session.Store // on connections of its own
+	args     []string                         // arguments for the example
+	database *database                        // nil for Redis
+	sessions func(t testing.TB) session.Store // each on its own connections
 }
 
-// database is what database/sql opens.
+// database is what database/sql needs to open a database.
 type database struct {
 	driver, dsn string
 	dialect     sqlstore.Dialect
@@ -57,7 +57,7 @@ var (
 	shared    = []store{postgres, mariadb, sqlite, redisOne}
 )
 
-// counter makes names of places; it needs no order.
+// counter makes the names of places. Their order does not matter.
 var counter atomic.Int64
 
 func freshName() string { return fmt.Sprintf("place%d", counter.Add(1)) }

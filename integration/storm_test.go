@@ -14,7 +14,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// A storm lasts for about stormTime.
+// A storm lasts about stormTime.
 const (
 	stormClients  = 40
 	stormSessions = 10 // of each client
@@ -24,8 +24,8 @@ const (
 // reuseWindow is signet's default.
 const reuseWindow = 10 * time.Second
 
-// storm is many honest clients that refresh all the time. A session rotates no more than a few times a window (the state
-// machine coalesces the rest), so every client has several: rotations must be under way at any moment.
+// storm is many honest clients that refresh all the time. A session rotates only a few times in a window, because the rules
+// coalesce the other refreshes. So every client has several sessions, and rotations are under way at any moment.
 type storm struct {
 	fleet   *fleet
 	clients [][]*browser
@@ -34,12 +34,12 @@ type storm struct {
 
 	requests, unavailable, unanswered, unauthorized atomic.Int64
 	bare                                            atomic.Int64 // 503 without Retry-After
-	outage                                          atomic.Int64 // the longest, in nanoseconds
+	outage                                          atomic.Int64 // the longest outage, in nanoseconds
 	mu                                              sync.Mutex
 	odd                                             []string // the first answers that no fault may cause
 }
 
-// browser is one session, of which the tabs share their storage.
+// browser is one session. Its tabs share their storage.
 type browser struct {
 	storm *storm
 
@@ -49,7 +49,7 @@ type browser struct {
 	attempts []attempt
 }
 
-// attempt is one refresh. What became of one that was not answered with tokens is not known.
+// attempt is one refresh. If it was not answered with tokens, its outcome is unknown.
 type attempt struct {
 	presented, got int64 // generations; 0: no tokens
 	sent, received time.Time
@@ -57,7 +57,7 @@ type attempt struct {
 
 func newStorm(t testing.TB, f *fleet, sessions session.Store) *storm {
 	t.Helper()
-	auth := newAuth(t, onlyJohn(t), sessions) // the same service without its password hashes, which take long
+	auth := newAuth(t, onlyJohn(t), sessions) // the same service, but without password hashes, which take long
 	s := &storm{fleet: f, stop: make(chan struct{}), clients: make([][]*browser, stormClients)}
 	for i := range s.clients {
 		for range stormSessions {
@@ -89,8 +89,9 @@ func (s *storm) end() {
 	s.running.Wait()
 }
 
-// page is what a page does that finds its access token expired: it refreshes, sometimes from several tabs at once, and goes
-// on with the new one. Sometimes a tab that slept sends the old refresh token a moment later, when the new one is in use.
+// page does what a web page does when its access token has expired. It refreshes, sometimes from several tabs at once, and
+// continues with the new token. Sometimes a tab that slept sends the old refresh token a moment later, when the new one is
+// in use.
 func (b *browser) page(limit time.Time) {
 	began, old := time.Now(), b.token()
 	var tabs sync.WaitGroup
@@ -115,8 +116,8 @@ func (b *browser) token() pair {
 
 func (b *browser) refresh(limit time.Time) (ok bool) { return b.refreshWith(b.token(), limit) }
 
-// refreshWith presents a token, and what the browser holds by then when it must try again. Of several tabs the first one
-// stores its answer.
+// refreshWith presents a token. When it must try again, it presents the token that the browser holds at that time. If
+// several tabs refresh, the first one stores its answer.
 func (b *browser) refreshWith(presented pair, limit time.Time) (ok bool) {
 	return b.persist(limit, 201, func(url string) (answer, error) {
 		sent := time.Now()
@@ -137,8 +138,8 @@ func (b *browser) profile(limit time.Time) (ok bool) {
 	return b.persist(limit, 200, func(url string) (answer, error) { return callProfile(url, b.token().Access) })
 }
 
-// persist repeats a request until it is answered with the wanted status, as the contract tells clients: 503 after
-// Retry-After, no answer after a moment. 401 is final: the session is lost.
+// persist repeats a request until the answer has the wanted status, as the contract tells clients. After 503 it waits for
+// the time in Retry-After, and after no answer it waits a moment. 401 is final: the session is lost.
 func (b *browser) persist(limit time.Time, want int, send func(url string) (answer, error)) (ok bool) {
 	s := b.storm
 	for began := time.Now(); time.Now().Before(limit); {
@@ -180,7 +181,7 @@ func (b *browser) persist(limit time.Time, want int, send func(url string) (answ
 	return false
 }
 
-// settle lets every session load one more page, counts, and puts the scenario into the table.
+// settle lets every session load one more page, counts the results, and adds the scenario to the table.
 func (s *storm) settle(t *testing.T, scenario string) figure {
 	t.Helper()
 	var last sync.WaitGroup
@@ -230,9 +231,9 @@ func (b *browser) rotations() int {
 	return len(generations)
 }
 
-// doubled counts pairs of answers to one presented token that name different successors, and that surely fell into one
-// window: forks, and those of which the later descends from the earlier. The latter are in order: a superseded token is
-// answered with the generation that is current, and another tab may have gone on.
+// doubled counts pairs of answers to one presented token that name different successors and certainly fell into one window.
+// If the later successor descends from the earlier one, the pair counts as movedOn. That is correct: a superseded token is
+// answered with the current generation, and another tab may have rotated in between. All other pairs are forks.
 func (b *browser) doubled() (forks, movedOn int) {
 	for _, one := range b.attempts {
 		for _, other := range b.attempts {
@@ -250,13 +251,14 @@ func (b *browser) doubled() (forks, movedOn int) {
 	return forks, movedOn
 }
 
-// within tells whether two attempts were decided within one window, wherever between sending and receipt that was.
+// within reports whether two attempts were certainly decided within one window. An attempt is decided at some moment between
+// sending and receipt.
 func within(window time.Duration, one, other attempt) bool {
 	return one.received.Sub(other.sent) <= window && other.received.Sub(one.sent) <= window &&
 		one.received.Sub(one.sent) <= window && other.received.Sub(other.sent) <= window
 }
 
-// descends tells whether a generation was, or may have been, reached from an older one by refreshes of this browser.
+// descends reports whether refreshes of this browser reached a generation from an older one, or may have reached it.
 func (b *browser) descends(generation, from int64) bool {
 	for _, a := range b.attempts {
 		if a.presented != from || a.got == from {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// results are the figures of the run, printed at its end.
+// results are the figures of the run. They are printed at its end.
 var results figures
 
 type figures struct {
@@ -23,14 +23,14 @@ type figure struct {
 	scenario     string
 	requests     int
 	rotations    int           // new generations that reached a client
-	unavailable  int           // 503 with Retry-After, tried again
+	unavailable  int           // 503 with Retry-After; the client tried again
 	unanswered   int           // connection refused or broken, or no answer within the client's patience; tried again
-	lost         int           // sessions
+	lost         int           // sessions that were lost
 	alarms       int           // theft events in the processes' logs
-	doubled      int           // forks: successors of one token within one window that are not of one line
-	movedOn      int           // as doubled, but of one line: it had rotated again in between, which is in order (T8)
+	doubled      int           // forks: successors of one token within one window, of which none descends from another
+	movedOn      int           // as doubled, but one descends from the other: the session had rotated in between (T8)
 	unauthorized int           // answers with 401
-	outage       time.Duration // the longest time from a first attempt to success, whether it failed or was slow
+	outage       time.Duration // the longest time from a first attempt to its success, with failures or without
 }
 
 func (f *figures) add(row figure) {

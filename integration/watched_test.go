@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// watched is a database/sql driver that tells of every query it is given. It is for SQLite, which has no network to
-// listen in on.
+// watched is a database/sql driver that reports every query. It is for SQLite, which uses no network that a proxy could
+// watch.
 type watched struct {
 	below driver.Driver
 	dsn   string
@@ -33,7 +33,7 @@ func (w watched) Connect(context.Context) (driver.Conn, error) {
 	return watchedConn{conn, w.tell}, err
 }
 
-// Driver implements driver.Connector: it returns the one below.
+// Driver implements driver.Connector. It returns the wrapped driver.
 func (w watched) Driver() driver.Driver { return w.below }
 
 type watchedConn struct {

@@ -24,7 +24,7 @@ type folder struct {
 
 func newFolder(t testing.TB) folder { return folder{t, t.TempDir()} }
 
-// write replaces a file at once, as a mounted secret changes.
+// write replaces a file in one step, as a mounted secret changes.
 func (f folder) write(name, text string) {
 	f.Helper()
 	hidden := filepath.Join(f.path, ".new")
@@ -164,7 +164,7 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 	require.ErrorContains(t, err, "logger")
 }
 
-// A pipe that appears later must not block the goroutine, and Close with it.
+// A pipe that appears later must not block the goroutine that reads the files. It would also block Close.
 func TestAPipeDoesNotBlockClose(t *testing.T) {
 	var log syncBuffer
 	f := newFolder(t)

@@ -35,7 +35,7 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return k
 })
 
-// verifies reports whether a signature of one key is accepted by another.
+// verifies reports whether one key accepts a signature of another key.
 func verifies(t testing.TB, signing, verifying *keys.Key) bool {
 	t.Helper()
 	signature, err := signing.Sign(t.Context(), []byte("input"))

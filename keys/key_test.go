@@ -41,7 +41,7 @@ func TestPEM(t *testing.T) {
 	}
 }
 
-// brokenSigner is a KMS that answers for another key, or not at all.
+// brokenSigner is a KMS that signs with another key, or returns an error.
 type brokenSigner struct {
 	crypto.Signer
 	other crypto.Signer

@@ -35,7 +35,7 @@ func TestOpenURLChecksTheURL(t *testing.T) {
 	}
 }
 
-// noTransport keeps a test from reaching out.
+// noTransport keeps a test from using the network.
 type noTransport struct{}
 
 func (noTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrClosedPipe }
@@ -55,7 +55,7 @@ func TestCloseEndsTheFetching(t *testing.T) {
 	}
 }
 
-// publisher answers with the JWK Set of a ring, without a network, so that a test can own the clock.
+// publisher answers with the JWK Set of a ring. It uses no network, so that a test can control the clock.
 type publisher struct {
 	ring    *keys.Ring
 	header  http.Header
@@ -65,7 +65,7 @@ type publisher struct {
 
 func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.fetches.Add(1)
-	if p.hang.Load() { // the head of an answer, and then nothing
+	if p.hang.Load() { // it sends the head of an answer, and then nothing
 		return &http.Response{StatusCode: 200, Body: hangingBody{r.Context()}, Request: r}, nil
 	}
 	body, err := p.ring.Current().JWKS()
@@ -90,7 +90,7 @@ func publish(t *testing.T) *publisher {
 	return &publisher{ring: ring, header: http.Header{}}
 }
 
-// An issuer that hangs once must not hold up every fetch after it, with a client that has no time limit of its own.
+// An issuer that hangs once must not block all later fetches, even if the client has no time limit of its own.
 func TestAnIssuerThatHangsOnceIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := publish(t)
@@ -108,7 +108,7 @@ func TestAnIssuerThatHangsOnceIsAskedAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, set.Keys(), 1)
 
-		p.hang.Store(true) // once there are keys, a hang must not freeze them either
+		p.hang.Store(true) // when there are keys already, a hang must not freeze them either
 		time.Sleep(11 * time.Minute)
 		require.NotNil(t, source.Current())
 		p.hang.Store(false)
@@ -140,7 +140,7 @@ func TestKeysAreFetchedAgainWithinTheirMaxAge(t *testing.T) {
 	}
 }
 
-// The keys of a fleet that starts at one moment must not be fetched at one moment for ever.
+// The processes of a fleet can start at the same moment. They must not fetch the keys at the same moment for ever.
 func TestFetchesAreJittered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := map[time.Duration]bool{}
@@ -168,7 +168,7 @@ func (r recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.RoundTripper.RoundTrip(req)
 }
 
-// The same document keeps the same set, so that tokens that were verified with it stay verified.
+// The same document keeps the same set. So tokens that were verified with the set stay verified.
 func TestTheSameDocumentIsTheSameSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := publish(t)
@@ -183,7 +183,7 @@ func TestTheSameDocumentIsTheSameSet(t *testing.T) {
 	})
 }
 
-// A URL on https must not lead to a service that listens on loopback only.
+// A URL with https must not lead to a service that listens only on loopback.
 func TestRedirectsDoNotLeaveHTTPS(t *testing.T) {
 	var asked atomic.Bool
 	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -41,7 +41,7 @@ func TestEd25519KeysOfSmallOrderAreRefused(t *testing.T) {
 		jwk := `{"kty":"OKP","crv":"Ed25519","x":"` + encode(string(public)) + `"}`
 		require.Error(t, keys.JWK([]byte(jwk)).Err(), encoded)
 	}
-	// The list is right: under each of its points some message takes a signature that nobody made.
+	// This shows that the list is right: for each of its points, a signature that nobody made is valid for some message.
 	for _, encoded := range smallOrder {
 		public, _ := hex.DecodeString(encoded)
 		forged := make([]byte, ed25519.SignatureSize)
@@ -86,7 +86,7 @@ func TestWeakRSAKeysAreRefused(t *testing.T) {
 	require.NoError(t, keys.Public(with(func(k *rsa.PublicKey) { k.N = bits(8192) })).Err())
 }
 
-// rocaModulus is a number as the weak library made them: a power of 65537 modulo the product of many small primes.
+// rocaModulus returns a number as the weak library made it: a power of 65537 modulo the product of many small primes.
 func rocaModulus() *big.Int {
 	product := big.NewInt(1)
 	for p := int64(2); p <= 167; p++ {
@@ -100,7 +100,7 @@ func rocaModulus() *big.Int {
 	return n
 }
 
-// versionedKMS is a KMS that signs with its newest key version, which changes at some moment.
+// versionedKMS is a KMS that signs with its newest key version. That version changes at some moment.
 type versionedKMS struct {
 	crypto.Signer
 	newest crypto.Signer
@@ -192,7 +192,7 @@ func TestEmptyKeysAreMistakes(t *testing.T) {
 	require.Error(t, err)
 }
 
-// The same key with another algorithm is another key: it has an id of its own, so the tokens of the old algorithm stay good.
+// The same key with another algorithm is another key. It has its own id, so the tokens of the old algorithm stay valid.
 func TestRotateToAnotherAlgorithm(t *testing.T) {
 	long := append(append([]byte(nil), secret...), other...)
 	for name, pair := range map[string][2]*keys.Key{
@@ -269,7 +269,7 @@ func TestKeyTextAsItTravels(t *testing.T) {
 	require.ErrorContains(t, keys.JWK([]byte(plain)).Err(), "PEM")
 }
 
-// Two programs that cut white space differently would have two different secrets.
+// Two programs that cut white space in different ways would have two different secrets.
 func TestSecretsWithSomethingAroundThem(t *testing.T) {
 	for name, text := range map[string]string{"line end": string(secret) + "\n", "CRLF": string(secret) + "\r\n", "space": " " + string(secret),
 		"quotes": `"` + string(secret) + `"`, "single quotes": "'" + string(secret) + "'", "byte order mark": "\ufeff" + string(secret), "tab": string(secret) + "\t"} {

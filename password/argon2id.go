@@ -12,9 +12,10 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Argon2id is the Argon2id password hash (RFC 9106). The zero value has the costs that OWASP recommends: 19 MiB of
-// memory, two passes, one lane. Hashes are PHC strings, "$argon2id$v=19$m=19456,t=2,p=1$salt$key", and carry their own
-// costs: Verify reads any of them and calls those with less than the configured costs outdated.
+// Argon2id is the Argon2id password hash (RFC 9106). The zero value has the costs that OWASP recommends: 19 MiB of memory,
+// two passes, one lane. Hashes are PHC strings, "$argon2id$v=19$m=19456,t=2,p=1$salt$key". They name their own costs, so
+// Verify can read all of them. It reports a hash as outdated if it has less memory or fewer passes than configured, another
+// number of lanes, or a shorter salt or key than Hash makes.
 type Argon2id struct {
 	Memory      uint32 // KiB; 0 means 19,456 (19 MiB)
 	Iterations  uint32 // passes over the memory; 0 means 2
@@ -25,7 +26,7 @@ const (
 	saltSize = 16 // bytes
 	keySize  = 32 // bytes
 
-	// A hash from a store that somebody else can write to must not be able to take all memory or a core for minutes.
+	// Somebody else may be able to write to the store. A hash from it must not take all memory, or a core for minutes.
 	maxMemory     = 1 << 20 // KiB: 1 GiB
 	maxIterations = 64
 )
@@ -48,8 +49,8 @@ func (c argonCosts) valid() bool {
 		c.memory >= 8*uint32(c.lanes) && c.memory <= maxMemory
 }
 
-// Hash implements Hasher. It returns ErrTooLong for a password of more than MaxLength bytes, and an error when the
-// configured costs are out of range (memory from 8 KiB a lane to 1 GiB, at most 64 passes).
+// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than [MaxLength] bytes. It returns another error
+// when the configured costs are out of range: memory from 8 KiB per lane to 1 GiB, at most 64 passes.
 func (a Argon2id) Hash(password string) (string, error) {
 	if len(password) > MaxLength {
 		return "", ErrTooLong
@@ -65,7 +66,7 @@ func (a Argon2id) Hash(password string) (string, error) {
 		phc.EncodeToString(salt), phc.EncodeToString(costs.key(password, salt, keySize))), nil
 }
 
-// Verify implements Hasher.
+// Verify implements [Hasher].
 func (a Argon2id) Verify(hash, password string) (ok, outdated bool, err error) {
 	costs, salt, key, err := parsePHC(hash)
 	if err != nil {
@@ -83,7 +84,8 @@ func (a Argon2id) Verify(hash, password string) (ok, outdated bool, err error) {
 	return true, outdated, nil
 }
 
-// phc is the base64 of PHC strings: no padding, canonical. It passes over line ends: parsePHC refuses those.
+// phc is the base64 encoding of PHC strings: without padding, and with only one form for each value. It skips line ends, so
+// parsePHC refuses those.
 var phc = base64.RawStdEncoding.Strict()
 
 func parsePHC(hash string) (costs argonCosts, salt, key []byte, err error) {
@@ -108,7 +110,7 @@ func parsePHC(hash string) (costs argonCosts, salt, key []byte, err error) {
 	return costs, salt, key, nil
 }
 
-// cost reads a decimal number other than 0, without leading zeros.
+// cost reads a decimal number without leading zeros. It refuses 0.
 func cost(field, prefix string, bits int) (uint64, bool) {
 	digits, ok := strings.CutPrefix(field, prefix)
 	n, err := strconv.ParseUint(digits, 10, bits)

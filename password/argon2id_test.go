@@ -13,7 +13,7 @@ import (
 	"github.com/signet-go/signet/password"
 )
 
-// small costs keep the tests fast where the costs are not the point.
+// small has low costs. They keep those tests fast that do not test the costs.
 var small = password.Argon2id{Memory: 64, Iterations: 1}
 
 func TestArgon2idRoundTrip(t *testing.T) {
@@ -38,7 +38,7 @@ func TestArgon2idRoundTrip(t *testing.T) {
 	}
 }
 
-// requireVerify wants an answer without an error.
+// requireVerify requires this answer, without an error.
 func requireVerify(t *testing.T, hasher password.Hasher, hash, pass string, ok, outdated bool) {
 	t.Helper()
 	gotOK, gotOutdated, err := hasher.Verify(hash, pass)
@@ -46,7 +46,7 @@ func requireVerify(t *testing.T, hasher password.Hasher, hash, pass string, ok, 
 	require.Equal(t, []bool{ok, outdated}, []bool{gotOK, gotOutdated}, "Verify(%q, %.80q): ok and outdated", hash, pass)
 }
 
-// requireFault wants an error and nothing else.
+// requireFault requires this error, and false for ok and outdated.
 func requireFault(t *testing.T, hasher password.Hasher, hash, pass string, want error) {
 	t.Helper()
 	ok, outdated, err := hasher.Verify(hash, pass)
@@ -73,7 +73,7 @@ func TestArgon2idForm(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			hash, err := tc.hasher.Hash("secret")
 			require.NoError(t, err)
-			// 16 bytes of salt and 32 of key: 22 and 43 characters.
+			// 16 bytes of salt are 22 characters, and 32 bytes of key are 43.
 			require.Regexp(t, regexp.MustCompile(`^\$argon2id\$v=19\$`+tc.want+`\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`), hash)
 			requireVerify(t, tc.hasher, hash, "secret", true, false)
 		})
@@ -91,7 +91,7 @@ func TestArgon2idSaltIsFresh(t *testing.T) {
 	}
 }
 
-// The vectors of the reference implementation: github.com/P-H-C/phc-winner-argon2, src/test.c, version 0x13.
+// These are the vectors of the reference implementation: github.com/P-H-C/phc-winner-argon2, src/test.c, version 0x13.
 func TestArgon2idVectors(t *testing.T) {
 	for _, tc := range []struct{ password, hash string }{
 		{"password", "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"},
@@ -102,7 +102,7 @@ func TestArgon2idVectors(t *testing.T) {
 		{"password", "$argon2id$v=19$m=65536,t=2,p=1$ZGlmZnNhbHQ$vfMrBczELrFdWP0ZsfhWsRPaHppYdP3MVEMIVlqoFBw"},
 	} {
 		t.Run(tc.hash, func(t *testing.T) {
-			requireVerify(t, small, tc.hash, tc.password, true, true) // outdated: the salt has 8 bytes only
+			requireVerify(t, small, tc.hash, tc.password, true, true) // outdated: the salt has only 8 bytes
 		})
 	}
 }
@@ -110,7 +110,7 @@ func TestArgon2idVectors(t *testing.T) {
 func TestArgon2idFormat(t *testing.T) {
 	const salt, key = "c29tZXNhbHQ", "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 	const good = "$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + key
-	requireVerify(t, small, good, "password", true, true) // what the table changes one thing of
+	requireVerify(t, small, good, "password", true, true) // each case of the table changes one thing in it
 
 	params := func(params string) string { return "$argon2id$v=19$" + params + "$" + salt + "$" + key }
 	replace := func(old, new string) string { return strings.Replace(good, old, new, 1) }
@@ -205,7 +205,7 @@ func TestArgon2idFormat(t *testing.T) {
 	}
 }
 
-// phc makes a hash with sizes of salt and key that Hash does not make.
+// phc makes a hash with a salt and a key of these sizes. Hash makes only one size of each.
 func phc(pass string, saltSize, keySize int) string {
 	salt := []byte(strings.Repeat("s", saltSize))
 	key := argon2.IDKey([]byte(pass), salt, 1, 64, 1, uint32(keySize))

@@ -8,21 +8,22 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Bcrypt reads the hashes of older user bases ($2a$, $2b$, $2y$) and can make them where another program must read them.
-// Use Argon2id otherwise. bcrypt sees only the first 72 bytes of a password: longer ones are refused, never cut, even
-// when the program that made the hash did cut them.
+// Bcrypt verifies the hashes of older programs ($2a$, $2b$, $2y$). It can also make such hashes, if another program must
+// read them. Use [Argon2id] otherwise. bcrypt uses only the first 72 bytes of a password. So Hash refuses longer passwords,
+// and Verify never accepts them. Neither cuts a password, even if the program that made the hash did.
 type Bcrypt struct {
 	Cost int // 4 to 18; 0 means 12. The work doubles with each step.
 }
 
-// bcryptForm is what Verify reads. The library looks at neither the separators nor the alphabet of the key, and takes
-// "+5" for a cost.
+// bcryptForm is the form of the hashes that Verify reads. The bcrypt library does not check the separators and the alphabet
+// of the key, and it accepts "+5" as a cost.
 var bcryptForm = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
 
-// bcryptMax is what bcrypt takes of a password, in bytes.
+// bcryptMax is the number of bytes of a password that bcrypt uses.
 const bcryptMax = 72
 
-// maxBcryptCost keeps a stored hash from holding a core for hours: 18 takes about a minute at most.
+// maxBcryptCost limits how long one stored hash can keep a core busy. A cost of 18 takes about a minute at most. Higher
+// costs could take hours.
 const maxBcryptCost = 18
 
 func (b Bcrypt) cost() int {
@@ -32,20 +33,20 @@ func (b Bcrypt) cost() int {
 	return b.Cost
 }
 
-// Hash implements Hasher. It returns ErrTooLong for a password of more than 72 bytes.
+// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than 72 bytes.
 func (b Bcrypt) Hash(password string) (string, error) {
 	if len(password) > bcryptMax {
 		return "", ErrTooLong
 	}
-	if b.cost() < bcrypt.MinCost || b.cost() > maxBcryptCost { // the library would take its own default in silence
+	if b.cost() < bcrypt.MinCost || b.cost() > maxBcryptCost { // the library would silently use its own default
 		return "", fmt.Errorf("password: bcrypt cost %d is not from %d to %d", b.cost(), bcrypt.MinCost, maxBcryptCost)
 	}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), b.cost())
 	return string(hash), err
 }
 
-// Verify implements Hasher. A password of more than 72 bytes never matches; finding that out takes as long as any other
-// answer, so that the time does not tell which users still have such a hash.
+// Verify implements [Hasher]. A password of more than 72 bytes never matches. This answer takes as long as any other, so
+// that the time does not tell which users have a bcrypt hash.
 func (b Bcrypt) Verify(hash, password string) (ok, outdated bool, err error) {
 	if !bcryptForm.MatchString(hash) {
 		return false, false, ErrFormat

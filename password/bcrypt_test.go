@@ -16,7 +16,8 @@ const (
 	seventyTwoHash = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui"
 )
 
-// The vectors of crypt_blowfish 1.3 (openwall.com/crypt), wrapper.c, without those of $2x$ and of the sign extension fault.
+// These are the vectors of crypt_blowfish 1.3 (openwall.com/crypt), wrapper.c, without those of $2x$ and of the sign
+// extension fault.
 func TestBcryptVectors(t *testing.T) {
 	for _, tc := range []struct{ password, hash string }{
 		{"U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"},
@@ -41,7 +42,7 @@ func TestBcryptVectors(t *testing.T) {
 	}
 }
 
-// bcrypt sees 72 bytes. A longer password never matches, although the first 72 bytes do.
+// bcrypt uses 72 bytes. A longer password never matches, even if its first 72 bytes do.
 func TestBcrypt72Bytes(t *testing.T) {
 	requireVerify(t, bcrypt4, seventyTwoHash, seventyTwo, true, false)
 	for _, tc := range []struct{ name, password string }{
@@ -66,7 +67,7 @@ func TestBcrypt72Bytes(t *testing.T) {
 	require.ErrorIs(t, err, password.ErrTooLong, "Hash of 73 bytes")
 	require.Empty(t, hash, "Hash of 73 bytes")
 
-	// 36 letters of two bytes each: the limit counts bytes.
+	// 36 letters of two bytes each, and one of one byte: the limit counts bytes.
 	_, err = bcrypt4.Hash(strings.Repeat("é", 36) + "e")
 	require.ErrorIs(t, err, password.ErrTooLong, "Hash of 37 characters in 73 bytes")
 }
@@ -91,7 +92,7 @@ func TestBcryptHash(t *testing.T) {
 
 	hash, err := password.Bcrypt{}.Hash("secret")
 	require.NoError(t, err)
-	require.Equal(t, "$2a$12$", hash[:7], "the zero value's cost") // takes long enough without a Verify
+	require.Equal(t, "$2a$12$", hash[:7], "the zero value's cost") // no Verify: this is slow enough
 
 	one, err := bcrypt4.Hash("secret")
 	require.NoError(t, err)
@@ -122,7 +123,7 @@ func TestBcryptOutdated(t *testing.T) {
 func TestBcryptFormat(t *testing.T) {
 	const salt, key = "CCCCCCCCCCCCCCCCCCCCC.", "E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 	const good = "$2a$05$" + salt + key
-	requireVerify(t, bcrypt4, good, "U*U", true, false) // what the table changes one thing of
+	requireVerify(t, bcrypt4, good, "U*U", true, false) // each case of the table changes one thing in it
 
 	for _, tc := range []struct{ name, hash string }{
 		{"empty", ""},

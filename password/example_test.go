@@ -26,7 +26,7 @@ func ExampleArgon2id() {
 	// false false <nil>
 }
 
-// An old user base with bcrypt hashes logs in unchanged; outdated says that it is time to store a new hash.
+// The users of an older program have bcrypt hashes and can log in. outdated says that the program should store a new hash.
 func ExampleDefault() {
 	hasher := password.Default()
 	stored := "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
@@ -45,7 +45,7 @@ func ExampleDefault() {
 	// true false <nil>
 }
 
-// A program that must keep writing bcrypt, because another one reads its table, accepts Argon2id hashes too.
+// This program must still write bcrypt hashes, because another program reads its table. It accepts Argon2id hashes too.
 func ExampleChain() {
 	hasher := password.Chain(password.Bcrypt{Cost: 5}, password.Argon2id{})
 	for _, stored := range []string{

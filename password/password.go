@@ -1,45 +1,46 @@
-// Package password hashes and verifies passwords: [Argon2id] for new hashes, [Bcrypt] to bring an old user base over, and [Chain] to
-// have both at once.
+// Package password hashes and verifies passwords. [Argon2id] is for new hashes. [Bcrypt] is for users who come from an older
+// program. [Chain] uses several kinds of hashes at once.
 package password
 
 import (
 	"errors"
 )
 
-// MaxLength is the longest password in bytes that this package hashes or verifies. It is enough for any passphrase, and so short
-// that hashing one cannot be used to load the server.
+// MaxLength is the length of the longest password that this package hashes or verifies, in bytes. It is enough for any
+// passphrase. It is also a limit: hashing very long passwords could be used to load the server.
 const MaxLength = 1024
 
-// Errors of this package; test with errors.Is.
+// Errors of this package. Test for them with [errors.Is].
 var (
-	// ErrTooLong says that a password is longer than the hasher takes: MaxLength, or 72 bytes for Bcrypt.
+	// ErrTooLong says that a password is too long for the hasher: longer than [MaxLength], or than 72 bytes for
+	// [Bcrypt.Hash].
 	ErrTooLong = errors.New("password: too long")
-	// ErrFormat says that a stored hash is not one that the hasher can read.
+	// ErrFormat says that the hasher cannot read a stored hash.
 	ErrFormat = errors.New("password: hash is in no known format")
 )
 
-// Hasher hashes passwords. Implementations must be safe for concurrent use, must draw a fresh salt for every hash, and
-// must never put a password or a hash into an error.
+// Hasher hashes passwords. An implementation must be safe for concurrent use, must use a new salt for every hash, and must
+// never put a password or a hash into an error.
 type Hasher interface {
-	// Hash returns a hash of the password that Verify reads, or ErrTooLong.
+	// Hash returns a hash of the password that Verify can read. It returns [ErrTooLong] for a password that is too long.
 	Hash(password string) (string, error)
-	// Verify compares in constant time. A wrong password is (false, false, nil). outdated is true only with ok, and says
-	// that Hash would make a better hash than this one. The error is ErrFormat (errors.Is) for a hash that the hasher
-	// cannot read.
+	// Verify compares in constant time. For a wrong password it returns (false, false, nil). outdated says that Hash would
+	// make a better hash than this one. It is true only if ok is true. For a hash that the hasher cannot read, the error is
+	// [ErrFormat] (test with [errors.Is]).
 	Verify(hash, password string) (ok, outdated bool, err error)
 }
 
-// Default returns what signet uses unless told otherwise: Argon2id with its default costs for every new hash, and bcrypt
-// accepted, so that an old user base logs in unchanged and is re-hashed user by user.
+// Default returns the [Hasher] that signet uses if the host sets no other. It makes Argon2id hashes with the default costs,
+// and accepts bcrypt hashes too. So the users of an older program can log in, and each gets a new hash at a login.
 func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}) }
 
-// Hash hashes a password with the [Default] hasher: for programs that fill a user store. A server should use the HashPassword
-// method of its signet.Auth, which bounds how many passwords are hashed at one time. It returns ErrTooLong for more than
-// MaxLength bytes.
+// Hash returns a hash of a password, made by the [Default] hasher. It is for programs that fill a user store. A server
+// should use the HashPassword method of its signet.Auth, which limits how many passwords are hashed at one time. Hash
+// returns [ErrTooLong] for more than [MaxLength] bytes.
 func Hash(password string) (string, error) { return Default().Hash(password) }
 
-// Chain returns a Hasher that makes hashes with current and verifies those of any of the others too, which it reports as
-// outdated.
+// Chain returns a [Hasher] that makes hashes with current. It also verifies the hashes of all the others, and reports them
+// as outdated.
 func Chain(current Hasher, others ...Hasher) Hasher { return chain{current: current, others: others} }
 
 type chain struct {

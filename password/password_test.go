@@ -10,7 +10,7 @@ import (
 	"github.com/signet-go/signet/password"
 )
 
-// answer is a Hasher that gives one answer and notes that it was asked.
+// answer is a Hasher that always gives the same answer and notes each call.
 type answer struct {
 	ok, outdated bool
 	err          error
@@ -79,7 +79,7 @@ func TestChainAnswers(t *testing.T) {
 	}
 }
 
-// A user base moves from one hasher to the other, user by user.
+// The users move from one hasher to the other, one by one.
 func TestChainMigrates(t *testing.T) {
 	for _, tc := range []struct {
 		name     string

@@ -2,17 +2,17 @@
 //
 // # What a failure can lose
 //
-// Redis answers before a write is on disk or on a replica. A server that is killed and restarted keeps every write if it
-// runs with appendonly yes and appendfsync always; with appendfsync everysec it can lose the last second. A failover to a
-// replica loses the writes that had not reached it; min-replicas-to-write and min-replicas-max-lag bound how far behind it
-// can be, and the WAIT command, sent by the host after a login, tells that a write has arrived.
+// Redis answers before a write is on disk or on a replica. A server with appendonly yes and appendfsync always keeps every
+// write if it is killed and restarted. With appendfsync everysec it can lose the last second. A failover to a replica loses
+// the writes that had not reached that replica. The settings min-replicas-to-write and min-replicas-max-lag limit how far a
+// replica can be behind. With the WAIT command after a login, a host can learn whether the write has reached a replica.
 //
-// The server must run with maxmemory-policy noeviction: an evicted list of revoked sessions would let revoked access tokens
-// pass in processes that start later.
+// The server must run with maxmemory-policy noeviction. If the server evicts a list of revoked sessions, processes that
+// start later accept revoked access tokens.
 //
-// A refresh whose write is lost costs nothing: the next refresh carries the session forward. A login whose write is lost must be
-// repeated. A revocation whose write is lost is lost: the session lives again. Where that must not happen, keep sessions in
-// SQL.
+// If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward. If the write of a
+// login is lost, the login must be repeated. If the write of a revocation is lost, the session lives again. Where that must
+// not happen, keep sessions in SQL.
 package redisstore
 
 import (
@@ -30,16 +30,16 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// Store is a [session.Store] in Redis. Every user belongs to one of 16 groups ([session.GroupOfUser]), and the id of a session names the group
-// of its user. The keys of a group share a hash slot. So a session's row, its entry in the list of its user, and its entry in the
-// list of revoked sessions change in one atomic step in a Cluster too:
+// Store is a [session.Store] in Redis. Every user belongs to one of 16 groups ([session.GroupOfUser]), and the id of a
+// session names the group of its user. The keys of a group share a hash slot. So three things change in one atomic step,
+// even in a Cluster: a session's row, its entry in the list of its user, and its entry in the list of revoked sessions.
 //
 //	PREFIX:{GROUP}:s:SESSION  the row: a random mark, a space, and the session as JSON; it expires by itself
 //	PREFIX:{GROUP}:u:USER     the user's sessions, by the time until which they are kept
 //	PREFIX:{GROUP}:revoked    revoked sessions, by the time of their revocation
 //
-// A refresh costs two round trips. The rules of rotation are not in Lua: a script only compares and swaps. It is safe for concurrent use by
-// any number of processes.
+// A refresh costs two round trips. The scripts in Lua only compare and swap: they do not contain the rules of rotation. A
+// Store is safe for concurrent use by any number of processes.
 type Store struct {
 	client redis.UniversalClient
 	prefix string
@@ -52,11 +52,12 @@ type option func(*Store)
 
 func (o option) apply(s *Store) { o(s) }
 
-// WithPrefix sets what all keys begin with, for several services on one server. The default is "signet".
+// WithPrefix sets the beginning of all keys, so that several services can use one server. The default is "signet".
 func WithPrefix(prefix string) Option { return option(func(s *Store) { s.prefix = prefix }) }
 
-// New returns a Store on the client, which the host closes. Set ContextTimeoutEnabled in the client's options. Without it go-redis waits for a
-// server that stalls for as long as its own timeouts say, whatever the context of the request is.
+// New returns a [Store] on the client. The host closes the client. Set ContextTimeoutEnabled in the client's options.
+// Without it go-redis does not end its wait for a stalled server with the context of the request. It waits as long as its
+// own timeouts allow.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s := &Store{client: client, prefix: "signet"}
 	for _, opt := range opts {
@@ -88,10 +89,10 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 var clockScript = redis.NewScript(nowLua + `return now`)
 
-// readScript returns a row and the clock.
+// readScript returns a row and the time.
 var readScript = redis.NewScript(nowLua + `return {redis.call('GET', KEYS[1]), now}`)
 
-// swapScript writes a row if it still is the one that was read; an empty old row must not exist.
+// swapScript writes a row if its text is still the one that was read. If the old text is empty, the row must not exist.
 // KEYS: row, list of the user, list of revoked. ARGV: old row, new row, id, kept until, entry among the revoked or "".
 var swapScript = redis.NewScript(nowLua + `
 local function keep(key)
@@ -111,12 +112,12 @@ if ARGV[5] ~= '' then
 end
 return 1`)
 
-// revokedScript returns the clock and the entries since ARGV[1].
+// revokedScript returns the time and the entries since ARGV[1].
 var revokedScript = redis.NewScript(nowLua + `return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}`)
 
 // Create implements [session.Store].
 func (s *Store) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
-	// Any group's server is asked for the clock: the session's own group is known only with its id.
+	// The session's own group is not known before its id. So Create asks the server of any group for the time.
 	now, err := clockScript.Run(ctx, s.client, []string{s.groupKey(rand.IntN(session.Groups)) + "clock"}).Int64()
 	if err != nil {
 		return fmt.Errorf("redisstore: create: %w", err)
@@ -154,7 +155,7 @@ func (s *Store) Update(ctx context.Context, id string,
 		if done {
 			return nil
 		}
-		if err := pause(ctx, attempt); err != nil { // another process was first
+		if err := pause(ctx, attempt); err != nil { // another process changed the row first
 			return fmt.Errorf("redisstore: update: %w", err)
 		}
 	}
@@ -180,13 +181,14 @@ func (s *Store) read(ctx context.Context, id string) (text string, row session.S
 	return text, row, session.Millis(clock), nil
 }
 
-// decode reads the text of a row.
+// decode reads the stored text of a row.
 func decode(text string, row *session.Session) error {
 	_, stored, _ := strings.Cut(text, " ")
 	return row.UnmarshalJSON([]byte(stored))
 }
 
-// swap writes a row in place of the text that was read. A row that becomes revoked enters the list of revoked.
+// swap writes a row in place of the text that was read. If the row becomes revoked, it also enters the list of revoked
+// sessions.
 func (s *Store) swap(ctx context.Context, old string, row, before session.Session) (done bool, err error) {
 	group, ok := session.GroupOfID(row.ID)
 	if !ok || group != session.GroupOfUser(row.UserID) {
@@ -196,7 +198,8 @@ func (s *Store) swap(ctx context.Context, old string, row, before session.Sessio
 	if err != nil {
 		return false, err
 	}
-	// The mark tells this write from an equal one of somebody else, who has read the same row and changed it in the same way.
+	// The mark tells this write from an equal write of another process that read the same row and changed it in the same
+	// way.
 	text := strconv.FormatUint(rand.Uint64(), 36) + " " + string(stored)
 	revoked := ""
 	if row.Revoked() && !before.Revoked() {
@@ -227,7 +230,7 @@ func (s *Store) ListByUser(ctx context.Context, userID string) ([]session.Sessio
 		for _, value := range texts {
 			text, ok := value.(string)
 			if !ok {
-				continue // a row that has expired meanwhile
+				continue // the row has expired in between
 			}
 			var row session.Session
 			if err := decode(text, &row); err != nil {
@@ -239,7 +242,7 @@ func (s *Store) ListByUser(ctx context.Context, userID string) ([]session.Sessio
 	return found, nil
 }
 
-// RevokedSince implements [session.Store]. In a Cluster the time is the earliest of its masters' clocks.
+// RevokedSince implements [session.Store]. In a Cluster it returns the earliest of its masters' times.
 func (s *Store) RevokedSince(ctx context.Context, since session.Millis,
 	each func(string, session.Millis)) (session.Millis, error) {
 	var lists [session.Groups]*redis.Cmd
@@ -280,10 +283,11 @@ func parseEntry(entry any) (keepUntil session.Millis, id string, ok bool) {
 	return session.Millis(n), id, ok && err == nil
 }
 
-// DeleteExpired implements [session.Store]. Rows expire by themselves; it removes the oldest entries in the lists of
-// revoked sessions when none of their tokens is left, up to limit in each group. It counts rows only, and so returns 0.
+// DeleteExpired implements [session.Store]. Rows expire by themselves. DeleteExpired removes the oldest entries from the
+// lists of revoked sessions, up to limit in each group, when no token of the session can be valid any more. It counts only
+// rows, so it returns 0.
 func (s *Store) DeleteExpired(ctx context.Context, limit int) (int, error) {
-	now := session.MillisOf(time.Now().Add(-time.Hour)) // an hour of slack, in case this machine's clock is ahead
+	now := session.MillisOf(time.Now().Add(-time.Hour)) // an hour earlier, because this machine's clock may be ahead
 	for n := range session.Groups {
 		key := s.groupKey(n) + "revoked"
 		entries, err := s.client.ZRange(ctx, key, 0, int64(limit)-1).Result()
@@ -306,8 +310,8 @@ func (s *Store) DeleteExpired(ctx context.Context, limit int) (int, error) {
 	return 0, nil
 }
 
-// pause lets some time pass between two attempts of writers that collide: a random time, up to a millisecond for each attempt so far and
-// at most 20 ms.
+// pause waits between two attempts of writers that collide. The wait is random: up to a millisecond for each attempt so far,
+// and at most 20 ms.
 func pause(ctx context.Context, attempt int) error {
 	timer := time.NewTimer(rand.N(time.Duration(1+min(attempt, 19)) * time.Millisecond))
 	defer timer.Stop()

@@ -7,13 +7,13 @@ import (
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
-// codecVersion is the version of the stored form. A change that older programs would misunderstand raises it. A new member that
-// they may ignore does not: they keep the members that they do not know.
+// codecVersion is the version of the stored form. A change that older programs would misunderstand raises it. A new member
+// that they may ignore does not: they keep the members that they do not know.
 const codecVersion = 1
 
 // MarshalJSON returns the stored form of a session: one JSON object, without white space. It keeps the members that
-// [Session.UnmarshalJSON] read and did not know. So a row that a newer version of this package has written loses nothing when an
-// older version changes it.
+// [Session.UnmarshalJSON] read and did not know. So a row that a newer version of this package has written loses nothing
+// when an older version changes it.
 func (s Session) MarshalJSON() ([]byte, error) {
 	b := make([]byte, 0, 512)
 	b = strconv.AppendInt(append(b, `{"v":`...), codecVersion, 10)
@@ -58,8 +58,8 @@ func (s Session) MarshalJSON() ([]byte, error) {
 	return append(append(b, s.unknown...), '}'), nil
 }
 
-// UnmarshalJSON reads the stored form. It returns an error for a row that a newer version of this package has written in a form
-// that this version does not understand: callers must answer 503 then, and never treat the session as gone.
+// UnmarshalJSON reads the stored form. It returns an error for a row that a newer version of this package has written in a
+// form that this version does not understand: callers must answer 503 then, and never treat the session as gone.
 func (s *Session) UnmarshalJSON(text []byte) error {
 	*s = Session{}
 	var version int64

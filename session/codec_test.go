@@ -12,7 +12,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// everyField has no zero field.
+// everyField returns a session without zero fields.
 func everyField() session.Session {
 	return session.Session{ID: "0abc", UserID: "u\"1\\ \u00e9", SecretHash: session.HashOf("x"), UserAgent: "<agent>\n", Address: "::1",
 		CreatedAt: 1, EndsAt: 2, LastUsedAt: 3, KeepUntil: math.MaxInt64, Current: math.MaxInt64, Parent: 6, Next: 7, SentAt: 8,
@@ -42,7 +42,7 @@ func TestTheStoredFormKeepsEveryField(t *testing.T) {
 	}
 }
 
-// A row that a newer version has written keeps its new members when this version changes it.
+// A newer version may write members that this version does not know. They stay when this version changes the row.
 func TestTheStoredFormKeepsUnknownMembers(t *testing.T) {
 	row := decode(t, `{"v":1,"id":"0abc","idle":3600000,"user":"1","facts":{"amr":["otp"],"t":1.50},"caf\u00e9":null}`)
 	require.Equal(t, "0abc", row.ID)

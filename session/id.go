@@ -12,8 +12,8 @@ const Groups = 16
 
 const groupDigits = "0123456789abcdef"
 
-// NewID returns the id of a new session of the user: one digit that names the user's group, and then 128 random bits. A store
-// finds the group in the id alone ([GroupOfID]) or in the user's id ([GroupOfUser]).
+// NewID returns the id of a new session of the user. It is one digit that names the user's group, and then 128 random bits.
+// A store can find the group from the id alone ([GroupOfID]) or from the user's id ([GroupOfUser]).
 func NewID(userID string) string {
 	var random [16]byte
 	rand.Read(random[:]) // never fails: it ends the program when the system has no randomness
@@ -25,7 +25,7 @@ func GroupOfUser(userID string) int {
 	return int(crc32.ChecksumIEEE([]byte(userID)) % Groups)
 }
 
-// GroupOfID returns the group that a session's id names. ok is false for a text that [NewID] cannot have made.
+// GroupOfID returns the group that a session's id names. ok is false if [NewID] cannot have made the id.
 func GroupOfID(id string) (group int, ok bool) {
 	if len(id) < 2 {
 		return 0, false

@@ -9,38 +9,39 @@ import (
 	"time"
 )
 
-// Memory is a [Store] in the memory of one process. It is the default of signet, for tests and for services that run as one process. The sessions
-// end with the process. It is safe for concurrent use, and its zero value is ready.
+// Memory is a [Store] in the memory of one process. It is the default of signet, and it is meant for tests and for services
+// that run as one process. The sessions end with the process. Memory is safe for concurrent use, and its zero value is ready
+// to use.
 //
-// Expired rows leave by themselves: every Create removes a few that are due.
+// Nobody needs to call DeleteExpired: every Create removes a few rows that are due.
 type Memory struct {
-	// MaxPerUser is how many live sessions a user may have. A login beyond that revokes the session that has been unused
-	// for the longest time. 0 means 100.
+	// MaxPerUser is how many live sessions a user may have. A login beyond that limit revokes the session that has been
+	// unused for the longest time. 0 means 100.
 	MaxPerUser int
 	// Clock is the store's clock; nil means time.Now.
 	Clock func() time.Time
 
 	mu     sync.Mutex
 	rows   map[string]*memoryRow
-	byUser map[string]*memoryRow  // the user's newest
-	due    map[int64][]*memoryRow // by the minute in which a row should be looked at again
+	byUser map[string]*memoryRow  // the user's newest row
+	due    map[int64][]*memoryRow // by the minute in which sweep should look at the row again
 	first  int64                  // no earlier minute has rows
 
-	handedOut   Millis       // the latest time that RevokedSince has returned: a clock that is set back must not go behind it
-	revoked     []*memoryRow // in the order of their revocation
-	goneRevoked int          // of those, how many are removed
+	handedOut   Millis       // no later revocation is noted with an earlier time, even if the clock is set back
+	revoked     []*memoryRow // in the order in which they were revoked
+	goneRevoked int          // how many of those were removed
 }
 
-// memoryRow is one session. Readers copy it under the lock. With 8 bytes more it would take 320 instead of 288.
+// memoryRow is one session. Readers copy it under the lock. It takes 288 bytes. With 8 bytes more it would take 320.
 type memoryRow struct {
 	session Session
-	older   *memoryRow // of the same user
-	revoked Millis     // when its revocation was written, which can be long after its RevokedAt
+	older   *memoryRow // the next older row of the same user
+	revoked Millis     // when its revocation was written; this can be long after its RevokedAt
 }
 
 const (
 	defaultMaxPerUser = 100
-	sweepPerCreate    = 8 // rows looked at: more than one, so that the store shrinks after a burst
+	sweepPerCreate    = 8 // how many rows a Create looks at: more than one, so that the store shrinks after a burst
 	minute            = Millis(60_000)
 )
 
@@ -82,7 +83,7 @@ func (m *Memory) init() {
 	}
 }
 
-// Update implements [Store]. change runs without the lock: it may sign tokens with a key that is far away.
+// Update implements [Store]. change runs without the lock, because it may sign tokens with a key on another machine.
 func (m *Memory) Update(ctx context.Context, id string, change func(Session, Millis) (Session, error)) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -111,14 +112,14 @@ func (m *Memory) Update(ctx context.Context, id string, change func(Session, Mil
 func (m *Memory) replace(row *memoryRow, before, after Session) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if row.session != before { // a removed row is empty
+	if row.session != before { // a row that was removed is empty
 		return false
 	}
 	m.write(row, after)
 	return true
 }
 
-// write changes a row. A revocation is noted with the time of this commit, for RevokedSince.
+// write changes a row. It notes a revocation with the time of this commit, for RevokedSince.
 func (m *Memory) write(row *memoryRow, after Session) {
 	if after.Revoked() && !row.session.Revoked() {
 		m.handedOut = max(m.handedOut, m.now())
@@ -131,7 +132,7 @@ func (m *Memory) write(row *memoryRow, after Session) {
 	}
 	row.session = after
 	if after.KeepUntil < before.KeepUntil {
-		m.schedule(row) // a second time; sweep passes over a row that is gone
+		m.schedule(row) // the row is then scheduled twice; sweep skips a row that is gone
 	}
 }
 
@@ -172,7 +173,7 @@ func (m *Memory) RevokedSince(ctx context.Context, since Millis, each func(strin
 // DeleteExpired implements [Store].
 func (m *Memory) DeleteExpired(ctx context.Context, limit int) (int, error) {
 	removed := 0
-	for more := true; more && removed < limit; { // in steps, so that others get the lock between them
+	for more := true; more && removed < limit; { // in steps, so that others get the lock in between
 		if err := ctx.Err(); err != nil {
 			return removed, err
 		}
@@ -186,10 +187,10 @@ func (m *Memory) DeleteExpired(ctx context.Context, limit int) (int, error) {
 	return removed, nil
 }
 
-// schedule notes when a row may be due. Most rows are used again before that, and are then scheduled anew: cheaper than
-// keeping an order that every use changes.
+// schedule notes when a row may be due. Most rows are used again before that time, and sweep then schedules them again. This
+// is cheaper than an order that every use changes.
 func (m *Memory) schedule(row *memoryRow) {
-	at := max(int64(row.session.KeepUntil/minute), int64(m.now()/minute)-1) // what is past already is due now
+	at := max(int64(row.session.KeepUntil/minute), int64(m.now()/minute)-1) // a time in the past counts as due now
 	m.first = min(m.first, at)
 	m.due[at] = append(m.due[at], row)
 }
@@ -251,7 +252,7 @@ func (m *Memory) remove(row *memoryRow) {
 	m.byUser[s.UserID] = row.older
 }
 
-// evict revokes the least used sessions of a user who has too many, but never the one that was just created.
+// evict revokes the least recently used sessions of a user who has too many. It never revokes the one that was just created.
 func (m *Memory) evict(created *memoryRow) {
 	limit := m.MaxPerUser
 	if limit <= 0 {
@@ -267,7 +268,7 @@ func (m *Memory) evict(created *memoryRow) {
 		return
 	}
 	now := m.now()
-	slices.Reverse(live) // of those last used at the same time the oldest goes
+	slices.Reverse(live) // of sessions with the same last use the oldest goes first
 	slices.SortStableFunc(live, func(a, b *memoryRow) int {
 		return cmp.Compare(a.session.LastUsedAt, b.session.LastUsedAt)
 	})
@@ -276,8 +277,8 @@ func (m *Memory) evict(created *memoryRow) {
 	}
 }
 
-// inOnePiece puts the texts of a row into one piece of memory. With millions of rows that is much of the garbage collector's
-// work, and of the cache misses.
+// inOnePiece puts the texts of a row into one piece of memory. With millions of rows this saves much work of the garbage
+// collector and many cache misses.
 func (s Session) inOnePiece() Session {
 	text := s.ID + s.UserID + s.Address + s.UserAgent
 	cut := func(part *string) { *part, text = text[:len(*part)], text[len(*part):] }
@@ -288,5 +289,5 @@ func (s Session) inOnePiece() Session {
 	return s
 }
 
-// Format implements [fmt.Formatter]: a Memory prints as its name alone.
+// Format implements [fmt.Formatter]. It prints only the name of the type.
 func (m *Memory) Format(state fmt.State, _ rune) { fmt.Fprint(state, "session.Memory") }

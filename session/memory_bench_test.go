@@ -11,15 +11,15 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// BenchmarkMemory is one login and one refresh in a store of constant size: its clock moves so that one session leaves for
-// each that comes. A million sessions should not be slower than twice a thousand.
+// BenchmarkMemory measures one login and one refresh in a store of constant size. The clock moves so that one session leaves
+// for each new one. With a million sessions it should not take more than twice as long as with a thousand.
 func BenchmarkMemory(b *testing.B) {
 	for _, population := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprint(population), func(b *testing.B) {
 			clock := newSteppedClock()
 			m := &session.Memory{Clock: clock.now}
 			rules := memoryRules
-			memoryRules.Absolute = memoryRules.Idle // a refresh does not prolong a session: the population stays
+			memoryRules.Absolute = memoryRules.Idle // a refresh does not prolong a session, so the population stays the same
 			defer func() { memoryRules = rules }()
 			step := leaveAfter / time.Duration(population)
 
@@ -36,7 +36,7 @@ func BenchmarkMemory(b *testing.B) {
 				createIn(b, m, numberedID(n), userIDOf(population+n))
 				n++
 			}
-			for range population { // so that all that leave from now on came this way
+			for range population { // so that login made every session that leaves from now on
 				login()
 			}
 			b.ReportAllocs()
@@ -50,7 +50,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// numberedID looks like a random id and needs no memory to be found again: a list of a million would cost the benchmark as
+// numberedID returns an id that looks random but can be computed again. A list of a million ids would cost the benchmark as
 // many cache misses as the store.
 func numberedID(n int) string {
 	var id [16]byte

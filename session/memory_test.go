@@ -46,7 +46,7 @@ func createIn(t testing.TB, m *session.Memory, id, userID string) {
 	}), "Create of %s", id)
 }
 
-// refreshIn presents the current generation.
+// refreshIn refreshes a session with its current generation.
 func refreshIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
 	require.NoError(t, m.Update(context.Background(), id, func(row session.Session, now session.Millis) (session.Session, error) {
@@ -66,7 +66,7 @@ func revokeIn(t testing.TB, m *session.Memory, id string) {
 	}), "revocation of %s", id)
 }
 
-// reasons are the sessions of a user and why they ended; those that live have none.
+// reasons returns the sessions of a user and why they ended. Live sessions have no reason.
 func reasons(t testing.TB, m *session.Memory, userID string) map[string]session.Reason {
 	t.Helper()
 	rows, err := m.ListByUser(context.Background(), userID)
@@ -110,7 +110,7 @@ func TestMemoryEvicts(t *testing.T) {
 		reasons(t, m, "u1"), "revoked sessions do not count")
 }
 
-// A login must not evict itself, whatever the clock says.
+// A login must not evict its own session, whatever the clock shows.
 func TestMemoryEvictsOthersOnly(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -138,7 +138,7 @@ func TestMemoryEvictsOthersOnly(t *testing.T) {
 	}
 }
 
-// Without any call of DeleteExpired the store does not grow beyond the sessions that are due to stay.
+// The store does not grow beyond the sessions that must stay, even if nobody calls DeleteExpired.
 func TestMemoryShrinks(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
@@ -156,7 +156,7 @@ func TestMemoryShrinks(t *testing.T) {
 	require.Len(t, reasons(t, m, "u0"), burst/5, "rows stay until their time is over")
 
 	clock.step(time.Minute + time.Millisecond)
-	for i := range burst / 4 { // each takes a few
+	for i := range burst / 4 { // each Create removes a few
 		createIn(t, m, fmt.Sprintf("new%d", i), fmt.Sprintf("v%d", i%2))
 	}
 	require.Equal(t, map[string]session.Reason{"s1": ""}, reasons(t, m, "u1"), "of the burst only what was used since")
@@ -177,7 +177,7 @@ func TestMemoryShrinks(t *testing.T) {
 	}
 }
 
-// DeleteExpired removes exactly up to its limit.
+// DeleteExpired removes as many rows as its limit allows.
 func TestMemoryDeleteExpired(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
@@ -192,8 +192,8 @@ func TestMemoryDeleteExpired(t *testing.T) {
 	}
 }
 
-// A clock that is set back neither hides a revocation from those that ask with a time from before, nor opens a window again,
-// nor removes a row too early.
+// After the clock was set back, callers that ask with a time from before still see new revocations, no window opens again,
+// and no row is removed too early.
 func TestMemoryClockSetBack(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
@@ -226,7 +226,7 @@ func TestMemoryClockSetBack(t *testing.T) {
 	n, err := m.DeleteExpired(t.Context(), 100)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	clock.step(leaveAfter + time.Minute) // for e it is over now, for the others it is not
+	clock.step(leaveAfter + time.Minute) // e has expired now, the others have not
 	for range 3 {
 		_, err := m.DeleteExpired(t.Context(), 100)
 		require.NoError(t, err)
@@ -235,7 +235,7 @@ func TestMemoryClockSetBack(t *testing.T) {
 		"d": ""}, reasons(t, m, "u1"))
 }
 
-// A row that is removed while a change is under way is not changed.
+// A row that is removed during a change is not changed.
 func TestMemoryRemovedMeanwhile(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
@@ -253,7 +253,7 @@ func TestMemoryRemovedMeanwhile(t *testing.T) {
 	require.Empty(t, revoked)
 }
 
-// The price of a session, so that a host can tell how many fit; the benchmark measures a million.
+// The memory of one session is limited, so that a host can tell how many sessions fit. The benchmark measures a million.
 func TestMemorySize(t *testing.T) {
 	const sessions, most = 100_000, 60_000_000
 	m := &session.Memory{}
@@ -270,7 +270,7 @@ func TestMemorySize(t *testing.T) {
 
 func heap() uint64 {
 	runtime.GC()
-	runtime.GC() // what the first one freed is swept
+	runtime.GC() // the second one completes the sweep of the first one
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
@@ -278,7 +278,7 @@ func heap() uint64 {
 
 func userIDOf(i int) string { return fmt.Sprintf("%08d-user", i) }
 
-// fill creates the session of one more user, and returns its id. The strings are its own, as those of requests are.
+// fill creates the session of one more user and returns its id. Like the sessions of real requests, they share no strings.
 func fill(t testing.TB, m *session.Memory, i int) string {
 	id := newID()
 	agent := fmt.Sprintf("%-110s", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144."+fmt.Sprint(i))

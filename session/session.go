@@ -1,6 +1,6 @@
-// Package session keeps the sessions that logins make. It says what a session is ([Session]), what a store of sessions must do
-// ([Store]), and it has a store in memory ([Memory]). Stores for several processes are in the packages sqlstore and redisstore.
-// The conformance kit that every store passes is package sessiontest.
+// Package session keeps the sessions that logins make. It says what a session is ([Session]), what a store of sessions must
+// do ([Store]), and it has a store in memory ([Memory]). Stores for several processes are in the packages sqlstore and
+// redisstore. The conformance kit that every store passes is package sessiontest.
 package session
 
 import (
@@ -75,8 +75,8 @@ type Ancestor struct {
 // Ancestors are the newest superseded generations that still have an open window. Unused places are zero.
 type Ancestors [4]Ancestor
 
-// Session is one login. It is a plain value that can be compared with ==. Stores keep it as it is, and only the rules of rotation
-// change it. Its JSON form is what stores keep: see [Session.MarshalJSON].
+// Session is one login. It is a plain value that can be compared with ==. Stores keep it as it is, and only the rules of
+// rotation change it. Its JSON form is what stores keep: see [Session.MarshalJSON].
 type Session struct {
 	ID         string // made by NewID: it names the group of its user
 	UserID     string // the subject of the session's tokens
@@ -106,8 +106,8 @@ type Session struct {
 // sense: its access tokens expire by themselves.
 func (s Session) Revoked() bool { return s.RevokedAt != 0 && s.Reason != ReasonExpired }
 
-// Revoke returns the session with its end noted. A second revocation changes nothing, with one exception: a session that ended
-// because its time was over can still be revoked, since its access tokens may live.
+// Revoke returns the session with its end noted. A second revocation changes nothing, with one exception: a session that
+// ended because its time was over can still be revoked, since its access tokens may live.
 func (s Session) Revoke(reason Reason, now Millis) Session {
 	if s.RevokedAt == 0 || s.Reason == ReasonExpired && reason != ReasonExpired {
 		s.RevokedAt, s.Reason = max(now, s.Latest()), reason
@@ -122,7 +122,8 @@ func (s Session) Latest() Millis {
 
 // Format implements [fmt.Formatter] without the hash.
 func (s Session) Format(state fmt.State, _ rune) {
-	fmt.Fprintf(state, "Session{ID:%q UserID:%q Current:%d Parent:%d Revoked:%q}", s.ID, s.UserID, s.Current, s.Parent, s.Reason)
+	fmt.Fprintf(state, "Session{ID:%q UserID:%q Current:%d Parent:%d Revoked:%q}",
+		s.ID, s.UserID, s.Current, s.Parent, s.Reason)
 }
 
 // LogValue implements [slog.LogValuer] without the hash.

@@ -19,10 +19,11 @@ type Store interface {
 	// called again; when it returns an error nothing is stored, and the error is returned as it is.
 	Create(ctx context.Context, make func(now Millis) (Session, error)) error
 
-	// Update replaces a row with what change returns for it and the store's time, in one atomic step: no other change of
-	// the row happens in between. change may be called again with a newer row. It may take as long as a signature takes, so
-	// a store must not make other rows wait for it. When change returns an error, or the row unchanged (==), nothing is written; the error is
-	// returned as it is. Update returns nil only after the new row is committed, and ErrNotFound when there is no row.
+	// Update replaces a row with what change returns for it and the store's time, in one atomic step: no other change of the
+	// row happens in between. change may be called again with a newer row. It may take as long as a signature takes, so a
+	// store must not make other rows wait for it. When change returns an error, or the row unchanged (==), nothing is
+	// written; the error is returned as it is. Update returns nil only after the new row is committed, and ErrNotFound when
+	// there is no row.
 	Update(ctx context.Context, id string, change func(row Session, now Millis) (Session, error)) error
 
 	// ListByUser returns the user's sessions, revoked ones too, in any order.

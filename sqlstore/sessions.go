@@ -9,9 +9,9 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// Sessions is a [session.Store] in the table signet_sessions. A refresh costs two round trips: one reads the row and the database's
-// clock, one writes the new row if nobody has changed it meanwhile. No transaction is ever held open, so a process that dies
-// holds up nobody. It is safe for concurrent use.
+// Sessions is a [session.Store] in the table signet_sessions. A refresh costs two round trips. The first one reads the row
+// and the database's clock. The second one writes the new row if nobody has changed the row in between. No transaction stays
+// open, so a process that dies blocks no other process. Sessions is safe for concurrent use.
 type Sessions struct {
 	db      *sql.DB
 	dialect Dialect
@@ -20,16 +20,17 @@ type Sessions struct {
 
 type queries struct{ now, read, insert, update, list, revoked, remove string }
 
-// NewSessions returns a store on db, which the host closes. Call [Migrate] before the first use. With go-sql-driver/mysql set
-// interpolateParams=true, or every query costs a second round trip.
+// NewSessions returns a store on db. The host closes db. Call [Migrate] before the first use. With go-sql-driver/mysql, set
+// interpolateParams=true. Otherwise every query costs a second round trip.
 func NewSessions(db *sql.DB, dialect Dialect) (*Sessions, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
 	}
-	// In a subquery the clock is read once, so that the index serves: PostgreSQL asks a clock in the condition for every row.
+	// The subquery reads the clock only once, so the database can use the index. Without it PostgreSQL reads the clock for
+	// every row.
 	remove := `DELETE FROM signet_sessions WHERE id IN
 		(SELECT id FROM signet_sessions WHERE keep_until < (SELECT NOW_MS) LIMIT ?)`
-	if dialect == MariaDB { // which has no LIMIT in such a subquery, and one in DELETE
+	if dialect == MariaDB { // MariaDB allows no LIMIT in such a subquery, but it allows one in DELETE
 		remove = `DELETE FROM signet_sessions WHERE keep_until < NOW_MS LIMIT ?`
 	}
 	return &Sessions{db: db, dialect: dialect, queries: queries{
@@ -42,7 +43,8 @@ func NewSessions(db *sql.DB, dialect Dialect) (*Sessions, error) {
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
 			WHERE id = ? AND version = ?`),
 		list: dialect.sql(`SELECT data FROM signet_sessions WHERE user_id = ?`),
-		// "revoked_at > 0" is what the index is limited to: databases use it only where they see that.
+		// In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has
+		// this condition too.
 		revoked: dialect.sql(`SELECT id, keep_until FROM signet_sessions
 			WHERE revoked_at > 0 AND revoked_at >= ? AND keep_until > ?`),
 		remove: dialect.sql(remove),
@@ -85,7 +87,7 @@ func (s *Sessions) Update(ctx context.Context, id string,
 		if done, err := s.swap(ctx, after, version); done || err != nil {
 			return err
 		}
-		if err := pause(ctx, attempt); err != nil { // another process was first
+		if err := pause(ctx, attempt); err != nil { // another process changed the row first
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
 	}
@@ -190,7 +192,7 @@ func (s *Sessions) DeleteExpired(ctx context.Context, limit int) (int, error) {
 	return int(n), err
 }
 
-// flag is how every dialect takes a truth value.
+// flag returns a truth value in the form that every dialect accepts.
 func flag(yes bool) int {
 	if yes {
 		return 1

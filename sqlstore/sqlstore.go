@@ -1,6 +1,6 @@
-// Package sqlstore keeps sessions ([Sessions]) and users ([Users]) in a SQL database, for services of any number of processes. It works on
-// PostgreSQL and its wire-compatible clusters, on MariaDB and MySQL, and on SQLite. It imports no driver: the host opens the
-// database with its own.
+// Package sqlstore keeps sessions ([Sessions]) and users ([Users]) in a SQL database. Any number of processes can use the
+// same database. The package works on PostgreSQL and its wire-compatible clusters, on MariaDB and MySQL, and on SQLite. It
+// imports no driver: the host opens the database with a driver of its choice.
 package sqlstore
 
 import (
@@ -17,10 +17,10 @@ import (
 	"unicode/utf8"
 )
 
-// Dialect names a database's kind of SQL.
+// Dialect names the kind of SQL that a database understands.
 type Dialect string
 
-// The databases that are supported. Each is tested against a real server.
+// The databases that are supported. Each is tested with a real database.
 const (
 	PostgreSQL Dialect = "postgres" // and its wire-compatible clusters
 	SQLite     Dialect = "sqlite"   // open it with a busy timeout and WAL
@@ -30,7 +30,7 @@ const (
 //go:embed migrations
 var migrations embed.FS
 
-// check returns an error for a database that is nil, and for a dialect that is none of the constants.
+// check returns an error if the database is nil, or if the dialect is not one of the constants.
 func check(db *sql.DB, d Dialect) error {
 	if db == nil {
 		return errors.New("sqlstore: the database is nil")
@@ -41,7 +41,7 @@ func check(db *sql.DB, d Dialect) error {
 	return nil
 }
 
-// now is an expression for the database's clock in milliseconds. It does not depend on a time zone.
+// now returns an SQL expression for the database's clock in milliseconds. It does not depend on a time zone.
 func (d Dialect) now() string {
 	switch d {
 	case PostgreSQL:
@@ -53,13 +53,14 @@ func (d Dialect) now() string {
 	}
 }
 
-// holds reports whether a text column can hold the text. PostgreSQL's cannot hold a zero byte or what is not UTF-8, and a
-// query that asks for such a text is an error there, not an empty answer.
+// holds reports whether a text column can hold the text. A column of PostgreSQL cannot hold a zero byte, or a text that is
+// not UTF-8. A query for such a text is an error there and not an empty answer.
 func (d Dialect) holds(text string) bool {
 	return d != PostgreSQL || utf8.ValidString(text) && !strings.Contains(text, "\x00")
 }
 
-// sql writes a query for the dialect: "?" becomes the dialect's placeholder, and "NOW_MS" its clock.
+// sql writes a query for the dialect. It replaces "?" by the dialect's placeholder, and "NOW_MS" by the expression for its
+// clock.
 func (d Dialect) sql(query string) string {
 	query = strings.ReplaceAll(query, "NOW_MS", d.now())
 	if d != PostgreSQL {
@@ -78,8 +79,9 @@ func (d Dialect) sql(query string) string {
 	return b.String()
 }
 
-// Migrate makes the tables of this package, signet_sessions and signet_users, or brings them to the version of this package. Any number of
-// processes may call it at the same time: one works and the others wait. Call it before the first use of a store.
+// Migrate creates the tables of this package, signet_sessions and signet_users, or brings them to the version of this
+// package. Any number of processes may call it at the same time: one works and the others wait. Call it before the first use
+// of a store.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	if err := check(db, dialect); err != nil {
 		return err
@@ -90,11 +92,12 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	return nil
 }
 
-// component is the name under which signet_schema has the version.
+// component is the name of this package in the table signet_schema, which holds the version.
 const component = "signet"
 
-// migrate applies the files of migrations/DIALECT, in the order of their names, each once. A step that failed half way in MariaDB, which
-// commits every CREATE by itself, is begun again: the files use IF NOT EXISTS.
+// migrate applies the files of migrations/DIALECT, each once, in the order of their names. MariaDB commits every CREATE by
+// itself, so a step can fail half way there. The next call then begins that step again. This works because the files use IF
+// NOT EXISTS.
 func migrate(ctx context.Context, db *sql.DB, d Dialect) (err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -155,7 +158,8 @@ func apply(ctx context.Context, conn *sql.Conn, name string) error {
 	return nil
 }
 
-// lock keeps other processes out, and returns what ends that: with a commit where the database can undo its CREATEs.
+// lock keeps other processes out. It returns a function that ends the lock. Where the database can undo a CREATE, that
+// function also commits, or rolls back after an error.
 func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) error, err error) {
 	begin, end, undo := "BEGIN", "COMMIT", "ROLLBACK"
 	switch d {
@@ -182,7 +186,7 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 		}
 	}
 	return func(err error) error {
-		// The lock must go even when ctx has ended.
+		// The lock must be released even if ctx has ended.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if err != nil {
@@ -194,8 +198,8 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 	}, nil
 }
 
-// pause lets some time pass between two attempts of writers that collide: a random time, up to a millisecond for each attempt so far and
-// at most 20 ms, so that two that have collided do not collide again.
+// pause waits between two attempts of writers that collide. The wait is random: up to a millisecond for each attempt so far,
+// and at most 20 ms. So two writers that have collided do not collide again.
 func pause(ctx context.Context, attempt int) error {
 	timer := time.NewTimer(rand.N(time.Duration(1+min(attempt, 19)) * time.Millisecond))
 	defer timer.Stop()

@@ -11,14 +11,14 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Users is a [userstore.Store] and a [userstore.Writer] in the table signet_users, for hosts that have no user table of their own. It is
-// safe for concurrent use by any number of processes.
+// Users is a [userstore.Store] and a [userstore.Writer] in the table signet_users. It is for hosts that have no user table
+// of their own. It is safe for concurrent use by any number of processes.
 type Users struct {
 	db      *sql.DB
 	dialect Dialect
 }
 
-// NewUsers returns a store on db, which the host closes. Call [Migrate] before the first use.
+// NewUsers returns a store on db. The host closes db. Call [Migrate] before the first use.
 func NewUsers(db *sql.DB, dialect Dialect) (*Users, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (s *Users) Update(ctx context.Context, user userstore.User) error {
 	}
 	n, err := s.exec(ctx, `UPDATE signet_users SET email_key = ?, email = ?, password_hash = ?, roles = ?, disabled = ?,
 		profile = ?, attributes = ? WHERE id = ?`, columns...)
-	if err == nil && n == 0 { // no such row, or, by MariaDB's count, nothing to change in it
+	if err == nil && n == 0 { // no such row, or nothing to change: MariaDB does not count an unchanged row
 		_, err := s.FindByID(ctx, user.ID)
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, err
 	return result.RowsAffected()
 }
 
-// columns are a user's values, the id last.
+// columns returns the values of a user's columns. The id comes last.
 func (s *Users) columns(user userstore.User) ([]any, error) {
 	if err := user.Validate(); err != nil {
 		return nil, err
@@ -122,7 +122,8 @@ func (s *Users) columns(user userstore.User) ([]any, error) {
 		string(attributes), user.ID}, nil
 }
 
-// explain tells a taken id or address from other failures. Every driver has its own error for it; a look tells as well.
+// explain tells whether an error means that an id or an address is taken. Every driver has its own error for that, so
+// explain looks for the user instead.
 func (s *Users) explain(ctx context.Context, what string, user userstore.User, err error, added bool) error {
 	if err == nil {
 		return nil
@@ -168,6 +169,6 @@ func (s *Users) find(ctx context.Context, column, value string) (userstore.User,
 
 func decodeMap(text []byte, into *map[string]any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber() // an integer of the host must not come back as a float
+	decoder.UseNumber() // the host's integers must not come back as floats
 	return decoder.Decode(into)
 }

@@ -8,12 +8,12 @@ import (
 	"sync"
 )
 
-// Memory is a [Store] and a [Writer] in the memory of one process, for tests, examples and programs with a fixed set of users. It is safe for
-// concurrent use and hands out copies. Its zero value is an empty store.
+// Memory is a [Store] and a [Writer] in the memory of one process. It is for tests, examples and programs with a fixed set
+// of users. It is safe for concurrent use and returns copies. Its zero value is an empty store.
 type Memory struct {
 	mu      sync.RWMutex
 	byID    map[string]*User
-	byEmail map[string]*User // by NormalizeEmail
+	byEmail map[string]*User // by the result of NormalizeEmail
 }
 
 // NewMemory returns an empty store.
@@ -107,10 +107,11 @@ func (m *Memory) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash st
 	return nil
 }
 
-// Format implements [fmt.Formatter]: package fmt would follow the pointers to the hashes for some verbs.
+// Format implements [fmt.Formatter]. Without it, package fmt would follow the pointers to the password hashes for some
+// verbs.
 func (m *Memory) Format(state fmt.State, _ rune) { fmt.Fprint(state, "userstore.Memory") }
 
-// put stores a copy.
+// put stores a copy of the user.
 func (m *Memory) put(user User) {
 	if m.byID == nil {
 		m.byID, m.byEmail = map[string]*User{}, map[string]*User{}

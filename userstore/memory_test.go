@@ -31,7 +31,7 @@ func with(user userstore.User, change func(*userstore.User)) userstore.User {
 	return user
 }
 
-// filled is a store with Ann and René.
+// filled returns a store with Ann and René.
 func filled(t *testing.T) *userstore.Memory {
 	t.Helper()
 	m := userstore.NewMemory()
@@ -40,7 +40,7 @@ func filled(t *testing.T) *userstore.Memory {
 	return m
 }
 
-// requireUsers wants both ways of finding to lead to exactly these users.
+// requireUsers requires that FindByID and FindByEmail return exactly these users.
 func requireUsers(t *testing.T, m *userstore.Memory, want ...userstore.User) {
 	t.Helper()
 	for _, user := range want {
@@ -125,7 +125,7 @@ func TestMemoryAdd(t *testing.T) {
 	}
 }
 
-// The Kelvin sign looks like a K and is one in lower case.
+// The Kelvin sign looks like a K, and its lower case is the letter k.
 func TestMemoryLookAlike(t *testing.T) {
 	m := userstore.NewMemory()
 	kim := userstore.User{ID: "u1", Email: "\u212aim@example.com"}
@@ -142,7 +142,7 @@ func TestMemoryLookAlike(t *testing.T) {
 func TestMemoryUpdate(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		change func(*userstore.User) // of Ann
+		change func(*userstore.User) // applied to Ann
 		want   error
 		gone   string // an address that finds nobody afterwards
 	}{
@@ -232,7 +232,7 @@ func TestMemoryUpdatePasswordHash(t *testing.T) {
 	}
 }
 
-// What goes in and what comes out are copies.
+// The store keeps and returns copies.
 func TestMemoryCopies(t *testing.T) {
 	deep := func() userstore.User {
 		return with(ann(), func(u *userstore.User) {
@@ -288,7 +288,7 @@ func TestMemoryCopies(t *testing.T) {
 	}
 }
 
-// Many goroutines append their letter to the hash by compare-and-swap. A swap that is not atomic loses letters.
+// Many goroutines append their letter to the hash with compare-and-swap. If a swap is not atomic, letters are lost.
 func TestMemoryUpdatePasswordHashRace(t *testing.T) {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	m := filled(t)
@@ -317,7 +317,7 @@ func TestMemoryUpdatePasswordHashRace(t *testing.T) {
 	}
 }
 
-// Of many that add the same address at once, one succeeds; the race detector watches the rest.
+// Of many that add the same address at the same time, one succeeds. The race detector checks the rest.
 func TestMemoryRace(t *testing.T) {
 	const n = 32
 	m := filled(t)

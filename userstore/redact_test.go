@@ -24,7 +24,7 @@ func requireRedacted(t *testing.T, got string) {
 	}
 }
 
-// holders are values with ann in them.
+// holders returns values that contain ann.
 func holders(t *testing.T, ann userstore.User) map[string]any {
 	memory := userstore.NewMemory()
 	require.NoError(t, memory.Add(t.Context(), ann))

@@ -47,9 +47,9 @@ func TestNormalizeEmail(t *testing.T) {
 	}
 }
 
-// A store may keep the normal form and normalise it again.
+// A store may keep the normal form and normalise it again. That must not change it.
 func TestNormalizeEmailTwice(t *testing.T) {
-	for r := rune(0); r <= 0x1ffff; r++ { // all letters that have a case, and all marks but the variation selectors
+	for r := rune(0); r <= 0x1ffff; r++ { // all letters that have a case, and all marks except the variation selectors
 		email := "I\u0307" + string(r) + "\u0301x" + string(r)
 		once := userstore.NormalizeEmail(email)
 		if twice := userstore.NormalizeEmail(once); twice != once {

@@ -1,4 +1,4 @@
-// Command report reads what go test -bench printed and writes the tables and the picture of it.
+// Command report reads the output of go test -bench. It writes the tables and the picture.
 package main
 
 import (

@@ -31,7 +31,7 @@ var colours = map[bench.Kind]color.RGBA{
 	bench.Floor:      {R: 0xa8, G: 0xa8, B: 0xa8, A: 0xff},
 }
 
-// draw makes one panel per algorithm and path of RequireAuth, cold beside repeat.
+// draw makes one panel for each algorithm and each path of RequireAuth. The paths cold and repeat are side by side.
 func draw(w io.Writer, res *results) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	panels := make(map[string]map[string][]row) // algorithm, path
@@ -66,7 +66,7 @@ func draw(w io.Writer, res *results) error {
 	plots := make([][]*plot.Plot, len(algs))
 	for i, alg := range algs {
 		plots[i] = make([]*plot.Plot, len(paths))
-		low, high := extent(panels[alg]) // the same for both paths, or cold and repeat could not be compared by eye
+		low, high := extent(panels[alg]) // the same for both paths, so that cold and repeat can be compared by eye
 		for j, path := range paths {
 			if rows := panels[alg][path]; len(rows) > 0 {
 				plots[i][j] = panel(alg+" "+path, rows, low, high)
@@ -119,7 +119,7 @@ func panel(title string, rows []row, low, high float64) *plot.Plot {
 	return p
 }
 
-// bars is here because plotter.BarChart begins at 0, which a logarithmic axis does not have.
+// bars takes the place of plotter.BarChart, which begins at 0. A logarithmic axis has no 0.
 type bars struct {
 	rows  []row
 	label vgdraw.TextStyle
@@ -153,7 +153,7 @@ func key(c vgdraw.Canvas) {
 	}
 }
 
-// decades names the powers of ten, and 2 and 5 too where there are few of them; the other digits are marks only.
+// decades labels the powers of ten, and also 2 and 5 if there are few powers. The other digits only get marks.
 func decades(low, high float64) []plot.Tick {
 	narrow := high/low < 200
 	var ticks []plot.Tick

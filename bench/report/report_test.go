@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// The numbers in sample.txt are round on purpose: two rounds one after the other, signet with 3 values, the others with 1.
+// The numbers in sample.txt are round on purpose. The file has two rounds, one after the other. signet has 3 values, and
+// each of the others has 1.
 func sample(t *testing.T) *results {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", "sample.txt"))

@@ -18,11 +18,11 @@ import (
 type results struct {
 	cpu, goos, goarch, procs string
 
-	groups []string // as they came: RequireAuth/HS256/cold, Issue/EdDSA, LiveTokens, ...
+	groups []string // in the order of the input: RequireAuth/HS256/cold, Issue/EdDSA, LiveTokens, ...
 	rows   map[string][]row
 }
 
-// row is one benchmark: the medians over all -count runs.
+// row is one benchmark, with the medians over all its runs.
 type row struct {
 	name          string // the last part of the benchmark's name
 	ns, bytes     float64
@@ -34,7 +34,7 @@ type row struct {
 
 func (r row) kind() bench.Kind { return bench.KindOf(r.name) }
 
-// read refuses a run with a failure in it: a library missing from a table because it failed would look like one left out.
+// read refuses a run with a failure in it. A library that failed would be missing from a table, as if it had been left out.
 func read(source io.Reader) (*results, error) {
 	text, err := io.ReadAll(source)
 	if err != nil {
@@ -88,7 +88,7 @@ func failures(text []byte) error {
 	return lines.Err()
 }
 
-// split takes GOMAXPROCS off the name; go test writes none for 1.
+// split removes GOMAXPROCS from the name. go test writes none if it is 1.
 func split(name benchfmt.Name) (plain, procs string) {
 	base, parts := name.Parts()
 	var b strings.Builder
@@ -142,7 +142,7 @@ func (res *results) find(group, name string) (row, bool) {
 	return res.rows[group][i], true
 }
 
-// bestPeer is the fastest row that is neither ours nor a floor.
+// bestPeer returns the fastest row that is neither signet nor a floor.
 func bestPeer(rows []row) (best row, found bool) {
 	for _, r := range rows {
 		if k := r.kind(); k != bench.Middleware && k != bench.Parse {
@@ -155,7 +155,7 @@ func bestPeer(rows []row) (best row, found bool) {
 	return best, found
 }
 
-// sorted puts ours first, then the peers from fast to slow, then the floors.
+// sorted puts signet first, then the peers from fast to slow, then the floors.
 func sorted(rows []row) []row {
 	rank := map[bench.Kind]int{bench.Ours: 0, bench.Middleware: 1, bench.Parse: 1, bench.Floor: 2}
 	out := slices.Clone(rows)

@@ -52,7 +52,7 @@ func runs(res *results) string {
 	return fmt.Sprintf("%d runs", high)
 }
 
-// summary has the numbers that signet is judged by; there is none without signet.
+// summary writes the numbers by which signet is judged. It writes nothing if signet is not in the run.
 func summary(b *strings.Builder, res *results) {
 	head := "\n## signet\n\n" +
 		"| | | ns/op | allocs/op | best peer | times faster than it | x signature alone | x signature + base64 + json |\n" +
@@ -87,7 +87,7 @@ func requireTable(b *strings.Builder, rows []row, group string) {
 	}
 }
 
-// parallelTable compares with the same work in one goroutine of the same run.
+// parallelTable compares each row with the same work in one goroutine of the same run.
 func parallelTable(b *strings.Builder, res *results, rows []row, group string) {
 	peer, _ := bestPeer(rows)
 	b.WriteString("| library | ns/op | spread | B/op | allocs/op | x best peer | times one goroutine |\n")
@@ -108,7 +108,7 @@ func issueTable(b *strings.Builder, rows []row) {
 	}
 }
 
-// plainTable is for series such as a number of live tokens: each row against the first.
+// plainTable is for series such as a number of live tokens. It compares each row with the first one.
 func plainTable(b *strings.Builder, rows []row) {
 	b.WriteString("| | ns/op | spread | B/op | allocs/op | x first row |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, r := range rows {
@@ -158,7 +158,7 @@ func ratio(a, b float64) string {
 	}
 }
 
-// number groups thousands, which a column of nanoseconds needs to be read at all.
+// number groups the thousands, because a column of nanoseconds is hard to read without that.
 func number(v float64) string {
 	if v < 100 {
 		return fmt.Sprintf("%.1f", v)

@@ -2,9 +2,8 @@ package servers
 
 import "strconv"
 
-// KillAtDeath has a process killed when this one dies, however it dies. The
-// returned function calls it off, and must be called when the process has
-// ended: its number may be another's then.
+// KillAtDeath kills a process when this process dies, for whatever reason. disarm cancels that. Call disarm when the process
+// has ended, because another process may then get its number.
 func KillAtDeath(pid int) (disarm func(), err error) {
 	return atDeath(`kill -KILL "$1"`, strconv.Itoa(pid))
 }

@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// MariaDB starts a MariaDB server with an empty database signet, and a user
-// signet, password signet, with all rights on it. The user root may connect
-// from loopback without a password.
+// MariaDB starts a MariaDB server. The server has an empty database signet, and a user signet, with the password signet, who
+// has all rights on it. The user root may connect from loopback without a password.
 func MariaDB(t testing.TB) *Server {
 	t.Helper()
 	const kind = "MariaDB"
@@ -29,7 +28,7 @@ func MariaDB(t testing.TB) *Server {
 	s.url = func() string {
 		return fmt.Sprintf("signet:signet@tcp(%s)/signet?parseTime=true", s.Addr())
 	}
-	// Without --no-defaults, first of all, the machine's option files count.
+	// --no-defaults must come first. Without it the option files of this machine would apply.
 	s.argv = func() []string {
 		return []string{
 			programs["mariadbd"], "--no-defaults",
@@ -48,8 +47,8 @@ func MariaDB(t testing.TB) *Server {
 			"--innodb-log-file-size=16M",
 		}
 	}
-	// The socket is surely this server's; a port might not be. It is made
-	// after the TCP port is open.
+	// The socket certainly belongs to this server, but a port might belong to another one. The server makes the socket after
+	// it opens the TCP port.
 	s.ready = func() error {
 		return s.tool(programs["mariadb-admin"], "--no-defaults",
 			"--socket="+socket, "--user=root", "--connect-timeout=5", "ping")

@@ -10,9 +10,8 @@ import (
 	"testing"
 )
 
-// Postgres starts a PostgreSQL server with an empty database signet, owned by
-// the role signet, which is no superuser. Every role, the superuser postgres
-// too, may connect from loopback without a password.
+// Postgres starts a PostgreSQL server. The server has an empty database signet, which belongs to the role signet. That role
+// is not a superuser. Every role, even the superuser postgres, may connect from loopback without a password.
 func Postgres(t testing.TB) *Server {
 	t.Helper()
 	const kind = "PostgreSQL"
@@ -24,9 +23,8 @@ func Postgres(t testing.TB) *Server {
 	s := newServer(t, kind, "pg", ownerFor(t, kind, "postgres"))
 	data := filepath.Join(s.dir, "data")
 
-	// A killed server leaves a segment of shared memory, which the next start
-	// on the same folder would remove. Here there is none. It has a few bytes,
-	// so that a system without ipcrm is not worth an error.
+	// A killed server leaves a segment of shared memory. The next start on the same folder would remove it, but here there
+	// is no next start. The segment has only a few bytes, so it is no error if the system has no ipcrm.
 	s.cleanup = func() {
 		if id, ok := postgresSharedMemory(data); ok {
 			_ = s.tool("ipcrm", "-m", id)
@@ -50,14 +48,14 @@ func Postgres(t testing.TB) *Server {
 			"-c", "dynamic_shared_memory_type=mmap",
 		}
 	}
-	// The socket in the folder is surely this server's; a port might not be.
-	// It is made after the TCP port is open.
+	// The socket in the folder certainly belongs to this server, but a port might belong to another one. The server makes
+	// the socket after it opens the TCP port.
 	s.ready = func() error {
 		return s.tool(filepath.Join(bin, "pg_isready"), "-q", "-t", "5",
 			"-h", s.dir, "-p", strconv.Itoa(s.port), "-U", "postgres", "-d", "postgres")
 	}
 
-	// --no-sync: a server is killed here, but the system never is.
+	// --no-sync is safe here: the tests kill servers, but never the system.
 	err := s.tool(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres",
 		"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
 	if err != nil {
@@ -73,9 +71,8 @@ func Postgres(t testing.TB) *Server {
 	return s
 }
 
-// findPostgres returns the folder with the programs of PostgreSQL. Debian
-// keeps it off the PATH, and puts wrappers for some of the programs there, so
-// all programs are taken from the one folder that has them.
+// findPostgres returns the folder with the programs of PostgreSQL. On Debian this folder is not on the PATH, and the PATH
+// has wrappers for some of the programs. So all programs must come from the one folder that has them all.
 func findPostgres() (dir string, ok bool) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil && hasPostgres(filepath.Dir(path)) {
@@ -93,7 +90,7 @@ func findPostgres() (dir string, ok bool) {
 	return dir, dir != ""
 }
 
-// postgresDirs is where Debian has each version, as VERSION/bin.
+// postgresDirs is where Debian keeps the versions, as VERSION/bin.
 var postgresDirs = "/usr/lib/postgresql/*/bin"
 
 func hasPostgres(dir string) bool {
@@ -105,8 +102,8 @@ func hasPostgres(dir string) bool {
 	return true
 }
 
-// postgresSharedMemory reads the number of the server's segment: the second
-// word of line 7 of postmaster.pid.
+// postgresSharedMemory reads the number of the server's shared memory segment. It is the second word of line 7 of
+// postmaster.pid.
 func postgresSharedMemory(data string) (id string, ok bool) {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {

@@ -18,8 +18,7 @@ import (
 
 const supported = true
 
-// signalLimit is long because a process that waits for the disk takes a
-// signal only when that wait is over.
+// signalLimit is long, because a process that waits for the disk handles a signal only after that wait.
 const signalLimit = 20 * time.Second
 
 // account is an OS user.
@@ -41,19 +40,18 @@ func lookupAccount(name string) (*account, error) {
 	return &account{uid, gid}, nil
 }
 
-// process is a started program and its descendants.
+// process is a started program with its descendants.
 type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
-	err    error // how it exited; readable when exited is closed
+	err    error // how it exited; can be read after exited is closed
 
 	stopped []int  // all its processes, while it is paused
 	disarm  func() // ends the guard of a paused process
 }
 
-// starter runs functions on one OS thread that lives as long as this
-// process: Pdeathsig fires when the thread that started a child ends, and Go
-// may end any other thread.
+// starter runs functions on one OS thread that lives as long as this process. Pdeathsig kills a child when the thread that
+// started it ends, and Go may end any other thread.
 var starter = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go func() {
@@ -65,9 +63,8 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// startProcess starts a program that dies with this process. It becomes
-// owner by itself, not through an option such as mariadbd --user, because a
-// program that changes its user loses its Pdeathsig.
+// startProcess starts a program that dies with this process. It starts the program as owner. An option such as mariadbd
+// --user does not help, because a program that changes its own user loses its Pdeathsig.
 func startProcess(cmd *exec.Cmd, owner *account) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if owner != nil {
@@ -111,8 +108,7 @@ func (p *process) pause() error {
 	}
 	pids, err := p.stop()
 	if err == nil {
-		// Pdeathsig reaches the first process only. Its children see its end
-		// by themselves, but not while they are stopped.
+		// Pdeathsig kills only the first process. Its children notice its end by themselves, but not while they are stopped.
 		p.disarm, err = atDeath(`kill -KILL "$@"`, pidArgs(pids)...)
 	}
 	p.stopped = pids
@@ -124,7 +120,7 @@ func (p *process) pause() error {
 
 func (p *process) resume() {
 	p.disarmGuard()
-	// The first process goes on last, so that it finds its children running.
+	// The first process continues last, so that it finds its children running.
 	for _, pid := range slices.Backward(p.stopped) {
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}
@@ -135,10 +131,9 @@ func (p *process) kill() error {
 	p.disarmGuard()
 	pids := p.stopped
 	if p.running() && pids == nil {
-		// All are stopped before one is killed: PostgreSQL gives each child a
-		// session of its own, so there is no group to signal, and a child
-		// that sees its parent's death would begin to tidy up. An error is
-		// left out here, because what is found can be killed all the same.
+		// All processes are stopped before the first one is killed: a child that notices the death of its parent would begin
+		// to clean up. PostgreSQL gives each child its own session, so one signal cannot reach them all as a group. An error
+		// of stop does not matter here, because the processes that were found can be killed even so.
 		pids, _ = p.stop()
 	}
 	p.stopped = nil
@@ -157,8 +152,7 @@ func (p *process) awaitEnd(pids []int) error {
 	}
 	for _, pid := range pids {
 		for {
-			// A zombie holds nothing any more. Where nobody collects orphans,
-			// as in many containers, it stays for ever.
+			// A zombie holds no resources any more. It stays for ever where nobody collects orphans, as in many containers.
 			stat, ok := readStat(pid)
 			if !ok || stat.state == 'Z' || stat.state == 'X' {
 				break
@@ -173,9 +167,9 @@ func (p *process) awaitEnd(pids []int) error {
 	return nil
 }
 
-// stop stops the process and all its descendants and returns them, itself
-// first. One look at /proc is not enough: a process may still start another
-// until it is seen stopped. Two equal looks with all stopped are.
+// stop stops the process and all its descendants. It returns their numbers, with the process itself first. One look at /proc
+// is not enough, because a process may start another one until it is stopped. Two equal looks with all of them stopped are
+// enough.
 func (p *process) stop() ([]int, error) {
 	root := p.pid()
 	var before []int
@@ -229,8 +223,7 @@ func readStat(pid int) (procStat, bool) {
 	if err != nil {
 		return procStat{}, false
 	}
-	// The second field is the program's name in parentheses, which may itself
-	// contain spaces and parentheses.
+	// The second field is the program's name in parentheses. The name may contain spaces and parentheses.
 	end := strings.LastIndexByte(string(line), ')')
 	fields := strings.Fields(string(line[end+1:]))
 	if end < 0 || len(fields) < 2 {
@@ -240,7 +233,7 @@ func readStat(pid int) (procStat, bool) {
 	return procStat{pid, parent, fields[0][0]}, err == nil
 }
 
-// descendants returns a process and all below it, parents before children.
+// descendants returns a process and all its descendants, parents before children.
 func descendants(root int) ([]procStat, error) {
 	names, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -276,14 +269,13 @@ func pidArgs(pids []int) []string {
 	return args
 }
 
-// atDeath has a shell run a script when this process dies, however it dies:
-// the shell waits for the end of a pipe that only this process holds open.
-// The returned function calls it off.
+// atDeath makes a shell run a script when this process dies, for whatever reason. The shell waits for the end of a pipe that
+// only this process holds open. disarm cancels that.
 func atDeath(script string, args ...string) (disarm func(), err error) {
 	cmd := exec.Command("/bin/sh", append([]string{"-c", "read -r _; " + script, "sh"}, args...)...)
 	cmd.Dir = "/"
 	cmd.Env = environment()
-	// In a session of its own, Ctrl-C in the terminal does not end it.
+	// The shell gets its own session, so that Ctrl-C in the terminal does not end it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
@@ -299,11 +291,10 @@ func atDeath(script string, args ...string) (disarm func(), err error) {
 	}, nil
 }
 
-// reservePorts finds a port that is free on loopback, together with the ports
-// at the given offsets from it, and holds them by sockets that are bound but
-// do not listen. A server may bind such a port, since both sides set
-// SO_REUSEADDR, but the system gives it to nobody else: not as a free port,
-// and not as the local port of a client, even while the server is down.
+// reservePorts finds a port that is free on loopback, together with the ports at the given offsets from it. It holds them
+// with sockets that are bound but do not listen. A server can still bind such a port, because both sides set SO_REUSEADDR.
+// But the system gives the port to nobody else, neither as a free port nor as the local port of a client, even while the
+// server is down.
 func reservePorts(offsets []int) (port int, release func(), err error) {
 	for range 100 {
 		var held []int

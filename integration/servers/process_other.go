@@ -7,8 +7,8 @@ import (
 	"os/exec"
 )
 
-// On other systems the package compiles, so that a test of it is skipped
-// instead of broken. Nothing below is reached.
+// The package compiles on other systems too, so that its tests are skipped there instead of broken. Nothing below is ever
+// called.
 const supported = false
 
 var errUnsupported = errors.ErrUnsupported

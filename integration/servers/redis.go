@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// Redis starts a Redis server that writes every change to its append-only
-// file, and syncs it, before it answers. The extra arguments are given to
-// redis-server after all others, as "--maxmemory", "10mb".
+// Redis starts a Redis server. Before the server answers, it writes every change to its append-only file and syncs that
+// file. The extra arguments, such as "--maxmemory", "10mb", come after all other arguments of redis-server.
 func Redis(t testing.TB, extra ...string) *Server {
 	t.Helper()
 	s := newRedis(t, extra)
@@ -46,8 +45,7 @@ func newRedis(t testing.TB, extra []string) *Server {
 	}
 	s.ready = func() error {
 		pong, err := redisCall(s.Addr(), "PING")
-		// Extra arguments may set a password. A server that asks for it has
-		// loaded its data and does answer.
+		// Extra arguments may set a password. A server that asks for the password has loaded its data and answers.
 		if err != nil && strings.HasPrefix(err.Error(), "NOAUTH") {
 			return nil
 		}
@@ -57,7 +55,7 @@ func newRedis(t testing.TB, extra []string) *Server {
 		if pong != "PONG" {
 			return fmt.Errorf("PING: %q", pong)
 		}
-		// The port is all there is to ask by, and it might be another's.
+		// Redis can be asked only through its port, and the port might belong to another server.
 		info, err := redisCall(s.Addr(), "INFO", "server")
 		if err != nil {
 			return err
@@ -72,11 +70,11 @@ func newRedis(t testing.TB, extra []string) *Server {
 
 const (
 	redisSlots = 16384
-	// A node listens for the other nodes on its port plus this.
+	// A node listens for the other nodes on its own port plus this number.
 	redisBusOffset = 10000
 )
 
-// Cluster is a running Redis Cluster, owned by a test.
+// Cluster is a running Redis Cluster. It belongs to a test.
 type Cluster struct {
 	nodes []*Server
 }
@@ -90,9 +88,8 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// RedisCluster starts a Redis Cluster of so many masters, without replicas,
-// that serve all slots in about equal ranges. It returns when every node sees
-// the whole cluster.
+// RedisCluster starts a Redis Cluster with this number of masters and without replicas. The masters serve all slots, in
+// ranges of about equal size. RedisCluster returns when every node sees the whole cluster.
 func RedisCluster(t testing.TB, masters int) *Cluster {
 	t.Helper()
 	if masters < 1 {
@@ -115,13 +112,12 @@ func RedisCluster(t testing.TB, masters int) *Cluster {
 	return c
 }
 
-// form makes one cluster of the nodes. The nodes get their slots only when
-// they all know each other: a node that knows of masters it cannot reach
-// believes itself cut off, and stays down for some seconds after that.
-// The returned node is the one that failed.
+// form makes one cluster of the nodes. The nodes get their slots only when they all know each other. A node that knows
+// masters but cannot reach them believes that it is cut off, and then stays down for some seconds. form returns the node
+// that failed.
 func (c *Cluster) form() (*Server, error) {
 	for i, node := range c.nodes {
-		// Nodes with equal epochs would first have to settle them.
+		// Nodes with equal epochs would first have to agree on other ones.
 		if _, err := redisCall(node.Addr(), "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1)); err != nil {
 			return node, err
 		}
@@ -176,8 +172,7 @@ func (c *Cluster) servesAll(node *Server) (string, bool, error) {
 	return info, true, err
 }
 
-// await asks a node until a condition holds. What the node said last is part
-// of the error.
+// await asks a node until a condition holds. Its error contains the last answer of the node.
 func (c *Cluster) await(node *Server, holds func(*Server) (said string, ok bool, err error)) error {
 	for limit := time.Now().Add(startLimit); ; time.Sleep(pollEvery) {
 		said, ok, err := holds(node)
@@ -190,7 +185,7 @@ func (c *Cluster) await(node *Server, holds func(*Server) (said string, ok bool,
 	}
 }
 
-// redisCall sends one command on a connection of its own.
+// redisCall sends one command on its own connection.
 func redisCall(addr string, args ...string) (string, error) {
 	const limit = 5 * time.Second
 	conn, err := net.DialTimeout("tcp", addr, limit)
@@ -212,8 +207,7 @@ func redisCall(addr string, args ...string) (string, error) {
 	return redisReply(bufio.NewReader(conn))
 }
 
-// redisReply reads the kinds of reply that the commands of this package get:
-// no array.
+// redisReply reads the kinds of replies that the commands of this package get. Arrays are not among them.
 func redisReply(r *bufio.Reader) (string, error) {
 	line, err := r.ReadString('\n')
 	if err != nil {

@@ -1,13 +1,11 @@
-// Package servers starts real database servers for tests: PostgreSQL,
-// MariaDB, Redis and Redis Cluster, each on a private loopback port with its
-// data in a temporary folder.
+// Package servers starts real database servers for tests: PostgreSQL, MariaDB, Redis and Redis Cluster. Each has a private
+// loopback port and keeps its data in a temporary folder.
 //
-// A server belongs to the test that started it. It is killed, and its folder
-// removed, when that test ends, or when the test process dies in any way.
+// A server belongs to the test that started it. When that test ends, or when the test process dies in any way, the server is
+// killed and its folder is removed.
 //
-// A server that is not installed skips the test, unless the environment
-// variable SIGNET_REQUIRE_SERVERS is 1: then the test fails. The package
-// needs Linux; on another system it skips (or fails) in the same way.
+// If a server is not installed, the test is skipped. If the environment variable SIGNET_REQUIRE_SERVERS is 1, the test fails
+// instead. The package needs Linux. On another system tests are skipped, or fail, in the same way.
 package servers
 
 import (
@@ -27,7 +25,7 @@ import (
 )
 
 const (
-	// A loaded CI machine may need many times what a quiet one does.
+	// A busy CI machine may need many times as long as a quiet one.
 	startLimit = 60 * time.Second
 	toolLimit  = 120 * time.Second
 	pollEvery  = 20 * time.Millisecond
@@ -41,19 +39,18 @@ var (
 	errExited    = errors.New("the server exited")
 )
 
-// Server is one running database server, owned by a test.
+// Server is one running database server. It belongs to a test.
 //
-// Its methods may be called from any goroutine. A method that cannot do its
-// work fails the owning test with Fatal, which ends the calling goroutine.
+// Its methods may be called from any goroutine. A method that cannot do its work fails the test of the server with Fatal,
+// which ends the calling goroutine.
 type Server struct {
 	t           testing.TB
 	kind        string
 	dir         string
 	owner       *account
-	portOffsets []int // what else the server listens on, relative to its port
+	portOffsets []int // other ports that the server listens on, relative to its port
 
-	// These differ between kinds of server. ready is asked again and again
-	// until it returns nil.
+	// These differ between the kinds of servers. ready is called repeatedly until it returns nil.
 	argv    func() []string
 	ready   func() error
 	url     func() string
@@ -65,21 +62,18 @@ type Server struct {
 	proc    *process
 }
 
-// URL returns what the database driver takes: a postgres:// or redis:// URL,
-// or a go-sql-driver DSN for MariaDB.
+// URL returns the text that the database driver needs: a postgres:// or redis:// URL, or a go-sql-driver DSN for MariaDB.
 func (s *Server) URL() string { return s.url() }
 
-// Addr returns the TCP address of the server, 127.0.0.1:PORT. It stays the
-// same through Kill and Start.
+// Addr returns the TCP address of the server, 127.0.0.1:PORT. [Server.Kill] and [Server.Start] do not change it.
 func (s *Server) Addr() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 }
 
-// Kill kills all processes of the server with SIGKILL, as a power cut would,
-// and returns when they are gone. Unlike a power cut it leaves what the
-// server wrote but did not sync, because the system keeps that.
+// Kill kills all processes of the server with SIGKILL, as a power cut would, and returns when they are gone. Unlike a power
+// cut, it does not lose what the server has written but not synced, because the system keeps that.
 //
-// Kill of a server that is down does nothing; a paused server is killed too.
+// Kill does nothing if the server is down. It also kills a paused server.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -89,8 +83,8 @@ func (s *Server) Kill() {
 	}
 }
 
-// Start starts a server again after Kill, with the same data and port, and
-// returns when it accepts connections.
+// Start starts a server again after [Server.Kill], with the same data and the same port. It returns when the server accepts
+// connections.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -98,7 +92,7 @@ func (s *Server) Start() {
 	if s.proc.running() {
 		s.t.Fatalf("servers: start %s: it is already running", s.kind)
 	}
-	// A server may also be down because it crashed.
+	// The server may also be down because it crashed.
 	if err := s.kill(); err != nil {
 		s.t.Fatalf("servers: start %s: %v", s.kind, err)
 	}
@@ -107,11 +101,10 @@ func (s *Server) Start() {
 	}
 }
 
-// Pause stops all processes of the server with SIGSTOP: the server stalls.
-// The system still completes new TCP connections to it, so a client hangs in
-// its first exchange rather than in its dial.
+// Pause stops all processes of the server with SIGSTOP, so that the server stalls. The system still completes new TCP
+// connections to it. So a client hangs in its first exchange and not when it connects.
 //
-// Pause of a paused server does nothing.
+// Pause does nothing if the server is paused already.
 func (s *Server) Pause() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -124,8 +117,7 @@ func (s *Server) Pause() {
 	}
 }
 
-// Resume lets a paused server go on. It does nothing when the server is not
-// paused.
+// Resume lets a paused server continue. It does nothing if the server is not paused.
 func (s *Server) Resume() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -135,9 +127,8 @@ func (s *Server) Resume() {
 	}
 }
 
-// newServer makes the folder of a server. The folder is directly under /tmp,
-// not under t.TempDir or TMPDIR: the server's own OS user must be able to
-// reach it, and the path of a unix socket may have about 100 bytes only.
+// newServer makes the folder of a server. The folder is directly under /tmp, not under t.TempDir or TMPDIR: the OS user of
+// the server must be able to reach it, and the path of a unix socket can have only about 100 bytes.
 func newServer(t testing.TB, kind, short string, owner *account) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "signet-"+short+"-")
@@ -146,8 +137,8 @@ func newServer(t testing.TB, kind, short string, owner *account) *Server {
 	}
 	s := &Server{t: t, kind: kind, dir: dir, owner: owner}
 
-	// t.Cleanup does not run when the test process is killed, panics or
-	// meets the time limit of go test. The sleep lets the server die first.
+	// t.Cleanup does not run if the test process is killed, panics or reaches the time limit of go test. The sleep lets the
+	// server die before its folder is removed.
 	disarm, err := atDeath(`sleep 1; rm -rf -- "$1"`, dir)
 	if err != nil {
 		disarm = func() {}
@@ -165,7 +156,7 @@ func newServer(t testing.TB, kind, short string, owner *account) *Server {
 	return s
 }
 
-// begin is the first start. Only here may the port change.
+// begin starts the server for the first time. Only begin may change the port.
 func (s *Server) begin() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -266,8 +257,8 @@ func (s *Server) logTail() string {
 	return tail(log)
 }
 
-// tool runs one of the server's own programs to its end, as the server's OS
-// user. Its output is part of the error.
+// tool runs one of the server's own programs to its end, as the OS user of the server. Its error contains the program's
+// output.
 func (s *Server) tool(argv ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), toolLimit)
 	defer cancel()
@@ -288,8 +279,8 @@ func (s *Server) tool(argv ...string) error {
 	return nil
 }
 
-// environment is all a server sees of the caller's: a PGPORT or a HOME with
-// option files must not change what the test runs.
+// environment returns the environment of a server. It leaves out nearly everything: a PGPORT, or a HOME with option files,
+// must not change what the test runs.
 func environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 }
@@ -299,8 +290,7 @@ func tail(text []byte) string {
 	return strings.Join(lines[max(0, len(lines)-logLines):], "\n")
 }
 
-// findProgram looks in the folders of system programs too, because they are
-// not on the PATH of an ordinary user on Debian.
+// findProgram also looks in the folders of system programs, because on Debian they are not on the PATH of an ordinary user.
 func findProgram(name string) (string, bool) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, true
@@ -315,8 +305,8 @@ func findProgram(name string) (string, bool) {
 
 var systemDirs = []string{"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
 
-// missing ends the test: skipped, or failed when the servers are required,
-// so that a CI run cannot pass by having tested nothing.
+// missing ends the test. The test is skipped, or it fails if the servers are required. So a CI run that has tested nothing
+// cannot pass.
 func missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("SIGNET_REQUIRE_SERVERS") == "1" {
@@ -325,7 +315,7 @@ func missing(t testing.TB, reason string) {
 	t.Skipf("servers: %s; skipped", reason)
 }
 
-// needLinux is asked before anything else is done for a server.
+// needLinux must be called before anything else is done for a server.
 func needLinux(t testing.TB, kind string) {
 	t.Helper()
 	if !supported {
@@ -333,8 +323,8 @@ func needLinux(t testing.TB, kind string) {
 	}
 }
 
-// ownerFor returns whom to run a server as: PostgreSQL refuses root. It is
-// nil, for the present user, when that is not root.
+// ownerFor returns the OS user that must run a server, because PostgreSQL refuses to run as root. It returns nil, which
+// means the current user, if that user is not root.
 func ownerFor(t testing.TB, kind, name string) *account {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -17,8 +17,7 @@ import (
 	"time"
 )
 
-// client is a database's own command-line client, and how to talk to one
-// server with it.
+// client is the command-line client of a database, and how to talk to one server with it.
 type client struct {
 	start func(testing.TB) *Server
 	argv  func(t testing.TB, s *Server) []string // the statement comes last
@@ -162,8 +161,8 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// A request under way when the server is paused is held up, not lost: the
-// process that serves it is stopped too.
+// A request that is under way when the server is paused is not lost. It waits, because the process that serves it is stopped
+// too.
 func TestPostgresPauseHoldsBackends(t *testing.T) {
 	c := clients["PostgreSQL"]
 	s := Postgres(t)
@@ -185,7 +184,7 @@ func TestPostgresPauseHoldsBackends(t *testing.T) {
 	}
 }
 
-// Kill ends a request under way.
+// Kill ends a request that is under way.
 func TestPostgresKillEndsBackends(t *testing.T) {
 	c := clients["PostgreSQL"]
 	s := Postgres(t)
@@ -246,7 +245,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 }
 
-// Two servers of a kind do not meet.
+// Two servers of one kind do not disturb each other.
 func TestSideBySide(t *testing.T) {
 	a, b := Redis(t), Redis(t)
 	if a.Addr() == b.Addr() {
@@ -257,7 +256,7 @@ func TestSideBySide(t *testing.T) {
 	c.mustAsk(t, b, c.ping)
 }
 
-// While a server is down nobody else gets its port.
+// While a server is down, nobody else gets its port.
 func TestPortIsHeld(t *testing.T) {
 	s := Redis(t)
 	s.Kill()
@@ -275,7 +274,7 @@ func TestPortIsHeld(t *testing.T) {
 	s.Start()
 }
 
-// The first start moves on to another port when somebody has this one.
+// If another server has the port, the first start tries another port.
 func TestTakenPort(t *testing.T) {
 	s := newRedis(t, nil)
 	argv := s.argv
@@ -328,7 +327,7 @@ func TestFolderIsRemoved(t *testing.T) {
 	}
 }
 
-// verdict is a test that only notes how it ends.
+// verdict is a test that only notes how it ended.
 type verdict struct {
 	testing.TB
 	skipped, failed string

@@ -1,5 +1,5 @@
-// Package wycheproof_test holds signet to the JSON Web Signature and JSON Web Key vectors of Project Wycheproof
-// (github.com/C2SP/wycheproof, Apache License 2.0), which come as a Go module.
+// Package wycheproof_test tests signet with the JSON Web Signature and JSON Web Key vectors of Project Wycheproof
+// (github.com/C2SP/wycheproof, Apache License 2.0). The vectors come as a Go module.
 package wycheproof_test
 
 import (
@@ -42,7 +42,7 @@ func load(t *testing.T, name string) vectors {
 	return v
 }
 
-// differs are the vectors whose strict verdict is not the one of the set, with the reason.
+// differs are the vectors for which the strict verdict is not that of the set, with the reason.
 var differs = map[int]string{
 	346: "the key is pinned to PS256, the token says PS384",
 	350: "the key is pinned to PS256, the token says PS384",
@@ -63,15 +63,15 @@ func TestSignatures(t *testing.T) {
 		}
 		key := keys.JWK(text)
 		for _, tc := range group.Tests {
-			// An empty payload is a valid JWS, and never a set of claims.
+			// An empty payload is a valid JWS, but it is never a set of claims.
 			want := tc.Result == "valid" && tc.Comment != "emptyPayload"
 			if reason, ok := differs[tc.TcID]; ok {
 				t.Logf("%d %s: the set says %s; %s", tc.TcID, tc.Comment, tc.Result, reason)
 				want = !want
 			}
 			if err := key.Err(); err != nil {
-				// A key that signet does not take verifies nothing. The only valid vectors of such keys are those of the
-				// secret of 32 zero bytes, which the rule against repeated bytes refuses.
+				// signet refuses this key, so the key verifies nothing. The only valid vectors with such keys are those of
+				// the secret of 32 zero bytes. The rule against repeated bytes refuses that secret.
 				refusedKeys++
 				require.Truef(t, !want || tc.TcID >= 357 && tc.TcID <= 377, "%d %s: valid, but the key is refused: %v", tc.TcID, tc.Comment, err)
 				continue
@@ -84,8 +84,8 @@ func TestSignatures(t *testing.T) {
 	require.Greater(t, checked, 300)
 }
 
-// verifies tells whether form, header and signature of a token are accepted. The payloads of the vectors are no claims and
-// their types are not ours, and signet looks at both only after the signature is found good.
+// verifies reports whether signet accepts the form, the header and the signature of a token. The payloads of the vectors are
+// not claims, and their types are not those of signet. signet looks at both only after it has accepted the signature.
 func verifies(t *testing.T, key *keys.Key, token string) bool {
 	t.Helper()
 	v, err := signet.NewVerifier(key)
@@ -113,7 +113,7 @@ func TestKeys(t *testing.T) {
 	require.Greater(t, checked, 20)
 }
 
-// trusts tells whether a set makes a verifier that finds the token's signature good.
+// trusts reports whether a set makes a verifier that accepts the token's signature.
 func trusts(set json.RawMessage, token string) bool {
 	list, err := keys.ParseSet(set)
 	if err != nil {

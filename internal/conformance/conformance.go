@@ -1,5 +1,5 @@
-// Package conformance is what the conformance kits of this module share. It needs the standard library alone: hosts import the
-// kits in their tests, and get no other module by that.
+// Package conformance is the part that the conformance kits of this module share. It imports only the standard library. So
+// hosts that import a kit in their tests get no other module with it.
 package conformance
 
 import (
@@ -11,19 +11,19 @@ import (
 	"strings"
 )
 
-// T is what a requirement needs of a *testing.T. A requirement that fails ends the test, so only the test's own goroutine may
-// ask for one.
+// T is the part of [testing.T] that a requirement uses. A requirement that fails ends the test, so only the goroutine of the
+// test may check one.
 type T interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// Broken is the message of a failed check: the sentence of the contract, and what was done.
+// Broken returns the message of a failed check. It shows the sentence of the contract and what the check did.
 func Broken(sentence, format string, args ...any) string {
 	return fmt.Sprintf("the contract says: %q\nhere: %s", sentence, fmt.Sprintf(format, args...))
 }
 
-// Parallel runs n functions, which all start at once, and returns their errors by index.
+// Parallel starts n functions at the same time and returns their errors by index.
 func Parallel(n int, run func(i int) error) []error {
 	start, done := make(chan struct{}), make(chan struct{})
 	errs := make([]error, n)
@@ -41,7 +41,7 @@ func Parallel(n int, run func(i int) error) []error {
 	return errs
 }
 
-// True wants a condition to hold.
+// True requires that a condition holds.
 func True(t T, ok bool, sentence, format string, args ...any) {
 	t.Helper()
 	if !ok {
@@ -49,7 +49,7 @@ func True(t T, ok bool, sentence, format string, args ...any) {
 	}
 }
 
-// NoError wants no error. errors.Join makes one of those that Parallel returns.
+// NoError requires that there is no error. For the errors of [Parallel], use [errors.Join].
 func NoError(t T, err error, sentence, format string, args ...any) {
 	t.Helper()
 	if err != nil {
@@ -57,7 +57,7 @@ func NoError(t T, err error, sentence, format string, args ...any) {
 	}
 }
 
-// Error wants an error, whatever it is.
+// Error requires an error of any kind.
 func Error(t T, err error, sentence, format string, args ...any) {
 	t.Helper()
 	if err == nil {
@@ -65,7 +65,7 @@ func Error(t T, err error, sentence, format string, args ...any) {
 	}
 }
 
-// ErrorIs wants an error that is target, by errors.Is.
+// ErrorIs requires an error that is target, as [errors.Is] decides.
 func ErrorIs(t T, err, target error, sentence, format string, args ...any) {
 	t.Helper()
 	if !errors.Is(err, target) {
@@ -73,7 +73,7 @@ func ErrorIs(t T, err, target error, sentence, format string, args ...any) {
 	}
 }
 
-// NotErrorIs wants an error that is not target, or none.
+// NotErrorIs requires an error that is not target, or no error.
 func NotErrorIs(t T, err, target error, sentence, format string, args ...any) {
 	t.Helper()
 	if errors.Is(err, target) {
@@ -81,7 +81,7 @@ func NotErrorIs(t T, err, target error, sentence, format string, args ...any) {
 	}
 }
 
-// Equal wants two values to be the same, by reflect.DeepEqual.
+// Equal requires that two values are the same, as [reflect.DeepEqual] decides.
 func Equal[V any](t T, want, got V, sentence, format string, args ...any) {
 	t.Helper()
 	if !reflect.DeepEqual(want, got) {
@@ -89,7 +89,7 @@ func Equal[V any](t T, want, got V, sentence, format string, args ...any) {
 	}
 }
 
-// SameElements wants two lists to have the same elements, each as often, in any order.
+// SameElements requires that two lists have the same elements, each the same number of times, in any order.
 func SameElements[E comparable](t T, want, got []E, sentence, format string, args ...any) {
 	t.Helper()
 	missing, surplus := slices.Clone(want), []E{}
@@ -106,7 +106,7 @@ func SameElements[E comparable](t T, want, got []E, sentence, format string, arg
 	}
 }
 
-// difference prints two values, and of two structs only the fields that differ.
+// difference prints two values. For two structs of one type it prints only the fields that differ.
 func difference(want, got any) string {
 	w, g := reflect.ValueOf(want), reflect.ValueOf(got)
 	if w.Kind() != reflect.Struct || g.Kind() != reflect.Struct || w.Type() != g.Type() {
@@ -121,8 +121,8 @@ func difference(want, got any) string {
 	return lines.String()
 }
 
-// show prints a value in full: letters that look alike are told apart, and the Format methods of sessions and users, which
-// leave secrets out, are not asked.
+// show prints a value in full. It escapes letters outside ASCII, so that letters that look alike can be told apart. It does
+// not use the Format methods of sessions and users, because those leave secrets out.
 func show(value any) string {
 	var parts []string
 	switch v := reflect.ValueOf(value); v.Kind() {

@@ -22,7 +22,7 @@ func TestRequirements(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		check func(t conformance.T)
-		want  string // what a failure adds to the message; "-": it passes
+		want  string // what a failure adds to the message; "-": the check passes
 	}{
 		{"true", func(t conformance.T) { conformance.True(t, true, "s", "d") }, "-"},
 		{"not true", func(t conformance.T) { conformance.True(t, false, "s", "d") }, ""},
@@ -74,7 +74,7 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// All run at once, and each error has the index of its run.
+// All functions run at the same time, and each error has the index of its function.
 func TestParallel(t *testing.T) {
 	const n = 8
 	arrived, all := make(chan struct{}, n), make(chan struct{})

@@ -11,10 +11,10 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Decoys are hashes that nobody's password has. One of them is verified when there is no user to log in, so that a refusal takes as
-// long for an unknown address as for a known one. There is one decoy for each kind of hash that was seen, and an unknown address
-// always meets the same one: otherwise the time would tell who has an account whose hash is older than those of
-// today. It is safe for concurrent use.
+// Decoys holds hashes that match nobody's password. When a login finds no hash to verify, a decoy is verified instead. So a
+// refusal takes as long for an unknown address as for a known one. There is one decoy for each kind of hash that was seen,
+// and an unknown address always gets the same decoy. Otherwise the time would tell which addresses have an account with an
+// old kind of hash. Decoys is safe for concurrent use.
 type Decoys struct {
 	seed  maphash.Seed
 	known atomic.Pointer[[]decoy]
@@ -24,7 +24,7 @@ type decoy struct{ kind, hash string }
 
 const maxDecoys = 8
 
-// NewDecoys returns the decoy of the hasher's own kind. Its error is the hasher's.
+// NewDecoys returns Decoys with one decoy, of the kind that the hasher makes. It returns the error of the hasher.
 func NewDecoys(hasher password.Hasher) (*Decoys, error) {
 	hash, err := hasher.Hash(rand.Text())
 	if err != nil {
@@ -35,13 +35,13 @@ func NewDecoys(hasher password.Hasher) (*Decoys, error) {
 	return d, nil
 }
 
-// Pick returns the decoy of an address.
+// Pick returns the decoy for an address.
 func (d *Decoys) Pick(email string) string {
 	known := *d.known.Load()
 	return known[maphash.String(d.seed, userstore.NormalizeEmail(email))%uint64(len(known))].hash
 }
 
-// Learn makes a decoy of a kind of hash that was not seen before.
+// Learn adds a decoy for the kind of this hash, if that kind was not seen before.
 func (d *Decoys) Learn(hash string) {
 	old := d.known.Load()
 	kind := kindOf(hash)
@@ -49,10 +49,10 @@ func (d *Decoys) Learn(hash string) {
 		return
 	}
 	next := append(slices.Clone(*old), decoy{kind, kind + scramble(hash[len(kind):])})
-	d.known.CompareAndSwap(old, &next) // if another request was first, the next login learns it
+	d.known.CompareAndSwap(old, &next) // if another request was faster, a later login learns this kind
 }
 
-// kindOf is what a hash says before its salt: "$2b$12$", or "$argon2id$v=19$m=19456,t=2,p=1$".
+// kindOf returns the part of a hash before its salt, such as "$2b$12$" or "$argon2id$v=19$m=19456,t=2,p=1$".
 func kindOf(hash string) string {
 	fields := strings.SplitAfter(hash, "$")
 	switch {
@@ -64,7 +64,8 @@ func kindOf(hash string) string {
 	return hash
 }
 
-// scramble changes the salt and the key. It leaves the last character of each: base64 allows only some characters there.
+// scramble changes the salt and the key of a hash. It keeps the last character of each, because base64 allows only some
+// characters there.
 func scramble(text string) string {
 	b := []byte(text)
 	for i := range len(b) - 1 {

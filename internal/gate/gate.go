@@ -1,5 +1,5 @@
-// Package gate bounds how many passwords are hashed at one time, and makes refusals take the same time whether the account exists or
-// not.
+// Package gate limits how many passwords are hashed at one time. It also makes a refusal take the same time whether the
+// account exists or not.
 package gate
 
 import (
@@ -11,11 +11,12 @@ import (
 	"github.com/signet-go/signet/password"
 )
 
-// ErrBusy says that too many passwords wait to be hashed. The caller should try again later.
+// ErrBusy says that too many passwords are waiting to be hashed. The caller should try again later.
 var ErrBusy = errors.New("too many passwords wait to be hashed")
 
-// Gate bounds the passwords that are hashed at one time. A hash takes tens of milliseconds of a core and megabytes of memory, by
-// design. Without a bound a burst of logins takes both from the rest of the program. It is safe for concurrent use.
+// Gate limits how many passwords are hashed at one time. By design a hash takes tens of milliseconds of one core and
+// megabytes of memory. Without a limit, a burst of logins would take both from the rest of the program. A Gate is safe for
+// concurrent use.
 type Gate struct {
 	hasher  password.Hasher
 	slots   chan struct{}
@@ -23,15 +24,15 @@ type Gate struct {
 	queue   int64
 }
 
-// New returns a Gate that runs as many hashes at once as there are cores, lets 16 times as many wait, and answers ErrBusy
-// beyond that.
+// New returns a Gate. It runs as many hashes at one time as there are cores, and lets 16 times as many wait. Further calls
+// get [ErrBusy].
 func New(hasher password.Hasher) *Gate {
 	running := max(1, runtime.GOMAXPROCS(0))
 	return &Gate{hasher: hasher, slots: make(chan struct{}, running), queue: int64(16 * running)}
 }
 
-// Hash waits for its turn and hashes. It returns ErrBusy when too many wait already, ctx's error when ctx ends while it waits, and
-// otherwise what the Hasher returns.
+// Hash waits for its turn and then hashes the password. It returns [ErrBusy] when too many calls are waiting already, and
+// the error of ctx when ctx ends during the wait. Otherwise it returns what the [password.Hasher] returns.
 func (g *Gate) Hash(ctx context.Context, password string) (hash string, err error) {
 	if err := g.enter(ctx); err != nil {
 		return "", err
@@ -40,7 +41,7 @@ func (g *Gate) Hash(ctx context.Context, password string) (hash string, err erro
 	return g.hasher.Hash(password)
 }
 
-// Verify waits for its turn and verifies, with the errors of Hash.
+// Verify waits for its turn and then verifies the password. Its errors are those of [Gate.Hash].
 func (g *Gate) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
 	if err := g.enter(ctx); err != nil {
 		return false, false, err

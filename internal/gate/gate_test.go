@@ -14,10 +14,10 @@ import (
 	"github.com/signet-go/signet/password"
 )
 
-// held is a Hasher whose calls last until the test lets one go.
+// held is a Hasher whose calls last until the test releases them.
 type held struct {
 	release chan struct{}
-	end     func() // lets all go
+	end     func() // releases all calls
 
 	mu            sync.Mutex
 	running, most int
@@ -52,14 +52,14 @@ func (h *held) hold() {
 	h.mu.Unlock()
 }
 
-// counts are the calls that run now, the most that ever ran at once, and the calls that are over.
+// counts returns how many calls run now, how many ever ran at one time, and how many are over.
 func (h *held) counts() [3]int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return [3]int{h.running, h.most, h.done}
 }
 
-// gateOf makes a Gate as New does on a machine with that many cores.
+// gateOf returns a Gate as New makes it on a machine with that many cores.
 func gateOf(t *testing.T, cores int, hasher password.Hasher) *gate.Gate {
 	t.Helper()
 	before := runtime.GOMAXPROCS(cores)
@@ -67,7 +67,7 @@ func gateOf(t *testing.T, cores int, hasher password.Hasher) *gate.Gate {
 	return gate.New(hasher)
 }
 
-// call asks the gate in a goroutine, for a hash and for a verification by turns, and notes the error.
+// call calls Hash for an even number and Verify for an odd one, in a goroutine, and sends the error to errs.
 func call(ctx context.Context, g *gate.Gate, number int, errs chan<- error) {
 	go func() {
 		var err error
@@ -86,7 +86,7 @@ func TestGateBounds(t *testing.T) {
 			hasher := newHeld()
 			defer hasher.end()
 			g := gateOf(t, cores, hasher)
-			all := cores + 16*cores // as many run and wait
+			all := cores + 16*cores // this many calls run or wait
 			errs := make(chan error, all+1)
 			for i := range all {
 				call(t.Context(), g, i, errs)
@@ -102,7 +102,7 @@ func TestGateBounds(t *testing.T) {
 			require.ErrorIs(t, err, gate.ErrBusy, "%d cores: Verify beyond the queue", cores)
 			require.False(t, ok || outdated, "%d cores: Verify beyond the queue", cores)
 
-			hasher.release <- struct{}{} // one is over: one waiter moves up, and one place is free
+			hasher.release <- struct{}{} // one call ends: one waiting call runs, and one place in the queue is free
 			synctest.Wait()
 			require.Equal(t, [3]int{cores, cores, 1}, hasher.counts(), "%d cores: running, most, done", cores)
 			call(t.Context(), g, 0, errs)
@@ -120,7 +120,7 @@ func TestGateBounds(t *testing.T) {
 	}
 }
 
-// A waiter whose context ends gives its place in the queue to another.
+// When the context of a waiting call ends, another call gets its place in the queue.
 func TestGateCancel(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -137,7 +137,7 @@ func TestGateCancel(t *testing.T) {
 				}
 				synctest.Wait()
 
-				for range 20 { // more than the queue holds: no place may be lost
+				for range 20 { // more calls than the queue has places: none may be lost
 					ctx, cancel := context.WithCancel(t.Context())
 					ended := make(chan error, 1)
 					call(ctx, g, tc.number, ended)
@@ -162,7 +162,7 @@ func TestGateCancel(t *testing.T) {
 	}
 }
 
-// panics is a Hasher with a fault.
+// panics is a Hasher that panics while after is above 0.
 type panics struct{ after *int }
 
 func (p panics) Hash(string) (string, error) {
@@ -178,7 +178,7 @@ func (p panics) Verify(string, string) (ok, outdated bool, err error) {
 	return true, false, err
 }
 
-// Were a slot lost, the gate would stand still, which synctest reports as a deadlock.
+// A panic must not lose a slot. If it did, the gate would block, and synctest would report a deadlock.
 func TestGatePanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 10
@@ -196,7 +196,7 @@ func TestGatePanic(t *testing.T) {
 	})
 }
 
-// echo is a Hasher that returns what it was given.
+// echo is a Hasher whose results show what it was given.
 type echo struct{ err error }
 
 func (e echo) Hash(pass string) (string, error) { return "hash of " + pass, e.err }

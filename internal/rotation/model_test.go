@@ -15,22 +15,23 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// The model check of the state machine: honest tabs that share their storage, a thief with a copy of one token, lost
-// answers, crashes, a clock that jumps, and a store that loses writes act on the real rules, in every order of a few steps
-// (TestEveryHistory) and in long random ones (TestRandomHistories). What must hold, whatever they do:
+// This file is a model check of the state machine. Its actors are honest tabs that share their storage, a thief with a copy
+// of one token, lost answers, crashes, a clock that jumps, and a store that loses writes. They act on the real rules in
+// every order of a few steps (TestEveryHistory) and in long random orders (TestRandomHistories). These properties must hold
+// in every history:
 //
 //	P1 one honest client is never refused
 //	P2 tabs that share their storage never cause an alarm
-//	P3 thief and victim in turns further apart than the window: once each had a turn with success, one of them never has another
+//	P3 thief and victim take turns further apart than the window: after each had a success, at most one has another
 //	P4 after an alarm nothing works, at any time
-//	P5 the store lost its last writes: the client goes on, and no generation is made twice
+//	P5 after the store lost its last writes the client goes on, and no generation is made twice
 //
-// An honest client keeps the newest token that it received, and repeats a request with what it has. A tab may have read
-// the storage before another tab wrote it, and have its request under way for long.
+// An honest client keeps the newest token that it received, and repeats a request with that token. A tab may read the
+// storage before another tab writes it, and its request may be under way for a long time.
 
 // machine is the rules under test, or a broken variant of them.
 type machine struct {
-	window  session.Millis // what the properties speak of
+	window  session.Millis // the reuse window W of the properties
 	idle    session.Millis
 	refresh func(session.Session, rotation.Presented, session.Millis) (session.Session, rotation.Outcome)
 	confirm func(session.Session, int64, session.Millis) session.Session
@@ -57,17 +58,17 @@ type (
 )
 
 const (
-	read       op   = iota // a tab reads the storage: its request is under way
-	send                   // a tab's request, or a new one with what the storage has, reaches the server
-	proof                  // the client's newest access token is seen
-	steal                  // the thief copies what the storage has
+	read       op   = iota // a tab reads the storage: its request is now under way
+	send                   // a tab's request reaches the server, or a new one with the token in the storage
+	proof                  // the client uses its newest access token
+	steal                  // the thief copies the token in the storage
 	thiefSend              // the thief refreshes with his newest token
-	thiefProof             // the thief's newest access token is seen
+	thiefProof             // the thief uses his newest access token
 	backup                 // the store is copied
-	restore                // the store is what it was at the last backup
+	restore                // the store goes back to the last backup
 	answered   fate = iota - 8
-	lost            // the server committed, the client got nothing
-	crashed         // nothing was committed, the client got nothing
+	lost            // the server committed, but the client got no answer
+	crashed         // nothing was committed, and the client got no answer
 )
 
 // action is a step of a history: some time passes, then somebody does something.
@@ -86,13 +87,13 @@ func (a action) String() string {
 	return fmt.Sprintf("%+d ms: %s%s", a.wait, name, [...]string{"", ", answer lost", ", crash"}[a.fate])
 }
 
-// request is one that is under way, or none (token 0).
+// request is a request that is under way. If its token is 0, there is none.
 type request struct {
 	token int64
-	stale session.Millis // when the client received a newer token; 0: it has not
+	stale session.Millis // when the client received a newer token; 0: not yet
 }
 
-// world is everything that a history leads to.
+// world is the state that a history leads to.
 type world struct {
 	row       session.Session
 	saved     *session.Session
@@ -100,21 +101,21 @@ type world struct {
 	storage   int64 // the client's newest token
 	tabs      [2]request
 	thief     int64          // the thief's newest token; 0: none yet
-	acted     bool           // the thief has used it
-	turns     bool           // so far thief and victim were always further apart than the window
+	acted     bool           // the thief has used a refresh token
+	turns     bool           // so far the turns of thief and victim were always further apart than the window
 	side      int8           // who had the last turn since the theft: 0 nobody, 1 the victim, 2 the thief
-	turnAt    session.Millis // when
-	won       bool           // this turn had a success
-	wins      [2]int8        // turns with a success since the theft: at most 2 count
-	handedOut session.Millis // when the last token was handed out by this row or one before it
-	minted    int64          // the newest generation ever
+	turnAt    session.Millis // the time of that turn
+	won       bool           // that turn had a success
+	wins      [2]int8        // turns with a success since the theft, of the victim and of the thief; counted up to 2
+	handedOut session.Millis // when this row, or a row before it, handed out the last token
+	minted    int64          // the newest generation that was ever made
 }
 
 func (m machine) world() world {
 	return world{row: m.fresh, saved: &m.fresh, clock: start, storage: m.fresh.Current, turns: true, handedOut: start, minted: m.fresh.Current}
 }
 
-// storeTime is the time that the rules go by: the clock, unless it was set back.
+// storeTime returns the time that the rules use: the clock, or the newest time in the row if the clock was set back.
 func (w *world) storeTime() session.Millis {
 	s := &w.row
 	return max(w.clock, s.CreatedAt, s.LastUsedAt, s.SentAt, s.ConfirmedAt, s.RevokedAt)
@@ -123,7 +124,7 @@ func (w *world) storeTime() session.Millis {
 // verdict is what a step showed.
 type verdict struct {
 	broken string // the property that does not hold
-	limit  string // a documented limit: the history is not to be looked at
+	limit  string // the documented limit that this step meets; the history is then left out
 	over   bool   // the session ended as it should
 }
 
@@ -156,7 +157,7 @@ func (m machine) step(w *world, a action) verdict {
 	return verdict{}
 }
 
-// send is an honest request.
+// send sends the request of an honest client.
 func (m machine) send(w *world, r request, fate fate) verdict {
 	if limit := m.limit(w, r, fate); limit != "" {
 		return verdict{limit: limit}
@@ -182,11 +183,11 @@ func (m machine) send(w *world, r request, fate fate) verdict {
 	return v
 }
 
-// limit says whether a history is one of those in which the rules are allowed to see a thief where there is none.
+// limit returns the documented limit that a request meets, if any: the rules may then see a thief where there is none.
 func (m machine) limit(w *world, r request, fate fate) string {
 	if r.stale != 0 && w.storeTime()-r.stale > m.window && fate != crashed && !w.acted {
-		// "tabs with private copies that refresh further apart than W look like theft": a request that was under way for
-		// longer than W after the client got a newer token is as good as a private copy.
+		// Tabs with private copies of a token look like theft if they refresh further apart than W. A request that is still
+		// under way longer than W after the client got a newer token is the same as a private copy.
 		return "under way too long"
 	}
 	return ""
@@ -232,8 +233,8 @@ func (m machine) turn(w *world, token int64, side int8, fate fate) (rotation.Out
 	return out, verdict{}
 }
 
-// proof is an access token that is seen. One that confirms its generation is a turn: the window begins with it, so "in turns
-// further apart than W" must count from it too.
+// proof is the use of an access token. If it confirms its generation it counts as a turn. The window begins with it, so P3
+// must measure the distance between turns from it too.
 func (m machine) proof(w *world, generation int64, side int8) {
 	before, now := w.row, w.storeTime()
 	w.row = m.confirm(w.row, generation, w.clock)
@@ -251,7 +252,7 @@ func (m machine) takeTurn(w *world, side int8, now session.Millis) {
 	w.side, w.turnAt = side, now
 }
 
-// check is what must be true of every answer.
+// check checks what must hold for every answer.
 func (m machine) check(w *world, before session.Session, out rotation.Outcome, now session.Millis) string {
 	s := &w.row
 	made := out.Event == rotation.EventRotated || out.Event == rotation.EventRecovered
@@ -274,7 +275,7 @@ func (m machine) check(w *world, before session.Session, out rotation.Outcome, n
 	return ""
 }
 
-// dead is P4: the row is revoked, and no token, proof or time changes that.
+// dead checks P4: the row is revoked, and no token, proof or time changes that.
 func (m machine) dead(w *world) string {
 	s := w.row
 	if !s.Revoked() || s.Reason != session.ReasonReuse {
@@ -298,9 +299,9 @@ func (m machine) dead(w *world) string {
 // scenario is a set of histories.
 type scenario struct {
 	name    string
-	actions []action // without waiting
-	backups bool     // generations of lost rows count too
-	before  []action // what happened first
+	actions []action // the possible steps, without their waits
+	backups bool     // the store is restored, so the generations of lost rows matter too
+	before  []action // the steps that happened first
 }
 
 func scenarios() []scenario {
@@ -320,7 +321,7 @@ func scenarios() []scenario {
 	}
 }
 
-// possible leaves out what makes no sense in w.
+// possible reports whether an action makes sense in w.
 func (w *world) possible(a action) bool {
 	switch a.op {
 	case read:
@@ -333,7 +334,7 @@ func (w *world) possible(a action) bool {
 	return true
 }
 
-// node is a state that some histories lead to, and one of those.
+// node is a state, with the number of histories that lead to it, and the last step of one of them.
 type node struct {
 	world
 	histories uint64
@@ -344,10 +345,10 @@ type node struct {
 type explored struct {
 	histories, limits, ended uint64
 	states                   int
-	broken                   string // and the history that shows it
+	broken                   string // the property that does not hold, and a history that shows it
 }
 
-// explore looks at every history of up to depth steps. Histories that lead to the same state go on as one.
+// explore checks every history of up to depth steps. Histories that lead to the same state are continued as one.
 func (m machine) explore(s scenario, depth int, waits []session.Millis) (e explored) {
 	root := node{world: m.world(), histories: 1, parent: -1}
 	for _, a := range s.before {
@@ -408,18 +409,18 @@ func trace(levels [][]node, n node) string {
 	return strings.Join(lines, "\n")
 }
 
-// stateKey is the same for states that behave in the same way.
+// stateKey is equal for states that behave in the same way.
 type stateKey [72]int16
 
-// keyWriter fills a stateKey: times count from the clock, and of generations only the order matters, unless some are about
-// that the row does not know of.
+// keyWriter fills a stateKey. Times are relative to the clock. Of the generations only the order matters. With backups the
+// values matter too, because there are generations that the row does not know.
 type keyWriter struct {
 	key   stateKey
 	n     int
 	clock session.Millis
-	far   session.Millis // further back than any window and all clock steps
-	exact bool           // generations
-	gens  []int64        // in order
+	far   session.Millis // a time further back than this counts as this; it is longer than any window and all clock steps
+	exact bool           // the values of generations matter, not only their order
+	gens  []int64        // all generations, in order
 }
 
 func (k *keyWriter) put(values ...int16) {
@@ -452,7 +453,7 @@ func (k *keyWriter) row(s *session.Session) {
 		k.gen(a.Generation)
 		k.at(a.SupersededAt)
 	}
-	k.at(max(s.LastUsedAt, s.SentAt, s.ConfirmedAt)) // no history here is idle for long
+	k.at(max(s.LastUsedAt, s.SentAt, s.ConfirmedAt)) // one time is enough: no history here is long enough to become idle
 	k.at(s.SentAt)
 	k.at(s.ConfirmedAt)
 }
@@ -488,7 +489,7 @@ func (w *world) key(backups bool, window session.Millis) stateKey {
 		k.gen(w.saved.Next)
 		k.gen(w.row.Next)
 		k.gen(w.minted)
-		return k.key // without a thief
+		return k.key // this scenario has no thief
 	}
 	k.gen(w.thief)
 	k.put(b16(w.acted), b16(w.turns))
@@ -506,19 +507,19 @@ func b16(b bool) int16 {
 	return 0
 }
 
-// reduced says whether the test is to be quick: under -short, and under -race, which is slow and finds nothing in pure
-// functions.
+// reduced reports whether the test must be quick: with -short, and with -race. The race detector is slow and finds nothing
+// in pure functions.
 func reduced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return testing.Short() || ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// exploredWindow is so short that many histories meet in the same state: they are far more than could be walked one by one.
+// exploredWindow is so short that many histories lead to the same state. They are too many to walk through one by one.
 const exploredWindow = 4 * ms
 
 func (s scenario) waits() []session.Millis {
 	const w = exploredWindow
-	if s.backups { // two rows at a time: there are many more states
+	if s.backups { // a state has two rows, so there are many more states
 		return []session.Millis{0, w, w + ms, 3*w + ms, -2 * w}
 	}
 	return []session.Millis{0, w / 2, w, w + ms, 3*w + ms, 20 * w, -2 * w}
@@ -545,11 +546,11 @@ type schedule struct {
 	*rand.Rand
 	machine
 	scenario
-	turns       bool // thief and victim keep further apart than the window
+	turns       bool // thief and victim act further apart than the window
 	loss, crash float64
 	world       world
 	steps       []action
-	limits      int // steps that were left out
+	limits      int // steps that were left out because of a documented limit
 }
 
 const scheduleSteps = 40
@@ -568,7 +569,7 @@ func newSchedule(seed uint64, build func(window session.Millis) machine) *schedu
 	return s
 }
 
-// next is the action of a random actor after a random time.
+// next returns the action of a random actor after a random wait.
 func (s *schedule) next() action {
 	a := s.actions[s.IntN(len(s.actions))]
 	for !s.world.possible(a) {
@@ -621,7 +622,7 @@ func (s *schedule) wait() session.Millis {
 	return session.Millis(s.Int64N(int64(w + 1)))
 }
 
-// run returns the property that does not hold, with the steps that show it.
+// run plays the history. It returns the property that does not hold, with the steps that show it.
 func (s *schedule) run() (broken string, ended bool) {
 	for range scheduleSteps {
 		w, a := s.world, s.next()
@@ -665,10 +666,10 @@ func TestRandomHistories(t *testing.T) {
 	t.Logf("%d schedules, %d steps; %d ended in a revocation or an expiry; %d steps left out for a documented limit", schedules, steps, ended, limits)
 }
 
-// refresher is a broken variant of rotation.Rules.Refresh.
+// refresher takes the place of rotation.Rules.Refresh and breaks a rule.
 type refresher func(rotation.Rules, session.Session, rotation.Presented, session.Millis) (session.Session, rotation.Outcome)
 
-// variant breaks the rules.
+// variant returns a function that builds a machine with broken rules.
 func variant(refresh refresher) func(session.Millis) machine {
 	return func(window session.Millis) machine {
 		rules := rulesOf(window)
@@ -680,7 +681,7 @@ func variant(refresh refresher) func(session.Millis) machine {
 	}
 }
 
-// alarmInstead takes what is a case of the rules for theft.
+// alarmInstead breaks the rules: it raises an alarm in the cases that of selects.
 func alarmInstead(of func(before session.Session, generation int64, out rotation.Outcome) bool) refresher {
 	return func(rules rotation.Rules, s session.Session, p rotation.Presented, now session.Millis) (session.Session, rotation.Outcome) {
 		after, out := rules.Refresh(s, p, now)
@@ -698,7 +699,8 @@ func otherRules(change func(*rotation.Rules)) func(session.Millis) machine {
 	})
 }
 
-// Every check must be able to fail: each of these is a mistake that a state machine in use somewhere makes, or could.
+// Every check must be able to fail. Each of these variants has a mistake that some state machine in use makes, or could
+// make.
 func TestBrokenRulesAreFound(t *testing.T) {
 	type row = session.Session
 	const oneClient, twoTabs, thief, restores, coalescing = 0, 1, 2, 3, 4

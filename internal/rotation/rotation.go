@@ -1,6 +1,6 @@
-// Package rotation holds the rules by which refresh tokens rotate: pure functions of a session's row, of what was presented, and
-// of a time. They have no clock and no store. docs/rotation.md describes the states, and its table has the labels T0 to T9 that
-// stand in this file.
+// Package rotation holds the rules by which refresh tokens rotate. The rules are pure functions of a session's row, a
+// presented token and a time. They use no clock and no store. docs/rotation.md describes the states. The labels T0 to T9 in
+// this file are the labels of its table.
 package rotation
 
 import (
@@ -12,29 +12,30 @@ import (
 
 // Rules are the state machine of refresh-token rotation.
 //
-// A superseded token lives until Window after the first proof that its successor was received. Every token that is handed out
-// within one window names the same generation, so parallel tabs and repeated requests agree. A successor that was never proved
-// to have arrived is replaced, so a lost answer costs nothing. Everything else is theft, and ends the session.
+// A refresh token is superseded when a newer one is made. It is still honoured until Window after the first proof that its
+// successor arrived. All answers within one window name the same generation, so parallel tabs and repeated requests agree. A
+// successor that was never proved to have arrived is replaced, so a lost answer costs nothing. Any other use of an old token
+// is theft and ends the session.
 type Rules struct {
-	Window   time.Duration // how long after the proof a superseded token is honoured; 0 to 60 s
-	Idle     time.Duration // how long a session lives unused: the lifetime of a refresh token
+	Window   time.Duration // how long a superseded token is honoured after that proof; 0 to 60 s
+	Idle     time.Duration // how long a session lives without a use: the lifetime of a refresh token
 	Absolute time.Duration // how long a session lives at most
 	Access   time.Duration // the lifetime of an access token
-	Strict   bool          // every token but the current one is theft at once; a lost answer costs the session
+	Strict   bool          // every token but the current one is theft at once, so a lost answer costs the session
 }
 
-// keepSlack is how much longer a row is kept than its tokens live. It covers clocks that differ, and uses of a session that are
-// not noted because they follow another one closely.
+// keepSlack is how much longer than its tokens a row is kept. It covers clocks that differ. It also covers uses of a session
+// that are not written because they closely follow another use.
 const keepSlack = 5 * time.Minute
 
-// Client is what a session remembers of the client that used it.
+// Client is what a session remembers about the client that used it.
 type Client struct{ UserAgent, Address string }
 
-// Presented is a refresh token whose signature was verified, with what is known of its user and of the client.
+// Presented is a refresh token whose signature was verified, with the facts about its user and its client.
 type Presented struct {
 	Generation int64
 	SecretHash session.Hash
-	UserActive bool   // whether the user may still have a token
+	UserActive bool   // whether the user may still get a token
 	Client     Client // zero: not known
 }
 
@@ -43,10 +44,10 @@ type Event string
 
 // The events of [Rules.Refresh].
 const (
-	EventRotated   Event = "rotated"   // a new generation
-	EventRepeated  Event = "repeated"  // the current generation again, within a window
-	EventCoalesced Event = "coalesced" // no new generation: too many windows are open
-	EventRecovered Event = "recovered" // the successor had never arrived, and was replaced
+	EventRotated   Event = "rotated"   // a new generation was made
+	EventRepeated  Event = "repeated"  // the current generation was sent again, within a window
+	EventCoalesced Event = "coalesced" // no new generation was made: too many windows are open
+	EventRecovered Event = "recovered" // the successor had never arrived and was replaced
 	EventUnknown   Event = "unknown"   // no such session, another secret, or revoked before
 	EventExpired   Event = "expired"
 	EventUser      Event = "user"
@@ -56,7 +57,7 @@ const (
 // Outcome is the answer to a refresh.
 type Outcome struct {
 	Event      Event
-	Generation int64 // of the token to send; 0: refuse
+	Generation int64 // the generation of the token to send; 0: refuse
 	RolledBack bool  // the store had lost writes, and the session was carried forward
 }
 
@@ -69,8 +70,8 @@ func (r Rules) New(id, userID string, secret session.Hash, client Client, now se
 	return s
 }
 
-// Refresh decides about a presented refresh token. It returns the row to store. That row must be stored also when the outcome is
-// a refusal: a theft counts although the answer is an error.
+// Refresh decides about a presented refresh token. It returns the row to store. The row must be stored even if the outcome
+// is a refusal: a theft must be kept although the answer is an error.
 func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (session.Session, Outcome) {
 	now = max(now, s.Latest()) // a clock that was set back must not open a window again
 	switch {
@@ -83,7 +84,7 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 	}
 	known := s.Current
 	rolledBack := p.Generation > s.Current
-	if rolledBack { // T3: the signature is ours, so the store has lost writes
+	if rolledBack { // T3: we signed this token, so the store has lost writes
 		s.Parent, s.Current, s.ConfirmedAt = s.Current, p.Generation, now
 		s.Next = max(s.Next, s.Current+1)
 	}
@@ -96,7 +97,7 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 	if made && p.Client != (Client{}) {
 		s.UserAgent, s.Address = p.Client.UserAgent, p.Client.Address
 	}
-	// A use that closely follows another one needs no write, unless its tokens live for longer than those of the other one.
+	// A use that closely follows another one is not written, unless its tokens live longer than those of the other one.
 	if made || now > s.LastUsedAt.Add(r.Window) || r.keepUntil(s, now) > s.KeepUntil.Add(r.Window) {
 		r.use(&s, now)
 	}
@@ -152,7 +153,7 @@ func prune(list session.Ancestors, open func(since session.Millis) bool) (kept s
 
 func full(list session.Ancestors) bool { return list[len(list)-1].Generation != 0 }
 
-// add puts a into the first free place. There is one: the caller has asked full.
+// add puts a into the first free place. One place is free, because the caller has asked full.
 func add(list *session.Ancestors, a session.Ancestor) {
 	free := slices.Index(list[:], session.Ancestor{})
 	list[free] = a
@@ -162,30 +163,31 @@ func has(list session.Ancestors, generation int64) bool {
 	return generation != 0 && slices.ContainsFunc(list[:], func(a session.Ancestor) bool { return a.Generation == generation })
 }
 
-// replace makes a new generation current. Generations follow the store's clock. So a store that was restored from a backup does
-// not give one out a second time.
+// replace makes a new generation current. Generations follow the store's clock, so a store that was restored from a backup
+// does not make the same generation a second time.
 func replace(s *session.Session, now session.Millis) {
 	s.Current = max(s.Next, int64(now))
 	s.Next = s.Current + 1
 	s.SentAt, s.ConfirmedAt = now, 0
 }
 
-// use notes that tokens were handed out: the idle time starts anew, and the row stays until the last of them has expired.
-// KeepUntil never shrinks: a host can shorten the lifetimes between two deploys, and tokens with longer ones are still out.
+// use notes that tokens were handed out. The idle time starts again, and the row stays until the last of these tokens has
+// expired. KeepUntil never shrinks: a host can shorten the lifetimes between two deploys, while tokens with longer lifetimes
+// are still in use.
 func (r Rules) use(s *session.Session, now session.Millis) {
 	s.LastUsedAt = now
 	s.KeepUntil = max(s.KeepUntil, r.keepUntil(*s, now))
 }
 
-// keepUntil returns until when a row must be kept for tokens that are handed out now.
+// keepUntil returns the time until which a row must be kept for tokens that are handed out now.
 func (r Rules) keepUntil(s session.Session, now session.Millis) session.Millis {
 	return min(now.Add(max(r.Idle, r.Access)), s.EndsAt).Add(keepSlack)
 }
 
-// LiveUntil returns when the last token of a session expires that was handed out so far.
+// LiveUntil returns the time at which the last token expires that the session has handed out so far.
 func LiveUntil(s session.Session) session.Millis { return s.KeepUntil.Add(-keepSlack) }
 
-// Confirm notes a proof of delivery: an access token that came with this generation was used.
+// Confirm notes a proof of delivery: somebody used an access token that came with this generation.
 func (r Rules) Confirm(s session.Session, generation int64, now session.Millis) session.Session {
 	if s.RevokedAt == 0 && generation == s.Current && s.ConfirmedAt == 0 {
 		s.ConfirmedAt = max(now, s.Latest())

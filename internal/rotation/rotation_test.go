@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	start  = session.Millis(1_800_000_000_000) // when the row of the tables was rotated
+	start  = session.Millis(1_800_000_000_000) // when the rows below were rotated
 	window = session.Millis(10_000)
 	ms     = session.Millis(1)
 	hour   = session.Millis(3_600_000)
@@ -22,14 +22,14 @@ func defaultRules() rotation.Rules {
 	return rotation.Rules{Window: 10 * time.Second, Idle: 10 * time.Hour, Absolute: 90 * 24 * time.Hour, Access: 15 * time.Minute}
 }
 
-// pendingRow has generation 20, made from 10 at start and never proved to have arrived.
+// pendingRow has generation 20. It was made from generation 10 at start, and nothing proved that it arrived.
 func pendingRow() session.Session {
 	return session.Session{ID: "sid", UserID: "user", SecretHash: secretHash, CreatedAt: start - hour,
 		EndsAt: start + 1000*hour, LastUsedAt: start, KeepUntil: start + 10*hour + hour/3,
 		Current: 20, Parent: 10, Next: 21, SentAt: start}
 }
 
-// confirmedRow is pendingRow after its generation 20 was seen at start.
+// confirmedRow is pendingRow after a proof at start that generation 20 arrived.
 func confirmedRow() session.Session {
 	s := pendingRow()
 	s.ConfirmedAt = start
@@ -44,7 +44,7 @@ func edit(s session.Session, changes ...func(*session.Session)) session.Session 
 	return s
 }
 
-// rotated makes generation gen from parent at now.
+// rotated makes generation gen from parent at the time now.
 func rotated(parent, gen int64, now session.Millis) func(*session.Session) {
 	return func(s *session.Session) {
 		s.Parent, s.Current, s.Next = parent, gen, gen+1
@@ -52,7 +52,7 @@ func rotated(parent, gen int64, now session.Millis) func(*session.Session) {
 	}
 }
 
-// replaced makes generation gen from the same parent at now.
+// replaced makes generation gen from the same parent at the time now.
 func replaced(gen int64, now session.Millis) func(*session.Session) {
 	return func(s *session.Session) { rotated(s.Parent, gen, now)(s) }
 }
@@ -76,7 +76,7 @@ func confirmed(now session.Millis) func(*session.Session) {
 }
 func next(n int64) func(*session.Session) { return func(s *session.Session) { s.Next = n } }
 
-// fourOpen fills the ancestors with windows that began at since.
+// fourOpen fills the ancestors. Their windows began at since.
 func fourOpen(since session.Millis) func(*session.Session) {
 	return ancestors(session.Ancestor{Generation: 2, SupersededAt: since}, session.Ancestor{Generation: 4, SupersededAt: since},
 		session.Ancestor{Generation: 6, SupersededAt: since}, session.Ancestor{Generation: 8, SupersededAt: since})
@@ -89,10 +89,10 @@ type decision struct {
 	gen   int64
 	now   session.Millis
 	event rotation.Event
-	want  session.Session // the row afterwards, but for KeepUntil
+	want  session.Session // the row afterwards, except KeepUntil
 }
 
-// verify runs a decision, and checks what is true of every one.
+// verify runs a decision. It also checks what holds for every decision.
 func (d decision) verify(t *testing.T, rules rotation.Rules, p rotation.Presented, rolledBack bool) {
 	t.Helper()
 	got, out := rules.Refresh(d.row, p, d.now)
@@ -188,7 +188,7 @@ func TestRefreshRefusesOthers(t *testing.T) {
 	wrong.SecretHash = session.HashOf("another")
 	inactive.UserActive = false
 	decision{row: row, now: start + 100*hour, event: rotation.EventUnknown, want: row}.verify(t, defaultRules(), wrong, false)
-	wrong.Generation = 3 // not even theft: whoever it is has no token of this session
+	wrong.Generation = 3 // not even theft: the sender has no token of this session
 	decision{row: row, now: start, event: rotation.EventUnknown, want: row}.verify(t, defaultRules(), wrong, false)
 	d := decision{row: row, now: start + ms, event: rotation.EventUser, want: edit(row, revoked(session.ReasonUser, start+ms))}
 	d.verify(t, defaultRules(), inactive, false)
@@ -202,7 +202,7 @@ func TestRefreshRollsForward(t *testing.T) {
 	p, now := pendingRow(), start+hour
 	full := edit(p, fourOpen(now-ms))
 	old := session.Ancestor{Generation: 20, SupersededAt: now} // another tab may still hold it
-	ahead := int64(now + hour)                                 // a generation of a clock that was set back since
+	ahead := int64(now + hour)                                 // a generation from before the clock was set back
 	for _, d := range []decision{
 		{"T3", p, 30, now, rotation.EventRotated, edit(p, rotated(30, int64(now), now), ancestors(old))},
 		{"T3 confirmed row", confirmedRow(), 21, start, rotation.EventRotated, edit(p, rotated(21, int64(start), start), ancestors(session.Ancestor{Generation: 20, SupersededAt: start}))},
@@ -262,8 +262,8 @@ func TestNew(t *testing.T) {
 	require.Positive(t, defaultRules().New("", "", session.Hash{}, rotation.Client{}, 0).Current, "generation 0 means none")
 }
 
-// A lost answer, or one client that repeats a request without end, keeps naming one generation. A client that is silent for longer
-// than a window gets a new one, however often: a proxy that drops answers for an hour must not make it a thief.
+// A client that repeats a request within a window gets the same generation again, without end. A client that is silent for
+// longer than a window gets a new generation each time. A proxy that drops answers for an hour must not make it a thief.
 func TestOneLostAnswerAfterAnother(t *testing.T) {
 	rules, now := defaultRules(), start
 	row, out := rules.Refresh(confirmedRow(), presented(20), now)
@@ -318,7 +318,7 @@ func TestASessionRemembersTheLastClient(t *testing.T) {
 	require.Equal(t, "laptop 192.0.2.2", row.UserAgent+" "+row.Address)
 }
 
-// However fast a client refreshes, no window is cut short: the fifth rotation waits until there is room to remember it.
+// However fast a client refreshes, no window is cut short: a rotation waits until there is room to remember one more parent.
 func TestCoalescingForgetsNoWindow(t *testing.T) {
 	rules := defaultRules()
 	row := rules.New("sid", "user", secretHash, rotation.Client{}, start)
@@ -342,7 +342,7 @@ func TestGenerationsNeverRepeat(t *testing.T) {
 	backup := rules.New("sid", "user", secretHash, rotation.Client{}, start)
 	seen := map[int64]bool{backup.Current: true}
 	for now := start; now < start+100*window; now += window + ms {
-		row, out := backup, rotation.Outcome{} // an older row, again and again
+		row, out := backup, rotation.Outcome{} // the store goes back to the same row each time
 		for i := range 5 {
 			row, out = rules.Refresh(row, presented(row.Current), now)
 			if out.Event == rotation.EventCoalesced {
@@ -354,7 +354,7 @@ func TestGenerationsNeverRepeat(t *testing.T) {
 	}
 }
 
-// Every refresh that succeeds starts the idle time anew, up to one window: the token that it hands out says so.
+// Every successful refresh starts the idle time again, to within one window: the token that it hands out lives that long.
 func TestIdleTime(t *testing.T) {
 	rules, now := defaultRules(), start+9*hour
 	for name, row := range map[string]session.Session{"T4": confirmedRow(), "T6": pendingRow(),
@@ -405,7 +405,7 @@ func TestRevoke(t *testing.T) {
 		row, want session.Session
 		reason    session.Reason
 		now       session.Millis
-		refuse    bool // access tokens
+		refuse    bool // whether access tokens are refused
 	}{
 		{"live", p, edit(p, revoked(session.ReasonLogout, start+ms)), session.ReasonLogout, start + ms, true},
 		{"twice", dead, dead, session.ReasonLogout, start + hour, true},

@@ -5,12 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// AppendString appends text to b as a JSON string. Nearly all strings are plain and are copied; the others go through
-// encoding/json.
+// AppendString appends text to b as a JSON string. Nearly all strings are plain ASCII without quotes and backslashes: it
+// copies them. It passes all others through encoding/json.
 func AppendString(b []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			quoted, _ := json.Marshal(text) // a string cannot fail
+			quoted, _ := json.Marshal(text) // Marshal cannot fail for a string
 			return append(b, quoted...)
 		}
 	}

@@ -14,8 +14,9 @@ import (
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
-// FuzzScan compares with encoding/json: what Scan accepts, encoding/json reads in the same way; what encoding/json
-// refuses, Scan refuses; and what Scan refuses beyond that, it refuses for the reason that it gives.
+// FuzzScan compares Scan with encoding/json. What Scan accepts, encoding/json must read in the same way. What encoding/json
+// refuses, Scan must refuse. If Scan refuses a text that encoding/json accepts, the text must have the fault that Scan
+// reports.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ` { } `, `null`, `[]`, `""`, ``, `{"a":1}{}`, `{"a":1,}`, `{"a":[1,]}`, "\ufeff{}",
@@ -57,7 +58,7 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// compare holds the members of an accepted text against encoding/json, and the accessors with them.
+// compare compares the members of an accepted text, and the results of the accessors, with encoding/json.
 func compare(t *testing.T, text string, got []member) {
 	duplicate, depth := walk(text)
 	require.False(t, duplicate, "accepted a duplicate in %q", text)
@@ -80,7 +81,7 @@ func compare(t *testing.T, text string, got []member) {
 	require.False(t, dec.More(), "%q has further members", text)
 }
 
-// accessors takes s by value: a wrong type stops the copy only.
+// accessors compares String, Int and Strings with encoding/json. It takes s by value, so a wrong type stops only the copy.
 func accessors(t *testing.T, s strictjson.Scanner, raw json.RawMessage) {
 	null := bytes.Equal(raw, []byte("null"))
 
@@ -118,8 +119,8 @@ func accessors(t *testing.T, s strictjson.Scanner, raw json.RawMessage) {
 	require.Equal(t, ok, c.Err() == nil, "Strings of %q: %v", raw, c.Err())
 }
 
-// walk reads the first value of text, as far as it is JSON, and tells whether an object in it has a name twice and how
-// deeply it is nested.
+// walk reads the first value of text, up to the first syntax error. It returns whether an object in it has a name twice, and
+// how deeply it is nested.
 func walk(text string) (duplicate bool, deepest int) {
 	type frame struct {
 		names map[string]bool // nil in an array
@@ -130,7 +131,7 @@ func walk(text string) (duplicate bool, deepest int) {
 	dec.UseNumber()
 	for {
 		token, err := dec.Token()
-		if err != nil { // io.EOF, or a fault further on than the one looked for
+		if err != nil { // io.EOF, or a syntax error that comes after what walk looks for
 			return duplicate, deepest
 		}
 		delim, _ := token.(json.Delim)

@@ -73,7 +73,7 @@ func skipArray(text string, pos, depth int) (int, error) {
 }
 
 // skipString returns the position after the closing quote. It refuses control characters, unknown escapes and lone
-// surrogates, which other readers replace, each in its own way.
+// surrogates. Other readers replace lone surrogates, each in its own way.
 func skipString(text string, pos int) (int, error) {
 	if pos >= len(text) || text[pos] != '"' {
 		return 0, ErrSyntax
@@ -95,7 +95,7 @@ func skipString(text string, pos int) (int, error) {
 	return 0, ErrSyntax
 }
 
-// escapeLen is the length of the escape sequence that text starts with, 0 if it is none.
+// escapeLen returns the length of the escape sequence at the start of text. It returns 0 if there is no valid one.
 func escapeLen(text string) int {
 	if len(text) < 2 {
 		return 0
@@ -140,8 +140,8 @@ func hexRune(text string) (r rune, ok bool) {
 	return r, true
 }
 
-// unquote resolves the escapes of a string that skipString accepted, quotes included. Without escapes it is a slice of
-// the text.
+// unquote removes the quotes of a string that skipString accepted, and resolves its escapes. Without escapes it returns a
+// slice of the text.
 func unquote(quoted string) string {
 	body := quoted[1 : len(quoted)-1]
 	if strings.IndexByte(body, '\\') < 0 {

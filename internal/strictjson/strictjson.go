@@ -1,9 +1,10 @@
-// Package strictjson reads one JSON object, member by member, and accepts nothing that two readers could understand
-// differently: duplicate member names (at any depth), bytes after the object, invalid UTF-8, lone surrogates, integers
-// written as strings or floats. It allocates only what the caller asks it to build.
+// Package strictjson reads one JSON object, member by member. It refuses what two readers could understand differently: a
+// member name that appears twice (at any depth), bytes after the object, invalid UTF-8, lone surrogates, and integers that
+// are written as strings or floats. It allocates only what the caller asks it to build.
 //
-// It is not a general decoder: encoding/json lets duplicates and lone surrogates pass, and costs several times the
-// signature check of a token. Values that nobody asks for are checked and passed over.
+// It is not a general decoder. It checks the syntax of values that nobody asks for, and skips them. It exists because
+// encoding/json accepts duplicate names and lone surrogates, and takes several times as long as the signature check of a
+// token.
 package strictjson
 
 import (
@@ -16,7 +17,7 @@ import (
 // maxDepth bounds the nesting of arrays and objects, so that hostile input cannot exhaust the stack.
 const maxDepth = 32
 
-// The faults that a Scanner reports. They name no byte and no value: the text may hold a secret.
+// The faults that a [Scanner] reports. They name no byte and no value, because the text may hold a secret.
 var (
 	ErrSyntax    = errors.New("not a valid JSON object")
 	ErrUTF8      = errors.New("not valid UTF-8")
@@ -27,7 +28,7 @@ var (
 
 // MemberError reports a member whose value has the wrong type.
 type MemberError struct {
-	Name string // the member
+	Name string // the name of the member
 	Want string // what it must be, in words
 }
 
@@ -45,7 +46,7 @@ func (e *MemberError) Error() string { return fmt.Sprintf("member %q must be %s"
 //	}
 //	err := s.Err()
 //
-// Not safe for concurrent use.
+// A Scanner is not safe for concurrent use.
 type Scanner struct {
 	text  string
 	pos   int
@@ -56,16 +57,16 @@ type Scanner struct {
 	err   error
 }
 
-// Scan starts on text, which must be exactly one JSON object.
+// Scan returns a [Scanner] for text, which must be exactly one JSON object.
 func Scan(text string) Scanner { return Scanner{text: text} }
 
-// Name is the current member's name, escapes resolved.
+// Name returns the name of the current member, with its escapes resolved.
 func (s *Scanner) Name() string { return s.name }
 
-// Raw is the current member's value as it stands in the text.
+// Raw returns the value of the current member as it stands in the text.
 func (s *Scanner) Raw() string { return s.value }
 
-// Err is the first fault, nil if the whole text was read without one.
+// Err returns the first fault. It returns nil if there was none so far.
 func (s *Scanner) Err() error { return s.err }
 
 // Next moves to the next member and checks its value's syntax. It returns false at the end and at the first fault.
@@ -107,15 +108,15 @@ func (s *Scanner) fail(err error) bool {
 	return false
 }
 
-// Mistyped records that the current member is not what the caller needs: want, in words. Next then stops; the first
-// fault is the one reported.
+// Mistyped records that the value of the current member has the wrong type. want says in words what it must be.
+// [Scanner.Next] then returns false. [Scanner.Err] reports only the first fault.
 func (s *Scanner) Mistyped(want string) {
 	if s.err == nil {
 		s.err = &MemberError{Name: s.name, Want: want}
 	}
 }
 
-// String is the current value, which must be a string.
+// String returns the current value, which must be a string.
 func (s *Scanner) String() string {
 	if s.value[0] != '"' {
 		s.Mistyped("a string")
@@ -124,7 +125,7 @@ func (s *Scanner) String() string {
 	return unquote(s.value)
 }
 
-// Int is the current value, which must be an integer that fits in 64 bits, written without fraction or exponent.
+// Int returns the current value, which must be an integer that fits in 64 bits, written without fraction or exponent.
 func (s *Scanner) Int() int64 {
 	n, ok := parseInt(s.value)
 	if !ok {
@@ -133,8 +134,8 @@ func (s *Scanner) Int() int64 {
 	return n
 }
 
-// Strings is the current value, which must be an array of strings, or one string, which counts as an array of one (the
-// forms of "aud", RFC 7519 section 4.1.3).
+// Strings returns the current value, which must be an array of strings or one string. One string counts as an array of one.
+// These are the two forms of "aud" (RFC 7519 section 4.1.3).
 func (s *Scanner) Strings() []string {
 	switch s.value[0] {
 	case '"':
@@ -146,7 +147,7 @@ func (s *Scanner) Strings() []string {
 	return nil
 }
 
-// Ints is the current value, which must be an array of integers that fit in 64 bits.
+// Ints returns the current value, which must be an array of integers that fit in 64 bits.
 func (s *Scanner) Ints() []int64 {
 	var list []int64
 	body, isArray := strings.CutPrefix(s.value, "[")
@@ -186,8 +187,8 @@ func (s *Scanner) array() []string {
 	return list
 }
 
-// nameSet remembers the member names of one object. Up to its array it costs no allocation and compares one by one;
-// past that a map keeps hostile input from costing the square of its length.
+// nameSet remembers the member names of one object. It compares up to 16 names one by one, without an allocation. For more
+// it uses a map. Otherwise hostile input could cost time that grows with the square of its length.
 type nameSet struct {
 	few  [16]string
 	n    int
@@ -219,13 +220,14 @@ func (s *nameSet) add(name string) bool {
 	return true
 }
 
-// nextMember reads a separator, a name and its colon; pos then stands on the value. At the closing brace it is done.
+// nextMember reads a comma (except before the first member), a name and a colon. next is then the position of the value. At
+// the closing brace done is true, and next is the position after it.
 func nextMember(text string, pos int, seen *nameSet) (name string, next int, done bool, err error) {
 	pos = skipSpace(text, pos)
 	if pos < len(text) && text[pos] == '}' {
 		return "", pos + 1, true, nil
 	}
-	if seen.n > 0 { // not the first member: a comma stands before it
+	if seen.n > 0 { // a comma stands before every member but the first
 		if pos >= len(text) || text[pos] != ',' {
 			return "", 0, false, ErrSyntax
 		}

@@ -23,12 +23,12 @@ func read(text string) ([]member, error) {
 	return members, s.Err()
 }
 
-// nested is an object with levels of nesting, itself the first.
+// nested returns an object with that many levels of nesting. The object itself is the first level.
 func nested(levels int, open, end string) string {
 	return `{"a":` + strings.Repeat(open, levels-1) + "1" + strings.Repeat(end, levels-1) + `}`
 }
 
-// numbered is an object with n members: m0, m1 and so on.
+// numbered returns an object with n members: m0, m1 and so on.
 func numbered(n int, more ...string) string {
 	list := make([]string, 0, n+len(more))
 	for i := range n {
@@ -252,7 +252,7 @@ func TestScanRefuses(t *testing.T) {
 	}
 }
 
-// Next keeps its answer at the end and after a fault.
+// Next gives the same answer again at the end and after a fault.
 func TestNextStays(t *testing.T) {
 	for _, text := range []string{`{}`, `{"a":1}`, `{"a":1,}`, `{"a":1}x`, `[]`, "\xff"} {
 		s := strictjson.Scan(text)
@@ -403,7 +403,7 @@ func TestMemberErrorText(t *testing.T) {
 	require.EqualError(t, s.Err(), `member "exp" must be a time in seconds`)
 }
 
-// A scan of a token's claims without escapes allocates nothing.
+// Scanning the claims of a token without escapes allocates nothing.
 func TestScanAllocatesNothing(t *testing.T) {
 	text := `{"iss":"https://a.example","sub":"42","exp":1800000000,"roles":["a","b"],"x":{"y":[1,2,{"z":null}]}}`
 	sum := int64(0)

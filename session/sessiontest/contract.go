@@ -1,6 +1,6 @@
 package sessiontest
 
-// The sentences of package session that the checks quote, word for word; a test holds them against its source.
+// The sentences of package session that the checks quote, word for word. TestSentences compares them with its source.
 const (
 	safeForConcurrentUse = "MUST be safe for concurrent use by any number of processes that share the store"
 	oneClock             = "MUST give one clock to all of them (the store's own, where it has one)"

@@ -6,7 +6,7 @@ import (
 	"github.com/signet-go/signet/internal/conformance/kittest"
 )
 
-// The sentences that failures print are those of package session.
+// The sentences that failures print must be those of package session.
 func TestSentences(t *testing.T) {
 	kittest.Sentences(t, "contract.go", "../store.go", "../session.go")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// full is a row with no zero field, with values that a store could lose: numbers beyond 2^53, letters of four bytes in
-// labels of 256 bytes, times far away.
+// full returns a row without zero fields. A careless store could lose its values: numbers beyond 2^53, letters of four bytes
+// in labels of 256 bytes, and times far away.
 func full(id, userID string, now session.Millis) session.Session {
 	return session.Session{
 		ID: id, UserID: userID, SecretHash: session.HashOf(id),
@@ -42,7 +42,8 @@ func (k kit) everyField() {
 	}
 }
 
-// userIDs differ where a careless store sees one: in case, accents, trailing spaces, wildcards, after 199 characters.
+// userIDs are ids that a careless store could confuse: they differ in case, accents, trailing spaces or wildcards, or only
+// after 199 characters.
 var userIDs = []string{"1", "01", "1.0", "A", "a", "a ", " a", "\u00e1", "a\u0301", "\u0430", "a\n", "a,b", "a b", "a:b", "a{b}",
 	"{a}", "{}", "{", "%", "_", "*", "a*", "?", "[a]", "o'Brien", `"quoted"`, "`", `back\slash`, `\`, "'; --", "$1", "?1", "null",
 	"stra\u00dfe", "strasse", "\u043a\u043b\u044e\u0447", "\u65e5\u672c", "\U0001f600", "\U0001f601", "I", "i", "\u0130", "\u0131",
@@ -86,7 +87,7 @@ func (k kit) sessionIDs() {
 			}
 		}
 	}
-	other := k.create("ab", "u2") // of another group than u1
+	other := k.create("ab", "u2") // its group is not that of u1
 	k.requireNoRow(strings.ToUpper(other.ID[:1])+other.ID[1:], "u2", updateNotFound, "the group in upper case")
 	for _, row := range append(rows, other) {
 		k.requireRow(row, createStores, "another group has an id with the same rest")
@@ -129,7 +130,7 @@ func (k kit) createParallel() {
 	conformance.SameElements(k, want, ids(k.list1("u1")), listReturns, "after %d Creates at once", n)
 }
 
-// Of many that create one id, one succeeds, and the row is that one's.
+// Of many Creates of one id one succeeds, and its row is stored.
 func (k kit) createRace() {
 	const n = 16
 	users, won := neighbours(n), make([]bool, n)

@@ -11,10 +11,10 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// patience is how long a store that expires rows by itself may take.
+// patience is how long a store that expires rows by itself may take to do so.
 const patience = 5 * time.Second
 
-// expiredGo makes rows that are past their KeepUntil in both ways: created so, and changed so.
+// expiredGo makes rows that are past their KeepUntil in two ways: it creates some so, and changes others later.
 func (k kit) expiredGo() {
 	const limit = 3
 	var gone []string
@@ -58,7 +58,7 @@ func (k kit) expiredGo() {
 	k.requireRow(k.create("created0", "u1"), createStores, "an id whose row was removed is new")
 }
 
-// found returns which of the rows are still there.
+// found returns those of the rows that are still there.
 func (k kit) found(want []string) []string {
 	return slices.DeleteFunc(slices.Clone(want), func(id string) bool {
 		_, err := k.get(id)
@@ -69,7 +69,7 @@ func (k kit) found(want []string) []string {
 	})
 }
 
-// expiredStay wants rows kept until their newest KeepUntil, however long the session is over.
+// expiredStay requires that a store keeps rows until their newest KeepUntil, even if the session ended long before.
 func (k kit) expiredStay() {
 	const short = 30
 	soon := k.create("soon", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + short })
@@ -79,7 +79,7 @@ func (k kit) expiredStay() {
 		extended = row
 		return row, nil
 	})
-	late := errors.Is(err, session.ErrNotFound) // on a machine that is busy
+	late := errors.Is(err, session.ErrNotFound) // this happens on a busy machine
 	if !late {
 		conformance.NoError(k, err, updateReplaces, "Update to a later KeepUntil")
 	}

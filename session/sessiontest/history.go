@@ -10,14 +10,14 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// history plays a random history on the store, and by the same pure functions on rows of its own. The two agree after every
-// step, so that all stores that pass give the same verdicts.
+// history plays a random history on the store, and the same history on its own rows by the same pure functions. The two must
+// agree after every step. So all stores that pass give the same verdicts.
 func (k kit) history() {
 	const seed, steps = 20240229, 400
 	h := &historian{kit: k, random: rand.New(rand.NewPCG(seed, 1)), rows: map[string]session.Session{},
 		secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[rotation.Event]int{}}
 	for step := range steps {
-		// The rules see a time that runs ahead of the store's, so that windows close without waiting.
+		// The rules see a time that runs ahead of the store's clock, so that windows close without a wait.
 		if h.random.IntN(3) == 0 {
 			h.ahead += session.Millis(h.random.Int64N(15_000))
 		}
@@ -57,7 +57,7 @@ func (h *historian) login() {
 	h.requireRow(row, createStores, h.what)
 }
 
-// pick returns one of the sessions, mostly one of three that live, or none when fewer live.
+// pick returns one of the sessions, mostly one of three live ones. It returns none if fewer are live.
 func (h *historian) pick() string {
 	var live []string
 	for _, id := range h.ids {
@@ -91,7 +91,7 @@ func (h *historian) step(id string) {
 		h.apply(id, "confirm", func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
 			return rules.Confirm(row, generation, now), rotation.Outcome{}
 		})
-	case n < 23: // quicker than the windows close
+	case n < 23: // faster than the windows close
 		rules.Window, rules.Strict = time.Minute, false
 		for range len(session.Ancestors{}) + 2 {
 			h.refresh(id, rules, rotation.Presented{Generation: h.rows[id].Current, SecretHash: h.secrets[id], UserActive: true})
@@ -115,7 +115,7 @@ func (h *historian) refresh(id string, rules rotation.Rules, presented rotation.
 		})
 }
 
-// generation picks one to present: mostly those that honest clients have.
+// generation picks a generation to present. Mostly it is one that honest clients have.
 func (h *historian) generation(id string) int64 {
 	row, given := h.rows[id], h.given[id]
 	switch n := h.random.IntN(100); {
@@ -128,9 +128,9 @@ func (h *historian) generation(id string) int64 {
 	case n < 97:
 		return given[h.random.IntN(len(given))]
 	case n < 99:
-		return row.Next + h.random.Int64N(1e6) // of a store that lost writes
+		return row.Next + h.random.Int64N(1e6) // as if the store had lost writes
 	}
-	return h.random.Int64() // of another session
+	return h.random.Int64() // as if from another session
 }
 
 func (h *historian) apply(id, what string, rule func(session.Session, session.Millis) (session.Session, rotation.Outcome)) {
@@ -154,7 +154,7 @@ func (h *historian) apply(id, what string, rule func(session.Session, session.Mi
 	h.requireRow(row, updateReplaces, what)
 }
 
-// end compares the whole store.
+// end compares the whole store with the rows of the history.
 func (h *historian) end() {
 	users, revoked := map[string][]session.Session{}, map[string]session.Millis{}
 	for _, row := range h.rows {

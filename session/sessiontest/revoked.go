@@ -10,7 +10,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// overlap is what the checks allow a write to take until it is visible, as signet does.
+// overlap is how long a write may take to become visible in these checks. signet allows for such a time too.
 const overlap = session.Millis(1000)
 
 func (k kit) list() {
@@ -65,7 +65,7 @@ func has(found map[string]session.Millis, id string) bool {
 
 func first(found map[string]session.Millis, _ session.Millis) map[string]session.Millis { return found }
 
-// revokedMany needs more than one page, in a store that reads pages.
+// revokedMany makes more revocations than one page holds in a store that reads pages.
 func (k kit) revokedMany() {
 	const writers, each = 8, 40
 	_, since := k.revokedSince(0)
@@ -101,8 +101,8 @@ func (k kit) revokedLater() {
 	}
 }
 
-// What counts is when a revocation was written, not the time in its row: a change that took long, in this process or in one
-// whose clock is wrong, must not be overlooked.
+// What counts is when a revocation was written, not the time in its row. A change can take long, and the process that runs
+// it can have a wrong clock. Its revocation must be found even so.
 func (k kit) revokedSlowly() {
 	row := k.create("long ago", "u1")
 	_, since := k.revokedSince(0)
@@ -126,7 +126,7 @@ func (k kit) revokedSlowly() {
 		"since is from within the change, later than the time that it was given; found: %v", found)
 }
 
-// A process that asks again and again while others revoke sees every revocation.
+// A process that asks repeatedly while others revoke must see every revocation.
 func (k kit) revokedPolling() {
 	const writers, each = 8, 10
 	var rows []session.Session

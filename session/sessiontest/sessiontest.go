@@ -1,5 +1,5 @@
-// Package sessiontest is the conformance kit of session.Store: a store that passes Run keeps the contract that the comments
-// in package session state. A check that fails prints the sentence of the contract that broke.
+// Package sessiontest is the conformance kit of [session.Store]. A store that passes [Run] keeps the contract that the
+// comments in package session state. A check that fails prints the sentence of the contract that the store broke.
 package sessiontest
 
 import (
@@ -14,11 +14,11 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// Run runs every check, each in a subtest of its own. newStore returns a store on a fresh and empty namespace at every call,
-// with its real clock; what must be closed afterwards goes to t.Cleanup. The store must allow a call while another one is in
-// its change, so a pool of connections needs at least two.
+// Run runs every check, each in its own subtest. At every call newStore must return a store with a new and empty namespace
+// and a real clock, and it must close with t.Cleanup what it opens. The store must allow a call while another call is in its
+// change function. So a pool of connections needs at least two.
 //
-// The id of every session names the group of its user, as session.NewID does.
+// The id of every session names the group of its user, as the ids of [session.NewID] do.
 func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 	for _, check := range []struct {
 		name string
@@ -72,10 +72,10 @@ const (
 var rules = rotation.Rules{Window: 10 * time.Second, Idle: 10 * time.Hour, Absolute: 90 * 24 * time.Hour,
 	Access: 20 * 24 * time.Hour}
 
-// id returns an id with that name, of the form that session.NewID gives to the user's sessions.
+// id returns an id with that name. It begins as [session.NewID] begins the ids of this user's sessions.
 func id(userID, name string) string { return session.NewID(userID)[:1] + name }
 
-// neighbours returns users of one group: an id of one of them could be an id of each.
+// neighbours returns users of one group. So an id that fits one of them fits them all.
 func neighbours(n int) (userIDs []string) {
 	for i := 0; len(userIDs) < n; i++ {
 		if userID := fmt.Sprintf("u%d", i); session.GroupOfUser(userID) == session.GroupOfUser("u1") {
@@ -85,16 +85,16 @@ func neighbours(n int) (userIDs []string) {
 	return userIDs
 }
 
-// change is what Update takes, without an error.
+// change is a function for Update that returns no error.
 type change func(row *session.Session, now session.Millis)
 
-// login is a row as signet makes it.
+// login returns a row as signet makes it at a login.
 func login(name, userID string, now session.Millis) session.Session {
 	return rules.New(id(userID, name), userID, session.HashOf(name+userID),
 		rotation.Client{UserAgent: "agent of " + name, Address: "192.0.2.1"}, now)
 }
 
-// create stores a login, changed if that is wanted, and returns it.
+// create stores a login, with the changes if there are any, and returns it.
 func (k kit) create(name, userID string, changes ...change) session.Session {
 	k.Helper()
 	var row session.Session
@@ -126,7 +126,7 @@ func revoke(reason session.Reason) change {
 	return func(row *session.Session, now session.Millis) { *row = (*row).Revoke(reason, now) }
 }
 
-// get reads a row by an Update that changes nothing.
+// get reads a row with an Update that changes nothing.
 func (k kit) get(id string) (row session.Session, err error) {
 	err = k.store.Update(k.ctx, id, func(found session.Session, _ session.Millis) (session.Session, error) {
 		row = found
@@ -135,7 +135,7 @@ func (k kit) get(id string) (row session.Session, err error) {
 	return row, err
 }
 
-// requireRow wants the store to give exactly that row, by its id and in the list of its user.
+// requireRow requires that the store returns exactly that row, by its id and in the list of its user.
 func (k kit) requireRow(want session.Session, sentence, what string) {
 	k.Helper()
 	got, err := k.get(want.ID)
@@ -150,7 +150,7 @@ func (k kit) requireRow(want session.Session, sentence, what string) {
 	k.Fatalf("%s", conformance.Broken(listReturns, "ListByUser(%q) is without id %q, %s", want.UserID, want.ID, what))
 }
 
-// requireEqual compares with ==, as signet does; conformance.Equal then shows the fields that differ.
+// requireEqual compares with ==, as signet does. If the rows differ, conformance.Equal shows the fields.
 func requireEqual(t conformance.T, want, got session.Session, sentence, format string, args ...any) {
 	t.Helper()
 	if want != got {
@@ -182,7 +182,7 @@ func ids(rows []session.Session) []string {
 	return ids
 }
 
-// revokedSince returns what the store reports, and its time.
+// revokedSince returns what the store reports and the time that it returns.
 func (k kit) revokedSince(since session.Millis) (map[string]session.Millis, session.Millis) {
 	k.Helper()
 	found := map[string]session.Millis{}

@@ -10,7 +10,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// updateEveryField changes one field after the other: what is not compared is not written.
+// updateEveryField changes one field after the other. A store that does not compare a field does not write its change.
 func (k kit) updateEveryField() {
 	want := k.create("s1", "u1")
 	for _, step := range []struct {
@@ -79,7 +79,7 @@ func (k kit) updateError() {
 	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned the row unchanged and an error")
 }
 
-// A row that is returned unchanged while another writer changes it: the other one's change must stay.
+// Some writers return a row unchanged while another one changes it. The change must stay.
 func (k kit) updateUnchanged() {
 	before := k.create("s1", "u1")
 	for range 3 {
@@ -146,7 +146,7 @@ func (k kit) updateAtomic() {
 	k.requireRow(want, updateAtomic, fmt.Sprintf("after %d goroutines added 1 to Next %d times each", writers, times))
 }
 
-// A change may take long, to sign tokens with a key that is far away. The others must not wait for it.
+// A change may take long, because it may sign tokens with a key on another machine. Other rows must not wait for it.
 func (k kit) updateOthers() {
 	slow, quick := k.create("slow", "u1"), k.create("quick", "u1")
 	inside, release, done := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
@@ -154,7 +154,7 @@ func (k kit) updateOthers() {
 		done <- k.store.Update(k.ctx, slow.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
 			select {
 			case inside <- struct{}{}:
-			default: // called again: the channel has room for the first call
+			default: // change may be called again, and must not wait here
 			}
 			select {
 			case <-release:
@@ -191,7 +191,7 @@ func (k kit) updateOthers() {
 	conformance.NoError(k, slowErr, updateReplaces, "an Update that waited in its change")
 }
 
-// clock wants one clock for all methods, near this machine's.
+// clock requires one clock for all methods. It must be near the clock of this machine.
 func (k kit) clock() {
 	var last session.Millis
 	see := func(method string, times ...session.Millis) {

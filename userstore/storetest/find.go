@@ -17,12 +17,12 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// RunReadOnly runs the checks of a store that cannot add users. existing is a user of the store, with the fields that the store
-// gives; no user may have its id in another spelling, nor its address with "x" at either end.
+// RunReadOnly runs the checks for a store that cannot add users. existing is a user of the store, with the fields that the
+// store returns. No user may have its id in another spelling, or its address with an "x" before or after it.
 //
-// If the store is a userstore.PasswordUpdater, RunReadOnly also checks UpdatePasswordHash on the existing user, who must then
-// have a password hash, and whom nobody else may change meanwhile. The check changes the hash, and puts the old one back at
-// its end. RunReadOnly writes nothing else.
+// If the store is a [userstore.PasswordUpdater], RunReadOnly also checks UpdatePasswordHash with the existing user. That
+// user must then have a password hash, and nobody else may change it during the check. The check changes the hash and puts
+// the old one back at its end. RunReadOnly writes nothing else.
 func RunReadOnly(t *testing.T, store userstore.Store, existing userstore.User) {
 	for _, check := range readOnly {
 		t.Run(check.name, func(t *testing.T) {
@@ -49,14 +49,14 @@ var readOnly = []struct {
 
 func (f finder) find(user userstore.User) { f.requireUsers(findByID, "the existing user", user) }
 
-// emailOf wants every spelling that NormalizeEmail maps to the address to find the user.
+// emailOf requires that FindByEmail finds the user by every spelling that NormalizeEmail maps to the address.
 func (f finder) emailOf(user userstore.User) {
 	email := user.Email
 	for _, spelling := range []string{email, strings.ToUpper(email), strings.ToLower(email), " " + email + "\t", "\r\n" + email,
 		email + "\u00a0\u3000", norm.NFC.String(email), norm.NFD.String(email), strings.ToUpper(norm.NFD.String(email)),
 		norm.NFD.String(strings.ToUpper(email)), userstore.NormalizeEmail(email)} {
 		if userstore.NormalizeEmail(spelling) != userstore.NormalizeEmail(email) {
-			continue // some letters have no way back from upper case
+			continue // some letters do not come back from upper case
 		}
 		got, err := f.store.FindByEmail(f.ctx, spelling)
 		conformance.NoError(f, err, findByEmail, "FindByEmail(%+q) for the address %+q", spelling, email)
@@ -64,7 +64,7 @@ func (f finder) emailOf(user userstore.User) {
 	}
 }
 
-// notFoundBeside looks for what is nearly the user's.
+// notFoundBeside looks for ids and addresses that are nearly those of the user.
 func (f finder) notFoundBeside(user userstore.User) {
 	id, what := user.ID, fmt.Sprintf("there is only a user with id %+q, address %+q", user.ID, user.Email)
 	f.requireNoID(findByID, what, otherNumbers(id)...)
@@ -84,7 +84,8 @@ func (f finder) notFoundBeside(user userstore.User) {
 	}
 }
 
-// otherNumbers returns texts that a careless reader of numbers takes for the id, if that is a decimal number.
+// otherNumbers returns texts that a careless reader of numbers takes for the id. It returns none if the id is not a decimal
+// number.
 func otherNumbers(id string) []string {
 	if id == "" || strings.Trim(id, "0123456789") != "" {
 		return nil
@@ -93,7 +94,7 @@ func otherNumbers(id string) []string {
 	return []string{"+" + id, "-" + id, "0" + id, "0x" + id, " " + id, id + " ", id + ".0", id + "e0", fullwidth}
 }
 
-// copiesOf scribbles on what the store returned.
+// copiesOf changes what the store returned. The store must not change with it.
 func (f finder) copiesOf(user userstore.User) {
 	for _, find := range []func() (userstore.User, error){
 		func() (userstore.User, error) { return f.store.FindByID(f.ctx, user.ID) },
@@ -106,7 +107,7 @@ func (f finder) copiesOf(user userstore.User) {
 	}
 }
 
-// scribble changes everything that a User leads to.
+// scribble changes everything that a User refers to.
 func scribble(user userstore.User) {
 	for i := range user.Roles {
 		user.Roles[i] = "changed"
@@ -133,7 +134,7 @@ func scribbleOn(value any) {
 	}
 }
 
-// parallel finds and scribbles in many goroutines; the race detector sees what is shared.
+// parallel finds and changes users in many goroutines. The race detector sees what they share.
 func (f finder) parallel(user userstore.User) {
 	errs := conformance.Parallel(16, func(int) error {
 		for range 10 {
@@ -154,7 +155,7 @@ func (f finder) parallel(user userstore.User) {
 	f.requireUsers(aCopy, "after 16 goroutines changed all in their copies", user)
 }
 
-// canceled allows ErrNotFound for nobody: a store may know that there is no such user without asking its database.
+// canceled accepts ErrNotFound for a user who does not exist: a store may know that without asking its database.
 func (f finder) canceled(user userstore.User) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	cancel()
@@ -174,7 +175,7 @@ func (f finder) requireCanceled(err error, what string) {
 	conformance.NotErrorIs(f, err, userstore.ErrNotFound, notFound, "%s with a context that was canceled", what)
 }
 
-// passwordOf changes the user's hash, if the store is a PasswordUpdater, and puts the old one back.
+// passwordOf changes the user's hash and puts the old one back, if the store is a PasswordUpdater.
 func (f finder) passwordOf(user userstore.User) {
 	store, ok := f.store.(userstore.PasswordUpdater)
 	if !ok {
@@ -201,7 +202,7 @@ func (f finder) passwordOf(user userstore.User) {
 		{"the hash and a space", old + " "}, {"the beginning of the hash", old[:len(old)/2]},
 	} {
 		if tc.old == old {
-			continue // it has no small letters
+			continue // it has no lower-case letters
 		}
 		err := store.UpdatePasswordHash(f.ctx, user.ID, tc.old, changed.PasswordHash)
 		conformance.NoError(f, err, swapsNothing, "UpdatePasswordHash with %s", tc.what)
@@ -212,7 +213,7 @@ func (f finder) passwordOf(user userstore.User) {
 	f.requireUsers(swaps, "after UpdatePasswordHash", changed)
 }
 
-// otherEnd returns another hash. It fits where the first one does.
+// otherEnd returns another hash. It fits wherever the given one fits.
 func otherEnd(hash string) string {
 	runes := []rune(hash)
 	last := len(runes) - 1
@@ -232,7 +233,7 @@ func (k kit) email() {
 		k.requireUsers(findByEmail, "as it was added", user)
 		k.emailOf(user)
 	}
-	// These are nearly addresses from above, and those of different people.
+	// These addresses are nearly the same as some above, but they belong to other people.
 	for i, email := range []string{"rene@example.com", "a.nn@example.com", "ann+x@example.com", "strasse@example.com",
 		"\u0430nn@example.com", "a nn@example.com", "\uff41nn@example.com", "\U0001f601@example.com", "o'brien\"%x@example.com",
 		strings.Repeat("L", 287) + "x@example.com"} {

@@ -11,7 +11,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// readOnlyFailures runs the checks of RunReadOnly, and returns the messages of those that failed by name.
+// readOnlyFailures runs the checks of RunReadOnly. It returns the messages of the checks that failed, by their names.
 func readOnlyFailures(t *testing.T, store userstore.Store, existing userstore.User) map[string][]string {
 	failures := map[string][]string{}
 	for _, check := range readOnly {
@@ -25,7 +25,7 @@ func readOnlyFailures(t *testing.T, store userstore.Store, existing userstore.Us
 	return failures
 }
 
-// requireFailure wants one check to fail, with that sentence of the contract.
+// requireFailure requires that exactly this check fails, with that sentence of the contract.
 func requireFailure(t *testing.T, failures map[string][]string, name, sentence string) {
 	t.Helper()
 	require.Len(t, failures, 1)
@@ -33,7 +33,7 @@ func requireFailure(t *testing.T, failures map[string][]string, name, sentence s
 	require.Contains(t, failures[name][0], strconv.Quote(sentence))
 }
 
-// seven is the user of the stores on integer ids.
+// seven returns the user of the stores with integer ids.
 func seven() userstore.User {
 	user := ann()
 	user.ID = "7"
@@ -46,7 +46,7 @@ func withSeven(t *testing.T) *userstore.Memory {
 	return m
 }
 
-// integers is the natural store on integer ids: it asks the database for numbers alone.
+// integers is a typical store with integer ids: it asks the database only for numbers.
 type integers struct{ *userstore.Memory }
 
 func (s integers) FindByID(ctx context.Context, id string) (userstore.User, error) {
@@ -67,7 +67,7 @@ func TestReadOnlyIntegers(t *testing.T) {
 	RunReadOnly(t, store, seven())
 }
 
-// lenient takes every spelling of a number for the id.
+// lenient accepts every spelling of a number as the id.
 type lenient struct {
 	*userstore.Memory
 	read func(id string) (int64, error)
@@ -107,7 +107,7 @@ func TestReadOnlySpellings(t *testing.T) {
 	}
 }
 
-// late answers ErrNotFound instead of the context's error.
+// late returns ErrNotFound instead of the context's error.
 type late struct{ *userstore.Memory }
 
 func (s late) FindByID(ctx context.Context, id string) (userstore.User, error) {
@@ -122,7 +122,7 @@ func TestReadOnlyCanceled(t *testing.T) {
 	requireFailure(t, readOnlyFailures(t, late{withSeven(t)}, seven()), "context", notFound)
 }
 
-// swapper has another way of UpdatePasswordHash.
+// swapper replaces UpdatePasswordHash.
 type swapper struct {
 	*userstore.Memory
 	swap func(m *userstore.Memory, ctx context.Context, id, oldHash, newHash string) error
@@ -175,7 +175,7 @@ func TestReadOnlyPasswordHash(t *testing.T) {
 	}
 }
 
-// The old hash must be back, and a store that does not put it back fails.
+// The old hash must be back at the end. A store that does not put it back fails.
 func TestReadOnlyPasswordHashBack(t *testing.T) {
 	m := withSeven(t)
 	require.Empty(t, readOnlyFailures(t, m, seven()))
@@ -194,7 +194,7 @@ func TestReadOnlyPasswordHashBack(t *testing.T) {
 	requireFailure(t, readOnlyFailures(t, once, seven()), "password hash", swaps)
 }
 
-// A store that cannot change hashes is left alone, and one that can needs a user with a hash.
+// A store that cannot change hashes needs no user with a hash. A store that can change them needs one.
 func TestReadOnlyPasswordHashNone(t *testing.T) {
 	m := userstore.NewMemory()
 	user := seven()

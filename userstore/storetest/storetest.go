@@ -1,5 +1,5 @@
-// Package storetest is the conformance kit of userstore.Store: Run for stores that can write, RunReadOnly for those that only
-// find. A check that fails prints the sentence of the contract that broke.
+// Package storetest is the conformance kit of [userstore.Store]. [Run] is for stores that can write, and [RunReadOnly] for
+// those that can only find users. A check that fails prints the sentence of the contract that the store broke.
 package storetest
 
 import (
@@ -12,10 +12,11 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Run runs every check on a store, each in a subtest of its own. newStore returns a store that is empty and nobody else's at
-// every call; what must be closed afterwards goes to t.Cleanup.
+// Run runs every check on a store, each in its own subtest. At every call newStore must return an empty store that nobody
+// else uses, and it must close with t.Cleanup what it opens.
 //
-// Roles, Profile and Attributes may come back nil when they are empty, and the values in Profile and Attributes as JSON would give them.
+// A store may return nil for empty Roles, Profile and Attributes. It may return the values in Profile and Attributes as JSON
+// decodes them.
 func Run(t *testing.T, newStore func(t *testing.T) userstore.Writer) {
 	for _, check := range []struct {
 		name string
@@ -57,13 +58,13 @@ type finder struct {
 	store userstore.Store
 }
 
-// tester is what the checks need of a *testing.T.
+// tester is the part of [testing.T] that the checks use.
 type tester interface {
 	conformance.T
 	Cleanup(func())
 }
 
-// The sentences of the contract that the checks quote, word for word; a test holds them against the source.
+// The sentences of the contract that the checks quote, word for word. TestSentences compares them with the source.
 const (
 	safe        = "MUST be safe for concurrent use"
 	aCopy       = "MUST return a User that the caller may change without changing the store"
@@ -91,7 +92,7 @@ const (
 	mailsAreDistant = "Addresses that differ in dots or +tags are different"
 )
 
-// ann has every field set.
+// ann returns a user with every field set.
 func ann() userstore.User {
 	return userstore.User{ID: "u1", Email: "Ann@Example.com", PasswordHash: "$argon2id$v=19$m=64,t=1,p=1$c2FsdA$aGFzaA",
 		Roles: []string{"staff", "admin", "customer"}, Disabled: true,
@@ -103,7 +104,7 @@ func rene() userstore.User {
 	return userstore.User{ID: "u2", Email: "ren\u00e9@example.com", PasswordHash: "h2"}
 }
 
-// filled adds both.
+// filled adds ann and rene to the store.
 func (k kit) filled() {
 	k.Helper()
 	k.mustAdd(ann())
@@ -115,7 +116,7 @@ func (k kit) mustAdd(user userstore.User) {
 	conformance.NoError(k, k.store.Add(k.ctx, user), adds, "Add of id %+q, address %+q", user.ID, user.Email)
 }
 
-// requireUsers wants both ways of finding to lead to these users.
+// requireUsers requires that FindByID and FindByEmail return these users.
 func (f finder) requireUsers(sentence, what string, users ...userstore.User) {
 	f.Helper()
 	for _, want := range users {
@@ -139,7 +140,7 @@ func (f finder) requireEqual(want, got userstore.User, sentence, format string, 
 	conformance.Equal(f, want, got, sentence, format, args...)
 }
 
-// asJSON is a profile as a client sees it.
+// asJSON returns a profile as a client sees it.
 func (f finder) asJSON(profile map[string]any) (value any) {
 	f.Helper()
 	if len(profile) == 0 {

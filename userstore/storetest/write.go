@@ -54,7 +54,7 @@ func (k kit) profile() {
 	}
 }
 
-// These are one byte too long.
+// Both are one byte too long.
 var (
 	tooLongID    = strings.Repeat("x", 1025)
 	tooLongEmail = strings.Repeat("x", 1025-len("@example.com")) + "@example.com"
@@ -97,7 +97,7 @@ func (k kit) add() {
 	}
 }
 
-// Of many that add the same address, or the same id, at once, one succeeds.
+// Of many Adds of the same address, or of the same id, at the same time one succeeds.
 func (k kit) addParallel() {
 	const n = 16
 	for _, tc := range []struct {
@@ -244,7 +244,7 @@ func (k kit) passwordHash() {
 	k.requireUsers(swaps, "after the same UpdatePasswordHash again", changed, rene())
 }
 
-// Of many that swap the same old hash, the first wins: the others find another one.
+// Of many swaps of the same old hash the first one wins. The others then find another hash and change nothing.
 func (k kit) passwordHashParallel() {
 	const n = 16
 	user := rene()
@@ -266,8 +266,8 @@ func (k kit) passwordHashParallel() {
 	k.passwordHashAppended()
 }
 
-// Many append their letter to the hash until it is in: with two winners over one old hash a letter can be
-// lost for good, because its writer has stopped.
+// Many goroutines append their letter to the hash until it is in the hash. If two swaps of one old hash succeed, a letter
+// can be lost for good, because its writer has stopped.
 func (k kit) passwordHashAppended() {
 	const letters = "ABCDEFGHIJKLMNOP"
 	user := userstore.User{ID: "letters", Email: "letters@example.com", PasswordHash: "h"}

@@ -1,4 +1,4 @@
-// Package kittest is what the tests of the conformance kits share.
+// Package kittest is the part that the tests of the conformance kits share.
 package kittest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/signet-go/signet/internal/conformance"
 )
 
-// Sentences wants every constant of the kit's file to be a sentence of a comment in one of the sources, word for word.
+// Sentences requires that every constant of the kit's file stands in a comment of one of the sources, word for word.
 func Sentences(t conformance.T, kit string, sources ...string) {
 	t.Helper()
 	var comments strings.Builder
@@ -56,7 +56,7 @@ func parse(t conformance.T, name string) *ast.File {
 	return file
 }
 
-// text returns the value of a literal, or of a sum of them.
+// text returns the value of a string literal, or of several literals that are joined with +.
 func text(value ast.Expr) (sentence string, ok bool) {
 	switch value := value.(type) {
 	case *ast.BasicLit:
@@ -70,13 +70,13 @@ func text(value ast.Expr) (sentence string, ok bool) {
 	return "", false
 }
 
-// Recorder stands in for a *testing.T, so that a test can see a check fail.
+// Recorder takes the place of a [testing.T], so that a test can see a check fail.
 type Recorder struct {
 	failures []string
 	cleanups []func()
 }
 
-// Failures runs a check, and then its cleanups, and returns the messages of those that failed.
+// Failures runs a check and then its cleanups. It returns the messages of those that failed.
 func Failures(check func(r *Recorder)) []string {
 	r := new(Recorder)
 	r.run(func() { check(r) })
@@ -89,7 +89,7 @@ func Failures(check func(r *Recorder)) []string {
 	return r.failures
 }
 
-// run runs a step in a goroutine of its own, which Fatalf can end.
+// run runs a step in its own goroutine, because Fatalf ends the goroutine.
 func (r *Recorder) run(step func()) {
 	done := make(chan struct{})
 	go func() {
@@ -102,7 +102,7 @@ func (r *Recorder) run(step func()) {
 // Helper does nothing.
 func (r *Recorder) Helper() {}
 
-// Cleanup notes what to run after the check.
+// Cleanup notes a function that runs after the check.
 func (r *Recorder) Cleanup(cleanup func()) { r.cleanups = append(r.cleanups, cleanup) }
 
 // Fatalf notes the message and ends the check.
