@@ -82,23 +82,25 @@ func (a *Auth) LogoutHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// logoutToken finds the token of the session to end. Some clients send an empty object with every POST.
+// logoutToken finds the token of the session to end. A body in which no token can be found does not matter if the header has one: some
+// clients send an empty object or a text with every POST.
 func logoutToken(w http.ResponseWriter, r *http.Request) (token string, err error) {
 	body, err := readAll(w, r)
 	if err != nil {
 		return "", err
 	}
-	if text := strings.TrimSpace(body); text == "" || text == "null" {
-		return bearerToken(r)
-	}
+	inHeader := r.Header.Get("Authorization") != ""
 	media, err := mediaType(r)
-	if err == nil {
-		err = parseBody(media, body, field{refreshNames, &token})
+	switch text := strings.TrimSpace(body); {
+	case text == "" || text == "null" || err != nil && inHeader:
+		return bearerToken(r)
+	case err != nil:
+		return "", err
 	}
-	if err != nil || token != "" {
+	if err := parseBody(media, body, field{refreshNames, &token}); err != nil || token != "" {
 		return token, err
 	}
-	if r.Header.Get("Authorization") == "" {
+	if !inHeader {
 		return "", badRequest(`field "refreshToken" is missing or empty`)
 	}
 	return bearerToken(r)

@@ -21,11 +21,15 @@ import (
 // Under [WithoutSessions] only the first three are there. Each operation has one path: a rule of a proxy for a path cannot be
 // walked around.
 //
-// A prefix that begins with a slash is the whole path, as in the line above. Behind [http.StripPrefix] it is what is left of it.
-// Routers that tell their pattern ([http.ServeMux], chi) may have more path in front: chi's Route("/api/v1") with Mount("/auth",
-// auth.Handler("/auth")) works. With an empty prefix the pattern alone says the path. For routers that tell no pattern, as
-// gin's and echo's groups, write the prefix without the slash: Handler("auth") serves the contract below the first "auth" in the
-// path, whatever is in front of it, and the router alone decides what that may be.
+// The prefix has one of three forms:
+//
+//   - With a slash in front, as in the line above, it is the whole path of the mount. Behind [http.StripPrefix] it is the path
+//     that is left. If the router sets [http.Request.Pattern], as [http.ServeMux] and chi do, the pattern may have more path in
+//     front of the prefix: chi's Route("/api/v1") with Mount("/auth", auth.Handler("/auth")) works, and "/{tenant}/auth/" too.
+//   - An empty prefix stands for the pattern of such a router.
+//   - Without a slash, as in Handler("auth"), the contract is below the first "auth" in the path, and the router alone decides
+//     what may stand in front of it. It is the form for groups of gin and echo, which set no pattern, and for a router behind
+//     [http.StripPrefix].
 //
 // Browsers of any origin may call it (CORS with "*", preflights included). That is safe because no credential is sent without the
 // caller's doing. An Access-Control-Allow-Origin that an outer middleware has set is left alone, and [WithoutCORS] turns it off. It
@@ -82,29 +86,27 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 	if r.URL.RawPath != "" {
 		return "", false
 	}
-	pattern, known := patternOf(r)
+	base, known := matched(r)
 	switch {
 	case m.prefix == "":
-		if known {
-			return pattern, true
-		}
-		return "", true
+		return base, true
 	case !strings.HasPrefix(m.prefix, "/"):
 		at := strings.Index(r.URL.Path, "/"+m.prefix+"/")
 		if at < 0 {
 			return "", false
 		}
 		return r.URL.Path[:at] + "/" + m.prefix, true
-	case known && strings.HasSuffix(pattern, m.prefix):
-		return pattern, true
+	case known && strings.HasSuffix(base, m.prefix):
+		return base, true
 	}
 	return m.prefix, true
 }
 
-// patternOf returns the fixed part of the pattern by which a router has found the handler, without a slash at its end. It is not known when the
-// router does not tell it, or when something in between has changed the path.
-func patternOf(r *http.Request) (pattern string, known bool) {
-	_, path, found := strings.Cut(r.Pattern, "/") // a method and a host may stand in front
+// matched returns the beginning of the request's path that the router's pattern names, without a slash at its end: "/acme/auth" for
+// the pattern "/{tenant}/auth/". It is not known if the router tells no pattern, or if something between the router and the mount has
+// changed the path.
+func matched(r *http.Request) (base string, known bool) {
+	_, pattern, found := strings.Cut(r.Pattern, "/") // a method and a host may stand in front
 	if !found {
 		return "", false
 	}
@@ -113,10 +115,19 @@ func patternOf(r *http.Request) (pattern string, known bool) {
 			return "", false
 		}
 	}
-	if end := strings.IndexAny(path, "{*"); end >= 0 {
-		path = path[:end]
+	rest := strings.TrimPrefix(r.URL.Path, "/")
+	for segment := range strings.SplitSeq(pattern, "/") {
+		if segment == "" || segment == "*" || strings.HasSuffix(segment, "...}") { // all that follows
+			break
+		}
+		var given string
+		given, rest, _ = strings.Cut(rest, "/")
+		if !strings.Contains(segment, "{") {
+			given = segment
+		}
+		base += "/" + given
 	}
-	return strings.TrimRight("/"+path, "/"), true
+	return base, true
 }
 
 // explain says in the log that the first request has shown a path outside of the prefix: then most likely no path is inside of it.

@@ -28,7 +28,7 @@ func post(handler http.Handler, path string) int {
 func group(path string, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, path) {
-			http.Error(w, "not routed", 418)
+			http.Error(w, "not routed", http.StatusTeapot)
 			return
 		}
 		handler.ServeHTTP(w, r)
@@ -79,6 +79,11 @@ func TestHandlerMountsAnywhereAndHasNoAlias(t *testing.T) {
 		"gin, two words":         {group("/api/v1/auth/", s.Handler("v1/auth")), "/api/v1/auth/login", nil},
 		"a word that begins so":  {group("/myauth/", s.Handler("/myauth")), "/myauth/login", []string{"/auth/login"}},
 		"a pattern that ends so": {telling("/myauth/*", s.Handler("/auth")), "/auth/login", []string{"/myauth/login"}},
+		"ServeMux, wildcard":     {muxed("/{tenant}/auth/", s.Handler("/auth")), "/acme/auth/login", []string{"/acme/auth/auth/login", "/a/b/auth/login"}},
+		"wildcard, empty":        {muxed("/{tenant}/auth/", s.Handler("")), "/acme/auth/login", []string{"/acme/login", "/a/b/auth/login"}},
+		"wildcard in between":    {muxed("/t/{tenant}/auth/{rest...}", s.Handler("/auth")), "/t/acme/auth/login", []string{"/t/acme/x/login"}},
+		"a wildcard's own word":  {muxed("/{tenant}/auth/", s.Handler("/auth")), "/auth/auth/login", []string{"/auth/login", "/auth/auth/auth/login"}},
+		"chi, wildcard":          {telling("/{tenant:[a-z]+}/auth/*", s.Handler("/auth")), "/acme/auth/login", []string{"/acme/auth/auth/login"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, 201, post(tc.handler, tc.path), tc.path)
@@ -173,7 +178,8 @@ func TestLogoutBodies(t *testing.T) {
 		"an empty token, header":     {`{"refreshToken":""}`, "application/json", true, 204},
 		"a number":                   {`{"refreshToken":1}`, "application/json", true, 400},
 		"an array":                   {`[]`, "application/json", true, 400},
-		"text":                       {`x`, "text/plain", true, 415},
+		"text":                       {`x`, "text/plain", true, 204},
+		"text without a header":      {`x`, "text/plain", false, 415},
 		"garbage in the body":        {`{"refreshToken":"x"}`, "application/json", true, 401},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -150,9 +150,10 @@ func clientOf(ctx context.Context) rotation.Client {
 // maxLabel bounds what a session keeps of a client, in bytes.
 const maxLabel = 256
 
-// label keeps what can be shown. Characters that are not printable could turn a display round, or hide a part of it.
+// label returns a copy of text without what cannot be shown. Characters that are not printable could change the direction of the text
+// around them, or hide a part of it. It is a copy because some servers (fasthttp) use the memory of a request again.
 func label(text string) string {
-	text = strings.ToValidUTF8(text[:min(len(text), maxLabel)], "")
+	text = strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxLabel)]), "")
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1
