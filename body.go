@@ -16,10 +16,10 @@ import (
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
-// maxBody is how long a request body may be, in bytes.
+// maxBody is the longest request body, in bytes.
 const maxBody = 64 << 10
 
-// field is a text that a request body has under one of several names, and where it goes.
+// field is a text in a request body. It has one of several names, and value receives it.
 type field struct {
 	names []string
 	value *string
@@ -27,7 +27,7 @@ type field struct {
 
 func (f field) is(name string) bool { return slices.Contains(f.names, name) }
 
-// readBody reads fields that must all be there and not be empty. Other members are ignored.
+// readBody reads the wanted fields. All of them must be present and not empty. It ignores other members.
 func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 	media, err := mediaType(r)
 	if err != nil {
@@ -66,7 +66,8 @@ func mediaType(r *http.Request) (string, error) {
 }
 
 func unsupported(message string) error {
-	return &Error{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", message: message, kind: ErrInvalidRequest}
+	return &Error{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", message: message,
+		kind: ErrInvalidRequest}
 }
 
 // readAll reads a body of bounded length.
@@ -83,7 +84,8 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 	return string(body), nil
 }
 
-// parseBody reads the wanted fields that are there. Two readers must not understand a body differently: no name may appear twice.
+// parseBody reads the wanted fields that are present. A name that appears twice is an error, because another parser
+// could read the other value.
 func parseBody(media, body string, want ...field) error {
 	if media == mediaForm {
 		return parseForm(body, want...)
@@ -103,7 +105,7 @@ func parseBody(media, body string, want ...field) error {
 	}
 	var mistyped *strictjson.MemberError
 	switch err := s.Err(); {
-	case errors.As(err, &mistyped): // the name is one of want's: it is ours, and not the client's
+	case errors.As(err, &mistyped): // the name is from want and not from the client, so it may be shown
 		return badRequest(fmt.Sprintf("field %q must be %s", mistyped.Name, mistyped.Want))
 	case err != nil:
 		return badRequest("the body is malformed: " + err.Error())

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// tokenCache remembers tokens that were verified, so that the next request with the same token costs a lookup. It holds only what
-// no time can change: whoever finds an entry checks the times, the revocations and the keys again. So a hit is never better
-// than a miss.
+// tokenCache keeps verified tokens, so that the next request with the same token costs only a lookup. It holds only
+// facts that do not change with time. Times, revocations and keys are checked at every hit. So a token that a miss
+// would refuse is refused at a hit too.
 //
-// It is a set-associative cache, as processors have them: the hash of a token under a seed of this process chooses a set, and the set has four
-// places and a budget of bytes. A new token takes the place of others when the set is full. A flood of tokens can push others out,
-// and nothing more. There is no lock.
+// It is a set-associative cache, as in processors. The hash of a token, under a random seed of this process, selects a
+// set. A set has four places and a budget of bytes. If the set is full, a new token replaces others. So a flood of
+// tokens can only push other tokens out. There is no lock.
 type tokenCache struct {
 	seed   maphash.Seed
 	places []atomic.Pointer[verifiedToken]
@@ -39,10 +39,11 @@ func newTokenCache(size int) *tokenCache {
 	for 2*sets*setBytes <= size {
 		sets *= 2
 	}
-	return &tokenCache{seed: maphash.MakeSeed(), places: make([]atomic.Pointer[verifiedToken], sets*waysPerSet), sets: uint64(sets)}
+	places := make([]atomic.Pointer[verifiedToken], sets*waysPerSet)
+	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets)}
 }
 
-// cost is about how many bytes an entry takes: the token, its payload, and the parts of the claims.
+// cost estimates the bytes of an entry: the token, its payload, and the parts of the claims.
 func cost(token string) int { return 384 + len(token) + 3*len(token)/4 }
 
 func (c *tokenCache) hash(token string) uint64 { return maphash.String(c.seed, token) }
@@ -52,7 +53,7 @@ func (c *tokenCache) set(hash uint64) []atomic.Pointer[verifiedToken] {
 	return c.places[first : first+waysPerSet]
 }
 
-// get returns the claims of a token that was verified with the keys that are in force, or nil if there is none.
+// get returns the claims of a token that was verified with the current keys, or nil.
 func (c *tokenCache) get(hash uint64, token string) *Claims {
 	set := c.set(hash)
 	for i := range set {
@@ -68,8 +69,8 @@ func (c *tokenCache) get(hash uint64, token string) *Claims {
 
 func (e *verifiedToken) current() bool { return e.claims.keys == e.claims.from.reader.Current() }
 
-// put remembers a token that has just been verified, in place of one that is of no more use if there is one. Others of the set leave
-// until it keeps its budget.
+// put stores a token that was just verified. If possible it replaces an entry that has expired or was verified with old
+// keys. Then it removes other entries until the set keeps its budget.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
 	room := setBytes - cost(token)
 	if room < 0 {

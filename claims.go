@@ -11,7 +11,7 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// Claims are what a verified token says. Those that signet hands out belong to the caller.
+// Claims are the claims of a verified token. The functions of signet return copies, which the caller may change.
 type Claims struct {
 	Subject   string    // "sub": the user's id; never empty
 	Issuer    string    // "iss"
@@ -24,15 +24,16 @@ type Claims struct {
 	NotBefore time.Time // "nbf"; zero if absent
 	ExpiresAt time.Time // "exp"
 
-	payload string       // the whole payload, for CustomClaims; empty for claims that the host has made
-	session sessions.Ref // zero if the verifier knows no sessions
-	from    *issuer      // who made the token
-	keys    *keys.Set    // what verified it
+	payload string       // the whole payload, for CustomClaims; empty if the host made the claims
+	session sessions.Ref // zero if the verifier sees no revocations
+	from    *issuer      // who issued the token
+	keys    *keys.Set    // the keys that verified it
 }
 
 // HasRole reports whether the subject has one of the roles.
 func (c *Claims) HasRole(role string, or ...string) bool {
-	return slices.Contains(c.Roles, role) || slices.ContainsFunc(or, func(role string) bool { return slices.Contains(c.Roles, role) })
+	has := func(role string) bool { return slices.Contains(c.Roles, role) }
+	return has(role) || slices.ContainsFunc(or, has)
 }
 
 // HasScope reports whether the token carries all of the scopes.
@@ -41,7 +42,7 @@ func (c *Claims) HasScope(scope string, and ...string) bool {
 	return !lacks(scope) && !slices.ContainsFunc(and, lacks)
 }
 
-// clone gives a caller claims of its own: the verified ones are shared between requests.
+// clone returns a copy for a caller. Requests share the original.
 func (c *Claims) clone() *Claims {
 	own := *c
 	own.Audience = slices.Clone(c.Audience)
@@ -50,9 +51,9 @@ func (c *Claims) clone() *Claims {
 	return &own
 }
 
-// Subject returns the id of the signed-in user. It returns "" when nobody is signed in: outside of [Auth.RequireAuth], or in a
-// request that [Auth.OptionalAuth] let pass without a token. Where several issuers are trusted, a user is the pair of issuer and
-// subject: see [ClaimsFromContext].
+// Subject returns the id of the signed-in user. It returns "" if nobody is signed in: outside of [Auth.RequireAuth], or
+// in a request that [Auth.OptionalAuth] let pass without a token. With several trusted issuers a user is the pair of
+// issuer and subject; see [ClaimsFromContext].
 //
 // ctx must be the context of the request. In gin that is c.Request.Context(), and not c, which is a context of its own.
 func Subject(ctx context.Context) string {
@@ -63,8 +64,7 @@ func Subject(ctx context.Context) string {
 }
 
 // ClaimsFromContext returns a copy of the claims that [Auth.RequireAuth] and the other middleware verified, or that
-// [ContextWithClaims] put there. It returns false when there are none. Subject is cheaper where the id is all that is
-// needed.
+// [ContextWithClaims] put there. It returns false when there are none. [Subject] is cheaper if only the id is needed.
 func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	if c := sharedClaims(ctx); c != nil {
 		return c.clone(), true
@@ -72,9 +72,9 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	return nil, false
 }
 
-// ContextWithClaims returns a context in which [Subject] and [ClaimsFromContext] find a copy of the claims. It is for hosts that
-// verify a token by themselves ([Auth.Verify]), as in gRPC or for a WebSocket, and for tests of handlers. Without claims (nil)
-// nobody is signed in.
+// ContextWithClaims returns a context in which [Subject] and [ClaimsFromContext] find a copy of the claims. It is for
+// hosts that verify a token by themselves ([Auth.Verify]), as in gRPC or for a WebSocket, and for tests of handlers.
+// With nil nobody is signed in.
 func ContextWithClaims(ctx context.Context, claims *Claims) context.Context {
 	if claims != nil {
 		claims = claims.clone()
@@ -93,11 +93,11 @@ func sharedClaims(ctx context.Context) *Claims {
 	return c
 }
 
-// maxTime is the last second of the year 9999. RFC 3339 ends there, and a later time is somebody's mistake.
+// maxTime is the last second of the year 9999. RFC 3339 ends there, so a later time is a mistake.
 const maxTime = 253402300799
 
-// parseClaims reads a payload whose signature was verified. It checks the form of the claims, and that the required ones are there.
-// Identity and time are checked elsewhere. The error names the claim and the rule, and never a value.
+// parseClaims reads a payload whose signature was verified. It checks the form of the claims, and that the required
+// ones are there. Identity and time are checked elsewhere. The error names the claim and the rule, but never a value.
 func parseClaims(payload string) (c *Claims, generation int64, err error) {
 	c = &Claims{payload: payload}
 	s := strictjson.Scan(payload)
@@ -146,8 +146,7 @@ var (
 	errNoIssueTime = &strictjson.MemberError{Name: "iat", Want: "present"}
 )
 
-// checkClaims checks the form of claims that WithClaims adds to those of signet. Of the claims that parseClaims reads the host may set
-// only "scope".
+// checkClaims checks the form of the claims from WithClaims. The only one that parseClaims reads is "scope".
 func checkClaims(payload string) error {
 	s := strictjson.Scan(payload)
 	for s.Next() {
@@ -158,8 +157,8 @@ func checkClaims(payload string) error {
 	return s.Err()
 }
 
-// numericDate reads a time in whole seconds. RFC 7519 section 2 allows fractions, but readers differ in how they round them, and
-// signet issues none.
+// numericDate reads a time in whole seconds. RFC 7519 section 2 allows fractions, but readers differ in how they round
+// them, and signet issues none.
 func numericDate(s *strictjson.Scanner) time.Time {
 	n := s.Int()
 	if n < 0 || n > maxTime {

@@ -11,12 +11,13 @@ import (
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
-// CustomClaims decodes the payload of a verified token into T, usually a struct with json tags for the claims that [WithClaims] adds.
-// It returns an error when a claim has another type than T's field, and for claims that are not from a token.
+// CustomClaims decodes the payload of a verified token into T, usually a struct with json tags for the claims that
+// [WithClaims] adds. It returns an error if a claim has another type than its field of T, or if the claims are not from
+// a token.
 //
-// A json tag is exact: a claim "TENANT" is not the field with the tag "tenant". encoding/json alone would take it, so somebody who
-// can name claims could replace the ones that the issuer means. A field without a tag takes the claim whose name
-// differs in case only, and two such claims are an error.
+// A json tag matches exactly: a claim "TENANT" does not fill the field with the tag "tenant". encoding/json ignores
+// case, so a user who can name a claim could replace a claim of the issuer. A field without a tag matches the claim
+// whose name differs only in case; two such claims are an error.
 func CustomClaims[T any](c *Claims) (T, error) {
 	var custom T
 	if c == nil || c.payload == "" {
@@ -34,7 +35,7 @@ func CustomClaims[T any](c *Claims) (T, error) {
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// exactMembers returns a JSON value without the object members that are no field of t. The value is valid JSON.
+// exactMembers returns a JSON value without the members that have no field in t. The value must be valid JSON.
 func exactMembers(value string, t reflect.Type) (string, error) {
 	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
 		t = t.Elem()
@@ -54,14 +55,15 @@ func exactMembers(value string, t reflect.Type) (string, error) {
 	return value, nil
 }
 
-// member is an object member that a struct takes.
+// member is a member of a JSON object that fills a field of a struct.
 type member struct {
 	name   string
 	tagged bool // the name must be exact
 	typ    reflect.Type
 }
 
-// fieldsOf returns the members that a struct takes. Those of an embedded struct are its own, as in encoding/json.
+// fieldsOf returns the members that fill the fields of a struct. As in encoding/json, the fields of an embedded struct
+// count as fields of the struct.
 func fieldsOf(t reflect.Type) (fields []member) {
 	for f := range t.Fields() {
 		tag := f.Tag.Get("json")
@@ -103,7 +105,7 @@ func exactObject(object string, fields []member) (string, error) {
 	})
 }
 
-// rebuild writes an object with the members that typeOf has a type for.
+// rebuild returns the object with only those members for which typeOf returns a type.
 func rebuild(object string, typeOf func(name string) (reflect.Type, error)) (string, error) {
 	b := []byte{'{'}
 	s := strictjson.Scan(object)

@@ -10,21 +10,22 @@ import (
 	"time"
 )
 
-// Sentinels for [errors.Is]. Every error that a method of [Auth] or [Verifier] returns for a refused request is an [*Error] that is
-// or wraps one of these. [WriteError] has the whole answer for each of them.
+// Sentinels for [errors.Is]. The methods of [Auth] and [Verifier] return these errors or an [*Error] that wraps one of
+// them. [WriteError] writes the whole answer for each.
 var (
 	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
 	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}
-	// ErrInvalidRequest says that the request is malformed: 400 "invalid_request" (RFC 6750 section 3.1), or 405, 413 or 415.
+	// ErrInvalidRequest says that the request is malformed: 400 "invalid_request" (RFC 6750 section 3.1), or 405, 413
+	// or 415.
 	ErrInvalidRequest error = &Error{status: 400, code: "invalid_request", message: "the request is malformed"}
 	// ErrInvalidToken says that the token is malformed, forged, expired, revoked or of the wrong kind: 401 "invalid_token".
 	ErrInvalidToken error = &Error{status: 401, code: "invalid_token", message: "the token is invalid", challenge: errorChallenge}
-	// ErrExpiredToken says that the token was good and its time is over. It is an ErrInvalidToken too.
+	// ErrExpiredToken says that the token was valid and has expired. It is an ErrInvalidToken too.
 	ErrExpiredToken error = invalidToken("the token is expired")
 	// ErrRevoked says that the session of the token was ended. It is an ErrInvalidToken too.
 	ErrRevoked error = invalidToken("the token is revoked")
-	// ErrInvalidCredentials says that the e-mail address is unknown, the password is wrong, or the account is disabled: 401. Nothing
-	// tells which.
+	// ErrInvalidCredentials says that the e-mail address is unknown, the password is wrong, or the account is disabled:
+	// 401. The answer does not say which.
 	ErrInvalidCredentials error = &Error{status: 401, code: "invalid_credentials", message: "e-mail address or password is wrong",
 		challenge: bareChallenge}
 	// ErrInsufficientScope says that a valid token lacks the role or scope that is asked for: 403 "insufficient_scope".
@@ -32,16 +33,16 @@ var (
 		challenge: errorChallenge}
 	// ErrNotFound says that the route or the named thing does not exist: 404.
 	ErrNotFound error = &Error{status: 404, code: "not_found", message: "not found"}
-	// ErrUnavailable says that a store, a key source or the password gate cannot answer now: 503 with Retry-After. The same request
-	// may succeed later. It never means that a token or a session is bad.
+	// ErrUnavailable says that a store, a key source or the password gate cannot answer now: 503 with Retry-After. The
+	// same request may succeed later. It never says that a token or a session is bad.
 	ErrUnavailable error = &Error{status: 503, code: "temporarily_unavailable", message: "temporarily unavailable; try again",
 		retryAfter: time.Second}
 	// ErrStateless says that there are no sessions to list or to end, because of [WithoutSessions]: 501.
 	ErrStateless error = &Error{status: 501, code: "not_implemented", message: "this service keeps no sessions"}
 )
 
-// Error is a refused request: what the client is told, apart from what went wrong inside. It never changes, so it is safe for
-// concurrent use. Make one of your own with [NewError].
+// Error is the answer to a refused request. The text for the client is separate from the internal cause. It never
+// changes, so it is safe for concurrent use. [NewError] makes one for a host.
 type Error struct {
 	status     int
 	code       string
@@ -53,9 +54,9 @@ type Error struct {
 	cause      error  // what went wrong inside; nil if the client alone is at fault
 }
 
-// NewError returns an error of the host's own for [WriteError] and for functions that signet calls. status is an HTTP status code
-// from 400 to 599; any other number becomes 500. code is stable text for programs, such as "address_not_confirmed". message is
-// text for people; it must hold no secret.
+// NewError returns an error of the host's own for [WriteError] and for functions that signet calls. status is an HTTP
+// status code from 400 to 599; any other number becomes 500. code is stable text for programs, such as
+// "address_not_confirmed". message is text for people; it must hold no secret.
 func NewError(status int, code, message string) *Error {
 	e := &Error{status: status, code: code, message: message}
 	if status == http.StatusUnauthorized {
@@ -78,7 +79,7 @@ func (e *Error) Code() string { return e.code }
 // Message returns the text for the client. It holds no secret and no internal detail.
 func (e *Error) Message() string { return e.message }
 
-// RetryAfter returns after what time the client should try again, or 0.
+// RetryAfter returns the time after which the client should try again, or 0.
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // Error describes the error for a log, with its cause.
@@ -106,7 +107,7 @@ func (e *Error) Unwrap() []error {
 	return wrapped
 }
 
-// because returns the same answer with what went wrong inside.
+// because returns a copy of the answer with the internal cause.
 func because(answer, cause error) *Error {
 	e := *answer.(*Error)
 	if e.kind == nil {
@@ -116,8 +117,8 @@ func because(answer, cause error) *Error {
 	return &e
 }
 
-// The faults of tokens that strangers can send at any rate are made once. A message names the kind of fault, and never a part
-// of the token.
+// These errors are made once, because strangers can cause them at any rate. A message names the kind of fault and never
+// contains a part of the token.
 var (
 	errMalformed  = invalidToken("the token is malformed")
 	errSignature  = invalidToken("the token's signature is invalid")
@@ -141,16 +142,17 @@ func badRequest(message string) *Error {
 	return &Error{status: 400, code: "invalid_request", message: message, kind: ErrInvalidRequest}
 }
 
-// unavailable is the answer when something did not answer us. Clients keep their session on 503, and drop it on 401.
+// unavailable is the answer when a store, a key source or the password gate did not answer. Clients keep their session
+// after a 503, and drop it after a 401.
 func unavailable(cause error) *Error { return because(ErrUnavailable, cause) }
 
-// internal is the answer to a mistake of the host or of ours that no repetition of the request cures.
+// internal is the answer when the host or signet has a fault that the same request will meet again.
 func internal(cause error) *Error {
 	return &Error{status: 500, code: "server_error", message: "internal server error", cause: cause}
 }
 
-// asError finds the answer that is or is in err. An error without one comes from the host or is a mistake of ours. The end of a context
-// means that something took too long.
+// asError finds the [*Error] that err is or wraps. Any other error is a fault of the host or of signet: 500. The end of
+// a context means that something took too long: 503.
 func asError(err error) *Error {
 	var e *Error
 	switch {
@@ -162,7 +164,7 @@ func asError(err error) *Error {
 	return internal(err)
 }
 
-// storeError is the answer when a store returned err: an answer that the store passed on, or 503.
+// storeError is the answer when a store returned err: the [*Error] that err is or wraps, or else 503.
 func storeError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) && e != nil {
@@ -181,9 +183,9 @@ type problem struct {
 	Message string `json:"message"`
 }
 
-// WriteError gives the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457 problem document.
-// err is an [*Error], wraps one, or is one of the sentinels; any other error is answered 500 and is not shown. All
-// handlers and middleware use it unless [WithErrorHandler] replaces it.
+// WriteError writes the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457
+// problem document. err is an [*Error], wraps one, or is one of the sentinels; any other error is answered 500 and its
+// text is not shown. All handlers and middleware use it unless [WithErrorHandler] replaces it.
 func WriteError(w http.ResponseWriter, err error) {
 	e := asError(err)
 	setErrorHeaders(w.Header(), e)
@@ -196,7 +198,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	w.Write(append(body, '\n'))
 }
 
-// setErrorHeaders sets what belongs to an answer whoever writes its body.
+// setErrorHeaders sets the headers that an answer has even if the host writes its body.
 func setErrorHeaders(h http.Header, e *Error) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -210,11 +212,12 @@ func setErrorHeaders(h http.Header, e *Error) {
 	case bareChallenge:
 		h.Set("WWW-Authenticate", bareBearer)
 	case errorChallenge:
-		h.Set("WWW-Authenticate", bareBearer+`, error="`+e.code+`", error_description="`+strings.ReplaceAll(e.message, `"`, `'`)+`"`)
+		description := strings.ReplaceAll(e.message, `"`, `'`)
+		h.Set("WWW-Authenticate", bareBearer+`, error="`+e.code+`", error_description="`+description+`"`)
 	}
 }
 
-// challenge says what WWW-Authenticate an answer carries (RFC 6750 section 3).
+// challenge says which WWW-Authenticate header an answer has (RFC 6750 section 3).
 type challenge int
 
 const (

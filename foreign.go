@@ -17,40 +17,49 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// TrustedIssuer is a party other than signet whose access tokens a [Verifier] accepts: Keycloak, Auth0, Okta, Entra, Cognito and others. docs/issuers.md has
-// the fields for each.
+// TrustedIssuer is another issuer whose access tokens a [Verifier] accepts, such as Keycloak, Auth0, Okta, Entra or
+// Cognito. The file docs/issuers.md has the fields for each.
 //
-// What protects against forgery is as strict as for signet's own tokens. Of the claims only those that guard can fail a token: iss, aud, exp, nbf, iat
-// and sub. Roles, scopes and ids that cannot be read are empty, so [Verifier.RequireRole] refuses and other routes work. A token that is bound to a
-// key ("cnf") is refused, because whoever presents it has not shown the key.
+// The checks against forgery are as strict as for signet's own tokens. Only these claims can make a token invalid: iss,
+// aud, exp, nbf, iat, sub, cnf and those in Require. Roles, scopes and ids that cannot be read are empty, so
+// [Verifier.RequireRole] refuses the token and other routes accept it. A token that is bound to a key ("cnf") is
+// refused, because a bearer token does not show that its sender has the key.
 type TrustedIssuer struct {
-	// Issuer is exactly the "iss" of its tokens; it must not be empty. A name in braces stands for the value of a claim: letters, digits, hyphens and underscores. It is for
-	// issuers with many tenants: "https://login.microsoftonline.com/{tid}/v2.0". Say in Require which tenants you mean, or look at Claims.Issuer.
+	// Issuer is exactly the "iss" of the tokens. It must not be empty. A name in braces stands for the value of that
+	// claim, which may have letters, digits, hyphens and underscores. This is for issuers with many tenants, such as
+	// "https://login.microsoftonline.com/{tid}/v2.0". Name your tenant in Require, or check Claims.Issuer.
 	Issuer string
-	// Keys are its keys, usually a [keys.Remote].
+	// Keys are the keys of the issuer, usually a [keys.Remote].
 	Keys keys.Source
-	// Audience lists the audiences that this service is: one of them must be in "aud". nil: what [WithAudience] says.
+	// Audience lists the names of this service. At least one of them must be in "aud". nil: those of [WithAudience].
 	Audience []string
-	// Algorithms are the ones that its keys may be used with. nil: the one that each key is made for, RS256 for an RSA key that names none.
+	// Algorithms are the algorithms that the keys may be used with. nil: for each key the algorithm that the key names,
+	// or RS256 for an RSA key that names none.
 	Algorithms []keys.Algorithm
-	// Types are the "typ" values of its access tokens, without regard to case. nil: what [WithTokenTypes] says. "" stands for a token without typ; then Audience or
-	// Require must be set, since an ID token of that issuer would pass otherwise.
+	// Types are the "typ" values of the access tokens. Upper and lower case are the same. nil: those of
+	// [WithTokenTypes]. "" stands for a token without "typ"; it needs Audience or Require, because otherwise an ID
+	// token of the issuer would pass.
 	Types []string
-	// Require lists claims that must be there with exactly that text, such as {"token_use": "access"} or {"tid": "..."}.
+	// Require lists claims that must be present with exactly this text, such as {"token_use": "access"} or {"tid":
+	// "..."}.
 	Require map[string]string
-	// SubjectClaim names the claim that says who it is when "sub" is missing, such as "client_id" in tokens of a client without a user.
+	// SubjectClaim names the claim that is the subject if "sub" is missing, such as "client_id" in the tokens of a
+	// client without a user.
 	SubjectClaim string
-	// NumericSubject takes a "sub" that is a whole number up to 2^53-1 for its decimal text.
+	// NumericSubject accepts a "sub" that is a whole number up to 2^53-1. The subject is its decimal text.
 	NumericSubject bool
-	// Roles and Scopes say where roles and scopes are, in place of "roles" and "scope". Each is a path of names, one for each level: {"realm_access", "roles"} is
-	// the member "roles" in the claim "realm_access", and a dot in a name is a part of it. A value may be an array of texts or one text; a text of
-	// scopes is split at its spaces. The values of all paths count together.
+	// Roles and Scopes say where the roles and scopes are. nil: in "roles" and in "scope". Each path has one name for
+	// each level: {"realm_access", "roles"} is the member "roles" of the claim "realm_access". A dot in a name is a
+	// part of the name. A value may be an array of texts or one text; a text of scopes is split at its spaces. The
+	// token has the values of all paths.
 	Roles, Scopes [][]string
 }
 
-// NewIssuersVerifier returns a [Verifier] for the tokens of one or several issuers other than signet. A token's "iss" chooses the issuer by exact comparison before
-// any key is looked at, so no issuer can speak for another one. The same subject at two issuers is two users: look at Issuer and
-// Subject of the [Claims]. SessionID is empty: only signet's own "sid" means something here.
+// NewIssuersVerifier returns a [Verifier] for the tokens of one or several issuers other than signet. The "iss" of a
+// token selects the issuer, and only the keys of this issuer can verify the token. So no issuer can issue tokens for
+// another one. The same subject at two issuers is two users: use Issuer and Subject of the [Claims] together. SessionID
+// is empty, because only signet's own "sid" names a session here. The error joins all mistakes in the list and the
+// options. It starts no goroutine.
 func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
 	s := newVerifierConfig("NewIssuersVerifier", opts)
 	if s.issuer != "" {
@@ -106,7 +115,8 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 	if t.Types != nil {
 		iss.types = slices.Clone(t.Types)
 	}
-	if len(iss.types) == 0 || slices.ContainsFunc(iss.types, func(typ string) bool { return jws.IsType(typ, jws.RefreshType) }) {
+	isRefresh := func(typ string) bool { return jws.IsType(typ, jws.RefreshType) }
+	if len(iss.types) == 0 || slices.ContainsFunc(iss.types, isRefresh) {
 		return nil, fmt.Errorf("field Types must be nil or hold values other than %q", jws.RefreshType)
 	}
 	if slices.Contains(iss.types, "") && len(iss.audience) == 0 && len(t.Require) == 0 {
@@ -117,22 +127,22 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 	return iss, err
 }
 
-// foreign are the rules for the claims of another issuer. They never change.
+// foreign has the rules for the claims of another issuer. It never changes.
 type foreign struct {
 	require        map[string]string
 	subjectClaim   string
 	numericSubject bool
 	roles, scopes  [][]string
-	pattern        *regexp.Regexp // of the issuer's name; nil: it is exact
-	patternClaims  []string       // the claims that stand for its groups
+	pattern        *regexp.Regexp // of the issuer's name; nil: the name is exact
+	patternClaims  []string       // the claims that its groups must be equal to
 }
 
-// placeholder is a claim's name in an issuer's name.
+// placeholder matches the name of a claim, in braces, in the name of an issuer.
 var placeholder = regexp.MustCompile(`\{([A-Za-z0-9_:./-]+)\}`)
 
 func newForeign(t TrustedIssuer) (*foreign, error) {
-	f := &foreign{require: map[string]string{}, subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject, roles: [][]string{{"roles"}},
-		scopes: [][]string{{"scope"}}}
+	f := &foreign{require: map[string]string{}, subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject,
+		roles: [][]string{{"roles"}}, scopes: [][]string{{"scope"}}}
 	for name, value := range t.Require {
 		f.require[name] = value
 	}
@@ -188,7 +198,8 @@ func (f *foreign) named(c *Claims) bool {
 	return true
 }
 
-// parse reads the payload of another issuer's token, whose signature was verified. The error names the claim and the rule, and never a value.
+// parse reads the payload of another issuer's token, whose signature was verified. The error names the claim and the
+// rule, but never a value.
 func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string) (*Claims, error) {
 	c := &Claims{payload: payload}
 	var expires, fault bool
@@ -242,12 +253,13 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		return nil, errNoSubject
 	}
 	if fault {
-		logger.DebugContext(ctx, "signet: a token has roles or scopes in a form that cannot be read; they are empty", "issuer", label(c.Issuer))
+		logger.DebugContext(ctx, "signet: a token has roles or scopes in a form that cannot be read; they are empty",
+			"issuer", label(c.Issuer))
 	}
 	return c, nil
 }
 
-// collect takes roles and scopes from a claim. It reports whether a path leads to something that cannot be read.
+// collect adds the roles and scopes of a claim. It returns true if one of them cannot be read.
 func (f *foreign) collect(c *Claims, claim, raw string) (fault bool) {
 	for _, path := range f.roles {
 		if path[0] == claim {
@@ -279,7 +291,8 @@ func (f *foreign) subject(s *strictjson.Scanner) string {
 	return s.String()
 }
 
-// foreignDate reads a time in seconds, which may have a fraction (RFC 7519 section 2). round is against the bearer.
+// foreignDate reads a time in seconds, which may have a fraction (RFC 7519 section 2). round moves a fraction to the
+// side that makes the token valid for less time.
 func foreignDate(s *strictjson.Scanner, round func(float64) float64) time.Time {
 	n, err := strconv.ParseFloat(s.Raw(), 64)
 	if n = round(n); err != nil || n < 0 || n > maxTime {
@@ -307,7 +320,7 @@ func textAt(object string, path []string) (string, bool) {
 	return list[0], true
 }
 
-// listAt reads a text or an array of texts at a path in a JSON value. A path that leads nowhere is an empty list.
+// listAt reads a text or an array of texts at a path in a JSON value. If the path does not exist, the list is empty.
 func listAt(value string, path []string) (list []string, ok bool) {
 	if len(path) > 0 {
 		if value[0] != '{' {

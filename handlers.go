@@ -13,10 +13,10 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// The handlers read the request, call the method of the same name and write the answer. They hold no rules.
+// The handlers read the request, call the method of the same name and write the answer. They contain no rules.
 
-// LoginHandler serves POST with {"email": ..., "password": ...} and answers 201 with a pair of tokens; see [Auth.Login]. It takes a form with the same
-// fields too.
+// LoginHandler serves POST with {"email": ..., "password": ...} and answers 201 with a pair of tokens; see
+// [Auth.Login]. The body may be a form with the same fields.
 func (a *Auth) LoginHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		var email, pass string
@@ -31,11 +31,11 @@ func (a *Auth) LoginHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// refreshNames are the names of the refresh token in a request: the documented one, and the one that the answer has.
+// refreshNames are the names of the refresh token in a request: the documented name, and the name in the answer.
 var refreshNames = []string{"refreshToken", "refresh_token"}
 
-// RefreshHandler serves POST with {"refreshToken": ...} and answers 201 with a new pair of tokens; see [Auth.Refresh]. The member may be called
-// "refresh_token" too, as in the answer, and the body may be a form.
+// RefreshHandler serves POST with {"refreshToken": ...} and answers 201 with a new pair of tokens; see [Auth.Refresh].
+// The member may also have the name "refresh_token", as in the answer. The body may be a form.
 func (a *Auth) RefreshHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		var token string
@@ -65,9 +65,9 @@ func (a *Auth) ProfileHandler() http.Handler {
 	}, http.MethodGet, http.MethodHead)
 }
 
-// LogoutHandler serves POST and ends one session: that of {"refreshToken": ...} in the body, or that of the access token in the Authorization
-// header when the body names none. Expired tokens will do. It answers 204, also when the session is gone already, and only after the
-// store has committed; see [Auth.Logout].
+// LogoutHandler serves POST and ends one session: the session of {"refreshToken": ...} in the body, or that of the
+// access token in the Authorization header if the body names no token. Expired tokens are accepted. It answers 204
+// after the store has committed, and also if the session had already ended; see [Auth.Logout].
 func (a *Auth) LogoutHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		token, err := logoutToken(w, r)
@@ -82,8 +82,8 @@ func (a *Auth) LogoutHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// logoutToken finds the token of the session to end. A body in which no token can be found does not matter if the header has one: some
-// clients send an empty object or a text with every POST.
+// logoutToken finds the token of the session to end. A body in which no token can be found does not matter if the
+// header has one: some clients send an empty object or a text with every POST.
 func logoutToken(w http.ResponseWriter, r *http.Request) (token string, err error) {
 	body, err := readAll(w, r)
 	if err != nil {
@@ -106,7 +106,8 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (token string, err erro
 	return bearerToken(r)
 }
 
-// LogoutAllHandler serves POST with an access token and ends all sessions of its user, this one too. It answers 204.
+// LogoutAllHandler serves POST with an access token and ends all sessions of the user, including this one. It answers
+// 204.
 func (a *Auth) LogoutAllHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		claims, err := a.verifier.check(r)
@@ -121,8 +122,8 @@ func (a *Auth) LogoutAllHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// SessionsHandler serves a user's own sessions to the holder of an access token: GET lists them (see [SessionInfo]), DELETE with an id ends one
-// and answers 204. The id is the path value "id", as in
+// SessionsHandler serves the sessions of the user of an access token. GET lists them (see [SessionInfo]). DELETE with
+// an id ends one and answers 204. The id is the path value "id", as in
 //
 //	mux.Handle("GET /sessions", auth.SessionsHandler())
 //	mux.Handle("DELETE /sessions/{id}", auth.SessionsHandler())
@@ -162,7 +163,7 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	})
 	if err == nil && !found {
-		err = ErrNotFound // the same as for another user's
+		err = ErrNotFound // the same answer as for a session of another user
 	}
 	if err != nil {
 		return err
@@ -171,9 +172,9 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// JWKSHandler serves the public keys as a JWK Set (RFC 7517 section 5), usually at /.well-known/jwks.json: the signing key, and the announced
-// and the accepted ones. Secrets are never among them; a service that signs with a secret alone serves an empty set. Answers may
-// be cached for 300 seconds, and carry an ETag.
+// JWKSHandler serves the public keys as a JWK Set (RFC 7517 section 5), usually at /.well-known/jwks.json: the signing
+// key, and the announced and the accepted ones. It never contains secrets: a service that signs only with a secret
+// serves an empty set. Caches may keep an answer for 300 seconds. Answers have an ETag.
 func (a *Auth) JWKSHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		body, err := a.keys.Current().JWKS()
@@ -185,10 +186,10 @@ func (a *Auth) JWKSHandler() http.Handler {
 	}, http.MethodGet, http.MethodHead)
 }
 
-// MetadataHandler serves the metadata by which other software finds the keys of this service from its issuer's name alone, at
-// ISSUER/.well-known/openid-configuration: go-oidc, Spring, .NET and Kubernetes look there (OpenID Connect Discovery 1.0). jwksURI is the public URL of
-// [Auth.JWKSHandler]. The document names no endpoint for login, since the login of the contract is none of OpenID Connect. It panics without
-// [WithIssuer], because a document without an issuer helps nobody.
+// MetadataHandler serves the metadata of this service (OpenID Connect Discovery 1.0). Mount it at
+// ISSUER/.well-known/openid-configuration. There go-oidc, Spring, .NET and Kubernetes find the keys of an issuer.
+// jwksURI is the public URL of [Auth.JWKSHandler]. The document names no endpoint for login, because the login of the
+// contract is not one of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer.
 func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 	issuer := a.verifier.issuer
 	if issuer == "" {
@@ -216,7 +217,7 @@ func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 	}, http.MethodGet, http.MethodHead)
 }
 
-// servePublic serves a document that anybody may read and keep for 300 seconds.
+// servePublic serves a document that everybody may read. Caches may keep it for 300 seconds.
 func servePublic(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	sum := sha256.Sum256(body)
 	h := w.Header()

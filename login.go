@@ -14,9 +14,10 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Login checks an e-mail address and a password and returns a first pair of tokens. The error is [ErrInvalidCredentials] for an unknown
-// address, a wrong password and a disabled user alike, [ErrInvalidRequest] for values that no user can have, and [ErrUnavailable] when a
-// store, the key or the password gate does not answer. See [ContextWithClient] for what a session remembers of the client.
+// Login checks an e-mail address and a password and returns a first pair of tokens. The error is
+// [ErrInvalidCredentials] for an unknown address, a wrong password or a disabled user, [ErrInvalidRequest] for values
+// that no user can have, and [ErrUnavailable] when a store, the key or the password gate does not answer.
+// [ContextWithClient] says what the session stores about the client.
 func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error) {
 	user, err := a.authenticate(ctx, email, password)
 	if err != nil {
@@ -26,16 +27,16 @@ func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error
 		if current.PasswordHash == user.PasswordHash {
 			return nil
 		}
-		// The hash has changed since: because of another password, or only because a better hash was stored.
+		// The hash has changed during this login. The reason is a new password, or only a better hash of the same one.
 		ok, _, err := a.gate.Verify(ctx, current.PasswordHash, password)
 		return passwordError(current, ok, err)
 	})
 }
 
-// IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic link, a
-// command line. It asks for no password. The user store must know the user, because every refresh looks the user up. The error
-// is [ErrInvalidCredentials] for a disabled user and for one that the store does not know, or [ErrUnavailable]. Under
-// [WithoutSessions] the store is not asked before the first refresh.
+// IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a
+// magic link, a command line. It asks for no password. The user store must know the user, because every refresh looks
+// the user up. The error is [ErrInvalidCredentials] for a disabled user and for one that the store does not know, or
+// [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials
@@ -43,9 +44,9 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error
 	return a.start(ctx, user, func(userstore.User) error { return nil })
 }
 
-// HashPassword hashes a password for the user store, at sign-up or when a user changes it. It waits for its turn like a login, because hashes
-// cost much time and memory by design. The error is [ErrInvalidRequest] for an empty password and for one that is longer than the
-// hasher takes, or [ErrUnavailable] when too many passwords wait.
+// HashPassword hashes a password for the user store, at sign-up or when a user changes it. A hash costs much time and
+// memory by design, so only a few run at once and the others wait. The error is [ErrInvalidRequest] for a password that
+// is empty or too long for the hasher, or [ErrUnavailable] when too many passwords wait.
 func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
@@ -57,11 +58,11 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 	return hash, nil
 }
 
-// maxEmail is how long an address may be, in bytes. A user store takes none that is longer (userstore.User.Validate).
+// maxEmail is the longest e-mail address, in bytes. User stores accept no longer one (userstore.User.Validate).
 const maxEmail = 1024
 
-// authenticate finds the user with these credentials. Every refusal costs one password hash, so the time does not tell who has
-// an account.
+// authenticate finds the user with these credentials. Every refusal takes the time of one password hash. So the time
+// does not show who has an account.
 func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, error) {
 	if strings.TrimSpace(email) == "" || len(email) > maxEmail || strings.ContainsFunc(email, unicode.IsControl) {
 		return userstore.User{}, badRequest(`field "email" is not an e-mail address`)
@@ -77,7 +78,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 		return userstore.User{}, storeError(err)
 	}
 	ok, outdated, err := a.gate.Verify(ctx, user.PasswordHash, pass)
-	if errors.Is(err, password.ErrFormat) { // nobody can log in with it
+	if errors.Is(err, password.ErrFormat) { // no password matches it
 		a.verifier.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
 		return userstore.User{}, a.refuseLogin(ctx, email, pass)
 	}
@@ -91,7 +92,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	return user, nil
 }
 
-// checkPassword refuses what cannot be a password.
+// checkPassword refuses passwords that no user can have.
 func checkPassword(pass string) error {
 	switch {
 	case pass == "":
@@ -102,7 +103,8 @@ func checkPassword(pass string) error {
 	return nil
 }
 
-// passwordError is the answer to a verified password: nil, if it was right and the user may log in.
+// passwordError is the answer after a password was verified. It is nil if the password is right and the user may log
+// in.
 func passwordError(user userstore.User, ok bool, err error) error {
 	switch {
 	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrFormat), err == nil && (!ok || user.Disabled):
@@ -124,7 +126,7 @@ func hashError(err error) error {
 	return internal(err)
 }
 
-// refuseLogin refuses a login for which there is no hash to verify. It takes as long as a wrong password.
+// refuseLogin refuses a login of a user without a hash. It takes as long as a login with a wrong password.
 func (a *Auth) refuseLogin(ctx context.Context, email, pass string) error {
 	if _, _, err := a.gate.Verify(ctx, a.decoys.Pick(email), pass); err != nil && !errors.Is(err, password.ErrTooLong) {
 		return unavailable(err)
@@ -132,8 +134,8 @@ func (a *Auth) refuseLogin(ctx context.Context, email, pass string) error {
 	return ErrInvalidCredentials
 }
 
-// upgradeHash replaces an outdated hash now that the password is known, if the store can take it, and returns the hash that the user has
-// then. A failure is logged and keeps nobody from logging in.
+// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
+// afterwards. A failure is logged, and the login goes on.
 func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
 	store, ok := a.users.(userstore.PasswordUpdater)
 	if !ok {
@@ -153,10 +155,10 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	return hash
 }
 
-// start makes a session and its first tokens, and then looks at the user once more: a password change or a ban that happened in
-// between did not see the new session. If mayKeep refuses the user, the session is revoked.
+// start makes a session and its first tokens. Then it reads the user again: a password change or a ban during the login
+// could not revoke the session, which did not exist yet. If mayKeep refuses the user, start revokes the session.
 func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(current userstore.User) error) (Tokens, error) {
-	if a.sessions == nil { // there is nothing that a refusal could end
+	if a.sessions == nil { // no session could be revoked later
 		return a.issueAlone(ctx, user)
 	}
 	tokens, sessionID, err := a.firstTokens(ctx, user)
@@ -170,7 +172,7 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(curr
 	if err == nil {
 		return tokens, nil
 	}
-	// The session must end also when the client has gone away meanwhile.
+	// The session must end even if the client has gone away.
 	if _, err := a.revoke(context.WithoutCancel(ctx), sessionID, session.ReasonUser, nil); err != nil {
 		return Tokens{}, err
 	}
@@ -180,7 +182,7 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(curr
 	return Tokens{}, err
 }
 
-// firstTokens stores a new session and returns its tokens. They are signed before the session is committed.
+// firstTokens stores a new session and returns its tokens. It signs them before it commits the session.
 func (a *Auth) firstTokens(ctx context.Context, user userstore.User) (tokens Tokens, sessionID string, err error) {
 	limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
@@ -191,7 +193,8 @@ func (a *Auth) firstTokens(ctx context.Context, user userstore.User) (tokens Tok
 	}
 	sessionID, err = a.sessions.Create(ctx, user.ID, g.secret, clientOf(ctx), func(row session.Session) error {
 		if end := row.EndsAt.Time(); !end.After(a.verifier.clock()) {
-			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v", row.CreatedAt.Time()))
+			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v",
+				row.CreatedAt.Time()))
 		}
 		g.sessionID, g.generation, g.notAfter = row.ID, row.Current, row.EndsAt.Time()
 		var err error

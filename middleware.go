@@ -8,8 +8,8 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// Check decides about a request without answering it. It returns the claims of its access token, or an error that is [ErrNoToken],
-// [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable]; [WriteError] has the answer for each. RequireAuth does both.
+// Check checks a request and writes no answer. It returns the claims of its access token, or an error that is
+// [ErrNoToken], [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable]; [WriteError] writes the answer for each.
 func (v *Verifier) Check(r *http.Request) (*Claims, error) {
 	claims, err := v.check(r)
 	if err != nil {
@@ -18,7 +18,7 @@ func (v *Verifier) Check(r *http.Request) (*Claims, error) {
 	return claims.clone(), nil
 }
 
-// check is Check with claims that other requests may share.
+// check is Check with claims that requests share.
 func (v *Verifier) check(r *http.Request) (*Claims, error) {
 	token, err := bearerToken(r)
 	if err != nil {
@@ -27,12 +27,13 @@ func (v *Verifier) check(r *http.Request) (*Claims, error) {
 	return v.verifyAccess(r.Context(), token)
 }
 
-// RequireAuth lets a request pass to next only with a valid access token in its Authorization header (RFC 6750 section 2.1), and puts the
-// claims into its context: see [Subject] and [ClaimsFromContext]. Otherwise it answers 401, 400 or 503. It does not answer
-// CORS preflights, which carry no token: put a CORS middleware outside of it. It panics if next is nil.
+// RequireAuth calls next only for requests with a valid access token in the Authorization header (RFC 6750 section
+// 2.1). It puts the claims into the context of the request; see [Subject] and [ClaimsFromContext]. Otherwise it answers
+// 401, 400 or 503. A CORS preflight carries no token, so put a CORS middleware outside of RequireAuth. It panics if
+// next is nil.
 //
-// A framework whose middleware ends in a call of its own, as gin's c.Next, must not wrap RequireAuth: the next handler would run
-// after a refusal too. Use [Verifier.Check] and [WriteError] there, and stop after an error.
+// Do not wrap RequireAuth for a framework whose middleware calls the next handler by itself, as gin does: there the
+// next handler would run after a refusal too. Use [Verifier.Check] and [WriteError] there, and stop after an error.
 func (v *Verifier) RequireAuth(next http.Handler) http.Handler {
 	return v.require("RequireAuth", next, nil)
 }
@@ -66,15 +67,16 @@ func (v *Verifier) require(name string, next http.Handler, permits func(*Claims)
 	})
 }
 
-// mustHaveNext panics when the routes are set up, and not at the first request that would pass.
+// mustHaveNext panics while the host sets up its routes. Without it the first valid request would panic.
 func mustHaveNext(name string, next http.Handler) {
 	if isNil(next) {
 		panic("signet." + name + ": the handler is nil")
 	}
 }
 
-// OptionalAuth is RequireAuth that lets requests without any token pass too, with no claims in their context. A token that is sent must be
-// valid: a client whose token has expired must learn it, and not be served as a stranger. It panics if next is nil.
+// OptionalAuth is RequireAuth that also calls next for requests without a token, with no claims in their context. A
+// token that is sent must be valid: a client with an expired token gets 401 and not the answer for anonymous users. It
+// panics if next is nil.
 func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 	mustHaveNext("OptionalAuth", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,8 +92,8 @@ func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 	})
 }
 
-// bearerToken takes the token out of the Authorization header. Another scheme, and the Bearer scheme without anything behind it, is no
-// token. More than one token, or a second header, is a mistake that must not be guessed around.
+// bearerToken returns the token of the Authorization header. Another scheme is no token, and neither is the Bearer
+// scheme alone. If there are two tokens or two headers, nobody can know which one is meant, so the request is refused.
 func bearerToken(r *http.Request) (string, error) {
 	headers := r.Header["Authorization"]
 	switch len(headers) {
@@ -112,8 +114,8 @@ func bearerToken(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// refuse answers a request that failed. A failure on our side is logged; a mistake of the client is not. Nor is a token of an unknown key, of which strangers
-// can send any number.
+// refuse answers a failed request. It logs failures of the server. It does not log mistakes of clients, nor tokens of
+// unknown keys, which strangers can send at any rate.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) {
@@ -124,5 +126,5 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	setErrorHeaders(w.Header(), e)
-	v.errorHandler(w, r, because(e, e.cause)) // a copy: the host may do with it what it likes
+	v.errorHandler(w, r, because(e, e.cause)) // a copy, which the host may change
 }

@@ -18,22 +18,24 @@ import (
 //
 //	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
 //
-// Under [WithoutSessions] only the first three are there. Each operation has one path: a rule of a proxy for a path cannot be
-// walked around.
+// Under [WithoutSessions] only the first three exist. Each operation has exactly one path, so nobody can bypass a rule
+// that a proxy has for a path.
 //
 // The prefix has one of three forms:
 //
-//   - With a slash in front, as in the line above, it is the whole path of the mount. Behind [http.StripPrefix] it is the path
-//     that is left. If the router sets [http.Request.Pattern], as [http.ServeMux] and chi do, the pattern may have more path in
-//     front of the prefix: chi's Route("/api/v1") with Mount("/auth", auth.Handler("/auth")) works, and "/{tenant}/auth/" too.
+//   - With a slash in front, as in the line above, it is the whole path of the mount. Behind [http.StripPrefix] it is
+//     the path that is left. If the router sets [http.Request.Pattern], as [http.ServeMux] and chi do, the pattern may
+//     have more path in front of the prefix: chi's Route("/api/v1") with Mount("/auth", auth.Handler("/auth")) works,
+//     and "/{tenant}/auth/" too.
 //   - An empty prefix stands for the pattern of such a router.
-//   - Without a slash, as in Handler("auth"), the contract is below the first "auth" in the path, and the router alone decides
-//     what may stand in front of it. It is the form for groups of gin and echo, which set no pattern, and for a router behind
-//     [http.StripPrefix].
+//   - Without a slash, as in Handler("auth"), the contract is below the first "auth" in the path, and the router alone
+//     decides what may stand in front of it. It is the form for groups of gin and echo, which set no pattern, and for a
+//     router behind [http.StripPrefix].
 //
-// Browsers of any origin may call it (CORS with "*", preflights included). That is safe because no credential is sent without the
-// caller's doing. An Access-Control-Allow-Origin that an outer middleware has set is left alone, and [WithoutCORS] turns it off. It
-// never redirects, so no password is sent twice.
+// Browsers of any origin may call it (CORS with "*", with preflights). That is safe because a browser sends no
+// credentials by itself: they are in the body or in a header that the page sets. If an outer middleware has set
+// Access-Control-Allow-Origin, Handler does not change it. [WithoutCORS] turns CORS off. Handler never redirects, so no
+// client sends a password twice.
 func (a *Auth) Handler(prefix string) http.Handler {
 	m := &mount{auth: a, prefix: strings.TrimRight(prefix, "/"), routes: map[string]http.Handler{
 		"login":         a.LoginHandler(),
@@ -52,7 +54,7 @@ func (a *Auth) Handler(prefix string) http.Handler {
 	return anyOrigin(m)
 }
 
-// mount is the contract below a path.
+// mount serves the contract below a path.
 type mount struct {
 	auth          *Auth
 	prefix        string
@@ -80,8 +82,8 @@ func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route.ServeHTTP(w, r)
 }
 
-// base returns the part of the request's path that stands before the operations. For one mount it is always the same. A path with needless
-// escapes has none: "%6cogin" must not be a second name of "login".
+// base returns the part of the request's path in front of the operations. A path with unnecessary escapes has no base,
+// because "%6cogin" must not be a second name of "login".
 func (m *mount) base(r *http.Request) (base string, ok bool) {
 	if r.URL.RawPath != "" {
 		return "", false
@@ -102,9 +104,9 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 	return m.prefix, true
 }
 
-// matched returns the beginning of the request's path that the router's pattern names, without a slash at its end: "/acme/auth" for
-// the pattern "/{tenant}/auth/". It is not known if the router tells no pattern, or if something between the router and the mount has
-// changed the path.
+// matched returns the beginning of the request's path that the router's pattern names, without a slash at its end:
+// "/acme/auth" for the pattern "/{tenant}/auth/". It is not known if the router tells no pattern, or if something
+// between the router and the mount has changed the path.
 func matched(r *http.Request) (base string, known bool) {
 	_, pattern, found := strings.Cut(r.Pattern, "/") // a method and a host may stand in front
 	if !found {
@@ -130,21 +132,22 @@ func matched(r *http.Request) (base string, known bool) {
 	return base, true
 }
 
-// explain says in the log that the first request has shown a path outside of the prefix: then most likely no path is inside of it.
+// explain logs that the path of the first request is not below the prefix. Most likely the prefix is wrong then.
 func (m *mount) explain(r *http.Request, below bool) {
 	if !below {
-		m.auth.verifier.logger.WarnContext(r.Context(), "signet: auth.Handler was reached by a path that is not below its prefix, and answers 404; see its documentation for how to mount it",
+		m.auth.verifier.logger.WarnContext(r.Context(),
+			"signet: auth.Handler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
 			"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
 	}
 }
 
-// sessionID takes the id out of a path below the prefix.
+// sessionID returns the id in a path below the prefix.
 func sessionID(name string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(name, "sessions/")
 	return id, ok && id != "" && !strings.Contains(id, "/")
 }
 
-// anyOrigin answers CORS (https://fetch.spec.whatwg.org/#http-cors-protocol) for a handler that looks at no cookie.
+// anyOrigin answers CORS (https://fetch.spec.whatwg.org/#http-cors-protocol) for a handler that reads no cookies.
 func anyOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -166,8 +169,8 @@ func anyOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// allowedHeaders allows what a preflight asks for, since tracing and monitoring add headers of their own. What is not a list of header names is
-// answered with those that the contract needs.
+// allowedHeaders allows the headers that a preflight asks for, because tracing and monitoring add their own. If the
+// preflight has no valid list of header names, only the headers of the contract are allowed.
 func allowedHeaders(asked []string) string {
 	const needed = "Authorization, Content-Type"
 	list := strings.Join(asked, ",")

@@ -16,7 +16,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Option configures [New]. The options that fit [NewVerifier] too are VerifierOptions.
+// Option configures [New]. The options that [NewVerifier] takes too are VerifierOptions.
 type Option interface{ applyAuth(*settings) }
 
 // VerifierOption configures [New], [NewVerifier] and [NewIssuersVerifier].
@@ -34,7 +34,7 @@ type verifierOption func(*verifierSettings)
 func (o verifierOption) applyAuth(s *settings)             { o(&s.verifierSettings) }
 func (o verifierOption) applyVerifier(s *verifierSettings) { o(s) }
 
-// verifierConfig is what a Verifier keeps of its options.
+// verifierConfig holds the options that a Verifier keeps.
 type verifierConfig struct {
 	issuer       string
 	audience     []string
@@ -47,7 +47,7 @@ type verifierConfig struct {
 	cacheBytes   int
 }
 
-// verifierSettings collect the options of a Verifier, and every mistake in them for one joined error.
+// verifierSettings collect the options of a Verifier, and all mistakes in them. The mistakes become one joined error.
 type verifierSettings struct {
 	verifierConfig
 	errs []error
@@ -108,7 +108,7 @@ func newSettings(opts []Option) settings {
 	return s
 }
 
-// validate fills in what depends on several options, and checks what only together can be wrong.
+// validate sets the values that depend on several options, and finds options that are wrong only in combination.
 func (s *settings) validate() {
 	if s.stateless && s.sessionStore != nil {
 		s.mistake("WithoutSessions", "WithSessionStore is given too; leave one of them out")
@@ -117,8 +117,8 @@ func (s *settings) validate() {
 		s.sessionStore = &session.Memory{Clock: s.clock}
 	}
 	if set := s.lifetimes.Access; set > s.lifetimes.orContract().Refresh && s.logger != nil {
-		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: clients stay signed in after their session can no longer be refreshed",
-			"access", set, "refresh", s.lifetimes.orContract().Refresh)
+		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: "+
+			"clients stay signed in after their session can no longer be refreshed", "access", set, "refresh", s.lifetimes.orContract().Refresh)
 	}
 	s.lifetimes = s.lifetimes.orContract()
 }
@@ -131,13 +131,14 @@ func (s *settings) accessType() string {
 	return s.types[0]
 }
 
-// mistake records what is wrong with an option, and the remedy.
+// mistake records what is wrong with an option, and what to do about it.
 func (s *verifierSettings) mistake(option, format string, args ...any) {
 	s.errs = append(s.errs, fmt.Errorf("signet.%s: %w", option, fmt.Errorf(format, args...)))
 }
 
-// WithIssuer sets the issuer ("iss"), usually the service's URL. Issued tokens carry it, and verified tokens must have exactly it (RFC
-// 8725 section 3.8). By default tokens carry none, and none is asked for.
+// WithIssuer sets the issuer ("iss"), usually the service's URL. Issued tokens carry it, and verified tokens must have
+// exactly this issuer (RFC 8725 section 3.8). By default issued tokens carry no issuer, and verified tokens may have
+// any.
 func WithIssuer(issuer string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if issuer == "" {
@@ -147,8 +148,8 @@ func WithIssuer(issuer string) VerifierOption {
 	})
 }
 
-// WithAudience sets the audience ("aud"). Issued tokens carry all values, and verified tokens must have at least one of them (RFC 8725
-// section 3.9). By default tokens carry none, and none is asked for.
+// WithAudience sets the audience ("aud"). Issued tokens carry all values, and verified tokens must have at least one of
+// them (RFC 8725 section 3.9). By default issued tokens carry no audience, and verified tokens may have any.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if slices.Contains(audience, "") {
@@ -161,9 +162,9 @@ func WithAudience(audience ...string) VerifierOption {
 	})
 }
 
-// WithTokenTypes sets the "typ" values that count as access tokens, without regard to case. The first one is what [New] issues. The default is "at+jwt" (RFC
-// 9068 section 2.1). Use "JWT" where a verifier accepts nothing else, as Spring Security does unless it is told otherwise. "rt+jwt" is an error: it is the
-// type of refresh tokens.
+// WithTokenTypes sets the "typ" values of access tokens. Upper and lower case are the same. The first one is what [New]
+// issues. The default is "at+jwt" (RFC 9068 section 2.1). Use "JWT" for verifiers that accept nothing else, such as
+// Spring Security in its default configuration. "rt+jwt" is an error because it is the type of refresh tokens.
 func WithTokenTypes(types ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if len(types) == 0 {
@@ -178,8 +179,8 @@ func WithTokenTypes(types ...string) VerifierOption {
 	})
 }
 
-// WithLeeway sets by how much the clocks of issuer and verifier may differ when "nbf" and "iat" are checked: at most two minutes, in
-// whole seconds. "exp" is checked without it. The default is 30 seconds.
+// WithLeeway sets by how much the clocks of issuer and verifier may differ when "nbf" and "iat" are checked: at most
+// two minutes, in whole seconds. It does not extend "exp". The default is 30 seconds.
 func WithLeeway(leeway time.Duration) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if leeway < 0 || leeway > 2*time.Minute {
@@ -189,9 +190,9 @@ func WithLeeway(leeway time.Duration) VerifierOption {
 	})
 }
 
-// WithClock sets the clock by which tokens are issued and checked, for tests. It must be safe for concurrent use. The default is
-// [time.Now]. The session store in memory follows it too. A store on a database has a clock of its own: when the two differ by more than a
-// session lives, no login succeeds.
+// WithClock sets the clock for issuing and checking tokens. It is for tests. It must be safe for concurrent use. The
+// default is [time.Now]. The session store in memory uses it too. A database has a clock of its own. If the two clocks
+// differ by more than the lifetime of a session, every login fails.
 func WithClock(now func() time.Time) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if now == nil {
@@ -201,8 +202,8 @@ func WithClock(now func() time.Time) VerifierOption {
 	})
 }
 
-// WithLogger sets where failures of stores and key sources, refused tokens, and what happens to sessions are logged. No password, token,
-// hash or key is ever logged. The default is [slog.Default].
+// WithLogger sets the logger for failures of stores and key sources, for refused tokens, and for the events of
+// sessions. Signet never logs a password, a token, a hash or a key. The default is [slog.Default].
 func WithLogger(logger *slog.Logger) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if logger == nil {
@@ -212,9 +213,9 @@ func WithLogger(logger *slog.Logger) VerifierOption {
 	})
 }
 
-// WithErrorHandler replaces [WriteError] for every refused request, so that a host can answer in a format of its own. The status is that of
-// the [*Error] that err is or wraps ([errors.As]). The headers WWW-Authenticate, Retry-After, Allow and Cache-Control are set
-// already. The handler must be safe for concurrent use.
+// WithErrorHandler replaces [WriteError] for every refused request, so that a host can answer in a format of its own.
+// The status is that of the [*Error] that err is or wraps ([errors.As]). Signet has already set the headers
+// WWW-Authenticate, Retry-After, Allow and Cache-Control. The handler must be safe for concurrent use.
 func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err error)) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if handler == nil {
@@ -224,9 +225,9 @@ func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err e
 	})
 }
 
-// WithTokenCache sets how many bytes of memory the cache of verified tokens may take. The next request with a cached token needs no
-// signature check; times, revocations and keys are checked again each time. 0 turns it off; otherwise at least 64 KiB and at most 4 GiB. A
-// usual token takes about 1 KiB. The default is 8 MiB.
+// WithTokenCache sets how many bytes of memory the cache of verified tokens may use. A request with a cached token
+// needs no signature check. Times, revocations and keys are checked at every request. The value 0 turns the cache off;
+// any other value must be from 64 KiB to 4 GiB. A usual token takes about 1 KiB. The default is 8 MiB.
 func WithTokenCache(bytes int) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if bytes != 0 && (bytes < minCacheSize || bytes > 4<<30) {
@@ -236,17 +237,18 @@ func WithTokenCache(bytes int) VerifierOption {
 	})
 }
 
-// Lifetimes says how long tokens and sessions live, in whole seconds: at least 1 second and at most ten years. A field that is 0 stands
-// for the value of the contract, which existing clients of the documented API expect. Hosts without such clients should set all three:
-// 10 minutes, 7 days and 30 days are usual.
+// Lifetimes says how long tokens and sessions live, in whole seconds: at least 1 second and at most ten years. A field
+// that is 0 gets the default of the documented API, which existing clients of that API expect. Hosts without such
+// clients should set all three: 10 minutes, 7 days and 30 days are usual.
 type Lifetimes struct {
-	// Access is how long an access token is valid; 0: 20 days. An access token that leaks is good for that long. If it is longer
-	// than Refresh, clients stay signed in after their session can no longer be refreshed.
+	// Access is how long an access token is valid; 0: 20 days. A stolen access token can be used for that long. If it
+	// is longer than Refresh, clients stay signed in after their session can no longer be refreshed.
 	Access time.Duration
-	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts it anew, so it is how long a session may
-	// be unused.
+	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts this time again, so a session
+	// ends after that time without a refresh.
 	Refresh time.Duration
-	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of it lives longer.
+	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of the session
+	// lives longer.
 	Session time.Duration
 }
 
@@ -266,9 +268,12 @@ func (l Lifetimes) orContract() Lifetimes {
 // WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults.
 func WithLifetimes(lifetimes Lifetimes) Option {
 	return option(func(s *settings) {
-		for name, lifetime := range map[string]time.Duration{"Access": lifetimes.Access, "Refresh": lifetimes.Refresh, "Session": lifetimes.Session} {
+		for name, lifetime := range map[string]time.Duration{
+			"Access": lifetimes.Access, "Refresh": lifetimes.Refresh, "Session": lifetimes.Session,
+		} {
 			if lifetime < 0 || lifetime%time.Second != 0 || lifetime > 10*365*24*time.Hour {
-				s.mistake("WithLifetimes", "%s: %v is out of range; use whole seconds, at least 1s and at most ten years", name, lifetime)
+				s.mistake("WithLifetimes", "%s: %v is out of range; use whole seconds, at least 1s and at most ten years",
+					name, lifetime)
 			}
 		}
 		s.lifetimes = lifetimes
@@ -287,14 +292,15 @@ func WithPasswordHasher(hasher password.Hasher) Option {
 
 // WithClaims adds claims to access tokens, at login and again at every refresh. Read them with [CustomClaims]. The function
 //
-//   - must be safe for concurrent use, and must not call back into the Auth;
-//   - must give up when its context ends, which is after five seconds at the latest;
+//   - must be safe for concurrent use, and must not call methods of the Auth;
+//   - must return when its context ends, which is after at most five seconds;
 //   - returns values that can be encoded as JSON; "scope", a string with spaces between the scopes, becomes Claims.Scopes;
-//   - must not use the names that belong to signet: sub, iss, aud, exp, iat, nbf, jti, sid, gen, ver, roles, acr, amr, auth_time, act, cnf
-//     and client_id, in upper or lower case.
+//   - must not use the names that belong to signet: sub, iss, aud, exp, iat, nbf, jti, sid, gen, ver, roles, acr, amr,
+//     auth_time, act, cnf and client_id, in upper or lower case.
 //
-// Requests with the same refresh token that come at the same time share one call. An [*Error] that the function returns is the answer to the
-// request; any other error is answered 503. Whoever holds an access token can read it: put no secret into one.
+// Requests with the same refresh token that come at the same time share one call. If the function returns an [*Error],
+// the client gets that answer; any other error is answered 503. Everybody who holds an access token can read it, so put
+// no secret into it.
 func WithClaims(claims func(ctx context.Context, user userstore.User) (map[string]any, error)) Option {
 	return option(func(s *settings) {
 		if claims == nil {
@@ -304,11 +310,12 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 	})
 }
 
-// WithSessionStore sets where sessions are kept: a store of the package sqlstore or redisstore for services of several processes. [New]
-// reads it, and fails when it does not answer. The host closes it, after [Auth.Close].
+// WithSessionStore sets the store of the sessions. A service of several processes uses a store of the package sqlstore
+// or redisstore. [New] reads the store, and fails if the store does not answer. The host closes the store after
+// [Auth.Close].
 //
-// The default is a [session.Memory]. Its sessions end with the process, and its revocations with them: if the key outlives the
-// process, an access token that was revoked before a restart is good again until it expires.
+// The default is a [session.Memory]. Its sessions and revocations end with the process. If the key is the same after a
+// restart, an access token that was revoked before the restart is valid again until it expires.
 func WithSessionStore(store session.Store) Option {
 	return option(func(s *settings) {
 		if isNil(store) {
@@ -319,14 +326,15 @@ func WithSessionStore(store session.Store) Option {
 	})
 }
 
-// WithoutSessions makes the service stateless, as the documented API is: a refresh token is good until it expires, however often it
-// was used. There is no logout then, no revocation, and no chance to notice a stolen refresh token: methods and handlers for them
-// answer [ErrStateless]. It is for clients that keep their first refresh token for ever.
+// WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of
+// times until it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The
+// methods and handlers for sessions answer [ErrStateless]. The option is for clients that always send their first
+// refresh token.
 func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
 
-// WithReuseWindow sets how long a superseded refresh token is honoured after its successor was seen to have arrived. Parallel tabs, and
-// clients that repeat a request, need that. 0 to 60 seconds; the default is 10. A thief who uses a stolen token within the window
-// stays unseen, for that one generation.
+// WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor.
+// Parallel tabs and clients that repeat a request need this time. It is from 0 to 60 seconds; the default is 10
+// seconds. A thief who uses a stolen token within this time is not detected by this use.
 func WithReuseWindow(window time.Duration) Option {
 	return option(func(s *settings) {
 		if window < 0 || window > time.Minute {
@@ -336,13 +344,14 @@ func WithReuseWindow(window time.Duration) Option {
 	})
 }
 
-// WithStrictRotation takes every refresh token but the newest for stolen at once. A lost answer, or two tabs that refresh together, then
-// cost the session. It is only for clients that are known to do neither.
+// WithStrictRotation treats every use of a superseded refresh token as theft, at once. Then a lost answer or two tabs
+// that refresh together end the session. Use it only for clients that repeat no request and have one tab.
 func WithStrictRotation() Option { return option(func(s *settings) { s.strict = true }) }
 
-// WithMaxStaleness sets for how long the session store may be out of reach before access tokens of sessions are answered 503, because one
-// that was revoked elsewhere could pass. From 1 second to 24 hours; the default is 30 seconds. The revocations of other
-// processes are read every second, and at least four times in this span.
+// WithMaxStaleness sets how long the session store may be unreachable before requests with access tokens of sessions
+// are answered 503. After that time a token that another process revoked could pass. It is from 1 second to 24 hours;
+// the default is 30 seconds. The revocations of other processes are read every second, and at least four times in this
+// time.
 func WithMaxStaleness(bound time.Duration) Option {
 	return option(func(s *settings) {
 		if bound < time.Second || bound > 24*time.Hour {
@@ -352,13 +361,13 @@ func WithMaxStaleness(bound time.Duration) Option {
 	})
 }
 
-// WithInsecureStaleRevocations lets access tokens pass, however long the session store is out of reach. A token that was revoked elsewhere in
-// the meantime passes too.
+// WithInsecureStaleRevocations accepts access tokens however long the session store is unreachable. A token that
+// another process has revoked in the meantime is accepted too.
 func WithInsecureStaleRevocations() Option { return option(func(s *settings) { s.insecure = true }) }
 
-// WithClientAddress sets how the client's address is found, for the list of sessions. The default is the address of the connection. Behind a
-// proxy, read the header that this proxy sets, and only if no client can reach the service without it. The function must be safe for
-// concurrent use.
+// WithClientAddress sets the function that finds the client's address for the list of sessions. The default is the
+// address of the connection. Behind a proxy, read the header that this proxy sets, and only if no client can reach the
+// service without it. The function must be safe for concurrent use.
 func WithClientAddress(address func(*http.Request) string) Option {
 	return option(func(s *settings) {
 		if address == nil {
@@ -368,8 +377,8 @@ func WithClientAddress(address func(*http.Request) string) Option {
 	})
 }
 
-// WithoutCORS takes the answers to CORS out of [Auth.Handler]: for hosts that put a CORS middleware of their own around it, and for
-// services without browsers of other origins.
+// WithoutCORS makes [Auth.Handler] answer no CORS requests. It is for hosts with a CORS middleware of their own, and
+// for services that no browser calls from another origin.
 func WithoutCORS() Option { return option(func(s *settings) { s.withoutCORS = true }) }
 
 func remoteHost(r *http.Request) string {
@@ -380,5 +389,5 @@ func remoteHost(r *http.Request) string {
 	return host
 }
 
-// err joins what options and New found.
+// err joins the mistakes in the options with another error of New.
 func (s *settings) err(other error) error { return errors.Join(append(s.errs, other)...) }

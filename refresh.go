@@ -10,12 +10,13 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// Refresh takes a refresh token and returns a new pair. The user is looked up again: changed roles show in the new access token, and a
-// deleted or disabled user is refused. The token that was presented is superseded. It is honoured for a short while
-// ([WithReuseWindow]); after that it is taken for stolen, and ends the session. Calls with the same token at the same time get the same pair.
+// Refresh checks a refresh token and returns a new pair. It looks up the user again: the new access token has the
+// current roles, and a deleted or disabled user is refused. The new refresh token supersedes the old one. The old one
+// is accepted for a short time ([WithReuseWindow]); a later use means that it was stolen, and ends the session.
+// Simultaneous calls with one token get the same pair.
 //
-// The error is [ErrInvalidToken] ([ErrExpiredToken], [ErrRevoked]), or [ErrUnavailable] when a store or the key does not answer: the same
-// token works again then.
+// The error is [ErrInvalidToken] ([ErrExpiredToken], [ErrRevoked]), or [ErrUnavailable] when a store or the key does
+// not answer. After ErrUnavailable the same token can be sent again.
 func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error) {
 	claims, err := a.verifyRefresh(ctx, refreshToken)
 	if err != nil {
@@ -53,13 +54,14 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 	return a.issueAlone(ctx, user)
 }
 
-// rotate is Refresh with sessions. The rules of rotation decide on the row. The new tokens are signed before the row is committed, so that
-// a failure of either changes nothing.
+// rotate is Refresh with sessions. The rules of rotation decide about the row. The new tokens are signed before the row
+// is committed, so a failure of one of them changes nothing.
 func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 	limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
 	ctx = limited
-	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID), Client: clientOf(ctx)}
+	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID),
+		Client: clientOf(ctx)}
 	g := grant{secret: claims.ID, sessionID: claims.SessionID, proof: true}
 	user, err := a.activeUser(ctx, claims.Subject)
 	switch {
@@ -72,15 +74,15 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 		return Tokens{}, err
 	}
 	var tokens Tokens
-	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, func(row session.Session, out rotation.Outcome) error {
+	sign := func(row session.Session, out rotation.Outcome) (err error) {
 		g.generation, g.notAfter = out.Generation, row.EndsAt.Time()
-		var err error
 		tokens, err = a.issue(ctx, g)
 		return err
-	})
+	}
+	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, sign)
 	var refused *Error
 	switch {
-	case errors.As(err, &refused): // the tokens could not be signed; the cause may be any error, session.ErrNotFound too
+	case errors.As(err, &refused): // signing failed; its cause may be any error, even session.ErrNotFound
 		return Tokens{}, refused
 	case errors.Is(err, session.ErrNotFound):
 		out = rotation.Outcome{Event: rotation.EventUnknown}
@@ -94,7 +96,7 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 	return tokens, nil
 }
 
-// refusal is what the client learns. It is not told why a session was revoked: the client may be the thief.
+// refusal is the answer for the client. It does not say why a session was revoked, because the client may be the thief.
 func refusal(event rotation.Event) error {
 	switch event {
 	case rotation.EventExpired:
@@ -105,7 +107,7 @@ func refusal(event rotation.Event) error {
 	return ErrRevoked
 }
 
-// report logs what happened to a session, at a level that fits an operator's interest in it.
+// report logs what happened to a session, at a level that shows how much it matters to operators.
 func (a *Auth) report(ctx context.Context, row session.Session, out rotation.Outcome) {
 	level := slog.LevelDebug
 	switch out.Event {
@@ -116,7 +118,8 @@ func (a *Auth) report(ctx context.Context, row session.Session, out rotation.Out
 	}
 	logger := a.verifier.logger
 	if out.RolledBack {
-		logger.WarnContext(ctx, "signet: the session store had lost writes; the session was carried forward", "session", row.ID, "user", row.UserID)
+		logger.WarnContext(ctx, "signet: the session store had lost writes; the session was carried forward",
+			"session", row.ID, "user", row.UserID)
 	}
 	logger.Log(ctx, level, "signet: refresh", "event", string(out.Event), "session", row.ID, "user", row.UserID)
 }

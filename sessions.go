@@ -13,9 +13,9 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error. The error is
-// [ErrInvalidToken] for what is no token of this service, [ErrUnavailable], or [ErrStateless] under [WithoutSessions]: nil means that
-// the end is committed.
+// Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error.
+// The error is [ErrInvalidToken] for a text that is no token of this service, [ErrUnavailable], or [ErrStateless] under
+// [WithoutSessions]: If it is nil, the store has committed the end.
 func (a *Auth) Logout(ctx context.Context, token string) error {
 	claims, err := a.verifier.read(ctx, token, anyToken)
 	if err != nil {
@@ -24,11 +24,11 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	if a.sessions == nil {
 		return ErrStateless
 	}
-	if claims.SessionID == "" { // a token from before there were sessions
+	if claims.SessionID == "" { // a token that was issued before the service had sessions
 		return nil
 	}
 	found, err := a.revoke(ctx, claims.SessionID, session.ReasonLogout, nil)
-	if err == nil && !found { // the store has forgotten the session, but its access tokens may live
+	if err == nil && !found { // the store has lost the session; its access tokens may still be valid
 		until := a.verifier.clock().Add(a.lifetimes.Access)
 		if claims.ExpiresAt.After(until) {
 			until = claims.ExpiresAt
@@ -38,24 +38,26 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	return err
 }
 
-// RevokeSession ends a session. Its refresh token works no more, and its access tokens are refused: at once in this process, and within
-// about a second in others. A session that is gone already is no error. It returns nil only after the store has committed. The
-// error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
+// RevokeSession ends a session. Its refresh token and its access tokens are refused: at once in this process, and
+// within about a second in others. A session that is gone already is no error. It returns nil only after the store has
+// committed. The error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) RevokeSession(ctx context.Context, id string) error {
 	_, err := a.revoke(ctx, id, session.ReasonRevoked, nil)
 	return err
 }
 
-// RevokeUser ends all sessions of a user: after a password change, or for a ban. Change the user first: a login that is under way
-// then finds out by itself. After an error some sessions may be left; call it again. Errors are as of [Auth.RevokeSession].
+// RevokeUser ends all sessions of a user, for example after a password change or for a ban. Change the user in the user
+// store first: then a login that is running at the same time sees the change. After an error some sessions may be left;
+// call it again. The errors are those of [Auth.RevokeSession].
 //
-// Services that use [NewVerifier] learn nothing of it: there the user's access tokens are good until they expire.
+// Services with a [NewVerifier] do not see this: there the user's access tokens are valid until they expire.
 func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
 	return a.revokeUser(ctx, userID, session.ReasonRevoked, "")
 }
 
-// RevokeOtherSessions ends all sessions of a user but one: after the user has changed the password in that session, or for a button
-// "sign out everywhere else". keepSessionID is usually [Claims.SessionID]. Errors are as of [Auth.RevokeUser].
+// RevokeOtherSessions ends all sessions of a user but one: after the user has changed the password in that session, or
+// for a button "sign out everywhere else". keepSessionID is usually [Claims.SessionID]. The errors are those of
+// [Auth.RevokeSession].
 func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, keepSessionID string) error {
 	return a.revokeUser(ctx, userID, session.ReasonRevoked, keepSessionID)
 }
@@ -73,14 +75,15 @@ func (a *Auth) revokeUser(ctx context.Context, userID string, reason session.Rea
 			continue
 		}
 		if _, err := a.revoke(ctx, row.ID, reason, nil); err != nil {
-			return err // a store that has failed once would be waited for once for each session
+			return err // do not wait for a failed store once for each session
 		}
 	}
 	return nil
 }
 
-// revoke ends a session if it may: allowed, if any, looks at the row first. It reports whether there was one.
-func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, allowed func(session.Session) error) (found bool, err error) {
+// revoke ends a session and reports whether there was one. If allowed is not nil, it sees the row first and can refuse.
+func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, allowed func(session.Session) error,
+) (found bool, err error) {
 	if a.sessions == nil {
 		return false, ErrStateless
 	}
@@ -95,7 +98,7 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 	return true, nil
 }
 
-// SessionInfo is what a user may know of a session of theirs.
+// SessionInfo is what users may see of their own sessions.
 type SessionInfo struct {
 	ID         string    `json:"id"`
 	CreatedAt  time.Time `json:"created_at"`
@@ -106,8 +109,8 @@ type SessionInfo struct {
 	Current    bool      `json:"current"`      // the session that asks
 }
 
-// Sessions returns the sessions of a user of which a token may still be valid, the newest first. The error is [ErrUnavailable], or
-// [ErrStateless] under [WithoutSessions].
+// Sessions returns the sessions of a user that may still have a valid token, the newest first. The error is
+// [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, error) {
 	if a.sessions == nil {
 		return nil, ErrStateless
@@ -130,14 +133,15 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 
 type clientKey struct{}
 
-// ContextWithClient returns a context in which [Auth.Login], [Auth.IssueFor] and [Auth.Refresh] make the session remember the client, for the
-// list of a user's sessions. Only printable characters are kept, and at most 256 bytes of each text.
+// ContextWithClient returns a context with a description of the client. [Auth.Login], [Auth.IssueFor] and
+// [Auth.Refresh] store it in the session, for the list of a user's sessions. They keep only printable characters, and
+// at most 256 bytes of each text.
 func ContextWithClient(ctx context.Context, userAgent, address string) context.Context {
 	return context.WithValue(ctx, clientKey{}, rotation.Client{UserAgent: label(userAgent), Address: label(address)})
 }
 
-// ContextWithClient returns the context of a request with its client: its user agent, and the address that [WithClientAddress] finds. The
-// handlers of signet do it by themselves. It is for handlers of the host's own that log users in.
+// ContextWithClient returns the context of a request with its client: its user agent, and the address that
+// [WithClientAddress] finds. Signet's handlers call it. Handlers of the host that log users in should call it too.
 func (a *Auth) ContextWithClient(r *http.Request) context.Context {
 	return ContextWithClient(r.Context(), r.UserAgent(), a.clientAddress(r))
 }
@@ -147,11 +151,12 @@ func clientOf(ctx context.Context) rotation.Client {
 	return client
 }
 
-// maxLabel bounds what a session keeps of a client, in bytes.
+// maxLabel is the longest text about a client that a session keeps, in bytes.
 const maxLabel = 256
 
-// label returns a copy of text without what cannot be shown. Characters that are not printable could change the direction of the text
-// around them, or hide a part of it. It is a copy because some servers (fasthttp) use the memory of a request again.
+// label returns a copy of text without characters that cannot be shown. Characters that are not printable could change
+// the direction of the text around them, or hide a part of it. It is a copy because some servers (fasthttp) use the
+// memory of a request again.
 func label(text string) string {
 	text = strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxLabel)]), "")
 	return strings.Map(func(r rune) rune {

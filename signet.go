@@ -1,5 +1,5 @@
-// Package signet adds JWT login to net/http applications: handlers for login, refresh, profile and logout, and middleware that
-// puts the verified user into the context of the request.
+// Package signet adds JWT login to net/http applications: handlers for login, refresh, profile and logout, and
+// middleware that puts the verified user into the context of the request.
 //
 // The host supplies a [UserStore] and a key. [New] returns an [Auth]:
 //
@@ -8,27 +8,29 @@
 //
 // # Mounting
 //
-// [Auth.Handler] serves the whole contract below a path, and the other handlers serve it one by one. [Auth.RequireAuth] and
-// [Auth.RequireRole] guard routes of your own. In a route, [Subject] is the id of the user and [ClaimsFromContext] has all claims.
-// What a handler does over HTTP is a method without HTTP too: [Auth.Login], [Auth.Refresh], [Auth.Logout], [Auth.Verify], and
-// [Auth.IssueFor] for users that you have authenticated by other means.
+// [Auth.Handler] serves the whole contract below a path, and other handlers serve its operations one by one.
+// [Auth.RequireAuth] and [Auth.RequireRole] guard routes of your own. In a route, [Subject] is the id of the user and
+// [ClaimsFromContext] has all claims. Each handler has a method that does the same without HTTP: [Auth.Login],
+// [Auth.Refresh], [Auth.Logout], [Auth.Verify], and [Auth.IssueFor] for users that you have authenticated by other
+// means.
 //
 // # Sessions and theft
 //
-// A login makes a session, and each refresh supersedes the refresh token. A superseded token that comes back later is theft and
-// ends the session. Parallel tabs, repeated requests and lost answers do not. docs/rotation.md has the rules. Logout,
-// [Auth.RevokeUser] and theft reach access tokens too: at once in this process, and within about a second in other processes on the same
-// session store.
+// A login makes a session, and each refresh supersedes the refresh token. If a superseded token comes back later, it
+// was stolen, and the session ends. Parallel tabs, repeated requests and lost answers do not end a session. The file
+// docs/rotation.md has the rules. Logout, [Auth.RevokeUser] and a detected theft revoke access tokens too: at once in
+// this process, and within about a second in other processes with the same session store.
 //
 // # What it does not do
 //
-// Sign-up, e-mail confirmation and password reset belong to the host. A service that only checks tokens ([NewVerifier]) learns of no
-// revocation.
+// Sign-up, e-mail confirmation and password reset belong to the host. A service that only checks tokens ([NewVerifier])
+// does not see revocations: it accepts a revoked token until the token expires.
 //
 // # Concurrency
 //
-// Everything is safe for concurrent use unless its documentation says otherwise. An Auth and a [Verifier] never change after they
-// were made. What runs in the background starts in a function whose documentation says so, and ends in Close.
+// Everything is safe for concurrent use unless its documentation says otherwise. An Auth and a [Verifier] never change
+// after they were made. If a function starts a goroutine that outlives the call, its documentation says so. Close ends
+// the goroutine.
 package signet
 
 import (
@@ -49,8 +51,8 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// UserStore finds the users that may log in. See [userstore.Store] for what it must do, [userstore.Memory] for one in memory, and
-// [userstore.PasswordUpdater] for what it may do besides.
+// UserStore finds the users that may log in. See [userstore.Store] for what it must do, [userstore.Memory] for one in
+// memory, and [userstore.PasswordUpdater] for an optional method.
 type UserStore = userstore.Store
 
 // Auth is the login service. It is safe for concurrent use and does not change after [New].
@@ -72,11 +74,12 @@ type Auth struct {
 	refreshes flight.Group[Tokens] // by refresh token
 }
 
-// New returns a service for the users. It signs with the key: a *[keys.Key] such as keys.Secret(...), a *[keys.Ring], a *[keys.Files], or a
-// source of the host. It reports every mistake in arguments and options in one joined error.
+// New returns a service for the users. It signs with the key: a *[keys.Key] such as keys.Secret(...), a *[keys.Ring], a
+// *[keys.Files], or a source of the host. The error joins all mistakes in arguments and options.
 //
-// Unless [WithoutSessions] is given it reads the revoked sessions, and starts two goroutines that end in [Auth.Close]. One reads the revocations
-// of other processes and removes expired sessions. The other one records which refresh tokens have arrived.
+// Unless [WithoutSessions] is given it reads the revoked sessions, and starts two goroutines that end in [Auth.Close].
+// One reads the revocations of other processes and removes expired sessions. The other one records which refresh tokens
+// have reached their clients.
 func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	s := newSettings(opts)
 	if isNil(users) {
@@ -121,8 +124,9 @@ func checkSigning(source keys.Source) error {
 	return nil
 }
 
-// Close ends what [New] started and waits for it. Tokens of sessions are answered 503 after it. Stores and keys stay open: they belong to the
-// host. A second Close does nothing. It always returns nil.
+// Close ends the goroutines that [New] started and waits for them. After it, requests with tokens of sessions are
+// answered 503. Stores and keys stay open because they belong to the host. A second Close does nothing. It always
+// returns nil.
 func (a *Auth) Close() error {
 	if a.sessions != nil {
 		a.sessions.Close()
@@ -130,7 +134,7 @@ func (a *Auth) Close() error {
 	return nil
 }
 
-// Format implements [fmt.Formatter]: an Auth prints as its name alone.
+// Format implements [fmt.Formatter]. An Auth prints only its name, because it holds keys.
 func (a *Auth) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Auth") }
 
 // Verifier returns the part of the service that checks access tokens.
@@ -160,7 +164,7 @@ func (a *Auth) RequireScope(scope string, and ...string) func(http.Handler) http
 	return a.verifier.RequireScope(scope, and...)
 }
 
-// storeTimeout is how long a store may take.
+// storeTimeout is the time limit for one call of a store.
 const storeTimeout = sessions.StoreTimeout
 
 func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, error) {
@@ -174,14 +178,15 @@ func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, e
 	return user, err
 }
 
-// findByID finds a user. A store that returns another user than the one that was asked for would give one user's rights to another.
+// findByID finds a user. It refuses a store's answer with another ID, which would give one user the rights of another.
 func (a *Auth) findByID(ctx context.Context, id string) (userstore.User, error) {
 	limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	ctx = limited
 	user, err := a.users.FindByID(ctx, id)
 	if err == nil && user.ID != id {
-		return userstore.User{}, internal(fmt.Errorf("the user store was asked for the user with ID %q and returned the one with ID %q", id, user.ID))
+		return userstore.User{}, internal(fmt.Errorf("the user store was asked for the user with ID %q and returned the one with ID %q",
+			id, user.ID))
 	}
 	return user, err
 }
@@ -198,9 +203,9 @@ func (a *Auth) activeUser(ctx context.Context, id string) (userstore.User, error
 	return user, nil
 }
 
-// Profile returns the members of the contract's profile of a user: those of User.Profile, and id, email, role and roles. An id that is a
-// decimal number up to 2^53-1 is a number. Members of User.Profile with the names "password" and "passwordHash" are left out.
-// The error is [ErrInvalidToken] when the user is gone or disabled, or [ErrUnavailable].
+// Profile returns the members of the contract's profile of a user: those of User.Profile, and id, email, role and
+// roles. An id that is a decimal number up to 2^53-1 is a number. Members of User.Profile with the names "password" and
+// "passwordHash" are left out. The error is [ErrInvalidToken] when the user is gone or disabled, or [ErrUnavailable].
 func (a *Auth) Profile(ctx context.Context, subject string) (map[string]any, error) {
 	user, err := a.activeUser(ctx, subject)
 	if err != nil {
@@ -223,10 +228,10 @@ func (a *Auth) Profile(ctx context.Context, subject string) (map[string]any, err
 	return profile, nil
 }
 
-// maxSafeID is the largest integer that every JSON reader reads exactly (RFC 8259 section 6).
+// maxSafeID is the largest integer that every JSON parser reads exactly (RFC 8259 section 6).
 const maxSafeID = 1<<53 - 1
 
-// jsonID shows a decimal id as the number that typed clients of the contract expect.
+// jsonID returns a decimal id as a number, because typed clients of the contract expect one.
 func jsonID(id string) any {
 	n, err := strconv.ParseInt(id, 10, 64)
 	if err != nil || n < 0 || n > maxSafeID || strconv.FormatInt(n, 10) != id {

@@ -21,9 +21,10 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Tokens is what a login or a refresh gives: an access token, and the refresh token that gets the next pair. Its JSON form is the
-// answer of the contract (RFC 6749 section 5.1). It prints and logs without the tokens. But package fmt cannot help where Tokens is in
-// an unexported field, and a JSON log handler shows the JSON form of a value that has Tokens inside: do not log those.
+// Tokens is the result of a login or a refresh: an access token, and the refresh token for the next pair. Its JSON form
+// is the answer of the contract (RFC 6749 section 5.1). Printing or logging Tokens does not show the tokens. This does
+// not hold inside other values: package fmt ignores the methods of unexported fields, and a JSON log handler writes the
+// JSON form. Do not log a value that contains Tokens.
 type Tokens struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
@@ -31,37 +32,37 @@ type Tokens struct {
 	ExpiresIn    int64  `json:"expires_in"` // seconds until the access token expires
 }
 
-// Format implements [fmt.Formatter]: the tokens are never printed.
+// Format implements [fmt.Formatter]. It does not print the tokens.
 func (t Tokens) Format(state fmt.State, _ rune) {
 	fmt.Fprintf(state, "Tokens{%s, expires in %ds}", t.TokenType, t.ExpiresIn)
 }
 
-// LogValue implements [slog.LogValuer] without the tokens: slog's JSON handler would take the JSON form.
+// LogValue implements [slog.LogValuer]. It hides the tokens from slog's JSON handler, which would write the JSON form.
 func (t Tokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 
-// refreshAudience is the audience of refresh tokens: this service alone. Most verifiers do not look at "typ", and take every token of the
-// right key, issuer and audience for an access token.
+// refreshAudience is the audience of refresh tokens. Most verifiers ignore "typ". They would accept a refresh token
+// with the audience of access tokens as an access token.
 var refreshAudience = []string{"signet:refresh"}
 
-// reserved are the claims that signet alone sets, or will set.
+// reserved are the claims that only signet sets, now or in a later version.
 var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", "gen", "ver", "roles", "acr", "amr", "auth_time",
 	"act", "cnf", "client_id"}
 
-// grant says what a pair of tokens is made for.
+// grant is what a pair of tokens is issued for.
 type grant struct {
 	user       userstore.User
-	claims     []byte // those of WithClaims, encoded
+	claims     []byte // from WithClaims, encoded
 	sessionID  string // "" without sessions
 	generation int64  // of the refresh token; 0 without sessions
 	secret     string // the refresh token's jti
-	proof      bool   // the access token names its generation: whoever shows it has received the refresh token
+	proof      bool   // put the generation into the access token: its use proves that the refresh token has arrived
 	notAfter   time.Time
 }
 
-// maxUserID is how long a user's id may be, in bytes.
+// maxUserID is the longest user id, in bytes.
 const maxUserID = 1024
 
-// issue signs a pair. It reads no store. It fails when the key does not sign.
+// issue signs a pair. It reads no store. It fails if the key cannot sign.
 func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if id := g.user.ID; id == "" || len(id) > maxUserID || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
 		return Tokens{}, internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
@@ -113,7 +114,7 @@ func (a *Auth) issueAlone(ctx context.Context, user userstore.User) (Tokens, err
 	return a.issue(ctx, grant{user: user, claims: claims, secret: randomID()})
 }
 
-// expiry is when a token ends: after its lifetime, or with its session.
+// expiry is the Unix time at which a token ends: after its lifetime, or with its session if that is earlier.
 func (g grant) expiry(now time.Time, lifetime time.Duration) int64 {
 	end := now.Add(lifetime)
 	if !g.notAfter.IsZero() && g.notAfter.Before(end) {
@@ -122,8 +123,8 @@ func (g grant) expiry(now time.Time, lifetime time.Duration) int64 {
 	return end.Unix()
 }
 
-// commonClaims writes the claims that both tokens have, without the closing brace. Building the JSON by hand costs a tenth of
-// building a map, and the order stays the same.
+// commonClaims writes the claims that both tokens have, without the closing brace. Writing the JSON by hand costs a
+// tenth of encoding a map, and keeps the order of the claims.
 func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string, audience []string) []byte {
 	b := make([]byte, 0, 512)
 	b = strictjson.AppendString(append(b, `{"sub":`...), g.user.ID)
@@ -146,8 +147,8 @@ func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string, audien
 	return b
 }
 
-// customClaims encodes what WithClaims returns, as members that follow others. It runs before anything of the session store is
-// asked, because the host's function may take long.
+// customClaims encodes what WithClaims returns, as members that follow others. It runs before the session store is
+// asked, because the host's function may be slow.
 func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, error) {
 	if a.claims == nil {
 		return nil, nil
@@ -158,7 +159,7 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 	}
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
-		// A reader that does not look at case must not take the host's "Roles" for signet's "roles".
+		// A parser that ignores case must not read the host's "Roles" as signet's "roles".
 		if slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }) {
 			return nil, internal(fmt.Errorf("WithClaims: the claim %q belongs to signet; choose another name", name))
 		}
@@ -171,7 +172,7 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 	if len(b) == 0 {
 		return nil, nil
 	}
-	// What the parser would refuse later must not be signed now.
+	// Refuse now what parseClaims would refuse in the token.
 	if err := checkClaims("{" + string(b[1:]) + "}"); err != nil {
 		return nil, internal(fmt.Errorf("WithClaims: %w", err))
 	}
@@ -181,6 +182,6 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 // randomID is 128 random bits.
 func randomID() string {
 	var b [16]byte
-	rand.Read(b[:]) // never fails: it ends the program when the system has no randomness
+	rand.Read(b[:]) // never fails: the program ends if the system has no randomness
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }

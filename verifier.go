@@ -15,20 +15,20 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// Verifier checks access tokens. It never changes and is safe for concurrent use. An [Auth] has one inside; make one with
-// [NewVerifier] for a service that checks tokens and does not issue them.
+// Verifier checks access tokens. It never changes and is safe for concurrent use. Each [Auth] has one. [NewVerifier]
+// makes one for a service that only checks tokens.
 type Verifier struct {
 	verifierConfig
 	issuers  map[string]*issuer
-	patterns []*issuer         // those whose name is a pattern
-	only     *issuer           // the one issuer, when there is one
+	patterns []*issuer         // the issuers whose name is a pattern
+	only     *issuer           // the issuer, if there is exactly one
 	cache    *tokenCache       // nil: off
-	sessions *sessions.Manager // nil where there are no sessions that could be revoked
+	sessions *sessions.Manager // nil: the verifier sees no revocations
 
 	explained [2]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 }
 
-// issuer is one party whose tokens are accepted. It never changes; its keys may.
+// issuer is one party whose tokens are accepted. It never changes, but its keys may.
 type issuer struct {
 	name     string // "": tokens need no "iss"
 	audience []string
@@ -37,12 +37,12 @@ type issuer struct {
 	foreign  *foreign // nil: signet
 }
 
-// NewVerifier returns a Verifier for the tokens of a signet service that holds the keys: a *[keys.Key], *[keys.Ring], *[keys.Files],
-// *[keys.Remote] or a Source of the host. It reports every mistake in the keys and the options in one joined error. It starts nothing. Use
-// [NewIssuersVerifier] for the tokens of other issuers.
+// NewVerifier returns a Verifier for the tokens of a signet service that holds the keys: a *[keys.Key], *[keys.Ring],
+// *[keys.Files], *[keys.Remote] or a Source of the host. The error joins all mistakes in the keys and the options. It
+// starts no goroutine. Use [NewIssuersVerifier] for the tokens of other issuers.
 //
-// It learns of no revocation: a token of a session that was revoked at the issuer is accepted here until it expires. Where that
-// matters, use short access lifetimes at the issuer ([WithLifetimes]), or an [Auth] on the same session store.
+// It does not see revocations: a token of a session that was revoked at the issuer is accepted here until it expires.
+// If that matters, use short access lifetimes at the issuer ([WithLifetimes]), or an [Auth] on the same session store.
 func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) {
 	s := newVerifierConfig("NewVerifier", opts)
 	err := checkSource("NewVerifier", source)
@@ -68,7 +68,7 @@ func checkSource(what string, source keys.Source) error {
 	return nil
 }
 
-// isNil also finds nil pointers, which are a mistake wherever signet takes an interface.
+// isNil reports whether value is nil or an interface that holds a nil pointer.
 func isNil(value any) bool {
 	v := reflect.ValueOf(value)
 	switch v.Kind() {
@@ -98,9 +98,10 @@ func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issu
 	return v
 }
 
-// Verify checks an access token and returns its claims. It is what [Verifier.RequireAuth] does, for gRPC, WebSockets and command
-// lines. The error is [ErrInvalidToken] ([ErrExpiredToken] or [ErrRevoked] if that is all that is wrong), or [ErrUnavailable] when the
-// keys or the revocations cannot be had now. Its text names the rule that the token broke.
+// Verify checks an access token and returns its claims. It makes the same checks as [Verifier.RequireAuth], for gRPC,
+// WebSockets and command lines. The error is [ErrInvalidToken] ([ErrExpiredToken] or [ErrRevoked] if nothing else is
+// wrong), or [ErrUnavailable] if the keys or the revocations are not available now. Its text names the rule that the
+// token breaks.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	claims, err := v.verifyAccess(ctx, token)
 	if err != nil {
@@ -109,7 +110,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	return claims.clone(), nil
 }
 
-// verifyAccess returns claims that other requests may share: they must not be changed, nor given to a caller.
+// verifyAccess is Verify with claims that requests share. Nobody may change them, so callers of the package get copies.
 func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, error) {
 	var hash uint64
 	if v.cache != nil {
@@ -134,7 +135,7 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 	return claims, nil
 }
 
-// checkNow checks what changes with time. Every request does it, whether its token was seen before or not.
+// checkNow checks what changes with time. It runs for every request, even if the token is in the cache.
 func (v *Verifier) checkNow(claims *Claims) error {
 	now := v.clock()
 	if err := v.checkTimes(claims, now); err != nil {
@@ -155,22 +156,23 @@ func (v *Verifier) checkNow(claims *Claims) error {
 	return errStale
 }
 
-// errStale is the answer while revocations are not known, so that a revoked token could pass.
+// errStale is the answer while the revocations are unknown, because a revoked token could pass.
 var errStale = unavailable(sessions.ErrStale)
 
-// checkTimes checks the claims that a clock decides. The leeway is for clocks that differ, and not for lifetimes: "exp" is exact.
+// checkTimes checks the claims that depend on the clock. The leeway is for clocks that differ. It does not extend
+// "exp".
 func (v *Verifier) checkTimes(c *Claims, now time.Time) error {
 	seconds, leeway := now.Unix(), int64(v.leeway/time.Second)
 	switch {
 	case seconds >= c.ExpiresAt.Unix():
 		return ErrExpiredToken
-	case c.IssuedAt.Unix() > seconds+leeway, c.NotBefore.Unix() > seconds+leeway: // an absent "nbf" is long ago
+	case c.IssuedAt.Unix() > seconds+leeway, c.NotBefore.Unix() > seconds+leeway: // an absent "nbf" is the year 1
 		return errNotYet
 	}
 	return nil
 }
 
-// use says what a token is read for.
+// use says what the caller needs a token for.
 type use int
 
 const (
@@ -179,9 +181,9 @@ const (
 	anyToken // for a logout
 )
 
-// read checks everything about a token that does not change with time. Whatever is wrong, a bad signature is the only thing that
-// is reported of a token that has one. With one issuer no claim is looked at before the signature is verified; with several,
-// "iss" is, to choose the keys.
+// read checks everything about a token that does not change with time. If the signature is bad, the error reports only
+// that. With one issuer, read looks at no claim before it has verified the signature. With several, it looks at "iss"
+// to choose the keys.
 func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, error) {
 	token, err := jws.Open(text)
 	if err != nil {
@@ -214,7 +216,7 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	return claims, nil
 }
 
-// parse reads the payload by the rules for signet's own tokens, or by those for its issuer.
+// parse reads the payload by the rules for signet's own tokens or by the rules for the issuer.
 func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Claims, generation int64, err error) {
 	if i.foreign != nil {
 		c, err = i.foreign.parse(ctx, v.logger, payload)
@@ -227,7 +229,8 @@ func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Cla
 	return c, generation, nil
 }
 
-// audienceOf checks the type of a token, and returns the audience that such a token must have: refresh tokens have one of their own.
+// audienceOf checks the type of a token, and returns the audience that a token of this type must have. Refresh tokens
+// have an audience of their own.
 func (i *issuer) audienceOf(typ string, use use) ([]string, error) {
 	isType := func(want string) bool { return jws.IsType(typ, want) }
 	switch {
@@ -239,7 +242,7 @@ func (i *issuer) audienceOf(typ string, use use) ([]string, error) {
 	return nil, errWrongType
 }
 
-// readError is the answer to a token whose signature was not verified.
+// readError is the answer if the signature of a token could not be verified.
 func readError(err error) error {
 	switch err {
 	case jws.ErrSignature:
@@ -253,8 +256,8 @@ func readError(err error) error {
 	return unavailable(err)
 }
 
-// issuerOf chooses the issuer. With several, the unverified "iss" names the one whose keys must verify the token. The claim is checked
-// again afterwards, like all others.
+// issuerOf chooses the issuer. If there are several, the unverified "iss" selects the keys that must verify the token.
+// Afterwards checkIdentity checks the claim.
 func (v *Verifier) issuerOf(token jws.Token) (*issuer, error) {
 	if v.only != nil {
 		return v.only, nil
@@ -300,8 +303,8 @@ func (i *issuer) checkIdentity(c *Claims, audience []string) error {
 	return nil
 }
 
-// Refusals are explained in the log at most once a minute for tokens that anybody can make, and once a minute for tokens whose signature was good.
-// So a stranger cannot hide what is wrong with the tokens of an issuer.
+// Refusals are logged at most once a minute for each kind of token: tokens that any stranger can make, and tokens with
+// a good signature. So strangers cannot hide what is wrong with the tokens of an issuer.
 const (
 	strangers = iota
 	holders
@@ -309,7 +312,7 @@ const (
 
 const explainInterval = 60 // seconds
 
-// explain logs at the level Debug why a token was refused, and returns the error.
+// explain logs why a token was refused, at the level Debug, and returns the error.
 func (v *Verifier) explain(ctx context.Context, kind int, err error) error {
 	now := time.Now().Unix()
 	last := v.explained[kind].Load()
