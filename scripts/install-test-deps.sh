@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what `make test` needs and this machine lacks: a C compiler for the race detector, the real servers of the
-# integration tests, and the node, npm packages and PyJWT of the interoperability tests. Needs Debian's apt-get, as root or through sudo;
-# elsewhere it says what will be skipped.
+# Installs what `make test` needs and this machine does not have: a C compiler for the race detector, the real servers of the
+# integration tests, and node, npm packages and PyJWT for the interoperability tests. It needs Debian's apt-get, as root or with
+# sudo. Without that it says what is not installed, and that tests are skipped.
 set -eu
 cd "$(dirname "$0")/.."
 
