@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs what `make test` needs and this machine does not have: a C compiler for the race detector, and the real servers of
-# the integration tests. It needs Debian's apt-get, as root or with sudo. Without that it says what is not installed, and
-# that tests are skipped.
+# Installs what `make test` needs and this machine does not have: a C compiler for the race detector, the real servers of the
+# integration tests, and node, npm packages and PyJWT for the interoperability tests. It needs Debian's apt-get, as root or with
+# sudo. Without that it says what is not installed, and that tests are skipped.
 set -eu
+cd "$(dirname "$0")/.."
 
 missing=""
 need() { # need COMMAND PACKAGE...
@@ -17,21 +18,54 @@ need mariadbd mariadb-server
 if ! command -v initdb >/dev/null 2>&1 && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 	missing="$missing postgresql"
 fi
-[ -n "$missing" ] || exit 0
+need curl curl
+need node nodejs
+need npm npm
+has_pyjwt() { # the first python3 on the PATH need not be the one that apt-get installs packages for
+	(
+		IFS=:
+		for dir in $PATH; do
+			if [ -x "$dir/python3" ] && "$dir/python3" -c 'import jwt, cryptography' >/dev/null 2>&1; then
+				exit 0
+			fi
+		done
+		exit 1
+	)
+}
+has_pyjwt || missing="$missing python3 python3-jwt python3-cryptography"
 
-if ! command -v apt-get >/dev/null 2>&1; then
-	echo "not installed:$missing; there is no apt-get here, so tests that need them are skipped"
-	exit 0
-fi
-sudo=""
-if [ "$(id -u)" != 0 ]; then
-	if ! command -v sudo >/dev/null 2>&1 || ! sudo -n true 2>/dev/null; then
-		echo "not installed:$missing; apt-get needs root or sudo, so tests that need them are skipped"
-		exit 0
+install_packages() {
+	if ! command -v apt-get >/dev/null 2>&1; then
+		echo "not installed:$missing; there is no apt-get here, so tests that need them are skipped"
+		return
 	fi
-	sudo="sudo"
+	sudo=""
+	if [ "$(id -u)" != 0 ]; then
+		if ! command -v sudo >/dev/null 2>&1 || ! sudo -n true 2>/dev/null; then
+			echo "not installed:$missing; apt-get needs root or sudo, so tests that need them are skipped"
+			return
+		fi
+		sudo="sudo"
+	fi
+	echo "installing:$missing"
+	$sudo apt-get update -qq
+	# shellcheck disable=SC2086 # a list of packages
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+if [ -n "$missing" ]; then
+	install_packages
 fi
-echo "installing:$missing"
-$sudo apt-get update -qq
-# shellcheck disable=SC2086 # a list of packages
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+
+install_npm_packages() {
+	if ! command -v npm >/dev/null 2>&1; then
+		echo "npm is not installed, so tests that need its packages are skipped"
+		return
+	fi
+	if [ node_modules/.package-lock.json -nt package-lock.json ]; then
+		return # they are installed
+	fi
+	echo "installing: npm packages"
+	npm ci --ignore-scripts --no-audit --no-fund --silent ||
+		echo "npm cannot install its packages, so tests that need them are skipped"
+}
+(cd integration/interop/node && install_npm_packages)
