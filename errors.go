@@ -122,7 +122,7 @@ func because(answer, cause error) *Error {
 var (
 	errMalformed  = invalidToken("the token is malformed")
 	errSignature  = invalidToken("the token's signature is invalid")
-	errUnknownKey = invalidToken("the token's key is unknown")
+	errUnknownKey = invalidToken("no key has the token's key id and algorithm")
 	errNotYet     = invalidToken("the token is not yet valid")
 	errWrongType  = invalidToken("the token is of the wrong type")
 	errIssuer     = invalidToken("the token is from another issuer")

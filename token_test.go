@@ -99,7 +99,7 @@ func TestVerifyRefusesEveryOtherForm(t *testing.T) {
 		"alg in lower case":          {header(`{"alg":"hs256","typ":"at+jwt"}`), signature},
 		"alg missing":                {header(`{"typ":"at+jwt"}`), malformed},
 		"alg a number":               {header(`{"alg":256,"typ":"at+jwt"}`), malformed},
-		"unknown kid":                {header(`{"alg":"HS256","typ":"at+jwt","kid":"other"}`), "the token's key is unknown"},
+		"unknown kid":                {header(`{"alg":"HS256","typ":"at+jwt","kid":"other"}`), "no key has the token's key id and algorithm"},
 		"kid a number":               {header(`{"alg":"HS256","typ":"at+jwt","kid":1}`), malformed},
 		"typ missing":                {header(`{"alg":"HS256"}`), wrongType},
 		"typ JWT":                    {header(`{"alg":"HS256","typ":"JWT"}`), wrongType},

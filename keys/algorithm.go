@@ -18,6 +18,7 @@ import (
 	"hash"
 	"math/big"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -55,6 +56,9 @@ func (a Algorithm) Supported() bool {
 	_, known := hashes[a]
 	return known
 }
+
+// asymmetric reports whether the algorithm has public keys.
+func (a Algorithm) asymmetric() bool { return a.Supported() && !strings.HasPrefix(string(a), "HS") }
 
 // mechanism is a key with its algorithm. Nothing else looks at signatures. It is safe for concurrent use.
 type mechanism interface {

@@ -191,17 +191,14 @@ func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 	return signature, nil
 }
 
-// with returns the key for an algorithm, or nil if it is not made for it. A key whose JWK names no algorithm serves all of its type, if the issuer's list
-// allows them by name.
-func (k *Key) with(algorithm Algorithm, byName bool) *Key {
+// with returns the key for an algorithm, or nil. A key whose JWK names no algorithm has a variant for each of its type.
+func (k *Key) with(algorithm Algorithm) *Key {
 	if k.algorithm == algorithm {
 		return k
 	}
-	if byName {
-		for _, variant := range k.variants {
-			if variant.algorithm == algorithm {
-				return variant
-			}
+	for _, variant := range k.variants {
+		if variant.algorithm == algorithm {
+			return variant
 		}
 	}
 	return nil

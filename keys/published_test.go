@@ -151,6 +151,10 @@ func TestKeysWithoutAnAlgorithm(t *testing.T) {
 		published(t, private(keys.RS256), map[string]any{"alg": "RS256", "kid": "b"}), published(t, private(keys.PS256), map[string]any{"kid": "b"}),
 		published(t, keys.Private(p256(t)), map[string]any{"alg": nil, "kid": "c"})))
 	require.NoError(t, err)
+	_, known := set.Find("a", keys.PS256, nil)
+	require.True(t, known, "a newer set does not help: the host has to allow the algorithm")
+	_, known = set.Find("a", keys.ES256, nil)
+	require.False(t, known, "the issuer may have put another key under this id")
 	for _, tc := range []struct {
 		id        string
 		algorithm keys.Algorithm
@@ -186,6 +190,10 @@ func TestKeysWithoutIDs(t *testing.T) {
 	require.Len(t, found, 4, "at most four are tried")
 	_, known = set.Find("", keys.RS256, nil)
 	require.False(t, known, "there may be one in a newer set")
+	for _, algorithm := range []keys.Algorithm{"none", "", keys.HS256} {
+		found, known = set.Find("another", algorithm, nil)
+		require.True(t, known && len(found) == 0, "no newer set of public keys has one for %q", algorithm)
+	}
 }
 
 // RFC 9864 calls EdDSA with this curve Ed25519.

@@ -112,15 +112,18 @@ func (s *Set) Find(id string, algorithm Algorithm, allowed []Algorithm) (candida
 	if id == "" && (len(s.keys) == 1 || s.foreign) {
 		named = s.keys
 	}
-	if allowed != nil && !slices.Contains(allowed, algorithm) {
-		return nil, true // no key may be used with it
+	if allowed != nil && !slices.Contains(allowed, algorithm) || s.foreign && !algorithm.asymmetric() {
+		return nil, true // no newer key can have it
 	}
+	known = len(named) > 0 && !s.foreign
 	for _, k := range named {
-		if variant := k.with(algorithm, allowed != nil); variant != nil && len(candidates) < maxTries {
+		variant := k.with(algorithm)
+		known = known || variant != nil && id != "" // newer keys do not help if only allowed is missing
+		if variant != nil && (variant == k || allowed != nil) && len(candidates) < maxTries {
 			candidates = append(candidates, variant)
 		}
 	}
-	return candidates, len(candidates) > 0 || len(named) > 0 && !s.foreign
+	return candidates, known || len(candidates) > 0
 }
 
 // JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). Secrets are never in it. The caller must not change
