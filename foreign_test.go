@@ -137,10 +137,10 @@ func TestForeignHeaders(t *testing.T) {
 		`{"alg":"ES256","kid":"KID"}`:                            "wrong type",
 		`{"alg":"ES256","typ":"at+jwt","kid":"KID"}`:             "wrong type",
 		`{"alg":"ES256","typ":"rt+jwt","kid":"KID"}`:             "wrong type",
-		`{"alg":"none","typ":"JWT","kid":"KID"}`:                 "unknown",
-		`{"alg":"HS256","typ":"JWT","kid":"KID"}`:                "unknown",
+		`{"alg":"none","typ":"JWT","kid":"KID"}`:                 "key id",
+		`{"alg":"HS256","typ":"JWT","kid":"KID"}`:                "key id",
 		`{"alg":"ES256","alg":"ES256","typ":"JWT","kid":"KID"}`:  "twice",
-		`{"alg":"ES256","typ":"JWT","kid":"another"}`:            "unknown",
+		`{"alg":"ES256","typ":"JWT","kid":"another"}`:            "key id",
 		`{"alg":"ES256","typ":7,"kid":"KID"}`:                    "typ",
 	} {
 		f := newForeigner(t, nil)

@@ -154,7 +154,7 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 		}
 	}
 	if len(found) == 0 {
-		return header{}, nil, ErrSignature
+		return header{}, nil, ErrUnknownKey
 	}
 	head.keys = found
 	return head, set, nil
