@@ -14,7 +14,8 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// A set that was too small for all revocations must say so until it knows them all again: it cannot tell which ones it has dropped.
+// A set that was too small for all revocations must report that it is full until it has read all of them again. It does
+// not know which ones it has dropped.
 func TestAFullSetStaysFullUntilAWholeReadFits(t *testing.T) {
 	set := newRevocationSet(4)
 	revoke := func(n int, until session.Millis) {
@@ -94,7 +95,7 @@ func TestAnOverflowIsAnsweredLikeAStoreOutOfReach(t *testing.T) {
 		require.NoError(t, err)
 		require.ErrorIs(t, check(), ErrStale)
 		live = login(t, m, "1")
-		time.Sleep(25 * time.Minute) // the first three have expired: what was dropped is read again
+		time.Sleep(25 * time.Minute) // the first three have expired, so all are read again
 		require.NoError(t, check())
 	})
 }
