@@ -53,7 +53,8 @@ func TestAFullSetStaysFullUntilAWholeReadFits(t *testing.T) {
 // manager is a Manager on a store in memory, with a small set.
 func newManager(t *testing.T, store session.Store, limit int) *Manager {
 	t.Helper()
-	m, err := Open(Config{Store: store, Rules: rotation.Rules{Window: 10 * time.Second, Idle: time.Hour, Absolute: 24 * time.Hour, Access: time.Hour},
+	rules := rotation.Rules{Window: 10 * time.Second, Idle: time.Hour, Absolute: 24 * time.Hour, Access: time.Hour}
+	m, err := Open(Config{Store: store, Rules: rules,
 		Logger: slog.New(slog.DiscardHandler), MaxStaleness: 30 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)

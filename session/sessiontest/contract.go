@@ -8,8 +8,9 @@ const (
 	honoursContext       = "Every method honours ctx."
 	keptAsItIs           = "Stores keep it as it is, and only the rules of rotation change it"
 
-	createStores = "Create calls make with the store's time, and stores the session that make returns. The id of the session is new"
-	createError  = "When make returns an error, nothing is stored, and the error is returned as it is."
+	createStores = "Create calls make with the store's time, and stores the session that make returns. " +
+		"The id of the session is new"
+	createError = "When make returns an error, nothing is stored, and the error is returned as it is."
 
 	updateReplaces = "Update calls change with a row and the store's time, " +
 		"and replaces the row with what change returns, in one atomic step"
