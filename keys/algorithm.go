@@ -9,7 +9,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha256" // the hashes that crypto.Hash.New names below
+	_ "crypto/sha256" // registers the hashes for crypto.Hash.New
 	_ "crypto/sha512"
 	"encoding/asn1"
 	"encoding/hex"
@@ -22,8 +22,8 @@ import (
 	"sync"
 )
 
-// Algorithm is a JWS signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1). A key has exactly one, and no token
-// ever chooses it.
+// Algorithm is a JWS signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1). Each [Key] has exactly one. A
+// token cannot choose an algorithm that its key is not made for.
 type Algorithm string
 
 // The supported algorithms.
@@ -60,22 +60,24 @@ func (a Algorithm) Supported() bool {
 // asymmetric reports whether the algorithm has public keys.
 func (a Algorithm) asymmetric() bool { return a.Supported() && !strings.HasPrefix(string(a), "HS") }
 
-// mechanism is a key with its algorithm. Nothing else looks at signatures. It is safe for concurrent use.
+// mechanism is a key with its algorithm. Only its implementations make and verify signatures. They are safe for
+// concurrent use.
 type mechanism interface {
 	verify(input, signature []byte) bool
 	sign(ctx context.Context, input []byte) ([]byte, error)
 	canSign() bool
 }
 
-// ContextSigner is an optional interface of a [crypto.Signer] whose key is in a KMS or HSM and is asked over a network. SignContext
-// is then called in place of Sign. It must give up when ctx ends, and must be safe for concurrent use.
+// ContextSigner is an optional interface of a [crypto.Signer] whose key is in a KMS or HSM behind a network. If a
+// signer implements it, SignContext is called instead of Sign. SignContext must return when ctx ends, and must be safe
+// for concurrent use.
 type ContextSigner interface {
 	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
 var errVerifyOnly = errors.New("the key has no private part")
 
-// remoteSigner asks a crypto.Signer. A nil signer makes a key that only verifies.
+// remoteSigner signs with a crypto.Signer. If the signer is nil, the key can only verify.
 type remoteSigner struct{ crypto.Signer }
 
 func (s remoteSigner) canSign() bool { return s.Signer != nil }
@@ -91,7 +93,8 @@ func (s remoteSigner) signDigest(ctx context.Context, digest []byte, opts crypto
 	}
 }
 
-// hmacKey is HS256, HS384 or HS512. The keyed states are kept: setting one up costs as much as a token.
+// hmacKey is HS256, HS384 or HS512. It reuses HMAC states that already hold the secret, because the setup of a state
+// takes as long as the HMAC of a token.
 type hmacKey struct{ states sync.Pool }
 
 type hmacState struct {
@@ -149,7 +152,7 @@ func (k *rsaKey) sign(ctx context.Context, input []byte) ([]byte, error) {
 	return k.signDigest(ctx, digest(k.hash, input), k.hash)
 }
 
-// ecdsaKey is ECDSA with the signature as R || S, each as long as the curve's order (RFC 7518 section 3.4).
+// ecdsaKey is ECDSA. A signature is R and then S, each as long as the order of the curve (RFC 7518 section 3.4).
 type ecdsaKey struct {
 	remoteSigner
 	public *ecdsa.PublicKey
@@ -201,11 +204,12 @@ func digest(h crypto.Hash, input []byte) []byte {
 	return state.Sum(nil)
 }
 
-// curves binds each ECDSA algorithm to its curve, and the curve to its algorithm (RFC 7518 section 3.4).
+// curves maps each ECDSA curve to its algorithm. Each of these algorithms is used with this curve only (RFC 7518
+// section 3.4).
 var curves = map[elliptic.Curve]Algorithm{elliptic.P256(): ES256, elliptic.P384(): ES384, elliptic.P521(): ES512}
 
-// newMechanism pairs a public key with an algorithm, the key type's usual one if alg is empty, and refuses keys that are
-// weak, odd, or not made for the algorithm. signer may be nil.
+// newMechanism pairs a public key with an algorithm. If alg is empty, it takes the usual algorithm of the key's type.
+// It refuses keys that are weak or unusual, and keys that do not fit the algorithm. signer may be nil.
 func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) (mechanism, Algorithm, error) {
 	remote := remoteSigner{signer}
 	switch public := public.(type) {
@@ -226,7 +230,7 @@ func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) 
 		}
 		return k, alg, checkRSA(public)
 	case *ecdsa.PublicKey:
-		//lint:ignore SA1019 every other way to look at a key without coordinates panics
+		//lint:ignore SA1019 all other ways to read a key panic if it has no coordinates
 		if public == nil || public.X == nil || public.Y == nil {
 			return nil, "", errors.New("the ECDSA key is empty")
 		}
@@ -257,7 +261,8 @@ func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) 
 	return nil, "", fmt.Errorf("keys of type %T are not supported; use RSA, ECDSA or Ed25519", public)
 }
 
-// checkRSA refuses moduli that can be factored or that are too costly, and odd exponents.
+// checkRSA refuses moduli that can be factored, moduli that are so long that every check takes too much time, and
+// unsafe exponents.
 func checkRSA(public *rsa.PublicKey) error {
 	switch bits := public.N.BitLen(); {
 	case bits < 2048:
@@ -274,8 +279,8 @@ func checkRSA(public *rsa.PublicKey) error {
 	return nil
 }
 
-// isROCA tells the moduli that Infineon's library made: all are powers of 65537 modulo each of these primes, which
-// another modulus is with a chance of about 2^-28.
+// isROCA reports whether n looks like a modulus of Infineon's library (CVE-2017-15361). Such a modulus is a power of
+// 65537 modulo each of these primes. An ordinary modulus has this property with a chance of about 2^-28.
 func isROCA(n *big.Int) bool {
 	for _, prime := range [...]int64{11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157} {
 		rest := new(big.Int).Mod(n, big.NewInt(prime)).Int64()
@@ -291,8 +296,9 @@ func isROCA(n *big.Int) bool {
 	return true
 }
 
-// smallOrder are the encodings, with the sign bit cleared, of the Ed25519 points whose order divides 8. Under such a "key" a
-// signature that was made without any secret verifies. The last two are second spellings of points above.
+// smallOrder are the encodings, with the sign bit cleared, of the Ed25519 points whose order divides 8. If such a point
+// is the public key, signatures that were made without any secret are valid. The last two are second encodings of
+// points above.
 var smallOrder = [...]string{
 	"0000000000000000000000000000000000000000000000000000000000000000",
 	"0100000000000000000000000000000000000000000000000000000000000000",

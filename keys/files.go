@@ -19,12 +19,13 @@ import (
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
-// Files is a [Source] that follows a file or a directory. It is safe for concurrent use. Make it with [OpenFiles].
+// Files is a [Source] that reads its keys from a file or a directory, again and again. It is safe for concurrent use.
+// Make it with [OpenFiles].
 type Files struct {
 	state  atomic.Pointer[Set]
 	cfg    filesConfig
 	path   string
-	sum    [sha256.Size]byte // of the files that state was read from
+	sum    [sha256.Size]byte // of the files whose keys are in state
 	stop   context.CancelFunc
 	follow sync.WaitGroup
 }
@@ -57,25 +58,30 @@ type loggerOption struct{ logger *slog.Logger }
 func (o loggerOption) applyFiles(c *filesConfig)   { c.logger = o.logger }
 func (o loggerOption) applyRemote(c *remoteConfig) { c.logger = o.logger }
 
-// WithLogger sets where failures to read or fetch keys are logged. No key is ever logged. The default is [slog.Default].
+// WithLogger sets where failures to read or fetch keys are logged. The keys themselves are never logged. The default is
+// [slog.Default].
 func WithLogger(logger *slog.Logger) LoggerOption { return loggerOption{logger} }
 
-// The bounds of what OpenFiles reads.
+// The limits of what OpenFiles reads.
 const (
 	maxKeyFile  = 256 << 10 // bytes
 	maxKeyFiles = 128
 )
 
-// OpenFiles reads keys from a file or a directory, for services whose secrets are mounted, and starts a goroutine that reads them
-// again every few seconds until [Files.Close]. The host closes it after the services that use it.
+// OpenFiles reads keys from a file or a directory, for services whose secrets are mounted as files. It starts a
+// goroutine that reads them again every few seconds, until [Files.Close]. The host must close the services that use the
+// keys first.
 //
-// A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret. In a directory every file does, in the order of
-// their names. Hidden files and the backups of editors are left out. The first key that can sign signs, and the others are accepted.
-// To change keys, add the next key behind the current one everywhere, then put it first everywhere, then remove the old one. See
-// [Ring] for how long to wait in between.
+// A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret. In a directory every file holds one
+// of these, and OpenFiles reads the files in the order of their names. It leaves out hidden files and the backup files
+// of editors. The first key that can sign is the signing key. The other keys are only accepted. OpenFiles returns an
+// error if a file cannot be read, if it holds something else, or if no key can sign.
 //
-// Files that cannot be read later, or that hold something else, change nothing and are logged. A file that every user of the
-// machine can read is logged too.
+// To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
+// the old one. See [Ring] for how long to wait between these steps.
+//
+// If a later read fails, or if a file then holds something else, the keys stay as they were and the error is logged. A
+// warning is logged for each key file that every user of the machine can read.
 func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	cfg := filesConfig{interval: 10 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
@@ -116,7 +122,7 @@ func (f *Files) Current() *Set {
 	return f.state.Load()
 }
 
-// Refetch implements [Source]. It does not read the files: the goroutine does.
+// Refetch implements [Source]. It does not read the files, because the goroutine of OpenFiles does that.
 func (f *Files) Refetch(context.Context, *Set) (*Set, error) { return f.Current(), nil }
 
 // Format implements [fmt.Formatter]: Files prints as its keys' ids.
@@ -134,13 +140,14 @@ func (f *Files) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if err := f.read(); err != nil {
-			f.cfg.logger.Error("keys: the key files cannot be read; the keys stay as they were", "path", f.path, "error", err)
+			f.cfg.logger.Error("keys: the key files cannot be read; the keys stay as they were",
+				"path", f.path, "error", err)
 		}
 	}
 }
 
-// read replaces the set if the files have changed. If they have not, the set stays the same one, so that what was verified with it stays
-// verified.
+// read replaces the set if the files have changed. If they have not changed, the set keeps its pointer, so that
+// verified tokens stay verified.
 func (f *Files) read() error {
 	names, err := keyFileNames(f.path)
 	if err != nil {
@@ -213,7 +220,7 @@ func keyFileNames(path string) ([]string, error) {
 	return names, nil
 }
 
-// isLeftOver tells hidden files, and those that editors and package managers leave behind.
+// isLeftOver reports whether a file is hidden, or is one that editors and package managers leave behind.
 func isLeftOver(name string) bool {
 	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") {
 		return true
@@ -226,7 +233,8 @@ func isLeftOver(name string) bool {
 	return false
 }
 
-// readKeyFile reads a regular file of bounded length. Opening must not wait, as it would for a named pipe.
+// readKeyFile reads a regular file of limited length. It opens the file with O_NONBLOCK, because it would otherwise
+// wait for a writer if the file is a named pipe.
 func readKeyFile(name string) ([]byte, os.FileMode, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -266,7 +274,7 @@ func parseKeyFile(text []byte) ([]*Key, error) {
 	return []*Key{k}, err
 }
 
-// isSet tells a JWK Set from a single key by its member "keys".
+// isSet reports whether a JSON object is a JWK Set and not a single key: it has the member "keys".
 func isSet(text []byte) bool {
 	s := strictjson.Scan(string(text))
 	for s.Next() {

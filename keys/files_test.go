@@ -43,7 +43,8 @@ func (f folder) open(opts ...keys.FilesOption) *keys.Files {
 // become waits until the keys have these ids.
 func (f folder) become(files *keys.Files, ids ...string) {
 	f.Helper()
-	require.Eventually(f, func() bool { return fmt.Sprint(files.Current().IDs()) == fmt.Sprint(ids) }, 20*time.Second, 10*time.Millisecond)
+	same := func() bool { return fmt.Sprint(files.Current().IDs()) == fmt.Sprint(ids) }
+	require.Eventually(f, same, 20*time.Second, 10*time.Millisecond)
 }
 
 func jwkOf(t testing.TB, id string, value []byte) string {
@@ -70,7 +71,8 @@ func TestOpenFilesFollowsADirectory(t *testing.T) {
 
 	set = files.Current()
 	f.write("0.json", jwkOf(t, "new", other))
-	require.Eventually(t, func() bool { return log.String() != "" }, 20*time.Second, 10*time.Millisecond, "one id twice is reported")
+	require.Eventually(t, func() bool { return log.String() != "" }, 20*time.Second, 10*time.Millisecond,
+		"one id twice is reported")
 	require.Contains(t, log.String(), "two keys have the id")
 	require.Same(t, set, files.Current(), "and nothing has changed")
 
@@ -92,7 +94,8 @@ func TestOpenFilesReadsEveryKindOfFile(t *testing.T) {
 	f.write("2-quoted", `"`+string(other)+"\"\n")
 	f.write("3.pem", "\ufeff"+string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
 	f.write("4.json", "\n"+jwkOf(t, "four", []byte("c7Yx1Zu5SnLd0Kr3Mg8Wh2It6Oe9QaBv")))
-	require.Equal(t, []string{keys.Secret(secret).ID(), keys.Secret(other).ID(), keys.Private(rsaKey()).ID(), "four"}, f.open().Current().IDs())
+	require.Equal(t, []string{keys.Secret(secret).ID(), keys.Secret(other).ID(), keys.Private(rsaKey()).ID(), "four"},
+		f.open().Current().IDs())
 	single, err := keys.OpenFiles(filepath.Join(f.path, "1-secret"), silent)
 	require.NoError(t, err)
 	defer single.Close()
@@ -102,7 +105,8 @@ func TestOpenFilesReadsEveryKindOfFile(t *testing.T) {
 func TestOpenFilesLeavesBackupsOut(t *testing.T) {
 	f := newFolder(t)
 	f.write("1", string(secret))
-	for _, name := range []string{"1~", "1.bak", "1.BAK", "1.orig", "1.swp", "#1#", ".1", "1.old", "1.tmp", "1.dpkg-dist", "1.rpmsave"} {
+	for _, name := range []string{"1~", "1.bak", "1.BAK", "1.orig", "1.swp", "#1#", ".1",
+		"1.old", "1.tmp", "1.dpkg-dist", "1.rpmsave"} {
 		f.write(name, string(other))
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(f.path, "folder"), 0o700))
@@ -137,11 +141,13 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 			require.NoError(f, err)
 			f.write("x", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 		}, "no key can sign"},
-		"too long":     {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
-		"a named pipe": {func(f folder) { require.NoError(f, syscall.Mkfifo(filepath.Join(f.path, "x"), 0o600)) }, "not a regular file"},
+		"too long": {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
+		"a named pipe": {func(f folder) { require.NoError(f, syscall.Mkfifo(filepath.Join(f.path, "x"), 0o600)) },
+			"not a regular file"},
 		"a link to a device": {func(f folder) { require.NoError(f, os.Symlink("/dev/zero", filepath.Join(f.path, "x"))) },
 			"not a regular file"},
-		"a dangling link": {func(f folder) { require.NoError(f, os.Symlink("nowhere", filepath.Join(f.path, "x"))) }, "no such file"},
+		"a dangling link": {func(f folder) { require.NoError(f, os.Symlink("nowhere", filepath.Join(f.path, "x"))) },
+			"no such file"},
 		"too many files": {func(f folder) {
 			for i := range 200 {
 				f.write(fmt.Sprint(i), string(secret))

@@ -14,9 +14,9 @@ import (
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
-// This file is the only one that knows jwx: JSON Web Keys in and out, and their thumbprints.
+// Only this file uses the library jwx. It reads and writes JSON Web Keys, and computes their thumbprints.
 
-// thumbprintOf is the RFC 7638 SHA-256 thumbprint of a public key or of a secret's bytes.
+// thumbprintOf returns the RFC 7638 SHA-256 thumbprint of a public key or of the bytes of a secret.
 func thumbprintOf(material any) (string, error) {
 	k, err := jwk.FromRaw(material)
 	if err != nil {
@@ -26,7 +26,7 @@ func thumbprintOf(material any) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum), err
 }
 
-// publicJWKS is the JWK Set document of the public keys among the list.
+// publicJWKS returns the JWK Set document of the public keys in the list.
 func publicJWKS(list []*Key) ([]byte, error) {
 	doc := struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -44,7 +44,7 @@ func publicJWKS(list []*Key) ([]byte, error) {
 	return json.Marshal(doc)
 }
 
-// publicJWK is the public half of k as JSON.
+// publicJWK returns the public half of k as JSON.
 func publicJWK(k *Key) (json.RawMessage, error) {
 	j, err := jwk.FromRaw(k.public)
 	if err != nil {
@@ -59,20 +59,22 @@ func publicJWK(k *Key) (json.RawMessage, error) {
 	return json.Marshal(j)
 }
 
-// errNotForSignatures marks keys that belong in a set but have nothing to do with signatures.
+// errNotForSignatures is the error for keys that may be in a set but are not for signatures. parseMember also returns
+// it for types and algorithms that this package does not use. Sets leave such keys out without a warning.
 var errNotForSignatures = errors.New(`its "use" or "key_ops" forbids signatures`)
 
-// parseJWK reads one key, strictly: jwx would take the last of two members of one name.
+// parseJWK reads one key. It first checks the JSON strictly, because jwx accepts two members of the same name and takes
+// the last one.
 func parseJWK(text []byte) (*Key, error) {
 	s := strictjson.Scan(string(text))
-	for s.Next() { // checks the form of the whole text
+	for s.Next() { // the loop only checks the form of the text
 	}
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
 	j, err := jwk.ParseKey(text)
 	if err != nil {
-		return nil, errors.New("it is not a JSON Web Key that can be read") // the cause could quote the key
+		return nil, errors.New("it is not a JSON Web Key that can be read") // err could contain the key
 	}
 	algorithm := algorithmOf(j.Algorithm().String())
 	if algorithm != "" && !algorithm.Supported() {
@@ -96,7 +98,8 @@ func parseJWK(text []byte) (*Key, error) {
 	return k, err
 }
 
-// addVariants makes a key that names no algorithm ready for all that its type has. Only RSA has several.
+// addVariants is for a key that names no algorithm. It prepares the key for all algorithms of its type. Only RSA has
+// more than one.
 func (k *Key) addVariants(material any) error {
 	public, ok := material.(*rsa.PublicKey)
 	if !ok {
@@ -112,8 +115,8 @@ func (k *Key) addVariants(material any) error {
 	return nil
 }
 
-// checkUsage honours "use" and "key_ops" (RFC 7517 sections 4.2 and 4.3). A public key must be allowed to verify, and a private key
-// or a secret to sign or to verify.
+// checkUsage obeys "use" and "key_ops" (RFC 7517 sections 4.2 and 4.3). They must allow a public key to verify, and a
+// private key or a secret to sign or to verify.
 func checkUsage(j jwk.Key, material any) error {
 	if use := j.KeyUsage(); use != "" && use != string(jwk.ForSignature) {
 		return errNotForSignatures
@@ -121,14 +124,16 @@ func checkUsage(j jwk.Key, material any) error {
 	_, private := material.(crypto.Signer)
 	_, secret := material.([]byte)
 	ops := j.KeyOps()
-	if len(ops) > 0 && !slices.Contains(ops, jwk.KeyOpVerify) && !(slices.Contains(ops, jwk.KeyOpSign) && (private || secret)) {
+	if len(ops) > 0 && !slices.Contains(ops, jwk.KeyOpVerify) &&
+		!(slices.Contains(ops, jwk.KeyOpSign) && (private || secret)) {
 		return errNotForSignatures
 	}
 	return nil
 }
 
-// parseSet reads a set of the host's own keys, private or public. Keys for encryption, and of types that no algorithm here uses, are left out, as RFC
-// 7517 section 5 asks. A weak key, a duplicate id, or a mix of secrets and others refuses the set.
+// parseSet reads a set of the host's own keys, private or public. It leaves out keys for encryption, and keys of types
+// that no algorithm of this package uses, as RFC 7517 section 5 asks. It refuses the whole set if a key is weak, if two
+// keys have the same id, or if the set holds both secrets and other keys.
 func parseSet(text []byte) ([]*Key, error) {
 	members, err := membersOf(text)
 	if err != nil {
@@ -155,12 +160,13 @@ func parseSet(text []byte) ([]*Key, error) {
 	case secrets != 0 && secrets != len(list):
 		return nil, errors.New("the set mixes secrets with public-key keys: one document cannot be for both kinds of reader")
 	}
-	_, err = NewSet(nil, list...) // no two keys have one id
+	_, err = NewSet(nil, list...) // checks that no two keys have the same id
 	return list, err
 }
 
-// parsePublished reads the set of another issuer. A key that cannot be used is left out, whatever is wrong with it (RFC 7517 section 5), and skipped
-// says why. A secret refuses the document: whoever has read it knows the secret too.
+// parsePublished reads the set of another issuer. It leaves out every key that it cannot use (RFC 7517 section 5).
+// skipped holds the reasons, except for keys that are not for signatures. It refuses a document with a secret in it,
+// because everybody who can read the document knows the secret.
 func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
 	var document struct{ Keys *[]json.RawMessage }
 	if err := json.Unmarshal(text, &document); err != nil || document.Keys == nil {
@@ -186,12 +192,12 @@ func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
 	return list, skipped, nil
 }
 
-// equal reports whether two keys are the same in all that a reader looks at.
+// equal reports whether two keys have the same key material, algorithm and id.
 func (k *Key) equal(other *Key) bool {
 	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id
 }
 
-// membersOf returns the keys of a set, strictly.
+// membersOf returns the keys of a set. It checks the JSON of the set strictly.
 func membersOf(text []byte) (members []json.RawMessage, err error) {
 	s := strictjson.Scan(string(text))
 	for s.Next() {
@@ -202,7 +208,8 @@ func membersOf(text []byte) (members []json.RawMessage, err error) {
 	return members, s.Err()
 }
 
-// parseMember reads one key of a set. The error is errNotForSignatures for keys that belong to another use.
+// parseMember reads one key of a set. It returns errNotForSignatures for keys that are not for signatures, or that this
+// package does not use.
 func parseMember(member json.RawMessage) (*Key, error) {
 	var head struct{ Kty, Crv, Alg string }
 	if err := json.Unmarshal(member, &head); err != nil {
@@ -214,7 +221,7 @@ func parseMember(member json.RawMessage) (*Key, error) {
 	return parseJWK(member)
 }
 
-// usable tells keys that this package may use from the others that a set may hold.
+// usable reports whether this package uses keys of that type, curve and algorithm.
 func usable(kty, crv, alg string) bool {
 	if alg != "" && !algorithmOf(alg).Supported() {
 		return false
@@ -222,7 +229,7 @@ func usable(kty, crv, alg string) bool {
 	return kty == "RSA" || kty == "oct" || kty == "EC" && crv != "secp256k1" || kty == "OKP" && crv == "Ed25519"
 }
 
-// algorithmOf reads the name of an algorithm. RFC 9864 calls EdDSA with an Ed25519 key "Ed25519".
+// algorithmOf returns the algorithm with that name. RFC 9864 calls EdDSA with an Ed25519 key "Ed25519".
 func algorithmOf(name string) Algorithm {
 	if name == "Ed25519" {
 		return EdDSA

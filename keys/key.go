@@ -1,6 +1,7 @@
-// Package keys holds what tokens are signed and verified with: single keys ([Secret], [Private], [Public], [PEM], [JWK]), keys that
-// change while a service runs ([Ring], [OpenFiles]), and the keys of another issuer ([OpenURL]). All of them are a [Source], which
-// is what signet.New and signet.NewVerifier take. A host can write a Source of its own, for example on a secret manager.
+// Package keys holds the keys that sign and verify tokens: single keys ([Secret], [Private], [Public], [PEM], [JWK]),
+// keys that change while a service runs ([Ring], [OpenFiles]), and the keys of another issuer ([OpenURL], [Discover]).
+// Each of them is a [Source], and signet.New and signet.NewVerifier take a Source. A host can write its own Source, for
+// example for a secret manager.
 package keys
 
 import (
@@ -19,17 +20,19 @@ import (
 	"unicode/utf8"
 )
 
-// Key is one key with its algorithm and its id. Make it with [Secret], [Private], [Public], [PEM] or [JWK]. A mistake in its making
-// is kept in the key ([Key.Err]), and whatever takes the key reports it: signet.New, signet.NewVerifier, [NewRing],
-// [Ring.Rotate]. A Key never changes and is safe for concurrent use. It prints as its id and its algorithm. It is also a [Source]
-// of itself.
+// Key is one key with its algorithm and its id. Make it with [Secret], [Private], [Public], [PEM] or [JWK]. If a key
+// cannot be made, these functions return a Key that holds the error ([Key.Err]). The function that takes the key then
+// returns that error: signet.New, signet.NewVerifier, [NewSet], [NewRing], [Ring.Announce] or [Ring.Rotate].
+//
+// A Key never changes and is safe for concurrent use. It prints as its id and its algorithm. It is also a [Source] of
+// this one key.
 type Key struct {
 	mechanism  mechanism
 	id         string
 	algorithm  Algorithm
 	public     crypto.PublicKey // nil for a secret, which is never published
 	thumbprint string           // the same for the same key, whatever its id and its algorithm are
-	distrusted bool             // the signer is not the standard library's: each of its signatures is verified
+	distrusted bool             // the signer is not from the standard library, so each signature is verified
 	variants   []*Key           // the same key with other algorithms, if its JWK names none
 	err        error
 	alone      *Set
@@ -42,18 +45,19 @@ type option func(*spec)
 
 func (o option) applyKey(s *spec) { o(s) }
 
-// spec is what the options say of a key; empty fields stand for the defaults.
+// spec is what the options say about a key. An empty field means the default.
 type spec struct {
 	id        string
 	algorithm Algorithm
 }
 
-// WithID sets the key's id ("kid"), at most 256 bytes. The default is its RFC 7638 thumbprint, which needs no agreement between
-// servers. If the algorithm is not the usual one of the key's type, the default is the thumbprint, "-" and the algorithm: so the
-// same key with another algorithm has another id.
+// WithID sets the key's id ("kid"), at most 256 bytes of UTF-8. The default is the key's RFC 7638 thumbprint, so all
+// servers use the same id for the same key. If the algorithm is not the usual one of the key's type, the default is the
+// thumbprint, "-" and the algorithm. So the same key with another algorithm has another id.
 func WithID(id string) Option { return option(func(s *spec) { s.id = id }) }
 
-// WithAlgorithm sets the algorithm. The default is HS256 for secrets, RS256 for RSA keys, and the one of the curve for all others.
+// WithAlgorithm sets the algorithm. The default is HS256 for secrets, RS256 for RSA keys, and the algorithm of the
+// curve for all other keys.
 func WithAlgorithm(algorithm Algorithm) Option {
 	return option(func(s *spec) { s.algorithm = algorithm })
 }
@@ -67,10 +71,12 @@ func specOf(opts []Option) (s spec) {
 	return s
 }
 
-// Secret makes an HMAC key of random bytes: at least 32 for HS256, 48 for HS384, 64 for HS512 (RFC 7518 section 3.2). Whoever has
-// the secret can verify tokens and also make them. So it must not leave the services that log users in. Give other services a
-// public key. The bytes are copied. White space and quotes around a secret that is text are an error, since another
-// program could cut them off.
+// Secret makes an HMAC key of random bytes: at least 32 for HS256, 48 for HS384, 64 for HS512 (RFC 7518 section 3.2).
+// Everybody who has the secret can verify tokens and can also make them. So only the services that log users in may
+// have it. Give other services a public key.
+//
+// Secret copies the bytes. It refuses well-known placeholders and repeated bytes. It also refuses a secret that is text
+// with white space or quotes around it, because another program could cut them off.
 func Secret(secret []byte, opts ...Option) *Key {
 	return made("Secret", func() (*Key, error) { return newSecret(slices.Clone(secret), specOf(opts)) })
 }
@@ -88,29 +94,34 @@ func newSecret(secret []byte, s spec) (*Key, error) {
 	return finish(&Key{mechanism: newHMAC(s.algorithm, secret), algorithm: s.algorithm}, s.id, secret, HS256)
 }
 
-// Private makes a signing key of an RSA, ECDSA or Ed25519 private key, in memory or behind a KMS or HSM (see [ContextSigner]). It
-// signs a few bytes at once, to see that the signer and its public key belong together, and waits at most 10 seconds for that.
-// The signatures of a signer that is not one of the standard library's types are verified before they are used: a KMS that
-// changes to another key version must not hand out tokens that nobody accepts.
+// Private makes a signing key of an RSA, ECDSA or Ed25519 private key. The key may be in memory, or in a KMS or HSM
+// (see [ContextSigner]). Private signs a few bytes at once, to check that the signer and its public key belong
+// together. It waits at most 10 seconds for this signature.
+//
+// If the type of the signer is not from the standard library, every signature is verified before it is used. Otherwise
+// a KMS that changes to another key version would make tokens that no verifier accepts.
 func Private(signer crypto.Signer, opts ...Option) *Key {
 	return made("Private", func() (*Key, error) { return newPrivate(signer, specOf(opts)) })
 }
 
-// Public makes a key that verifies only, of an *[rsa.PublicKey], *[ecdsa.PublicKey] or [ed25519.PublicKey].
+// Public makes a key that can only verify, of an *[rsa.PublicKey], *[ecdsa.PublicKey] or [ed25519.PublicKey].
 func Public(public crypto.PublicKey, opts ...Option) *Key {
 	return made("Public", func() (*Key, error) { return newAsymmetric(public, nil, specOf(opts)) })
 }
 
-// PEM makes a key of PEM text. A private key (PKCS#8, PKCS#1, SEC1) signs. A public key (PKIX, PKCS#1) or a certificate verifies
-// only; the dates and names of a certificate are not looked at. If the text holds several blocks, the one private key counts; two
-// different private keys are an error. Encrypted keys are not read. What files, shells and editors do to key text is
-// undone first: a byte order mark, quotes, indentation, "\n" in place of line ends.
+// PEM makes a key of PEM text. A private key (PKCS#8, PKCS#1, SEC1) signs. A public key (PKIX, PKCS#1) or a certificate
+// can only verify. PEM does not check the dates and names of a certificate. If the text holds a private key, its public
+// keys and certificates do not count. Of several certificates the first one counts. Two different keys that count are
+// an error, and so is an encrypted key.
+//
+// Before it reads the text, PEM undoes what files, shells and editors do to key text: a byte order mark, quotes,
+// indentation, and "\n" in place of line ends.
 func PEM(text []byte, opts ...Option) *Key {
 	return made("PEM", func() (*Key, error) { return newPEM(text, specOf(opts)) })
 }
 
-// JWK makes a key of a JSON Web Key (RFC 7517), private or public, of type RSA, EC, OKP or oct, with its "kid" and "alg". It refuses
-// keys whose "use" or "key_ops" forbid signatures.
+// JWK makes a key of a JSON Web Key (RFC 7517), private or public, of type RSA, EC, OKP or oct, with its "kid" and
+// "alg". It refuses a key if its "use" or "key_ops" forbid signatures.
 func JWK(text []byte) *Key {
 	return made("JWK", func() (*Key, error) {
 		if bytes.Contains(text, []byte("-----BEGIN")) {
@@ -120,7 +131,9 @@ func JWK(text []byte) *Key {
 	})
 }
 
-// ParseSet makes keys of a JWK Set document (RFC 7517 section 5), in its order. Keys for encryption are left out.
+// ParseSet makes keys of a JWK Set document (RFC 7517 section 5), in the order of the document. It leaves out keys for
+// encryption. It returns an error if a key is weak, if two keys have the same id, or if the set holds both secrets and
+// other keys.
 func ParseSet(text []byte) ([]*Key, error) {
 	list, err := parseSet(cleanText(text))
 	if err != nil {
@@ -129,7 +142,7 @@ func ParseSet(text []byte) ([]*Key, error) {
 	return list, nil
 }
 
-// made finishes a key, or keeps the mistake in it.
+// made returns the key that build makes. If build fails, it returns a Key that holds the error.
 func made(name string, build func() (*Key, error)) *Key {
 	k, err := build()
 	if err != nil {
@@ -154,7 +167,8 @@ func (k *Key) Algorithm() Algorithm {
 	return k.algorithm
 }
 
-// Err returns the mistake in the key's making, or nil if the key is good.
+// Err returns the error that was found when the key was made, or nil if the key is good. A nil Key and the zero value
+// are not good.
 func (k *Key) Err() error {
 	switch {
 	case k == nil:
@@ -165,18 +179,18 @@ func (k *Key) Err() error {
 	return k.err
 }
 
-// Published reports whether the key is shown in a JWK Set: secrets never are.
+// Published reports whether a JWK Set shows the key. It never shows secrets.
 func (k *Key) Published() bool { return k != nil && k.public != nil }
 
 // CanSign reports whether the key has a private part.
 func (k *Key) CanSign() bool { return k.Err() == nil && k.mechanism.canSign() }
 
-// Verify reports whether signature is the key's over input.
+// Verify reports whether signature is a signature of this key over input.
 func (k *Key) Verify(input, signature []byte) bool {
 	return k.Err() == nil && k.mechanism.verify(input, signature)
 }
 
-// Sign signs input. A signer that is asked over a network gives up when ctx ends, if it is a [ContextSigner].
+// Sign signs input. If the signer is a [ContextSigner], Sign gives up when ctx ends.
 func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 	if err := k.Err(); err != nil {
 		return nil, err
@@ -186,12 +200,14 @@ func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 		return nil, err
 	}
 	if k.distrusted && !k.mechanism.verify(input, signature) {
-		return nil, errors.New("the signer's signature does not verify with its public key; does it use another key version?")
+		return nil, errors.New("the signer's signature does not verify with its public key; " +
+			"does it use another key version?")
 	}
 	return signature, nil
 }
 
-// with returns the key for an algorithm, or nil. A key whose JWK names no algorithm has a variant for each of its type.
+// with returns the key for an algorithm, or nil if the key cannot be used with it. A key whose JWK names no algorithm
+// has a variant for each algorithm of its type.
 func (k *Key) with(algorithm Algorithm) *Key {
 	if k.algorithm == algorithm {
 		return k
@@ -212,10 +228,10 @@ func (k *Key) Current() *Set {
 	return k.alone
 }
 
-// Refetch implements [Source]. A single key never changes.
+// Refetch implements [Source]. It returns the same set as Current, because a single key never changes.
 func (k *Key) Refetch(context.Context, *Set) (*Set, error) { return k.Current(), k.Err() }
 
-// Format implements [fmt.Formatter]: a Key prints as its id and algorithm, whatever the verb is.
+// Format implements [fmt.Formatter]. Every verb prints only the id and the algorithm.
 func (k Key) Format(state fmt.State, _ rune) {
 	if k.Err() != nil {
 		fmt.Fprint(state, "Key{invalid}")
@@ -240,8 +256,8 @@ func newPrivate(signer crypto.Signer, s spec) (*Key, error) {
 	return k, probe(k)
 }
 
-// checkSigner finds the nil pointers and empty keys of the standard library, whose methods panic. distrusted tells that the
-// signer is of another type.
+// checkSigner refuses nil pointers and empty keys of the standard library, because their methods panic. distrusted
+// reports that the type of the signer is not from the standard library.
 func checkSigner(signer crypto.Signer) (distrusted bool, err error) {
 	empty := false
 	switch signer := signer.(type) {
@@ -262,7 +278,8 @@ func checkSigner(signer crypto.Signer) (distrusted bool, err error) {
 	return distrusted, nil
 }
 
-// probe lets the key sign once. A signer that never answers must not hold up the start of the program for ever: it is left behind.
+// probe makes the key sign once, and verifies the signature. A signer that never answers must not block the start of
+// the program for ever. So probe gives up after probeTimeout, and its goroutine remains.
 func probe(k *Key) error {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
@@ -286,7 +303,7 @@ func probe(k *Key) error {
 	}
 }
 
-// newMaterial makes a key of what a parser returned: a private key, which signs, or a public one.
+// newMaterial makes a key of what a parser returned. A private key signs, and a public key can only verify.
 func newMaterial(material any, s spec) (*Key, error) {
 	if signer, ok := material.(crypto.Signer); ok {
 		return newPrivate(signer, s)
@@ -306,7 +323,8 @@ func newAsymmetric(public crypto.PublicKey, signer crypto.Signer, s spec) (*Key,
 	return finish(&Key{mechanism: m, algorithm: algorithm, public: public}, s.id, public, usual)
 }
 
-// finish gives a key its id. material is what the thumbprint is of, and usual the algorithm that a key of this type has by default.
+// finish sets the thumbprint, the id and the set of a key. It computes the thumbprint of material, which is the public
+// key or the bytes of the secret. usual is the algorithm that a key of this type has by default.
 func finish(k *Key, id string, material any, usual Algorithm) (*Key, error) {
 	var err error
 	if k.thumbprint, err = thumbprintOf(material); err != nil {

@@ -93,8 +93,13 @@ func TestJWK(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	require.Equal(t, "a3", list[0].ID())
-	for name, text := range map[string]string{"no key": `{"keys":[]}`, "not a set": private, "twice": `{"keys":[` + private + `,` + private + `]}`,
-		"mixed": `{"keys":[` + private + `,` + oct + `]}`, "a weak one": `{"keys":[` + private + `,{"kty":"oct","k":"AAAA"}]}`} {
+	for name, text := range map[string]string{
+		"no key":     `{"keys":[]}`,
+		"not a set":  private,
+		"twice":      `{"keys":[` + private + `,` + private + `]}`,
+		"mixed":      `{"keys":[` + private + `,` + oct + `]}`,
+		"a weak one": `{"keys":[` + private + `,{"kty":"oct","k":"AAAA"}]}`,
+	} {
 		_, err := keys.ParseSet([]byte(text))
 		require.Error(t, err, name)
 	}

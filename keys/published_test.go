@@ -34,7 +34,8 @@ func (d *document) RoundTrip(r *http.Request) (*http.Response, error) {
 	d.fetches.Add(1)
 	time.Sleep(time.Duration(d.takes.Load()))
 	text, _ := d.text.Load().(string)
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+	body := io.NopCloser(strings.NewReader(text))
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
 }
 
 // published is the public half of a key as a JWK, with changes: nil takes a member away.
@@ -65,14 +66,15 @@ func fetched(t testing.TB, text string) (*keys.Set, error, string) {
 	var log syncBuffer
 	d := &document{}
 	d.text.Store(text)
-	source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: d}), keys.WithLogger(log.logger()))
+	client := &http.Client{Transport: d}
+	source, err := keys.OpenURL("https://keys.example/", keys.WithClient(client), keys.WithLogger(log.logger()))
 	require.NoError(t, err)
 	defer source.Close()
 	set, err := source.Refetch(t.Context(), source.Current())
 	return set, err, log.String()
 }
 
-// One key that cannot be used costs a warning, and not the issuer.
+// A bad key causes a warning, and the other keys of the issuer stay usable.
 func TestOddKeysAreLeftOut(t *testing.T) {
 	good := keys.Private(p256(t), keys.WithID("good"))
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -83,27 +85,31 @@ func TestOddKeysAreLeftOut(t *testing.T) {
 		odd    string
 		warned bool
 	}{
-		"a weak RSA key":           {`{"kty":"RSA","kid":"weak","n":"` + n + `","e":"AQAB"}`, true},
-		"RSA without n":            {`{"kty":"RSA","e":"AQAB"}`, true},
-		"RSA with an empty n":      {`{"kty":"RSA","n":"","e":"AQAB"}`, true},
-		"an unknown curve":         {`{"kty":"EC","crv":"BP-256","x":"AA","y":"AA"}`, true},
-		"EC without a curve":       {`{"kty":"EC","x":"AA","y":"AA"}`, true},
-		"off the curve":            {published(t, keys.Public(p256(t).Public()), map[string]any{"x": encode(strings.Repeat("x", 32))}), true},
-		"Ed25519 of small order":   {`{"kty":"OKP","crv":"Ed25519","x":"` + smallOrder + `"}`, true},
-		"a member twice":           {`{"kty":"EC","kty":"RSA","crv":"P-256"}`, true},
-		"a number for a curve":     {`{"kty":"XYZ","crv":7}`, true},
-		"not an object":            {`7`, true},
-		"null":                     {`null`, false},
-		"an array":                 {`[]`, true},
-		"for encryption":           {published(t, keys.Public(p256(t).Public()), map[string]any{"use": "enc"}), false},
-		"an unknown type":          {`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`, false},
-		"an unknown algorithm":     {published(t, keys.Public(p256(t).Public()), map[string]any{"alg": "ES256K"}), false},
-		"secp256k1":                {`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`, false},
-		"X25519":                   {`{"kty":"OKP","crv":"X25519","x":"AA"}`, false},
-		"another curve's alg":      {published(t, keys.Public(p256(t).Public()), map[string]any{"alg": "ES384"}), true},
-		"a very long id":           {published(t, keys.Public(p256(t).Public()), map[string]any{"kid": strings.Repeat("x", 300)}), true},
-		"only for signing":         {published(t, keys.Public(p256(t).Public()), map[string]any{"key_ops": []string{"sign"}}), false},
-		"a broken certificate":     {published(t, keys.Public(p256(t).Public()), map[string]any{"x5c": []string{"%"}}), true},
+		"a weak RSA key":      {`{"kty":"RSA","kid":"weak","n":"` + n + `","e":"AQAB"}`, true},
+		"RSA without n":       {`{"kty":"RSA","e":"AQAB"}`, true},
+		"RSA with an empty n": {`{"kty":"RSA","n":"","e":"AQAB"}`, true},
+		"an unknown curve":    {`{"kty":"EC","crv":"BP-256","x":"AA","y":"AA"}`, true},
+		"EC without a curve":  {`{"kty":"EC","x":"AA","y":"AA"}`, true},
+		"off the curve": {published(t, keys.Public(p256(t).Public()),
+			map[string]any{"x": encode(strings.Repeat("x", 32))}), true},
+		"Ed25519 of small order": {`{"kty":"OKP","crv":"Ed25519","x":"` + smallOrder + `"}`, true},
+		"a member twice":         {`{"kty":"EC","kty":"RSA","crv":"P-256"}`, true},
+		"a number for a curve":   {`{"kty":"XYZ","crv":7}`, true},
+		"not an object":          {`7`, true},
+		"null":                   {`null`, false},
+		"an array":               {`[]`, true},
+		"for encryption":         {published(t, keys.Public(p256(t).Public()), map[string]any{"use": "enc"}), false},
+		"an unknown type":        {`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`, false},
+		"an unknown algorithm":   {published(t, keys.Public(p256(t).Public()), map[string]any{"alg": "ES256K"}), false},
+		"secp256k1":              {`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`, false},
+		"X25519":                 {`{"kty":"OKP","crv":"X25519","x":"AA"}`, false},
+		"another curve's alg":    {published(t, keys.Public(p256(t).Public()), map[string]any{"alg": "ES384"}), true},
+		"a very long id": {published(t, keys.Public(p256(t).Public()),
+			map[string]any{"kid": strings.Repeat("x", 300)}), true},
+		"only for signing": {published(t, keys.Public(p256(t).Public()),
+			map[string]any{"key_ops": []string{"sign"}}), false},
+		"a broken certificate": {published(t, keys.Public(p256(t).Public()),
+			map[string]any{"x5c": []string{"%"}}), true},
 		"the same key once more":   {published(t, good, nil), false},
 		"an id that is a number":   {published(t, keys.Public(p256(t).Public()), map[string]any{"kid": 7}), true},
 		"use that is no text":      {published(t, keys.Public(p256(t).Public()), map[string]any{"use": 7}), true},
@@ -112,7 +118,8 @@ func TestOddKeysAreLeftOut(t *testing.T) {
 		"an exponent of one":       {`{"kty":"RSA","n":"` + encode(string(rsaKey().N.Bytes())) + `","e":"AQ"}`, true},
 		"nested too deeply inside": {`{"kty":"XYZ","x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, false},
 	} {
-		for order, text := range map[string]string{"before": setOf(tc.odd, published(t, good, nil)), "behind": setOf(published(t, good, nil), tc.odd)} {
+		for order, text := range map[string]string{"before": setOf(tc.odd, published(t, good, nil)),
+			"behind": setOf(published(t, good, nil), tc.odd)} {
 			t.Run(name+", "+order, func(t *testing.T) {
 				set, err, log := fetched(t, text)
 				require.NoError(t, err)
@@ -132,7 +139,9 @@ func TestOddKeysAreLeftOut(t *testing.T) {
 func TestDocumentsThatAreRefused(t *testing.T) {
 	good := published(t, keys.Private(p256(t)), nil)
 	for name, text := range map[string]string{
-		"nothing": "", "HTML": "<html>", "an array": "[" + good + "]", "no keys": "{}", "keys of another type": `{"keys":{}}`, "null": "null",
+		"nothing": "", "HTML": "<html>", "an array": "[" + good + "]", "no keys": "{}",
+		"keys of another type":   `{"keys":{}}`,
+		"null":                   "null",
 		"a secret":               setOf(good, `{"kty":"oct","k":"`+encode(string(secret))+`"}`),
 		"a private key":          setOf(strings.Replace(good, "{", `{"d":"AQAB",`, 1)),
 		"a secret in other case": setOf(good, `{"KTY":"oct","k":"`+encode(string(secret))+`"}`),
@@ -148,7 +157,8 @@ func TestKeysWithoutAnAlgorithm(t *testing.T) {
 		return keys.Private(rsaKey(), keys.WithAlgorithm(algorithm))
 	}
 	set, err, _ := fetched(t, setOf(published(t, private(keys.RS256), map[string]any{"alg": nil, "kid": "a"}),
-		published(t, private(keys.RS256), map[string]any{"alg": "RS256", "kid": "b"}), published(t, private(keys.PS256), map[string]any{"kid": "b"}),
+		published(t, private(keys.RS256), map[string]any{"alg": "RS256", "kid": "b"}),
+		published(t, private(keys.PS256), map[string]any{"kid": "b"}),
 		published(t, keys.Private(p256(t)), map[string]any{"alg": nil, "kid": "c"})))
 	require.NoError(t, err)
 	_, known := set.Find("a", keys.PS256, nil)
@@ -162,7 +172,8 @@ func TestKeysWithoutAnAlgorithm(t *testing.T) {
 		want      bool
 	}{
 		{"a", keys.RS256, nil, true}, {"a", keys.PS256, nil, false}, {"a", keys.PS256, []keys.Algorithm{keys.PS256}, true},
-		{"a", keys.RS256, []keys.Algorithm{keys.PS256}, false}, {"a", keys.RS512, []keys.Algorithm{keys.RS256, keys.RS512}, true},
+		{"a", keys.RS256, []keys.Algorithm{keys.PS256}, false},
+		{"a", keys.RS512, []keys.Algorithm{keys.RS256, keys.RS512}, true},
 		{"a", keys.HS256, []keys.Algorithm{keys.HS256}, false}, {"a", keys.ES256, []keys.Algorithm{keys.ES256}, false},
 		{"b", keys.RS256, nil, true}, {"b", keys.PS256, nil, true}, {"b", keys.PS512, []keys.Algorithm{keys.PS512}, false},
 		{"c", keys.ES256, nil, true}, {"c", keys.ES384, []keys.Algorithm{keys.ES384}, false},
@@ -196,7 +207,7 @@ func TestKeysWithoutIDs(t *testing.T) {
 	}
 }
 
-// RFC 9864 calls EdDSA with this curve Ed25519.
+// RFC 9864 calls EdDSA with the curve Ed25519 "Ed25519".
 func TestEd25519IsEdDSA(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
@@ -208,11 +219,14 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	require.True(t, verifies(t, k, found[0]))
 }
 
-// A key that the issuer withdraws is withdrawn, whatever else is in the new document.
+// A key that the issuer has removed from its document is refused, even if the other keys of the document are bad.
 func TestAWithdrawnKeyIsWithdrawn(t *testing.T) {
 	old, next := keys.Private(p256(t), keys.WithID("old")), keys.Private(p256(t), keys.WithID("next"))
-	for name, text := range map[string]string{"nothing is left": setOf(), "a new key beside a weak one": setOf(published(t, next, nil), `{"kty":"RSA","n":"AQAB","e":"AQAB"}`),
-		"only weak ones": setOf(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`)} {
+	for name, text := range map[string]string{
+		"nothing is left":             setOf(),
+		"a new key beside a weak one": setOf(published(t, next, nil), `{"kty":"RSA","n":"AQAB","e":"AQAB"}`),
+		"only weak ones":              setOf(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`),
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := &document{}
 			d.text.Store(setOf(published(t, old, nil)))
@@ -287,7 +301,8 @@ func TestPlainHTTP(t *testing.T) {
 	require.ErrorContains(t, err, "not https")
 	d := &document{}
 	d.text.Store(setOf(published(t, keys.Private(p256(t), keys.WithID("x")), nil)))
-	source, err := keys.OpenURL("http://keycloak:8080/certs", keys.WithInsecureHTTP(), keys.WithClient(&http.Client{Transport: d}), silent)
+	client := &http.Client{Transport: d}
+	source, err := keys.OpenURL("http://keycloak:8080/certs", keys.WithInsecureHTTP(), keys.WithClient(client), silent)
 	require.NoError(t, err)
 	defer source.Close()
 	set, err := source.Refetch(t.Context(), source.Current())
@@ -333,8 +348,9 @@ func TestDiscover(t *testing.T) {
 		metadata string
 		want     string // of the error
 	}{
-		"OpenID Connect":         {"", oidc, `{"issuer":"SITE","jwks_uri":"SITE/keys"}`, ""},
-		"with a path":            {"/realms/shop", "/realms/shop" + oidc, `{"issuer":"SITE/realms/shop","jwks_uri":"SITE/keys","more":{}}`, ""},
+		"OpenID Connect": {"", oidc, `{"issuer":"SITE","jwks_uri":"SITE/keys"}`, ""},
+		"with a path": {"/realms/shop", "/realms/shop" + oidc,
+			`{"issuer":"SITE/realms/shop","jwks_uri":"SITE/keys","more":{}}`, ""},
 		"with a trailing slash":  {"/", oidc, `{"issuer":"SITE/","jwks_uri":"SITE/keys"}`, ""},
 		"RFC 8414":               {"", oauth, `{"issuer":"SITE","jwks_uri":"SITE/keys"}`, ""},
 		"RFC 8414 with a path":   {"/tenant", oauth + "/tenant", `{"issuer":"SITE/tenant","jwks_uri":"SITE/keys"}`, ""},

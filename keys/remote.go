@@ -18,11 +18,12 @@ import (
 	"time"
 )
 
-// ErrTooSoon says that a [Remote] has asked its issuer for newer keys too often a moment ago, and so cannot tell whether a key is unknown. The
-// request is answered 503.
+// ErrTooSoon says that a [Remote] has asked its issuer for newer keys too often in the last seconds. So it cannot tell
+// whether a key is unknown, and the request is answered 503. Test with errors.Is.
 var ErrTooSoon = errors.New("keys: the issuer was asked for newer keys too often a moment ago")
 
-// Remote is a [Source] of the keys that another issuer publishes. It is safe for concurrent use. Make it with [OpenURL] or [Discover].
+// Remote is a [Source] of the keys that another issuer publishes. It is safe for concurrent use. Make it with [OpenURL]
+// or [Discover].
 type Remote struct {
 	place  place
 	client *http.Client
@@ -32,26 +33,26 @@ type Remote struct {
 	stop   context.CancelFunc
 	follow sync.WaitGroup
 
-	turn    chan struct{} // whoever has sent into it is the only one that fetches
-	guarded fetches       // only for whoever has the turn
+	turn    chan struct{} // has room for one value; only the goroutine that has sent it may fetch
+	guarded fetches       // only for the goroutine that holds the turn
 }
 
 // place is where the keys are.
 type place struct {
-	url      string // of the JWK Set; "": its issuer's metadata says it
+	url      string // of the JWK Set; "": the metadata of the issuer names it
 	issuer   string // for Discover
-	host     string // of the URL that the host has configured
+	host     string // of the configured URL
 	insecure bool   // plain http is allowed at this host
 }
 
-// fetches is what is known of the newest try to fetch the keys.
+// fetches is what a Remote knows about its fetches.
 type fetches struct {
-	began  time.Time
-	err    error         // of the newest try
-	body   string        // of the newest good one
-	maxAge time.Duration // of the newest good one
+	began  time.Time     // when the newest fetch began
+	err    error         // of the newest fetch
+	body   string        // the newest good document
+	maxAge time.Duration // of the newest good document
 
-	url       string // of the JWK Set, as the issuer's metadata says it
+	url       string // of the JWK Set, from the issuer's metadata
 	locatedAt time.Time
 
 	budget   int // how many fetches for unknown keys are left
@@ -71,14 +72,14 @@ type remoteOption func(*remoteConfig)
 
 func (o remoteOption) applyRemote(c *remoteConfig) { o(c) }
 
-// WithClient sets the HTTP client that fetches the keys, for a proxy or for mutual TLS. A fetch takes at most 5 seconds whatever
-// the client's own limit is. The default is a plain client.
+// WithClient sets the HTTP client that fetches the keys, for example one with a proxy or with mutual TLS. A fetch takes
+// at most 5 seconds, even if the client's own limit is longer. The default is a plain client.
 func WithClient(client *http.Client) RemoteOption {
 	return remoteOption(func(c *remoteConfig) { c.client = client })
 }
 
-// WithInsecureHTTP allows plain http for the host in the given URL, for an issuer inside a private network such as http://keycloak:8080. Whoever can
-// change the answers on the way can sign tokens.
+// WithInsecureHTTP allows plain http for the host in the given URL. It is for an issuer inside a private network, such
+// as http://keycloak:8080. Everybody who can change the answers in that network can make valid tokens.
 func WithInsecureHTTP() RemoteOption {
 	return remoteOption(func(c *remoteConfig) { c.insecure = true })
 }
@@ -87,37 +88,42 @@ const (
 	fetchTimeout = 5 * time.Second
 	retryAfter   = time.Minute // after a fetch that failed
 	maxDocument  = 256 << 10   // bytes
-	metadataAge  = time.Hour   // how long the place of the keys is believed
+	metadataAge  = time.Hour   // how long the URL from the metadata is used
 
-	// How long fetched keys serve: the max-age of the answer, within these bounds.
+	// The document is fetched again after the max-age of the answer, within these limits.
 	defaultMaxAge = 10 * time.Minute
 	minMaxAge     = time.Minute
 	maxMaxAge     = time.Hour
 
-	// Anybody can send tokens of unknown keys. So many fetches can follow one another, and then one in each interval.
+	// Anybody can send tokens that name unknown keys. These tokens can cause fetchBudget fetches at once, and then one
+	// in each fetchInterval.
 	fetchBudget   = 5
 	fetchInterval = 10 * time.Second
 )
 
-// OpenURL trusts the keys of a JWK Set document (RFC 7517 section 5), usually ISSUER/.well-known/jwks.json. It starts a goroutine
-// that fetches the document at once and then whenever the max-age of the answer is nearly over (1 minute to 1 hour; 10 minutes
-// without one), until [Remote.Close]. The host closes it after the services that use it.
+// OpenURL trusts the keys of a JWK Set document (RFC 7517 section 5), usually ISSUER/.well-known/jwks.json. It starts a
+// goroutine that fetches the document at once, and again whenever the max-age of the answer is nearly over. The max-age
+// counts as at least 1 minute and at most 1 hour, and as 10 minutes if there is none. [Remote.Close] ends the
+// goroutine. The host must close the services that use the keys first.
 //
-// A token of an unknown key makes one fetch, so the first token after a key change verifies. Tokens that come at the same time share it. Strangers can send
-// such tokens at any rate, so there is a budget: five fetches, and one more every ten seconds. When it is spent, a token of an
-// unknown key is answered 503 ([ErrTooSoon]) and not 401, because its key may be new. Tokens of known keys notice nothing.
+// If a token names an unknown key, the document is fetched once more. So the first token after a key change verifies.
+// Tokens that come at the same time share one fetch. Strangers can send such tokens as often as they like, so there is
+// a budget: five fetches, and one more every ten seconds. When the budget is spent, a token that names an unknown key
+// is answered 503 ([ErrTooSoon]) and not 401, because its key may be new. Tokens of known keys are not affected.
 //
-// While the issuer is out of reach the last good keys serve. While there are no keys at all, tokens are answered 503.
+// While the issuer cannot be reached, the last good keys stay in use. While there are no keys at all, tokens are
+// answered 503.
 //
-// The URL must be https, or http on a loopback address; a redirect may not leave https. A document of more than 256 KiB, or with a secret in it, is
-// refused. Other keys that cannot be used are left out and logged.
+// The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from
+// https to http. A document is refused if it has more than 256 KiB or holds a secret. Other keys that cannot be used
+// are left out, and logged if they are bad.
 func OpenURL(address string, opts ...RemoteOption) (*Remote, error) {
 	return open("OpenURL", place{url: address}, opts)
 }
 
-// Discover is [OpenURL] for the keys of an issuer that is known by its name alone, exactly as in the "iss" of its tokens. The URL of the keys is in the
-// issuer's metadata: OpenID Connect Discovery (ISSUER/.well-known/openid-configuration), or RFC 8414
-// (/.well-known/oauth-authorization-server). The metadata must name exactly this issuer.
+// Discover is [OpenURL] for an issuer whose name alone is known. The name must be exactly the "iss" of its tokens. The
+// URL of the keys is in the issuer's metadata: OpenID Connect Discovery (ISSUER/.well-known/openid-configuration), or
+// RFC 8414 (/.well-known/oauth-authorization-server). The metadata must name exactly this issuer.
 func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
 	return open("Discover", place{issuer: issuer}, opts)
 }
@@ -140,7 +146,7 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	if err := p.check(configured); err != nil {
 		return nil, fmt.Errorf("keys.%s: %w", function, err)
 	}
-	client := *cfg.client // a copy: the caller's stays as it is
+	client := *cfg.client // a copy, because the caller's client must not change
 	client.CheckRedirect = p.checkRedirects(client.CheckRedirect)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Remote{place: p, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1)}
@@ -148,12 +154,13 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	return r, nil
 }
 
-// check accepts https, and http where nobody can listen on the way or where the host allows it.
+// check accepts https. It accepts http only on a loopback address, where nobody can listen, or at the configured host
+// if WithInsecureHTTP was given.
 func (p place) check(u *url.URL) error {
 	if u.Host == "" {
 		return errors.New("the URL is not absolute")
 	}
-	if u.User != nil { // it would be logged
+	if u.User != nil { // a URL can be logged
 		return errors.New("the URL holds credentials; give them to the client's transport")
 	}
 	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
@@ -185,7 +192,7 @@ func (r *Remote) Close() error {
 	return nil
 }
 
-// Current implements [Source]. It returns nil until the first good document was fetched.
+// Current implements [Source]. It returns nil until the first good document has been fetched.
 func (r *Remote) Current() *Set {
 	if r == nil {
 		return nil
@@ -193,8 +200,9 @@ func (r *Remote) Current() *Set {
 	return r.set.Load()
 }
 
-// Refetch implements [Source]: it returns a set that is newer than lacking, or one that was fetched after the call began. A client that goes away does not
-// fail the fetch for those that wait for it too. The error is [ErrTooSoon] when the budget is spent.
+// Refetch implements [Source]. It returns a set that is newer than lacking, or the set after a fetch that began after
+// the call. The fetch continues when ctx ends, because other callers may wait for it. If the newest fetch failed,
+// Refetch returns its error, even if older keys are still in use. The error is [ErrTooSoon] if the budget is spent.
 func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	if r == nil {
 		return nil, errors.New("keys: the Remote is nil; make it with keys.OpenURL")
@@ -208,9 +216,9 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	defer r.leaveTurn()
 	g := &r.guarded
 	switch {
-	case r.set.Load() != lacking: // newer keys have come meanwhile
+	case r.set.Load() != lacking: // another fetch has brought newer keys
 		return r.set.Load(), nil
-	case r.begun.Load() > begun: // somebody else has fetched since the call began
+	case r.begun.Load() > begun: // another caller has fetched since this call began
 	case !g.spend(time.Now()):
 		return nil, ErrTooSoon
 	default:
@@ -220,12 +228,12 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 		return nil, g.err
 	}
 	if r.set.Load() != lacking {
-		g.budget = min(g.budget+1, fetchBudget) // newer keys were there: this was no stranger
+		g.budget = min(g.budget+1, fetchBudget) // there were newer keys, so the token was not from a stranger
 	}
 	return r.set.Load(), nil
 }
 
-// spend takes one fetch from the budget.
+// spend takes one fetch from the budget. It returns false if the budget is empty.
 func (g *fetches) spend(now time.Time) bool {
 	if g.budgetAt.IsZero() {
 		g.budget, g.budgetAt = fetchBudget, now
@@ -252,7 +260,7 @@ func (r *Remote) takeTurn(ctx context.Context) error {
 
 func (r *Remote) leaveTurn() { <-r.turn }
 
-// Format implements [fmt.Formatter]: a Remote prints without its URL, whose query may be a secret.
+// Format implements [fmt.Formatter]: a Remote prints without its URL, because the query of the URL may hold a secret.
 func (r *Remote) Format(state fmt.State, _ rune) {
 	fmt.Fprintf(state, "keys.Remote%q", r.Current().IDs())
 }
@@ -264,7 +272,7 @@ func (r *Remote) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			r.logger.Warn("keys: the issuer's keys cannot be fetched", "host", r.place.host, "error", err)
 		}
-		// The jitter keeps the services of a fleet from fetching at the same moment.
+		// The wait is random, so that the services of a fleet do not all fetch at the same moment.
 		next := time.NewTimer(wait - rand.N(wait/10))
 		select {
 		case <-ctx.Done():
@@ -275,7 +283,7 @@ func (r *Remote) run(ctx context.Context) {
 	}
 }
 
-// refresh fetches once, within the time limit, and returns how long to wait until the next time.
+// refresh fetches once, within fetchTimeout, and returns how long to wait until the next time.
 func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -284,7 +292,7 @@ func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
 	}
 	defer r.leaveTurn()
 	g := &r.guarded
-	if g.err != nil || time.Since(g.began) > time.Second { // otherwise a token has just made a fetch
+	if g.err != nil || time.Since(g.began) > time.Second { // otherwise a token has just caused a fetch
 		r.fetch(ctx)
 	}
 	if g.err != nil {
@@ -293,7 +301,7 @@ func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
 	return g.maxAge, nil
 }
 
-// fetch asks the issuer once and notes the result. The caller has the turn.
+// fetch asks the issuer once and notes the result. The caller must hold the turn.
 func (r *Remote) fetch(ctx context.Context) {
 	r.begun.Add(1)
 	r.guarded.began = time.Now()
@@ -310,7 +318,8 @@ func (r *Remote) load(ctx context.Context) error {
 		return err
 	}
 	g := &r.guarded
-	if r.set.Load() == nil || string(body) != g.body { // the same keys stay the same set: what was verified stays verified
+	// The same document keeps the same set, so that verified tokens stay verified.
+	if r.set.Load() == nil || string(body) != g.body {
 		list, skipped, err := parsePublished(body)
 		if err != nil {
 			return fmt.Errorf("the issuer's JWK Set: %w", err)
@@ -346,8 +355,8 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
 }
 
-// metadata returns where an issuer's metadata may be: OpenID Connect Discovery 1.0 section 4 appends to the path of the issuer, and RFC 8414 section 3
-// puts its path behind.
+// metadata returns the URLs where the metadata of an issuer may be. OpenID Connect Discovery 1.0 section 4 appends its
+// own path to the path of the issuer. RFC 8414 section 3 puts its own path before the path of the issuer.
 func (p place) metadata() []string {
 	issuer, _ := url.Parse(p.issuer) // open has checked it
 	plain := strings.TrimSuffix(p.issuer, "/")
@@ -381,7 +390,7 @@ func (r *Remote) metadata(ctx context.Context, address string) (string, error) {
 	return document.JWKSURI, nil
 }
 
-// get returns a document of bounded length.
+// get returns a document of limited length.
 func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -407,7 +416,7 @@ func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, 
 	return body, res.Header, err
 }
 
-// maxAgeOf reads how long an answer may be kept (RFC 9111 section 5.2.2.1), within the bounds of this package.
+// maxAgeOf returns how long an answer may be kept (RFC 9111 section 5.2.2.1), within the limits of this package.
 func maxAgeOf(h http.Header) time.Duration {
 	for _, line := range h.Values("Cache-Control") {
 		for directive := range strings.SplitSeq(line, ",") {

@@ -22,7 +22,8 @@ import (
 var silent = keys.WithLogger(slog.New(slog.DiscardHandler))
 
 func TestOpenURLChecksTheURL(t *testing.T) {
-	for url, want := range map[string]string{"http://keys.example/": "not https", "": "not absolute", "/jwks": "not absolute",
+	for url, want := range map[string]string{"http://keys.example/": "not https",
+		"": "not absolute", "/jwks": "not absolute",
 		"ftp://127.0.0.1/": "not https", "http://127.0.0.1.example/": "not https", "http://localhost.example/": "not https",
 		"https://user:pass@keys.example/": "credentials"} {
 		_, err := keys.OpenURL(url)
@@ -72,7 +73,8 @@ func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: 200, Header: p.header, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
+	answer := io.NopCloser(strings.NewReader(string(body)))
+	return &http.Response{StatusCode: 200, Header: p.header, Body: answer, Request: r}, nil
 }
 
 type hangingBody struct{ ctx context.Context }
@@ -121,7 +123,8 @@ func TestAnIssuerThatHangsOnceIsAskedAgain(t *testing.T) {
 
 func TestKeysAreFetchedAgainWithinTheirMaxAge(t *testing.T) {
 	for header, want := range map[string]time.Duration{
-		"public, max-age=300": 5 * time.Minute, "MAX-AGE=\"120\"": 2 * time.Minute, "": 10 * time.Minute, "no-store": 10 * time.Minute,
+		"public, max-age=300": 5 * time.Minute, "MAX-AGE=\"120\"": 2 * time.Minute,
+		"": 10 * time.Minute, "no-store": 10 * time.Minute,
 		"max-age=1": time.Minute, "max-age=0": time.Minute, "max-age=99999999": time.Hour, "max-age=x": 10 * time.Minute,
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -147,7 +150,8 @@ func TestFetchesAreJittered(t *testing.T) {
 		start := time.Now()
 		for range 5 {
 			p := publish(t)
-			source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: recorder{p, func() { at[time.Since(start)] = true }}}), silent)
+			client := &http.Client{Transport: recorder{p, func() { at[time.Since(start)] = true }}}
+			source, err := keys.OpenURL("https://keys.example/", keys.WithClient(client), silent)
 			require.NoError(t, err)
 			synctest.Wait()
 			time.Sleep(11 * time.Minute)
@@ -202,7 +206,8 @@ func TestRedirectsDoNotLeaveHTTPS(t *testing.T) {
 }
 
 func TestARemoteDoesNotPrintItsURL(t *testing.T) {
-	source, err := keys.OpenURL("https://keys.example/jwks?token=SECRET", keys.WithClient(&http.Client{Transport: noTransport{}}), silent)
+	client := &http.Client{Transport: noTransport{}}
+	source, err := keys.OpenURL("https://keys.example/jwks?token=SECRET", keys.WithClient(client), silent)
 	require.NoError(t, err)
 	defer source.Close()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

@@ -9,31 +9,32 @@ import (
 	"sync/atomic"
 )
 
-// Source is where a service finds its keys. [Key], [Ring], [Files] and [Remote] are Sources. A host may write one of its own.
+// Source is where a service finds its keys. [Key], [Ring], [Files] and [Remote] are Sources. A host may write its own.
 // Implementations MUST be safe for concurrent use.
 type Source interface {
-	// Current returns the keys that are in force, or nil if there are none yet. It MUST NOT wait, because every request asks it.
-	// It MUST return the same pointer for as long as the keys stay the same, because tokens that were verified with one set are
-	// verified again when the set changes.
+	// Current returns the keys that are in force, or nil if there are none yet. It MUST NOT wait, because every request
+	// calls it. It MUST return the same pointer as long as the keys stay the same, because verified tokens are verified
+	// again when the pointer changes.
 	Current() *Set
-	// Refetch is called for a token whose key is not in the set lacking, which Current has returned (nil: there was none). It
-	// may ask somebody else for newer keys, and returns the set to look in. It MUST limit how often it asks, because strangers
-	// can send such tokens at any rate. An error means that the keys are not available now: the request is answered 503.
+	// Refetch is called for a token whose key is not in lacking. lacking is the set that Current has returned, or nil
+	// if there was none. Refetch may fetch newer keys, and returns the set to look in. It MUST limit how often it
+	// fetches, because strangers can send such tokens as often as they like. An error means that the keys are not
+	// available now, and the request is answered 503.
 	Refetch(ctx context.Context, lacking *Set) (*Set, error)
 }
 
-// Set is the state of a [Source] at one time: the key that signs, if there is one, and all keys that verify. It never changes and
-// is safe for concurrent use. Make it with [NewSet].
+// Set is the state of a [Source] at one time: the key that signs, if there is one, and all keys that verify. It never
+// changes and is safe for concurrent use. Make it with [NewSet].
 type Set struct {
 	signing *Key
 	keys    []*Key
 	byID    map[string][]*Key
-	foreign bool // from the document of another issuer: ids may be missing or repeat
+	foreign bool // from another issuer: ids may be missing, or several keys may have the same id
 	jwks    func() ([]byte, error)
 }
 
-// NewSet returns a set that signs with signing and accepts the other keys too. signing may be nil for a set that only verifies. It
-// returns an error when a key is bad, when two keys have the same id, or when signing cannot sign.
+// NewSet returns a set that signs with signing and also accepts the other keys. If signing is nil, the set can only
+// verify. NewSet returns an error if a key is bad ([Key.Err]), if two keys have the same id, or if signing cannot sign.
 func NewSet(signing *Key, accepted ...*Key) (*Set, error) {
 	list := slices.Clone(accepted)
 	if signing != nil {
@@ -60,7 +61,7 @@ func NewSet(signing *Key, accepted ...*Key) (*Set, error) {
 	return index(&Set{signing: signing, keys: list}), nil
 }
 
-// newForeignSet returns a set of the good keys in another issuer's document.
+// newForeignSet returns a set of the good keys of another issuer's document.
 func newForeignSet(list []*Key) *Set { return index(&Set{keys: list, foreign: true}) }
 
 func index(s *Set) *Set {
@@ -80,7 +81,7 @@ func (s *Set) Signing() *Key {
 	return s.signing
 }
 
-// Keys returns all keys of the set, the signing key among them.
+// Keys returns all keys of the set, including the signing key.
 func (s *Set) Keys() []*Key {
 	if s == nil {
 		return nil
@@ -100,13 +101,14 @@ func (s *Set) IDs() []string {
 	return ids
 }
 
-// maxTries bounds how many keys are tried for a token whose header names none.
+// maxTries limits how many keys are tried for one token.
 const maxTries = 4
 
-// Find returns the keys that may have signed a token: those that its header names by id, or, if it names none, the only key of the set. A set from
-// another issuer's document has up to four keys for a header without an id. Of these keys it returns those that may be used with the
-// algorithm: allowed lists the algorithms that the issuer may use; nil means those that the keys are made for. known is
-// false if a newer set may have a key for the token.
+// Find returns the keys that may have signed a token. If the token's header has an id, they are the keys with that id.
+// If it has none, they are the only key of the set, or up to four keys of a set from another issuer. Find leaves out
+// keys that may not be used with the algorithm. allowed lists the algorithms that the issuer may use. If it is nil,
+// each key may be used only with the algorithm that it is made for. known is false if a newer set may have a key for
+// the token.
 func (s *Set) Find(id string, algorithm Algorithm, allowed []Algorithm) (candidates []*Key, known bool) {
 	named := s.byID[id]
 	if id == "" && (len(s.keys) == 1 || s.foreign) {
@@ -126,31 +128,33 @@ func (s *Set) Find(id string, algorithm Algorithm, allowed []Algorithm) (candida
 	return candidates, known || len(candidates) > 0
 }
 
-// JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). Secrets are never in it. The caller must not change
-// the bytes: they are made once for each set.
+// JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). It never contains secrets. The caller must
+// not change the bytes, because all callers get the same ones.
 func (s *Set) JWKS() ([]byte, error) { return s.jwks() }
 
 // Format implements [fmt.Formatter]: a Set prints as its keys' ids.
 func (s *Set) Format(state fmt.State, _ rune) { fmt.Fprintf(state, "keys.Set%q", s.IDs()) }
 
-// Ring is a [Source] whose keys change while the service runs: one key signs, and any number of keys are accepted besides it. It is
-// safe for concurrent use, and one Ring can serve several services. Make it with [NewRing].
+// Ring is a [Source] whose keys change while the service runs. One key signs, and any number of other keys are
+// accepted. It is safe for concurrent use, and one Ring can serve several services. Make it with [NewRing].
 //
-// To change keys without refusing a single token:
+// To change keys without refusing any token:
 //
 //  1. Announce the next key on every server.
-//  2. Wait until everybody who verifies the tokens has fetched it. A verifier of this package fetches at the latest after 5 minutes,
-//     which is the max-age of signet's JWKSHandler. Other libraries keep keys for longer than the max-age says: for example
-//     jwx keeps them for 15 minutes.
+//  2. Wait until everybody who verifies the tokens has fetched it. A verifier of this package fetches it after 5 minutes
+//     at the latest, which is the max-age of signet's JWKSHandler. Other libraries keep keys for longer than the max-age
+//     says: for example jwx keeps them for 15 minutes.
 //  3. Rotate to the next key on every server.
-//  4. Wait until the last token of the old key has expired: for the longer one of the access and refresh lifetimes.
+//  4. Wait until the last token of the old key has expired. This takes as long as the longer one of the access and the
+//     refresh lifetime.
 //  5. Retire the old key.
 type Ring struct {
 	mu    sync.Mutex // one writer at a time
 	state atomic.Pointer[Set]
 }
 
-// NewRing returns a ring that signs with signing and accepts the other keys too. Its errors are those of [NewSet].
+// NewRing returns a ring that signs with signing and also accepts the other keys. It returns an error if signing is
+// nil, and the errors of [NewSet].
 func NewRing(signing *Key, accepted ...*Key) (*Ring, error) {
 	if err := signing.Err(); err != nil {
 		return nil, fmt.Errorf("keys.NewRing: %w", err)
@@ -164,16 +168,18 @@ func NewRing(signing *Key, accepted ...*Key) (*Ring, error) {
 	return r, nil
 }
 
-// Announce accepts next and shows it in the JWKS, without signing with it yet.
+// Announce accepts next and shows it in the JWK Set, but does not sign with it yet. It returns an error if next is bad,
+// or if a key of the ring already has its id.
 func (r *Ring) Announce(next *Key) error {
 	return r.change("Announce", func(set *Set) (*Set, error) {
 		return NewSet(set.signing, append(without(set.keys, set.signing.id), next)...)
 	})
 }
 
-// Rotate signs with next from now on, whether it was announced or is new. Tokens of the key before it verify until that key is
-// retired. It returns an error if another key has the id of next: also if it is the same key with another algorithm, since the tokens
-// of the old algorithm would be refused at once.
+// Rotate signs with next from now on. next may be a new key or an announced one. Tokens of the previous signing key
+// stay valid until [Ring.Retire] is called for that key. Rotate returns an error if next is bad or cannot sign, or if
+// another key has the id of next. The same key with another algorithm counts as another key, because the tokens of the
+// old algorithm would be refused at once. Such a key needs another id.
 func (r *Ring) Rotate(next *Key) error {
 	return r.change("Rotate", func(set *Set) (*Set, error) {
 		if err := next.Err(); err != nil {
@@ -187,8 +193,9 @@ func (r *Ring) Rotate(next *Key) error {
 	})
 }
 
-// Retire stops accepting the key with that id. In this process its tokens are invalid at once; in others, when they fetch the keys
-// again. It returns an error when the key is unknown or is the signing key.
+// Retire stops accepting the key with that id. This process refuses its tokens at once. Other processes refuse them
+// after they have fetched the keys again. Retire returns an error if no key has that id, or if it is the id of the
+// signing key.
 func (r *Ring) Retire(id string) error {
 	return r.change("Retire", func(set *Set) (*Set, error) {
 		switch {
@@ -222,7 +229,7 @@ func (r *Ring) change(name string, next func(*Set) (*Set, error)) error {
 
 var errNoRing = errors.New("the Ring is nil or the zero value; make it with keys.NewRing")
 
-// Current implements [Source]. It returns nil for a ring that NewRing has not made.
+// Current implements [Source]. It returns nil for a nil Ring and for the zero value.
 func (r *Ring) Current() *Set {
 	if r == nil {
 		return nil
@@ -230,10 +237,11 @@ func (r *Ring) Current() *Set {
 	return r.state.Load()
 }
 
-// Refetch implements [Source]. A ring changes only by its methods.
+// Refetch implements [Source]. It returns the same set as Current, because only the methods of the ring change its
+// keys.
 func (r *Ring) Refetch(context.Context, *Set) (*Set, error) { return r.Current(), r.Err() }
 
-// Err returns an error for a ring that [NewRing] has not made.
+// Err returns an error for a nil Ring and for the zero value. A ring that [NewRing] made has no error.
 func (r *Ring) Err() error {
 	if r.Current() == nil {
 		return fmt.Errorf("keys: %w", errNoRing)

@@ -25,12 +25,18 @@ import (
 
 // smallOrder are the encodings of the Ed25519 points of small order, with both values of the sign bit.
 var smallOrder = []string{
-	"0000000000000000000000000000000000000000000000000000000000000000", "0000000000000000000000000000000000000000000000000000000000000080",
-	"0100000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000080",
-	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0000000000000000000000000000000000000000000000000000000000000080",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000080",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 }
 
 func TestEd25519KeysOfSmallOrderAreRefused(t *testing.T) {
@@ -111,8 +117,11 @@ func (k *versionedKMS) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) 
 }
 
 func TestSignaturesOfAForeignSignerAreVerified(t *testing.T) {
-	for name, pair := range map[string][2]crypto.Signer{"ES256": {p256(t), p256(t)}, "RS256": {rsaKey(), must(rsa.GenerateKey(rand.Reader, 2048))},
-		"EdDSA": {ed(t), ed(t)}} {
+	for name, pair := range map[string][2]crypto.Signer{
+		"ES256": {p256(t), p256(t)},
+		"RS256": {rsaKey(), must(rsa.GenerateKey(rand.Reader, 2048))},
+		"EdDSA": {ed(t), ed(t)},
+	} {
 		kms := &versionedKMS{Signer: pair[0], newest: pair[0]}
 		k := keys.Private(kms)
 		require.NoError(t, k.Err(), name)
@@ -169,8 +178,14 @@ func TestAKMSThatDoesNotAnswerDoesNotHoldUpTheStart(t *testing.T) {
 func TestEmptyKeysAreMistakes(t *testing.T) {
 	var noRSA *rsa.PrivateKey
 	var noEC *ecdsa.PrivateKey
-	for name, k := range map[string]*keys.Key{"nil": keys.Private(nil), "nil RSA": keys.Private(noRSA), "nil ECDSA": keys.Private(noEC),
-		"empty Ed25519": keys.Private(ed25519.PrivateKey{}), "short Ed25519": keys.Private(ed25519.PrivateKey{1, 2, 3}), "zero": {}} {
+	for name, k := range map[string]*keys.Key{
+		"nil":           keys.Private(nil),
+		"nil RSA":       keys.Private(noRSA),
+		"nil ECDSA":     keys.Private(noEC),
+		"empty Ed25519": keys.Private(ed25519.PrivateKey{}),
+		"short Ed25519": keys.Private(ed25519.PrivateKey{1, 2, 3}),
+		"zero":          {},
+	} {
 		require.Error(t, k.Err(), name)
 		require.False(t, k.CanSign() || k.Verify(nil, nil), name)
 		require.Nil(t, k.Current(), name)
@@ -207,7 +222,8 @@ func TestRotateToAnotherAlgorithm(t *testing.T) {
 	}
 	ring, err := keys.NewRing(keys.Private(rsaKey(), keys.WithID("one")))
 	require.NoError(t, err)
-	require.ErrorContains(t, ring.Rotate(keys.Private(rsaKey(), keys.WithID("one"), keys.WithAlgorithm(keys.PS256))), "another key has the id")
+	same := keys.Private(rsaKey(), keys.WithID("one"), keys.WithAlgorithm(keys.PS256))
+	require.ErrorContains(t, ring.Rotate(same), "another key has the id")
 	require.Equal(t, keys.RS256, ring.Current().Signing().Algorithm(), "nothing has changed")
 }
 
@@ -217,20 +233,21 @@ func TestKeyTextAsItTravels(t *testing.T) {
 	plain := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 	want := keys.Private(rsaKey()).ID()
 	for name, text := range map[string]string{
-		"plain":              plain,
-		"byte order mark":    "\ufeff" + plain,
-		"CRLF":               strings.ReplaceAll(plain, "\n", "\r\n"),
-		"CR":                 strings.ReplaceAll(plain, "\n", "\r"),
-		"literal \\n":        strings.ReplaceAll(plain, "\n", `\n`),
-		"literal \\r\\n":     strings.ReplaceAll(plain, "\n", `\r\n`),
-		"quoted":             `"` + strings.ReplaceAll(plain, "\n", `\n`) + `"`,
-		"single quotes":      "'" + plain + "'",
-		"indented":           "  " + strings.ReplaceAll(plain, "\n", "\n    "),
-		"tabs":               "\t" + strings.ReplaceAll(plain, "\n", "\n\t"),
-		"spaces for lines":   strings.ReplaceAll(plain, "\n", " "),
-		"one line":           strings.ReplaceAll(strings.ReplaceAll(plain, "\n", ""), "-----END", "-----END"),
-		"text around it":     "# the key\n" + plain + "\n# end",
-		"its public half":    plain + string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(rsaKey().Public()))})),
+		"plain":            plain,
+		"byte order mark":  "\ufeff" + plain,
+		"CRLF":             strings.ReplaceAll(plain, "\n", "\r\n"),
+		"CR":               strings.ReplaceAll(plain, "\n", "\r"),
+		"literal \\n":      strings.ReplaceAll(plain, "\n", `\n`),
+		"literal \\r\\n":   strings.ReplaceAll(plain, "\n", `\r\n`),
+		"quoted":           `"` + strings.ReplaceAll(plain, "\n", `\n`) + `"`,
+		"single quotes":    "'" + plain + "'",
+		"indented":         "  " + strings.ReplaceAll(plain, "\n", "\n    "),
+		"tabs":             "\t" + strings.ReplaceAll(plain, "\n", "\n\t"),
+		"spaces for lines": strings.ReplaceAll(plain, "\n", " "),
+		"one line":         strings.ReplaceAll(strings.ReplaceAll(plain, "\n", ""), "-----END", "-----END"),
+		"text around it":   "# the key\n" + plain + "\n# end",
+		"its public half": plain + string(pem.EncodeToMemory(
+			&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(rsaKey().Public()))})),
 		"twice":              plain + plain,
 		"trailing line ends": plain + "\n\n\n",
 	} {
@@ -240,7 +257,8 @@ func TestKeyTextAsItTravels(t *testing.T) {
 		require.True(t, k.CanSign(), name)
 	}
 	jwk := `{"kty":"oct","k":"` + encode(string(secret)) + `"}`
-	for name, text := range map[string]string{"byte order mark": "\ufeff" + jwk, "quoted": "'" + jwk + "'", "lines": "\r\n " + jwk + "\r\n"} {
+	for name, text := range map[string]string{"byte order mark": "\ufeff" + jwk, "quoted": "'" + jwk + "'",
+		"lines": "\r\n " + jwk + "\r\n"} {
 		require.NoError(t, keys.JWK([]byte(text)).Err(), name)
 	}
 	pss := []byte{0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x0b, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a}
@@ -248,18 +266,21 @@ func TestKeyTextAsItTravels(t *testing.T) {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
 	for name, tc := range map[string]struct{ text, want string }{
-		"encrypted PKCS#8":    {block("ENCRYPTED PRIVATE KEY", pkcs8), "encrypted"},
-		"encrypted PKCS#1":    {strings.Replace(block("RSA PRIVATE KEY", pkcs8), "\n", "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1), "encrypted"},
-		"RSA-PSS":             {block("PRIVATE KEY", pss), "RSA-PSS"},
-		"RSA-PSS public":      {block("PUBLIC KEY", pss), "RSA-PSS"},
-		"JWK":                 {jwk, "keys.JWK"},
-		"OpenSSH":             {block("OPENSSH PRIVATE KEY", pkcs8), "ssh-keygen"},
-		"a certificate ask":   {block("CERTIFICATE REQUEST", pkcs8), "not read"},
-		"damaged":             {strings.Replace(plain, "M", "%", 3), "damaged"},
-		"cut":                 {plain[:len(plain)/2], "no key in the text"},
-		"nothing":             {"", "no key in the text"},
-		"another private":     {plain + block("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(p256(t)))), "2 different keys"},
-		"two public":          {block("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(p256(t).Public()))) + block("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(p256(t).Public()))), "2 different keys"},
+		"encrypted PKCS#8": {block("ENCRYPTED PRIVATE KEY", pkcs8), "encrypted"},
+		"encrypted PKCS#1": {strings.Replace(block("RSA PRIVATE KEY", pkcs8), "\n",
+			"\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1), "encrypted"},
+		"RSA-PSS":           {block("PRIVATE KEY", pss), "RSA-PSS"},
+		"RSA-PSS public":    {block("PUBLIC KEY", pss), "RSA-PSS"},
+		"JWK":               {jwk, "keys.JWK"},
+		"OpenSSH":           {block("OPENSSH PRIVATE KEY", pkcs8), "ssh-keygen"},
+		"a certificate ask": {block("CERTIFICATE REQUEST", pkcs8), "not read"},
+		"damaged":           {strings.Replace(plain, "M", "%", 3), "damaged"},
+		"cut":               {plain[:len(plain)/2], "no key in the text"},
+		"nothing":           {"", "no key in the text"},
+		"another private": {plain + block("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(p256(t)))),
+			"2 different keys"},
+		"two public": {block("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(p256(t).Public()))) +
+			block("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(p256(t).Public()))), "2 different keys"},
 		"begin without end":   {"-----BEGIN PRIVATE KEY-----\n", "no key in the text"},
 		"begin and other end": {strings.Replace(plain, "END PRIVATE", "END PUBLIC", 1), "damaged"},
 	} {
@@ -271,8 +292,15 @@ func TestKeyTextAsItTravels(t *testing.T) {
 
 // Two programs that cut white space in different ways would have two different secrets.
 func TestSecretsWithSomethingAroundThem(t *testing.T) {
-	for name, text := range map[string]string{"line end": string(secret) + "\n", "CRLF": string(secret) + "\r\n", "space": " " + string(secret),
-		"quotes": `"` + string(secret) + `"`, "single quotes": "'" + string(secret) + "'", "byte order mark": "\ufeff" + string(secret), "tab": string(secret) + "\t"} {
+	for name, text := range map[string]string{
+		"line end":        string(secret) + "\n",
+		"CRLF":            string(secret) + "\r\n",
+		"space":           " " + string(secret),
+		"quotes":          `"` + string(secret) + `"`,
+		"single quotes":   "'" + string(secret) + "'",
+		"byte order mark": "\ufeff" + string(secret),
+		"tab":             string(secret) + "\t",
+	} {
 		require.ErrorContains(t, keys.Secret([]byte(text)).Err(), "around it", name)
 	}
 	random := make([]byte, 32) // random bytes may begin or end with anything
@@ -282,10 +310,18 @@ func TestSecretsWithSomethingAroundThem(t *testing.T) {
 }
 
 func TestKeyOperations(t *testing.T) {
-	public := `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","key_ops":`
+	public := `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
+		`"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","key_ops":`
 	private := `{"d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI",` + public[1:]
-	for text, good := range map[string]bool{public + `["verify"]}`: true, public + `["sign"]}`: false, public + `["sign","verify"]}`: true,
-		public + `[]}`: true, private + `["sign"]}`: true, private + `["verify"]}`: true, private + `["deriveKey"]}`: false} {
+	for text, good := range map[string]bool{
+		public + `["verify"]}`:        true,
+		public + `["sign"]}`:          false,
+		public + `["sign","verify"]}`: true,
+		public + `[]}`:                true,
+		private + `["sign"]}`:         true,
+		private + `["verify"]}`:       true,
+		private + `["deriveKey"]}`:    false,
+	} {
 		require.Equal(t, good, keys.JWK([]byte(text)).Err() == nil, text)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// cleanText undoes what files, shells and editors do to the text of a key: it cuts off a byte order mark, and white space and
-// quotes around the text.
+// cleanText undoes what files, shells and editors do to the text of a key. It cuts off a byte order mark, and white
+// space and quotes around the text.
 func cleanText(text []byte) []byte {
 	text = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(text), []byte("\ufeff")))
 	if n := len(text); n >= 2 && text[0] == text[n-1] && (text[0] == '"' || text[0] == '\'') {
@@ -24,7 +24,7 @@ func cleanText(text []byte) []byte {
 	return text
 }
 
-// pemBlock finds a PEM block whatever has become of its line ends.
+// pemBlock finds a PEM block even if its line ends were lost.
 var pemBlock = regexp.MustCompile(`(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END ([A-Z0-9 ]+)-----`)
 
 // pemBlocks returns the blocks in the text.
@@ -51,7 +51,7 @@ func pemBlocks(text []byte) ([]*pem.Block, error) {
 	return blocks, nil
 }
 
-// newPEM makes the key of a text. Its one private key counts; without one, its one public key or its first certificate.
+// newPEM makes the key of a text: its only private key, or without one its only public key or its first certificate.
 func newPEM(text []byte, s spec) (*Key, error) {
 	text = cleanText(text)
 	if bytes.HasPrefix(text, []byte("{")) {
@@ -66,7 +66,7 @@ func newPEM(text []byte, s spec) (*Key, error) {
 	for _, block := range blocks {
 		if block.Type == "CERTIFICATE" {
 			if certificates++; certificates > 1 {
-				continue // the others of a chain are those of the issuers
+				continue // the other certificates of a chain belong to the issuers
 			}
 		}
 		material, err := parseBlock(block)
@@ -114,7 +114,8 @@ func parseBlock(block *pem.Block) (material any, err error) {
 		err = fmt.Errorf("PEM blocks of type %q are not read", block.Type)
 	}
 	if err != nil && bytes.Contains(block.Bytes, oidRSAPSS) && block.Type != "CERTIFICATE" {
-		return nil, errors.New("keys of type RSA-PSS are not read; make a plain RSA key and use keys.WithAlgorithm(keys.PS256)")
+		return nil, errors.New("keys of type RSA-PSS are not read; " +
+			"make a plain RSA key and use keys.WithAlgorithm(keys.PS256)")
 	}
 	return material, err
 }
@@ -127,7 +128,7 @@ func publicKeyOf(certificate []byte) (crypto.PublicKey, error) {
 	return parsed.PublicKey, nil
 }
 
-// placeholders stand in documentation and templates, and so in every attacker's word list.
+// placeholders are secrets from documentation and templates. Attackers try them first.
 var placeholders = []string{"changeme", "change-me", "change_me", "your-256-bit-secret", "your-384-bit-secret",
 	"your-512-bit-secret", "a-string-secret-at-least-256-bits-long",
 	"super-secret-jwt-token-with-at-least-32-characters-long"}
@@ -152,13 +153,13 @@ func checkSecret(secret []byte, floor int) error {
 	return nil
 }
 
-// isText reports whether somebody may have typed or pasted the secret.
+// isText reports whether the secret is text that somebody may have typed or pasted.
 func isText(secret []byte) bool {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) && r != '\ufeff' }
 	return utf8.Valid(secret) && !bytes.ContainsFunc(secret, unprintable)
 }
 
-// isRepetition reports whether secret is a unit of under 16 bytes, over and over.
+// isRepetition reports whether the secret repeats a unit of fewer than 16 bytes.
 func isRepetition(secret []byte) bool {
 	for unit := 1; unit < 16 && unit < len(secret); unit++ {
 		if bytes.Equal(secret[unit:], secret[:len(secret)-unit]) {

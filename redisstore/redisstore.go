@@ -71,7 +71,8 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	case s.prefix == "":
 		return nil, errors.New(`redisstore.WithPrefix: the prefix is empty; leave the option out for "signet"`)
 	case strings.ContainsAny(s.prefix, "{}"):
-		return nil, fmt.Errorf("redisstore.WithPrefix: the prefix %q holds a brace, which would choose the hash slot", s.prefix)
+		return nil, fmt.Errorf("redisstore.WithPrefix: the prefix %q holds a brace, which would choose the hash slot",
+			s.prefix)
 	}
 	return s, nil
 }
@@ -198,7 +199,7 @@ func (s *Store) swap(ctx context.Context, old string, row, before session.Sessio
 	if err != nil {
 		return false, err
 	}
-	// The mark tells this write from an equal write of another process that read the same row and changed it in the same
+	// The mark makes this write different from that of another process that read the same row and changed it in the same
 	// way.
 	text := strconv.FormatUint(rand.Uint64(), 36) + " " + string(stored)
 	revoked := ""
@@ -230,7 +231,7 @@ func (s *Store) ListByUser(ctx context.Context, userID string) ([]session.Sessio
 		for _, value := range texts {
 			text, ok := value.(string)
 			if !ok {
-				continue // the row has expired in between
+				continue // the row has expired since ZRANGE
 			}
 			var row session.Session
 			if err := decode(text, &row); err != nil {

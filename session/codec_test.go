@@ -14,9 +14,12 @@ import (
 
 // everyField returns a session without zero fields.
 func everyField() session.Session {
-	return session.Session{ID: "0abc", UserID: "u\"1\\ \u00e9", SecretHash: session.HashOf("x"), UserAgent: "<agent>\n", Address: "::1",
-		CreatedAt: 1, EndsAt: 2, LastUsedAt: 3, KeepUntil: math.MaxInt64, Current: math.MaxInt64, Parent: 6, Next: 7, SentAt: 8,
-		ConfirmedAt: 9, Ancestors: session.Ancestors{{Generation: 1 << 60, SupersededAt: 2}, {}, {Generation: 3, SupersededAt: 4}, {Generation: 5, SupersededAt: 6}},
+	return session.Session{ID: "0abc", UserID: "u\"1\\ \u00e9", SecretHash: session.HashOf("x"),
+		UserAgent: "<agent>\n", Address: "::1",
+		CreatedAt: 1, EndsAt: 2, LastUsedAt: 3, KeepUntil: math.MaxInt64, Current: math.MaxInt64,
+		Parent: 6, Next: 7, SentAt: 8, ConfirmedAt: 9,
+		Ancestors: session.Ancestors{{Generation: 1 << 60, SupersededAt: 2}, {},
+			{Generation: 3, SupersededAt: 4}, {Generation: 5, SupersededAt: 6}},
 		RevokedAt: 10, Reason: "a host's own"}
 }
 
@@ -58,7 +61,8 @@ func TestTheStoredFormKeepsUnknownMembers(t *testing.T) {
 func TestTheStoredFormOfANewerVersionIsAnError(t *testing.T) {
 	var row session.Session
 	require.ErrorContains(t, json.Unmarshal([]byte(`{"v":2,"id":{"not":"a string"}}`), &row), "version 2")
-	for _, text := range []string{`{"v":1,"id":1}`, `{"v":1,"id":"a","id":"b"}`, `{"v":1,"secret":"short"}`, `{"v":1,"anc":[1.5]}`, `{"v":1,"anc":{}}`,
+	for _, text := range []string{`{"v":1,"id":1}`, `{"v":1,"id":"a","id":"b"}`, `{"v":1,"secret":"short"}`,
+		`{"v":1,"anc":[1.5]}`, `{"v":1,"anc":{}}`,
 		`{"v":"1"}`, `[]`} {
 		require.Error(t, json.Unmarshal([]byte(text), &row), text)
 	}

@@ -42,28 +42,31 @@ func (c *steppedClock) step(d time.Duration) { c.millis.Add(d.Milliseconds()) }
 func createIn(t testing.TB, m *session.Memory, id, userID string) {
 	t.Helper()
 	require.NoError(t, m.Create(context.Background(), func(now session.Millis) (session.Session, error) {
-		return memoryRules.New(id, userID, session.HashOf(id), rotation.Client{UserAgent: "agent", Address: "192.0.2.1"}, now), nil
+		client := rotation.Client{UserAgent: "agent", Address: "192.0.2.1"}
+		return memoryRules.New(id, userID, session.HashOf(id), client, now), nil
 	}), "Create of %s", id)
 }
 
 // refreshIn refreshes a session with its current generation.
 func refreshIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
-	require.NoError(t, m.Update(context.Background(), id, func(row session.Session, now session.Millis) (session.Session, error) {
+	change := func(row session.Session, now session.Millis) (session.Session, error) {
 		presented := rotation.Presented{Generation: row.Current, SecretHash: row.SecretHash, UserActive: true}
 		row, out := memoryRules.Refresh(row, presented, now)
 		if out.Event != rotation.EventRotated {
 			return row, fmt.Errorf("refresh: %s", out.Event)
 		}
 		return row, nil
-	}), "refresh of %s", id)
+	}
+	require.NoError(t, m.Update(context.Background(), id, change), "refresh of %s", id)
 }
 
 func revokeIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
-	require.NoError(t, m.Update(context.Background(), id, func(row session.Session, now session.Millis) (session.Session, error) {
+	change := func(row session.Session, now session.Millis) (session.Session, error) {
 		return row.Revoke(session.ReasonLogout, now), nil
-	}), "revocation of %s", id)
+	}
+	require.NoError(t, m.Update(context.Background(), id, change), "revocation of %s", id)
 }
 
 // reasons returns the sessions of a user and why they ended. Live sessions have no reason.
@@ -102,11 +105,13 @@ func TestMemoryEvicts(t *testing.T) {
 		"b was not used for longest")
 	revoked, _ := revokedIn(t, m, since)
 	require.Equal(t, []string{"b"}, revoked, "an eviction is a revocation")
-	require.Equal(t, map[string]session.Reason{"other a": "", "other b": "", "other c": ""}, reasons(t, m, "u2"), "another user")
+	require.Equal(t, map[string]session.Reason{"other a": "", "other b": "", "other c": ""},
+		reasons(t, m, "u2"), "another user")
 
 	revokeIn(t, m, "a")
 	createIn(t, m, "e", "u1")
-	require.Equal(t, map[string]session.Reason{"a": session.ReasonLogout, "b": session.ReasonEvicted, "c": "", "d": "", "e": ""},
+	require.Equal(t,
+		map[string]session.Reason{"a": session.ReasonLogout, "b": session.ReasonEvicted, "c": "", "d": "", "e": ""},
 		reasons(t, m, "u1"), "revoked sessions do not count")
 }
 
@@ -231,8 +236,8 @@ func TestMemoryClockSetBack(t *testing.T) {
 		_, err := m.DeleteExpired(t.Context(), 100)
 		require.NoError(t, err)
 	}
-	require.Equal(t, map[string]session.Reason{"a": session.ReasonLogout, "b": session.ReasonLogout, "c": session.ReasonLogout,
-		"d": ""}, reasons(t, m, "u1"))
+	require.Equal(t, map[string]session.Reason{"a": session.ReasonLogout, "b": session.ReasonLogout,
+		"c": session.ReasonLogout, "d": ""}, reasons(t, m, "u1"))
 }
 
 // A row that is removed during a change is not changed.
@@ -281,10 +286,12 @@ func userIDOf(i int) string { return fmt.Sprintf("%08d-user", i) }
 // fill creates the session of one more user and returns its id. Like the sessions of real requests, they share no strings.
 func fill(t testing.TB, m *session.Memory, i int) string {
 	id := newID()
-	agent := fmt.Sprintf("%-110s", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144."+fmt.Sprint(i))
+	agent := fmt.Sprintf("%-110s",
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144."+fmt.Sprint(i))
 	address := strings.Clone("198.51.100.123")
 	err := m.Create(context.Background(), func(now session.Millis) (session.Session, error) {
-		return memoryRules.New(id, userIDOf(i), session.HashOf(id), rotation.Client{UserAgent: agent, Address: address}, now), nil
+		client := rotation.Client{UserAgent: agent, Address: address}
+		return memoryRules.New(id, userIDOf(i), session.HashOf(id), client, now), nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ type Reason string
 const (
 	ReasonLogout  Reason = "logout"  // the user logged out, here or everywhere
 	ReasonRevoked Reason = "revoked" // the host revoked the session, for example after a password change or for a ban
-	ReasonReuse   Reason = "reuse"   // a superseded refresh token came back: theft
+	ReasonReuse   Reason = "reuse"   // a superseded refresh token was used again: theft
 	ReasonUser    Reason = "user"    // the user was missing or disabled at a refresh
 	ReasonExpired Reason = "expired" // the time of the session was over; its access tokens live until they expire
 	ReasonEvicted Reason = "evicted" // the user had too many sessions, and this one had been unused for the longest time
@@ -87,7 +87,7 @@ type Session struct {
 	CreatedAt  Millis // the time of the login
 	EndsAt     Millis // no token of the session is valid after this time
 	LastUsedAt Millis // the time of the last refresh, to within one reuse window
-	KeepUntil  Millis // after this time no token of the session is valid, and the row may go; it never shrinks
+	KeepUntil  Millis // after this time no token of the session is valid, and the row may be deleted; it never shrinks
 
 	Current     int64     // the newest generation of the refresh token
 	Parent      int64     // the generation before it; 0: none

@@ -1,5 +1,5 @@
-// Package signettest is for tests of programs that use signet: a service with a known user and a clock that the test moves, in one line. It uses no
-// network, and hashing a password costs nothing worth measuring.
+// Package signettest helps to test programs that use signet. One line makes a service with a known user and a clock
+// that the test moves. It uses no network, and hashing a password takes almost no time.
 //
 //	auth := signettest.New(t)
 //	rec := httptest.NewRecorder()
@@ -26,7 +26,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// The user that every [Service] has, with the role "customer".
+// The user of every [Service]. The user has the role "customer".
 const (
 	UserID   = "1"
 	Email    = "john@mail.com"
@@ -45,18 +45,25 @@ type Service struct {
 	key *keys.Key
 }
 
-// New returns a service with the user of the constants. Options are added to those of the service: its key and its hasher are cheap, its clock stands still until the test
-// moves it, sessions are in memory, and it logs nothing.
+// New returns a service that has the user of the constants. Its key and its password hasher are cheap, its sessions are
+// in memory, and it logs nothing. Its clock stands still until the test moves it. New applies opts after its own
+// options, so opts can replace them. If the service cannot be made, New ends the test.
 func New(t testing.TB, opts ...signet.Option) *Service {
 	t.Helper()
 	secret := make([]byte, 32)
 	rand.Read(secret)
-	s := &Service{Users: &userstore.Memory{}, Clock: &Clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)}, t: t, key: keys.Secret(secret)}
+	clock := &Clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)}
+	s := &Service{Users: &userstore.Memory{}, Clock: clock, t: t, key: keys.Secret(secret)}
 	hasher := password.Argon2id{Memory: 8, Iterations: 1}
 	hash, err := hasher.Hash(Password)
 	must(t, err)
-	must(t, s.Users.Add(context.Background(), userstore.User{ID: UserID, Email: Email, PasswordHash: hash, Roles: []string{"customer"}}))
-	all := append([]signet.Option{signet.WithPasswordHasher(hasher), signet.WithClock(s.Clock.Now), signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	user := userstore.User{ID: UserID, Email: Email, PasswordHash: hash, Roles: []string{"customer"}}
+	must(t, s.Users.Add(context.Background(), user))
+	all := append([]signet.Option{
+		signet.WithPasswordHasher(hasher),
+		signet.WithClock(s.Clock.Now),
+		signet.WithLogger(slog.New(slog.DiscardHandler)),
+	}, opts...)
 	s.Auth, err = signet.New(s.Users, s.key, all...)
 	must(t, err)
 	t.Cleanup(func() { s.Auth.Close() })
@@ -70,8 +77,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// AsUser returns the request with a fresh access token of a user in its Authorization header. The user has exactly these roles, and is added to Users if the
-// subject is new.
+// AsUser returns the request with a fresh access token of a user in its Authorization header. The user gets exactly
+// these roles. If the subject is new, AsUser first adds the user to Users.
 func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	s.t.Helper()
 	ctx := r.Context()
@@ -89,8 +96,9 @@ func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http
 	return withToken(r, tokens.AccessToken)
 }
 
-// Token returns an access token with any claims, signed with the key of the service. "sub" (the known user), "iat" (now) and "exp" (in an hour) are added if they are not there; nil takes
-// one away. The token belongs to no session.
+// Token returns an access token with any claims, signed with the key of the service. If claims do not have "sub", "iat"
+// or "exp", Token adds them: the known user, now, and in an hour. A claim that is nil is left out. The token belongs to
+// no session.
 func (s *Service) Token(claims map[string]any) string {
 	s.t.Helper()
 	now := s.Clock.Now()
@@ -114,7 +122,8 @@ func withToken(r *http.Request, token string) *http.Request {
 	return r
 }
 
-// AsUser returns the request with claims of a user in its context, as the middleware leaves it: for handlers that are tested without their middleware.
+// AsUser returns the request with claims of a user in its context, as the middleware leaves it. It is for tests of
+// handlers without their middleware.
 func AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	return r.WithContext(signet.ContextWithClaims(r.Context(), &signet.Claims{Subject: subject, Roles: roles}))
 }

@@ -111,7 +111,8 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) (err error) {
 	defer func() { err = finish(err) }()
 
 	text := map[Dialect]string{PostgreSQL: "TEXT", SQLite: "TEXT", MariaDB: "VARBINARY(64)"}[d]
-	_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)")
+	_, err = conn.ExecContext(ctx,
+		"CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)")
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,8 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) (err error) {
 	if _, err := conn.ExecContext(ctx, d.sql("DELETE FROM signet_schema WHERE component = ?"), component); err != nil {
 		return err
 	}
-	_, err = conn.ExecContext(ctx, d.sql("INSERT INTO signet_schema (component, version) VALUES (?, ?)"), component, len(names))
+	_, err = conn.ExecContext(ctx, d.sql("INSERT INTO signet_schema (component, version) VALUES (?, ?)"),
+		component, len(names))
 	return err
 }
 

@@ -32,7 +32,8 @@ func (s *Users) Add(ctx context.Context, user userstore.User) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.exec(ctx, `INSERT INTO signet_users (email_key, email, password_hash, roles, disabled, profile, attributes, id)
+	_, err = s.exec(ctx, `INSERT INTO signet_users
+		(email_key, email, password_hash, roles, disabled, profile, attributes, id)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, columns...)
 	return s.explain(ctx, "add", user, err, true)
 }
@@ -82,7 +83,8 @@ func (s *Users) FindByID(ctx context.Context, id string) (userstore.User, error)
 
 // UpdatePasswordHash implements [userstore.PasswordUpdater].
 func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
-	_, err := s.exec(ctx, `UPDATE signet_users SET password_hash = ? WHERE id = ? AND password_hash = ?`, newHash, id, oldHash)
+	_, err := s.exec(ctx, `UPDATE signet_users SET password_hash = ? WHERE id = ? AND password_hash = ?`,
+		newHash, id, oldHash)
 	if err != nil {
 		return fmt.Errorf("sqlstore: update password hash: %w", err)
 	}
@@ -118,8 +120,8 @@ func (s *Users) columns(user userstore.User) ([]any, error) {
 	if user.Disabled {
 		disabled = 1
 	}
-	return []any{userstore.NormalizeEmail(user.Email), user.Email, user.PasswordHash, string(roles), disabled, string(profile),
-		string(attributes), user.ID}, nil
+	return []any{userstore.NormalizeEmail(user.Email), user.Email, user.PasswordHash, string(roles), disabled,
+		string(profile), string(attributes), user.ID}, nil
 }
 
 // explain tells whether an error means that an id or an address is taken. Every driver has its own error for that, so
@@ -144,8 +146,8 @@ func (s *Users) find(ctx context.Context, column, value string) (userstore.User,
 	var user userstore.User
 	var roles, profile, attributes []byte
 	var disabled int
-	row := s.db.QueryRowContext(ctx, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes FROM
-		signet_users
+	row := s.db.QueryRowContext(ctx, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes
+		FROM signet_users
 		WHERE `+column+` = ?`), value)
 	err := row.Scan(&user.ID, &user.Email, &user.PasswordHash, &roles, &disabled, &profile, &attributes)
 	switch {

@@ -153,9 +153,11 @@ func TestMemoryUpdate(t *testing.T) {
 		{"other address", func(u *userstore.User) { u.Email = "bob@example.com" }, nil, "ann@example.com"},
 		{"other spelling of the address", func(u *userstore.User) { u.Email = " aNN@example.com" }, nil, ""},
 		{"address of another", func(u *userstore.User) { u.Email = "ren\u00e9@example.com" }, userstore.ErrExists, ""},
-		{"address of another in NFD", func(u *userstore.User) { u.Email = "RENE\u0301@example.com" }, userstore.ErrExists, ""},
+		{"address of another in NFD", func(u *userstore.User) { u.Email = "RENE\u0301@example.com" },
+			userstore.ErrExists, ""},
 		{"unknown id", func(u *userstore.User) { u.ID = "u3" }, userstore.ErrNotFound, ""},
-		{"unknown id, new address", func(u *userstore.User) { u.ID, u.Email = "u3", "bob@example.com" }, userstore.ErrNotFound,
+		{"unknown id, new address", func(u *userstore.User) { u.ID, u.Email = "u3", "bob@example.com" },
+			userstore.ErrNotFound,
 			"bob@example.com"},
 		{"no id", func(u *userstore.User) { u.ID = "" }, userstore.ErrInvalid, ""},
 		{"no address", func(u *userstore.User) { u.Email = "" }, userstore.ErrInvalid, ""},
@@ -317,7 +319,7 @@ func TestMemoryUpdatePasswordHashRace(t *testing.T) {
 	}
 }
 
-// Of many that add the same address at the same time, one succeeds. The race detector checks the rest.
+// If many goroutines add the same address at the same time, one succeeds. The race detector checks the rest.
 func TestMemoryRace(t *testing.T) {
 	const n = 32
 	m := filled(t)

@@ -19,7 +19,8 @@ const hash = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$bQk8UBVmZZF4Oo79iDXuL5"
 // requireRedacted looks for the hash as text, as hexadecimal digits and as a list of byte values.
 func requireRedacted(t *testing.T, got string) {
 	t.Helper()
-	for _, form := range []string{hash, hash[9:], hex.EncodeToString([]byte(hash)), strings.Trim(fmt.Sprint([]byte(hash)), "[]")} {
+	for _, form := range []string{hash, hash[9:], hex.EncodeToString([]byte(hash)),
+		strings.Trim(fmt.Sprint([]byte(hash)), "[]")} {
 		require.NotContains(t, strings.ToLower(got), strings.ToLower(form), "the password hash is shown")
 	}
 }
@@ -53,7 +54,8 @@ func annWithHash() userstore.User {
 }
 
 func TestPrintedWithoutHash(t *testing.T) {
-	formats := []string{"%v", "%+v", "%#v", "%s", "%+s", "%#s", "%q", "%#q", "%d", "%x", "%X", "% x", "%#x", "%t", "%b", "%c",
+	formats := []string{"%v", "%+v", "%#v", "%s", "%+s", "%#s", "%q", "%#q", "%d", "%x", "%X", "% x",
+		"%#x", "%t", "%b", "%c",
 		"%o", "%O", "%e", "%g", "%f", "%U", "%T", "%z", "%200v", "%-5.1s",
 		"no verb", "%v %v"}
 	for name, value := range holders(t, annWithHash()) {
@@ -88,7 +90,8 @@ func TestJSONWithoutHash(t *testing.T) {
 
 	text, err := json.Marshal(annWithHash())
 	require.NoError(t, err)
-	require.JSONEq(t, `{"id":"u1","email":"ann@example.com","roles":["admin","staff"],"profile":{"name":"Ann"}}`, string(text))
+	require.JSONEq(t, `{"id":"u1","email":"ann@example.com","roles":["admin","staff"],"profile":{"name":"Ann"}}`,
+		string(text))
 	text, err = json.Marshal(userstore.User{ID: "u2", Email: "bob@example.com", Disabled: true})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"id":"u2","email":"bob@example.com","disabled":true}`, string(text))

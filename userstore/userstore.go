@@ -1,5 +1,6 @@
-// Package userstore says what signet must know about users: the [User], and the [Store] that a host supplies. [Memory] is a store in
-// memory, for tests, examples and small programs. Package sqlstore has one for hosts that have no user table of their own.
+// Package userstore says what signet must know about users: the [User], and the [Store] that a host supplies. [Memory]
+// is a store in memory, for tests, examples and small programs. Package sqlstore has a store for hosts that have no
+// user table of their own.
 package userstore
 
 import (
@@ -24,7 +25,7 @@ var (
 	ErrInvalid = errors.New("userstore: the id or the e-mail address is empty, too long, or not plain text")
 )
 
-// User is one account. Its printed, logged and JSON forms leave the password hash and the attributes out.
+// User is one account. Its printed, logged and JSON forms do not show the password hash and the attributes.
 type User struct {
 	// ID becomes the subject ("sub") of the user's tokens. It must be unique, must never change and must never be given
 	// to another user. A decimal number up to 2^53-1 is shown as a JSON number in the profile.
@@ -51,13 +52,14 @@ type User struct {
 	Attributes map[string]any `json:"-"`
 }
 
-// Format implements [fmt.Formatter], so that printing does not show the password hash. Package fmt cannot call it for a User in an
-// unexported field of another type, nor for %p and %w, which go vet reports: do not print those.
+// Format implements [fmt.Formatter], so that printing does not show the password hash. Package fmt cannot call it for a
+// User in an unexported field of another type, so do not print such values. It cannot call it for the verbs %p and %w
+// either, and go vet reports these.
 func (u User) Format(state fmt.State, _ rune) {
 	fmt.Fprintf(state, "User{ID:%q Email:%q Roles:%q Disabled:%t}", u.ID, u.Email, u.Roles, u.Disabled)
 }
 
-// LogValue implements slog.LogValuer without the password hash.
+// LogValue implements [slog.LogValuer] without the password hash.
 func (u User) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", u.ID), slog.String("email", u.Email), slog.Any("roles", u.Roles),
 		slog.Bool("disabled", u.Disabled))
@@ -65,7 +67,7 @@ func (u User) LogValue() slog.Value {
 
 // Store finds users. Implementations MUST be safe for concurrent use, MUST return a User that the caller may change
 // without changing the store, and MUST return an error that is ErrNotFound (errors.Is) when there is no such user, and
-// only then: any other error means that the store could not answer, and is reported to clients as 503.
+// only then. Any other error means that the store could not answer, and the client is answered 503.
 //
 // The conformance kit is package userstore/storetest.
 type Store interface {
@@ -76,14 +78,15 @@ type Store interface {
 }
 
 // PasswordUpdater is an optional interface of a Store that can take a better hash of an unchanged password. It MUST
-// store newHash only if the user's hash still is oldHash, in one atomic step (otherwise a password that was changed
-// meanwhile would come back), and return nil when it is not, having changed nothing.
+// store newHash only if the user's hash still is oldHash, in one atomic step. Otherwise a password that was changed in
+// the meantime would come back. If the user's hash is another one, it MUST change nothing and return nil.
 type PasswordUpdater interface {
 	UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error
 }
 
-// Writer is a [Store] that can also write, as [Memory] and sqlstore.Users are. signet needs none: it is for programs that manage users, and
-// for the kit that checks such stores. Every method honours ctx, and one that returns an error has changed nothing.
+// Writer is a [Store] that can also write. [Memory] and sqlstore.Users are Writers. signet itself needs no Writer. It
+// is for programs that manage users, and for the kit that checks such stores. Every method honours ctx. A method that
+// returns an error has changed nothing.
 type Writer interface {
 	Store
 	PasswordUpdater
@@ -91,17 +94,18 @@ type Writer interface {
 	// Add stores a new user. It returns ErrInvalid for a user that [User.Validate] refuses, and ErrExists when another user
 	// has its id or its normalised e-mail address.
 	Add(ctx context.Context, user User) error
-	// Update replaces all fields of the user with that ID. It returns ErrNotFound when there is none, ErrInvalid as Add does,
-	// and ErrExists when another user has the new address.
+	// Update replaces all fields of the user with that ID. It returns ErrNotFound when there is none, ErrInvalid as Add
+	// does, and ErrExists when another user has the new address.
 	Update(ctx context.Context, user User) error
-	// Delete removes the user with exactly that ID, so that id and address are free again. It returns ErrNotFound when there
-	// is none.
+	// Delete removes the user with exactly that ID, so that id and address are free again. It returns ErrNotFound when
+	// there is none.
 	Delete(ctx context.Context, id string) error
 }
 
-// NormalizeEmail returns the form of an address by which stores must compare: without white space around it, in lower case, in Unicode
-// normalisation form C. So two encodings of the same text are one account. Letters that only look alike, such as the Latin and the
-// Cyrillic a, are different. Addresses that differ in dots or +tags are different, as most mail servers see them.
+// NormalizeEmail returns the form of an address by which stores must compare. It has no white space around it, and it
+// is in lower case and in Unicode normalisation form C. So two encodings of the same text are one account. Letters that
+// only look alike, such as the Latin and the Cyrillic a, are different. Addresses that differ in dots or +tags are
+// different, as most mail servers treat them.
 func NormalizeEmail(email string) string {
 	return norm.NFC.String(strings.ToLower(norm.NFC.String(strings.TrimSpace(email))))
 }
@@ -112,14 +116,16 @@ const (
 	maxEmail = 1024
 )
 
-// Validate returns [ErrInvalid] for a user that a store should not take, because some database could not hold it, or because nobody could log
-// in as it. The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8. The id must not hold a NUL, and the
-// address no control character.
+// Validate returns [ErrInvalid] for a user that a store should not take: some database could not hold the user, or
+// nobody could log in as the user. The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8. The id
+// must not hold a NUL, and the address must not hold a control character. The address as it is written must not be
+// longer than 1,024 bytes either.
 func (u User) Validate() error {
 	email := NormalizeEmail(u.Email)
 	switch {
 	case u.ID == "", len(u.ID) > maxID, !utf8.ValidString(u.ID), strings.Contains(u.ID, "\x00"):
-	case email == "", len(email) > maxEmail, len(u.Email) > maxEmail, !utf8.ValidString(u.Email), strings.ContainsFunc(email, unicode.IsControl):
+	case email == "", len(email) > maxEmail, len(u.Email) > maxEmail, !utf8.ValidString(u.Email),
+		strings.ContainsFunc(email, unicode.IsControl):
 	default:
 		return nil
 	}

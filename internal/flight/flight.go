@@ -22,10 +22,12 @@ type call[T any] struct {
 
 var errPanicked = errors.New("the work that this call waited for has panicked")
 
-// Do returns what work returns. The first caller with a key does the work. Callers that come with the same key before it has ended wait for
-// it and get the same result, or ctx's error if ctx ends first. Nobody waits for the work of another key.
+// Do returns what work returns. The first caller with a key does the work. Callers that come with the same key before
+// the work has ended wait for it. They get the same result, or the error of their own ctx if it ends first. Nobody
+// waits for the work of another key.
 //
-// The work of the first caller goes on when the first caller's ctx ends, because others may wait for it: the work must limit its own time.
+// The work continues when the ctx of the first caller ends, because others may wait for it. So the work must have its
+// own time limit.
 func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -48,7 +50,8 @@ func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context
 	g.running[key] = c
 	g.mu.Unlock()
 
-	defer func() { // also when work panics: the panic goes on, and the others get errPanicked
+	// This runs also if work panics. Then the panic continues in the first caller, and the others get errPanicked.
+	defer func() {
 		g.mu.Lock()
 		delete(g.running, key)
 		g.mu.Unlock()

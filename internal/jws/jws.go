@@ -1,5 +1,5 @@
-// Package jws reads and writes tokens in the compact form of a JWS (RFC 7515 section 7.1). [Reader] checks signatures, [Writer] makes
-// them. Nothing here knows what the claims in a payload mean.
+// Package jws reads and writes tokens in the compact form of a JWS (RFC 7515 section 7.1). [Reader] verifies
+// signatures, and [Writer] makes them. This package does not know what the claims in a payload mean.
 package jws
 
 import (
@@ -18,18 +18,18 @@ const (
 // MaxToken is how long a token may be, in bytes.
 const MaxToken = 8 << 10
 
-// maxHeader bounds the encoded protected header. Those of signet have about 130 bytes.
+// maxHeader limits the length of an encoded protected header. The headers of signet have about 130 bytes.
 const maxHeader = 1024
 
-// The faults of a token that are not faults of its form.
+// The errors of tokens that are well formed.
 var (
-	// ErrSignature says that the signature is not the named key's over this token, with the one algorithm of that key.
+	// ErrSignature says that the named key has not made this signature over this token with its one algorithm.
 	ErrSignature = errors.New("the signature does not verify")
 	// ErrUnknownKey says that the key source has no key with the id that the header names.
 	ErrUnknownKey = errors.New("the key that the header names is unknown")
 )
 
-// MalformedError is a fault in the form of a token: which rule it breaks. It never holds a part of the token.
+// MalformedError says which rule the form of a token breaks. It never holds a part of the token.
 type MalformedError struct{ Rule string }
 
 // Error returns the rule.
@@ -43,8 +43,8 @@ var (
 	errBase64    = &MalformedError{"a part is not base64url without padding"}
 )
 
-// Token is a compact JWS that is cut into its parts. Nothing in it is verified. It borrows buffers until Close, and is not safe for
-// concurrent use.
+// Token is a compact JWS that is cut into its parts. Nothing in it is verified. It uses pooled buffers until Close, and
+// is not safe for concurrent use.
 type Token struct {
 	header, payload, signature string // still encoded
 	buf                        *buffers
@@ -60,16 +60,17 @@ var pool = sync.Pool{New: func() any {
 	return &buffers{token: make([]byte, 0, 1024), decoded: make([]byte, 0, 1024)}
 }}
 
-// Open checks the outer form of a token: its length first, and then exactly two dots around three parts that are not empty. The
-// JSON forms of a JWS, and a JWE with its four dots, end here. The caller must call Close if there is no error.
+// Open checks the outer form of a token. The token must not be too long, and exactly two dots must separate three parts
+// that are not empty. So Open refuses the JSON forms of a JWS, and a JWE, which has four dots. The caller must call
+// Close if there is no error.
 //
-// Of HMAC, RSA and Ed25519 signatures there is one spelling of a token and no other. An ECDSA signature has a second one, (r, n-s), that
-// verifies too: so nothing may tell tokens apart, or revoke them, by their text.
+// A token with an HMAC, RSA or Ed25519 signature has exactly one valid spelling. For an ECDSA signature (r, s), the
+// signature (r, n-s) is valid too. So the text of a token must never be used to identify or to revoke it.
 func Open(text string) (Token, error) {
 	if len(text) > MaxToken {
 		return Token{}, errLength
 	}
-	// encoding/base64 passes over line breaks, which would give one token many spellings.
+	// encoding/base64 ignores line breaks, so one token could be written in many ways.
 	if contains(text, '\n') || contains(text, '\r') {
 		return Token{}, errLineBreak
 	}
@@ -90,13 +91,13 @@ func Open(text string) (Token, error) {
 	return Token{header: text[:first], payload: rest[:second], signature: rest[second+1:], buf: buf}, nil
 }
 
-// contains is several times faster than strings.ContainsAny, and this is on the path of every request.
+// contains is for single bytes. Every request calls it, and strings.ContainsAny is several times slower.
 func contains(text string, c byte) bool { return strings.IndexByte(text, c) >= 0 }
 
 // Close gives the buffers back.
 func (t Token) Close() { pool.Put(t.buf) }
 
-// base64URL refuses padding, and bits that are not zero behind the last character.
+// base64URL refuses padding, and a last character whose unused bits are not zero.
 var base64URL = base64.RawURLEncoding.Strict()
 
 // decode decodes the part of the token from start to end. The result is valid until the next call.
@@ -116,13 +117,14 @@ func (t Token) decodeSignature() ([]byte, error) {
 
 func (t Token) signingInput() []byte { return t.buf.token[:len(t.header)+1+len(t.payload)] }
 
-// UnverifiedPayload returns the decoded payload, whoever made it.
+// UnverifiedPayload returns the decoded payload, even if the signature is bad or was not checked.
 func (t Token) UnverifiedPayload() (string, error) {
 	payload, err := t.decode(len(t.header)+1, len(t.header)+1+len(t.payload))
 	return string(payload), err
 }
 
-// IsType compares a "typ" with the wanted one (RFC 7515 section 4.1.9): case does not matter, and "application/" may be left out.
+// IsType reports whether a "typ" is the wanted one (RFC 7515 section 4.1.9). It ignores case, and "application/" at the
+// beginning of typ.
 func IsType(typ, want string) bool {
 	const prefix = "application/"
 	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {

@@ -21,9 +21,10 @@ type Reader struct {
 
 // Rules say what a Reader accepts.
 type Rules struct {
-	Algorithms []keys.Algorithm // nil: those that the keys are made for
-	// Foreign is for issuers other than signet. Header members that ask to fetch or trust a key are ignored then instead of
-	// refused, a header may name no key, and "Ed25519" is another name of EdDSA (RFC 9864).
+	Algorithms []keys.Algorithm // nil: the algorithms that the keys are made for
+	// Foreign is for issuers other than signet. Then header members that ask to fetch or trust a key are ignored and
+	// not refused, a header without a key id may mean one of several keys, and "Ed25519" is another name of EdDSA (RFC
+	// 9864).
 	Foreign bool
 }
 
@@ -32,27 +33,27 @@ func NewReader(source keys.Source, rules Rules) *Reader {
 	return &Reader{source: source, rules: rules}
 }
 
-// Verified is a token whose signature was verified. Nothing in its payload is.
+// Verified is a token whose signature is good. The claims in its payload are not verified yet.
 type Verified struct {
 	Type    string    // the header's "typ"
 	Payload string    // decoded
-	Keys    *keys.Set // the keys that verified it
+	Keys    *keys.Set // the set with the key that verified it
 }
 
-// UnavailableError says that the keys cannot be had now.
+// UnavailableError says that the keys are not available now.
 type UnavailableError struct{ Cause error }
 
 // Error describes the cause.
-func (e *UnavailableError) Error() string { return "the keys cannot be had: " + e.Cause.Error() }
+func (e *UnavailableError) Error() string { return "the keys are not available: " + e.Cause.Error() }
 
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Cause }
 
-// Current returns the keys that are in force, nil if there are none yet.
+// Current returns the keys that are in force, or nil if there are none yet.
 func (r *Reader) Current() *keys.Set { return r.source.Current() }
 
-// Verify checks the signature of a token. Of a token that has a bad signature it reports nothing else. The error is ErrSignature,
-// ErrUnknownKey, a *MalformedError or an *UnavailableError.
+// Verify checks the signature of a token. If the signature is bad, it reports only that, and nothing about the payload.
+// The error is ErrSignature, ErrUnknownKey, a *MalformedError or an *UnavailableError.
 func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	set, err := r.keySet(ctx)
 	if err != nil {
@@ -69,7 +70,8 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 		return Verified{}, err
 	}
 	good := head.verify(t.signingInput(), signature)
-	if !good && r.rules.Foreign && head.kid == "" { // its key may be new, and no id tells
+	// Without a key id, the set cannot tell that the key is new. So newer keys are tried too.
+	if !good && r.rules.Foreign && head.kid == "" {
 		if head, set, good, err = r.tryNewer(ctx, t, head, set, signature); err != nil {
 			return Verified{}, err
 		}
@@ -84,8 +86,9 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	return Verified{Type: head.typ, Payload: payload, Keys: set}, err
 }
 
-// tryNewer looks for the key of a token whose header names none in newer keys.
-func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set, signature []byte) (header, *keys.Set, bool, error) {
+// tryNewer verifies a token with newer keys, if there are any. It is for tokens whose header names no key.
+func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set, signature []byte,
+) (header, *keys.Set, bool, error) {
 	newer, err := r.refetch(ctx, set)
 	if err != nil || newer == set {
 		return head, set, false, err
@@ -112,7 +115,7 @@ func (r *Reader) refetch(ctx context.Context, lacking *keys.Set) (*keys.Set, err
 	return set, nil
 }
 
-// header is what counts of a protected header.
+// header holds the members of a protected header that matter.
 type header struct {
 	algorithm keys.Algorithm
 	kid       string
@@ -129,8 +132,8 @@ func (h *header) verify(input, signature []byte) bool {
 	return false
 }
 
-// resolve reads a header that was not seen before and finds its keys. If the current set has no such key, it looks in a newer one: the first token after a
-// key change must verify.
+// resolve reads a header that was not seen before, and finds its keys. If the current set does not have the key, it
+// looks in a newer set, because the first token after a key change must verify.
 func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *keys.Set, error) {
 	if !r.rules.Foreign && len(t.header) > maxHeader {
 		return header{}, nil, errHeadSize
@@ -144,12 +147,14 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 		return header{}, nil, err
 	}
 	found, known := set.Find(head.kid, head.algorithm, r.rules.Algorithms)
-	for tries := 0; !known; tries++ { // the first newer set may be one that came before this token
+	// There are two tries, because the first newer set may be older than the key of this token.
+	for tries := 0; !known; tries++ {
 		lacking := set
 		if set, err = r.refetch(ctx, lacking); err != nil {
 			return header{}, nil, err
 		}
-		if found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms); !known && (set == lacking || tries == 1) {
+		found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms)
+		if !known && (set == lacking || tries == 1) {
 			return header{}, nil, ErrUnknownKey
 		}
 	}
@@ -160,9 +165,10 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 	return head, set, nil
 }
 
-// parseHeader reads a protected header. Members that could make another reader see another token refuse it (RFC 8725 sections 3.1, 3.5 and 3.10). So
-// do members that name a key, unless the issuer is foreign: they are never followed. Unknown members mean nothing (RFC 7515
-// section 4).
+// parseHeader reads a protected header. It refuses headers with members that could make another reader see another
+// token (RFC 8725 sections 3.1, 3.5 and 3.10). It also refuses headers with members that hold a key or tell where to
+// fetch one, unless the issuer is foreign. Such a key is never used, not even for a foreign issuer. Unknown members are
+// ignored (RFC 7515 section 4).
 func (r *Reader) parseHeader(text string) (h header, err error) {
 	s := strictjson.Scan(text)
 	for s.Next() {
@@ -196,9 +202,10 @@ func (r *Reader) parseHeader(text string) (h header, err error) {
 	return h, nil
 }
 
-// headers are the parsed headers of tokens that one key set has verified, by their encoded form: all tokens of one key and one type share
-// theirs. Only headers of tokens with a good signature enter, so nobody can fill it who does not hold a key. It never changes: a
-// new header makes a new map, and a new key set begins with an empty one.
+// headers are the parsed headers of tokens that one key set has verified. The key of the map is the encoded header: all
+// tokens of one key and one type have the same one. Only headers of tokens with a good signature are stored, so nobody
+// can fill the map without a key. A headers value never changes: a new header makes a new map, and a new key set begins
+// with an empty map.
 type headers struct {
 	set   *keys.Set
 	known map[string]header
@@ -225,5 +232,5 @@ func (r *Reader) remember(set *keys.Set, encoded string, head header) {
 		next.known = maps.Clone(old.known)
 	}
 	next.known[strings.Clone(encoded)] = head
-	r.headers.CompareAndSwap(old, next) // whoever loses remembers it at the next token
+	r.headers.CompareAndSwap(old, next) // if another goroutine was first, the next token tries again
 }

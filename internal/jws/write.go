@@ -16,8 +16,8 @@ type Writer struct {
 	header atomic.Pointer[encodedHeader]
 }
 
-// encodedHeader is the protected header of the tokens of one key. The writer keeps it: to encode it for every token would cost 12
-// allocations and a quarter of the time.
+// encodedHeader is the protected header of the tokens of one key. The writer keeps it, because encoding it for every
+// token would cost 12 allocations and a quarter of the time.
 type encodedHeader struct {
 	key  *keys.Key
 	text string

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Context is a context that ends after some time, and with its parent. It is context.WithTimeout but for its price: the timer, which costs five
-// allocations, is made only when Done is called. Stores and keys in memory never call it. It is safe for concurrent use.
+// Context is a context that ends after some time, or when its parent ends. The result is the same as that of
+// context.WithTimeout, but it is cheaper. The timer costs five allocations, and it is made only when Done is called.
+// Stores and keys in memory never call Done. A Context is safe for concurrent use.
 type Context struct {
 	context.Context // the parent
 	deadline        time.Time
@@ -61,8 +62,8 @@ func (c *Context) Err() error {
 	return nil
 }
 
-// Value implements [context.Context]. It finds the values of the parent. Package context asks for one of its own, to derive contexts without a
-// goroutine: the timed context has that.
+// Value implements [context.Context] with the values of the parent. Package context also calls Value with a private
+// key, so that it can derive contexts without a goroutine. The timed context answers that call.
 func (c *Context) Value(key any) any {
 	c.mu.Lock()
 	timed := c.timed
@@ -73,7 +74,7 @@ func (c *Context) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Release ends the context.
+// Release ends the context and stops its timer.
 func (c *Context) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

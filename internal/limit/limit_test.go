@@ -70,7 +70,7 @@ func TestAnEarlierDeadlineOfTheParentCounts(t *testing.T) {
 	})
 }
 
-// A context that is derived from it needs no goroutine, and ends with it.
+// A context that is derived from a Context needs no goroutine, and ends when the Context ends.
 func TestContextsAreDerivedFromIt(t *testing.T) {
 	before := runtime.NumGoroutine()
 	ctx := limit.New(t.Context(), time.Minute)

@@ -1,5 +1,5 @@
-// Package sessions is one process's view of the session store. It applies the rules of rotation to the store's rows, keeps the set of
-// revoked sessions in memory, and records which refresh tokens have arrived.
+// Package sessions is one process's view of the session store. It applies the rules of rotation to the rows of the
+// store. It keeps the set of revoked sessions in memory, and it records which refresh tokens have arrived.
 package sessions
 
 import (
@@ -16,18 +16,22 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// The answers of Check.
+// The errors of Check.
 var (
 	ErrRevoked = errors.New("the session is revoked")
-	ErrStale   = errors.New("the session store was not reached for longer than MaxStaleness, or more sessions are revoked than fit in memory")
+	ErrStale   = errors.New("the session store was not reached for longer than MaxStaleness, " +
+		"or more sessions are revoked than fit in memory")
 )
 
-// StoreTimeout is how long a store may take. One that takes longer is down, and the client is told to come back.
+// StoreTimeout is how long a store may take. A store that takes longer counts as down, and the client is answered 503.
 const StoreTimeout = 5 * time.Second
 
 const (
-	pullInterval   = time.Second      // how often the revocations of other processes are read, or four times in MaxStaleness
-	pullOverlap    = time.Minute      // how long a revocation may take from its timestamp to its being seen
+	// pullInterval is how often the revocations of other processes are read. They are read four times within
+	// MaxStaleness if that is more often.
+	pullInterval = time.Second
+	// pullOverlap is how much later than its timestamp a revocation may become visible.
+	pullOverlap    = time.Minute
 	reloadInterval = 10 * time.Minute // how often all revocations are read again
 	sweepInterval  = time.Minute
 	sweepBatch     = 1000
@@ -48,8 +52,8 @@ type Manager struct {
 	revoked *revocationSet
 	proofs  *proofs
 
-	// The set of revocations is up to date until freshUntil, which counts nanoseconds from began on the monotonic clock. So
-	// no request needs a lock, and no change of the machine's time can make an old set look fresh.
+	// The set of revocations is fresh until freshUntil. That is a number of nanoseconds since began, on the monotonic
+	// clock. So Check needs no lock, and a change of the machine's clock cannot make an old set look fresh.
 	began      time.Time
 	freshUntil atomic.Int64
 
@@ -57,8 +61,8 @@ type Manager struct {
 	done sync.WaitGroup
 }
 
-// Open reads the revoked sessions, and starts two goroutines that end in Close: one reads the revocations of other processes and removes
-// expired rows, one records proofs of delivery.
+// Open reads the revoked sessions and starts two goroutines, which Close ends. One reads the revocations of other
+// processes and deletes expired rows. The other one records which refresh tokens have arrived.
 func Open(cfg Config) (*Manager, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	m := &Manager{Config: cfg, revoked: newRevocationSet(maxRevoked), proofs: newProofs(), began: time.Now(), stop: stop}
@@ -72,17 +76,21 @@ func Open(cfg Config) (*Manager, error) {
 	return m, nil
 }
 
-// Close ends the goroutines and waits for them. After it Check answers ErrStale: nothing keeps the set up to date any more.
+// Close ends the goroutines and waits for them. Then nothing keeps the set up to date, so Check returns ErrStale,
+// unless Insecure is set.
 func (m *Manager) Close() {
 	m.stop()
 	m.done.Wait()
 	m.freshUntil.Store(-1)
 }
 
-// Ref names a session in a verified token. A Manager makes it once for each token, so that Check does not have to hash the id again.
+// Ref names a session in a verified token. It holds the hash of the id, so that Check does not compute it for every
+// request.
 type Ref struct {
-	ID         string
-	Generation int64 // of the refresh token that the token is, or came with; 0: the token says none
+	ID string
+	// Generation is that of the refresh token itself, or of the refresh token that came with the access token. It is 0 if
+	// the token names none.
+	Generation int64
 	hash       uint64
 }
 
@@ -91,8 +99,8 @@ func (m *Manager) Ref(id string, generation int64) Ref {
 	return Ref{ID: id, Generation: generation, hash: m.revoked.hash(id)}
 }
 
-// Check is what every request with a token of a session asks: it returns ErrRevoked, ErrStale or nil. now must have a monotonic
-// clock reading (time.Now). Check does no I/O and takes no lock.
+// Check reports whether the session of a token is revoked. It returns ErrRevoked, ErrStale or nil. Every request with a
+// token of a session calls it, so it does no I/O and does not wait. now must have a monotonic clock reading (time.Now).
 func (m *Manager) Check(ref Ref, now time.Time) error {
 	switch {
 	case m.revoked.has(ref.hash):
@@ -106,9 +114,11 @@ func (m *Manager) Check(ref Ref, now time.Time) error {
 	return nil
 }
 
-// Create stores the session of a login. sign makes its tokens before the row is committed, and may be called again: a session whose tokens
-// cannot be had must not exist. An error of sign is returned as it is.
-func (m *Manager) Create(ctx context.Context, userID, secret string, client rotation.Client, sign func(session.Session) error) (id string, err error) {
+// Create stores the session of a login. It calls sign to make the tokens before the row is committed, so that no
+// session exists without tokens. sign may be called again. An error of sign is returned as it is, and then nothing is
+// stored.
+func (m *Manager) Create(ctx context.Context, userID, secret string, client rotation.Client,
+	sign func(session.Session) error) (id string, err error) {
 	id = session.NewID(userID)
 	err = m.Store.Create(ctx, func(now session.Millis) (session.Session, error) {
 		row := m.Rules.New(id, userID, session.HashOf(secret), client, now)
@@ -117,9 +127,9 @@ func (m *Manager) Create(ctx context.Context, userID, secret string, client rota
 	return id, err
 }
 
-// Refresh decides about a refresh token. If the decision is to send tokens, sign makes them before the row is committed, and may be
-// called again. An error of sign is returned as it is, and then nothing has changed. Every other error but session.ErrNotFound
-// means that the store did not answer.
+// Refresh decides about a refresh token. If the client gets tokens, it calls sign to make them before the row is
+// committed. sign may be called again. An error of sign is returned as it is, and then nothing has changed. Every other
+// error except session.ErrNotFound means that the store did not answer.
 func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rotation.Presented,
 	sign func(session.Session, rotation.Outcome) error) (row session.Session, out rotation.Outcome, err error) {
 	row, err = m.update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
@@ -136,9 +146,11 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 	return row, out, err
 }
 
-// Revoke ends a session, unless allowed, which sees the row first, returns an error: that is returned as it is. Without such a session
-// it returns session.ErrNotFound. It waits for nothing that a refresh waits for but the store.
-func (m *Manager) Revoke(ctx context.Context, id string, reason session.Reason, allowed func(session.Session) error) (session.Session, error) {
+// Revoke ends a session. If allowed is not nil, it sees the row first and can refuse: an error of allowed is returned
+// as it is, and then nothing has changed. If there is no such session, Revoke returns session.ErrNotFound. It waits
+// only for the store, and never for signatures.
+func (m *Manager) Revoke(ctx context.Context, id string, reason session.Reason,
+	allowed func(session.Session) error) (session.Session, error) {
 	return m.update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
 		if allowed != nil {
 			if err := allowed(row); err != nil {
@@ -149,10 +161,11 @@ func (m *Manager) Revoke(ctx context.Context, id string, reason session.Reason, 
 	})
 }
 
-// Forget refuses the access tokens of a session that the store has lost, until that time, in this process.
+// Forget is for a session that the store has lost. This process refuses its access tokens until the time in the
+// parameter until.
 func (m *Manager) Forget(id string, until session.Millis) { m.revoked.add(id, until) }
 
-// List returns the sessions of a user, the revoked ones too.
+// List returns the sessions of a user, including the revoked ones.
 func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, error) {
 	limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
@@ -160,7 +173,7 @@ func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, e
 	return m.Store.ListByUser(ctx, userID)
 }
 
-// update changes a row, and refuses its access tokens at once if it is revoked then.
+// update changes a row. If the row is revoked then, this process refuses its access tokens at once.
 func (m *Manager) update(ctx context.Context, id string,
 	change func(session.Session, session.Millis) (session.Session, error)) (after session.Session, err error) {
 	limited := limit.New(ctx, StoreTimeout)
@@ -176,11 +189,13 @@ func (m *Manager) update(ctx context.Context, id string,
 	return after, err
 }
 
-// follow keeps the set of revoked sessions in step with the store, and the store free of expired rows.
+// follow keeps the set of revoked sessions up to date with the store, and deletes expired rows from the store.
 func (m *Manager) follow(ctx context.Context, since session.Millis) {
-	pull, sweep, reload := time.NewTicker(min(pullInterval, m.MaxStaleness/4)), time.NewTicker(sweepInterval), time.NewTicker(reloadInterval)
+	pull := time.NewTicker(min(pullInterval, m.MaxStaleness/4))
 	defer pull.Stop()
+	sweep := time.NewTicker(sweepInterval)
 	defer sweep.Stop()
+	reload := time.NewTicker(reloadInterval)
 	defer reload.Stop()
 	failing := false
 	for {
@@ -200,12 +215,13 @@ func (m *Manager) follow(ctx context.Context, since session.Millis) {
 				since = 0
 			}
 		case <-reload.C:
-			since = 0 // for a commit that became visible later than anybody would think
+			since = 0 // a commit may have become visible later than pullOverlap
 		}
 	}
 }
 
-// pull adds what was revoked since the last pull, or everything if since is 0, and returns where the next pull starts.
+// pull adds the sessions that were revoked since the last pull, or all of them if since is 0. It returns the time for
+// the next pull.
 func (m *Manager) pull(ctx context.Context, since session.Millis) (session.Millis, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
@@ -219,12 +235,13 @@ func (m *Manager) pull(ctx context.Context, since session.Millis) (session.Milli
 	if since == 0 {
 		m.revoked.wholeRead()
 	}
-	m.freshUntil.Store(int64(began.Add(m.MaxStaleness).Sub(m.began))) // what was revoked after began is not in it
+	// Freshness counts from the start of the read, because the read may miss later revocations.
+	m.freshUntil.Store(int64(began.Add(m.MaxStaleness).Sub(m.began)))
 	return now, nil
 }
 
-// sweep forgets what is over, by the store's clock. It reports whether all revocations must be read again: the set was full, and
-// there is room now.
+// sweep forgets revoked sessions whose tokens have all expired by the store's clock, and deletes expired rows. It
+// reports whether all revocations must be read again, because the set was full and now has room.
 func (m *Manager) sweep(ctx context.Context, now session.Millis) (readAgain bool) {
 	readAgain = m.revoked.prune(now)
 	for ctx.Err() == nil {

@@ -8,12 +8,13 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// proofs records which refresh tokens have arrived: a client that shows an access token of a generation has received the refresh
-// token that came with it. From then on the token before it counts for one more reuse window only ([rotation.Rules.Confirm]). A
-// request only leaves a note. A background task tells the store, once for each generation that this process sees.
+// proofs records which refresh tokens have arrived. If a client shows an access token of a generation, it has also
+// received the refresh token that came with it. From then on, the refresh token before it stays valid for only one more
+// reuse window ([rotation.Rules.Confirm]). A request only queues a note. A background task tells the store, once for
+// each generation that this process sees.
 type proofs struct {
-	// noted has a slot for each generation that was queued. Two generations may share a slot. The store is then told twice, which is
-	// harmless.
+	// noted has a slot for each generation that was queued. Two generations may share a slot. Then the store can be
+	// told twice about one of them, which is harmless.
 	noted [1 << 14]atomic.Uint64
 	queue chan proof
 }
@@ -27,7 +28,8 @@ type proof struct {
 
 func newProofs() *proofs { return &proofs{queue: make(chan proof, proofQueue)} }
 
-// note queues a proof unless that was done before. It never waits: when the queue is full, a later request of the session queues it.
+// note queues a proof, unless it was queued before. It never waits: if the queue is full, a later request of the
+// session queues the proof.
 func (p *proofs) note(ref Ref) {
 	mark := ref.hash ^ uint64(ref.Generation)*0x9e3779b97f4a7c15 | 1
 	slot := &p.noted[mark>>1%uint64(len(p.noted))]

@@ -14,7 +14,8 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// A set that was too small for all revocations must say so until it knows them all again: it cannot tell which ones it has dropped.
+// A set that was too small for all revocations must report that it is full until it has read all of them again. It does
+// not know which ones it has dropped.
 func TestAFullSetStaysFullUntilAWholeReadFits(t *testing.T) {
 	set := newRevocationSet(4)
 	revoke := func(n int, until session.Millis) {
@@ -52,7 +53,8 @@ func TestAFullSetStaysFullUntilAWholeReadFits(t *testing.T) {
 // manager is a Manager on a store in memory, with a small set.
 func newManager(t *testing.T, store session.Store, limit int) *Manager {
 	t.Helper()
-	m, err := Open(Config{Store: store, Rules: rotation.Rules{Window: 10 * time.Second, Idle: time.Hour, Absolute: 24 * time.Hour, Access: time.Hour},
+	rules := rotation.Rules{Window: 10 * time.Second, Idle: time.Hour, Absolute: 24 * time.Hour, Access: time.Hour}
+	m, err := Open(Config{Store: store, Rules: rules,
 		Logger: slog.New(slog.DiscardHandler), MaxStaleness: 30 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(m.Close)
@@ -94,7 +96,7 @@ func TestAnOverflowIsAnsweredLikeAStoreOutOfReach(t *testing.T) {
 		require.NoError(t, err)
 		require.ErrorIs(t, check(), ErrStale)
 		live = login(t, m, "1")
-		time.Sleep(25 * time.Minute) // the first three have expired: what was dropped is read again
+		time.Sleep(25 * time.Minute) // the first three have expired, so all are read again
 		require.NoError(t, check())
 	})
 }

@@ -44,9 +44,12 @@ func (k kit) everyField() {
 
 // userIDs are ids that a careless store could confuse: they differ in case, accents, trailing spaces or wildcards, or only
 // after 199 characters.
-var userIDs = []string{"1", "01", "1.0", "A", "a", "a ", " a", "\u00e1", "a\u0301", "\u0430", "a\n", "a,b", "a b", "a:b", "a{b}",
-	"{a}", "{}", "{", "%", "_", "*", "a*", "?", "[a]", "o'Brien", `"quoted"`, "`", `back\slash`, `\`, "'; --", "$1", "?1", "null",
-	"stra\u00dfe", "strasse", "\u043a\u043b\u044e\u0447", "\u65e5\u672c", "\U0001f600", "\U0001f601", "I", "i", "\u0130", "\u0131",
+var userIDs = []string{"1", "01", "1.0", "A", "a", "a ", " a", "\u00e1", "a\u0301", "\u0430", "a\n",
+	"a,b", "a b", "a:b", "a{b}",
+	"{a}", "{}", "{", "%", "_", "*", "a*", "?", "[a]", "o'Brien", `"quoted"`, "`", `back\slash`, `\`, "'; --",
+	"$1", "?1", "null",
+	"stra\u00dfe", "strasse", "\u043a\u043b\u044e\u0447", "\u65e5\u672c", "\U0001f600", "\U0001f601", "I", "i",
+	"\u0130", "\u0131",
 	strings.Repeat("x", 199) + "y", strings.Repeat("x", 199) + "z", strings.Repeat("\u00e9", 200), "", "me@example.com"}
 
 func (k kit) userIDs() {
@@ -106,7 +109,9 @@ func (k kit) createTwice() {
 	users := neighbours(2)
 	first := k.create("s1", users[0])
 	for _, userID := range users {
-		err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) { return full(first.ID, userID, now), nil })
+		err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) {
+			return full(first.ID, userID, now), nil
+		})
 		conformance.Error(k, err, createStores, "a second Create of one id")
 		k.requireRow(first, createStores, "after a second Create of its id")
 	}
@@ -130,7 +135,7 @@ func (k kit) createParallel() {
 	conformance.SameElements(k, want, ids(k.list1("u1")), listReturns, "after %d Creates at once", n)
 }
 
-// Of many Creates of one id one succeeds, and its row is stored.
+// If many Creates of one id run at the same time, one succeeds, and its row is stored.
 func (k kit) createRace() {
 	const n = 16
 	users, won := neighbours(n), make([]bool, n)

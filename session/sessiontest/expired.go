@@ -50,7 +50,8 @@ func (k kit) expiredGo() {
 		}
 		removed += n
 	}
-	conformance.True(k, removed <= len(gone), deleteRemoves, "DeleteExpired returned %d in all, of %d rows", removed, len(gone))
+	conformance.True(k, removed <= len(gone), deleteRemoves,
+		"DeleteExpired returned %d in all, of %d rows", removed, len(gone))
 	conformance.Equal(k, []string{live.ID}, ids(k.list1("u1")), deleteRemoves, "ListByUser shows rows that were removed")
 	found, _ := k.revokedSince(0)
 	conformance.Equal(k, noneRevoked, found, revokedCalls, "RevokedSince(0) shows sessions that were removed")
@@ -121,7 +122,9 @@ func (k kit) canceled() {
 		run    func() error
 	}{
 		{"Create", func() error {
-			return k.store.Create(ctx, func(now session.Millis) (session.Session, error) { return login("s2", "u1", now), nil })
+			return k.store.Create(ctx, func(now session.Millis) (session.Session, error) {
+				return login("s2", "u1", now), nil
+			})
 		}},
 		{"Update", func() error { return update(ctx, before.ID) }},
 		{"Update of no row", func() error { return update(ctx, id("u1", "s3")) }},
@@ -134,10 +137,12 @@ func (k kit) canceled() {
 	} {
 		err := call.run()
 		conformance.Error(k, err, honoursContext, "%s with a context that was canceled", call.method)
-		conformance.NotErrorIs(k, err, session.ErrNotFound, honoursContext, "%s with a context that was canceled", call.method)
+		conformance.NotErrorIs(k, err, session.ErrNotFound, honoursContext,
+			"%s with a context that was canceled", call.method)
 	}
 	k.requireRow(before, honoursContext, "after an Update with a context that was canceled")
 	k.requireNoRow(id("u1", "s2"), "u1", honoursContext, "after a Create with a context that was canceled")
 	found, _ := k.revokedSince(0)
-	conformance.Equal(k, noneRevoked, found, honoursContext, "RevokedSince(0), after a revocation with a context that was canceled")
+	conformance.Equal(k, noneRevoked, found, honoursContext,
+		"RevokedSince(0), after a revocation with a context that was canceled")
 }

@@ -94,7 +94,8 @@ func (h *historian) step(id string) {
 	case n < 23: // faster than the windows close
 		rules.Window, rules.Strict = time.Minute, false
 		for range len(session.Ancestors{}) + 2 {
-			h.refresh(id, rules, rotation.Presented{Generation: h.rows[id].Current, SecretHash: h.secrets[id], UserActive: true})
+			h.refresh(id, rules,
+				rotation.Presented{Generation: h.rows[id].Current, SecretHash: h.secrets[id], UserActive: true})
 		}
 	default:
 		if n < 26 {

@@ -26,7 +26,8 @@ func (k kit) list() {
 func (k kit) revokedAll() {
 	want := map[string]session.Millis{}
 	k.create("live", "u1")
-	for i, reason := range []session.Reason{session.ReasonLogout, session.ReasonRevoked, session.ReasonReuse, session.ReasonUser,
+	for i, reason := range []session.Reason{session.ReasonLogout, session.ReasonRevoked,
+		session.ReasonReuse, session.ReasonUser,
 		session.ReasonEvicted, "a host's own"} {
 		row := k.create("revoked "+string(reason), "u1",
 			func(row *session.Session, _ session.Millis) { row.KeepUntil += session.Millis(i) })
@@ -95,7 +96,8 @@ func (k kit) revokedLater() {
 		conformance.True(k, !has(found, id), revokedCalls, "%q is not revoked, and is among %v", id, found)
 		row := k.update(id, revoke(session.ReasonLogout))
 		found, now := k.revokedSince(since - overlap)
-		conformance.True(k, has(found, id), revokedMissesNone, "%q was revoked after the first call, and is not among %v", id, found)
+		conformance.True(k, has(found, id), revokedMissesNone,
+			"%q was revoked after the first call, and is not among %v", id, found)
 		conformance.Equal(k, row.KeepUntil, found[id], revokedCalls, "the keepUntil of %q", id)
 		conformance.True(k, now >= since-1, revokedTime, "the second call's time is %d, the first one's %d", now, since)
 	}
@@ -160,5 +162,6 @@ func (k kit) revokedPolling() {
 		found, since = k.revokedSince(since - overlap)
 		maps.Copy(seen, found)
 	}
-	conformance.Equal(k, writers*each, len(seen), revokedMissesNone, "asked again and again while %d writers revoked", writers)
+	conformance.Equal(k, writers*each, len(seen), revokedMissesNone,
+		"asked again and again while %d writers revoked", writers)
 }

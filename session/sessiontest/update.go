@@ -74,8 +74,11 @@ func (k kit) updateError() {
 	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned another row and an error")
 	k.requireRow(before, updateUnchanged, "after change returned another row and an error")
 	found, _ := k.revokedSince(0)
-	conformance.Equal(k, noneRevoked, found, updateUnchanged, "RevokedSince(0), after change returned a revoked row and an error")
-	err = k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Millis) (session.Session, error) { return row, want })
+	conformance.Equal(k, noneRevoked, found, updateUnchanged,
+		"RevokedSince(0), after change returned a revoked row and an error")
+	err = k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+		return row, want
+	})
 	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned the row unchanged and an error")
 }
 
@@ -178,7 +181,9 @@ func (k kit) updateOthers() {
 		row.Next++
 		return row, nil
 	})
-	createErr := k.store.Create(ctx, func(now session.Millis) (session.Session, error) { return login("new", "u1", now), nil })
+	createErr := k.store.Create(ctx, func(now session.Millis) (session.Session, error) {
+		return login("new", "u1", now), nil
+	})
 	_, listErr := k.store.ListByUser(ctx, "u1")
 	_, revokedErr := k.store.RevokedSince(ctx, 0, func(string, session.Millis) {})
 	close(release)
@@ -197,13 +202,16 @@ func (k kit) clock() {
 	see := func(method string, times ...session.Millis) {
 		for _, now := range times {
 			conformance.True(k, now >= last-1, oneClock, "%s ran backwards, from %d to %d", method, last, now)
-			conformance.True(k, time.Since(now.Time()).Abs() <= time.Minute, oneClock, "the time of %s is %s", method, now.Time())
+			conformance.True(k, time.Since(now.Time()).Abs() <= time.Minute, oneClock,
+				"the time of %s is %s", method, now.Time())
 			last = now
 		}
 	}
 	for i := range 10 {
 		var times []session.Millis
-		row := k.create(fmt.Sprintf("s%d", i), "u1", func(_ *session.Session, now session.Millis) { times = append(times, now) })
+		row := k.create(fmt.Sprintf("s%d", i), "u1", func(_ *session.Session, now session.Millis) {
+			times = append(times, now)
+		})
 		see("Create", times...)
 		for range 3 {
 			times = nil

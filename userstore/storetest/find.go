@@ -52,7 +52,8 @@ func (f finder) find(user userstore.User) { f.requireUsers(findByID, "the existi
 // emailOf requires that FindByEmail finds the user by every spelling that NormalizeEmail maps to the address.
 func (f finder) emailOf(user userstore.User) {
 	email := user.Email
-	for _, spelling := range []string{email, strings.ToUpper(email), strings.ToLower(email), " " + email + "\t", "\r\n" + email,
+	for _, spelling := range []string{email, strings.ToUpper(email), strings.ToLower(email), " " + email + "\t",
+		"\r\n" + email,
 		email + "\u00a0\u3000", norm.NFC.String(email), norm.NFD.String(email), strings.ToUpper(norm.NFD.String(email)),
 		norm.NFD.String(strings.ToUpper(email)), userstore.NormalizeEmail(email)} {
 		if userstore.NormalizeEmail(spelling) != userstore.NormalizeEmail(email) {
@@ -224,8 +225,10 @@ func otherEnd(hash string) string {
 }
 
 func (k kit) email() {
-	for i, email := range []string{"Ann@Example.com", "ren\u00e9@example.com", "RENE\u0301E@example.com", " Bob@Example.com ",
-		"a\u0323\u0302x@example.com", "\u212aim@example.com", "\u0391\u039d\u039d\u0391@example.com", "o'brien\"%_@example.com",
+	for i, email := range []string{"Ann@Example.com", "ren\u00e9@example.com", "RENE\u0301E@example.com",
+		" Bob@Example.com ",
+		"a\u0323\u0302x@example.com", "\u212aim@example.com", "\u0391\u039d\u039d\u0391@example.com",
+		"o'brien\"%_@example.com",
 		"\U0001f600@example.com", "stra\u00dfe@example.com", strings.Repeat("L", 288) + "@example.com",
 		strings.Repeat("\u00c9", 288) + "@example.com"} {
 		user := userstore.User{ID: fmt.Sprintf("e%d", i), Email: email}
@@ -235,7 +238,8 @@ func (k kit) email() {
 	}
 	// These addresses are nearly the same as some above, but they belong to other people.
 	for i, email := range []string{"rene@example.com", "a.nn@example.com", "ann+x@example.com", "strasse@example.com",
-		"\u0430nn@example.com", "a nn@example.com", "\uff41nn@example.com", "\U0001f601@example.com", "o'brien\"%x@example.com",
+		"\u0430nn@example.com", "a nn@example.com", "\uff41nn@example.com", "\U0001f601@example.com",
+		"o'brien\"%x@example.com",
 		strings.Repeat("L", 287) + "x@example.com"} {
 		k.requireNoEmail(mailsAreDistant, "before it was added", email)
 		user := userstore.User{ID: fmt.Sprintf("f%d", i), Email: email}
@@ -258,8 +262,10 @@ func (k kit) notFound() {
 
 func (k kit) id() {
 	var users []userstore.User
-	for i, id := range []string{"1", "01", "1.0", "A", "a", "a ", " a", "\u00e1", "a\u0301", "a\n", "a:b", "{a}", "%", "_", "*",
-		"o'Brien", `"quoted"`, `back\slash`, "'; --", "$1", "?", "null", "stra\u00dfe", "strasse", "\u65e5\u672c", "\U0001f600",
+	for i, id := range []string{"1", "01", "1.0", "A", "a", "a ", " a", "\u00e1", "a\u0301", "a\n", "a:b",
+		"{a}", "%", "_", "*",
+		"o'Brien", `"quoted"`, `back\slash`, "'; --", "$1", "?", "null", "stra\u00dfe", "strasse",
+		"\u65e5\u672c", "\U0001f600",
 		"\U0001f601", strings.Repeat("x", 199) + "y", strings.Repeat("x", 199) + "z", strings.Repeat("\u00e9", 200),
 		"ann@example.com"} {
 		user := userstore.User{ID: id, Email: fmt.Sprintf("user%d@example.com", i), PasswordHash: fmt.Sprint(i)}

@@ -76,7 +76,7 @@ const (
 	addInvalid = "The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8."
 	addText    = "The id and the normalised e-mail address must be 1 to 1,024 bytes of UTF-8."
 	addNUL     = "The id must not hold a NUL"
-	addControl = "and the address no control character."
+	addControl = "and the address must not hold a control character."
 	addExists  = "ErrExists when another user has its id or its normalised e-mail address."
 
 	updates         = "Update replaces all fields of the user with that ID."
@@ -85,10 +85,10 @@ const (
 	updateExists    = "ErrExists when another user has the new address."
 	deletes         = "Delete removes the user with exactly that ID, so that id and address are free again."
 	deleteNotFound  = "It returns ErrNotFound when there is none."
-	changedNothing  = "one that returns an error has changed nothing"
+	changedNothing  = "A method that returns an error has changed nothing."
 	honoursContext  = "Every method honours ctx"
 	swaps           = "MUST store newHash only if the user's hash still is oldHash, in one atomic step"
-	swapsNothing    = "return nil when it is not, having changed nothing"
+	swapsNothing    = "If the user's hash is another one, it MUST change nothing and return nil."
 	mailsAreDistant = "Addresses that differ in dots or +tags are different"
 )
 

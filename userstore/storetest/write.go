@@ -44,12 +44,15 @@ func (k kit) profile() {
 	user := rene()
 	k.mustAdd(user)
 	for _, value := range []any{"text", "", "\u00e9 \U0001f600 </script> \u2028 \\ \" '", 0.0, -1.5, 1e100, 7,
-		int64(1) << 53, true, false, nil, []any{}, []any{1.0, "two", nil, []any{3.0}, map[string]any{"four": 4.0}}, map[string]any{},
-		map[string]any{"a": map[string]any{"b": map[string]any{"c": []any{false}}}}, []string{"a", "b"}, map[string]int{"a": 1},
+		int64(1) << 53, true, false, nil, []any{}, []any{1.0, "two", nil, []any{3.0}, map[string]any{"four": 4.0}},
+		map[string]any{},
+		map[string]any{"a": map[string]any{"b": map[string]any{"c": []any{false}}}},
+		[]string{"a", "b"}, map[string]int{"a": 1},
 		strings.Repeat("long ", 2000)} {
 		user.Profile = map[string]any{"value": value, "\u00e9 . ' \"": value, "": "no name"}
 		user.Attributes = map[string]any{"attribute": value}
-		conformance.NoError(k, k.store.Update(k.ctx, user), updates, "Update with the profile %.80q", fmt.Sprint(user.Profile))
+		conformance.NoError(k, k.store.Update(k.ctx, user), updates,
+			"Update with the profile %.80q", fmt.Sprint(user.Profile))
 		k.requireUsers(updates, fmt.Sprintf("with the profile %.80q", fmt.Sprint(user.Profile)), user)
 	}
 }
@@ -72,17 +75,22 @@ func (k kit) add() {
 		{"the same address", addExists, userstore.User{ID: "u3", Email: "Ann@Example.com"}, userstore.ErrExists},
 		{"the address in other case", addExists, userstore.User{ID: "u3", Email: "aNN@eXAMPLE.COM"}, userstore.ErrExists},
 		{"the address with spaces", addExists, userstore.User{ID: "u3", Email: "\tann@example.com "}, userstore.ErrExists},
-		{"the address in NFD, capitals", addExists, userstore.User{ID: "u3", Email: "RENE\u0301@example.com"}, userstore.ErrExists},
-		{"id of one, address of another", addExists, userstore.User{ID: "u1", Email: "ren\u00e9@example.com"}, userstore.ErrExists},
+		{"the address in NFD, capitals", addExists, userstore.User{ID: "u3", Email: "RENE\u0301@example.com"},
+			userstore.ErrExists},
+		{"id of one, address of another", addExists, userstore.User{ID: "u1", Email: "ren\u00e9@example.com"},
+			userstore.ErrExists},
 		{"no id", addInvalid, userstore.User{Email: "bob@example.com"}, userstore.ErrInvalid},
 		{"no address", addInvalid, userstore.User{ID: "u3"}, userstore.ErrInvalid},
 		{"an address of spaces", addInvalid, userstore.User{ID: "u3", Email: " \t\u00a0"}, userstore.ErrInvalid},
 		{"an id with a NUL byte", addNUL, userstore.User{ID: "a\x00b", Email: "bob@example.com"}, userstore.ErrInvalid},
 		{"an id that is not UTF-8", addText, userstore.User{ID: "a\xffb", Email: "bob@example.com"}, userstore.ErrInvalid},
 		{"an id of 1,025 bytes", addText, userstore.User{ID: tooLongID, Email: "bob@example.com"}, userstore.ErrInvalid},
-		{"an address with a NUL byte", addControl, userstore.User{ID: "u3", Email: "ann\x00@example.com"}, userstore.ErrInvalid},
-		{"an address that is not UTF-8", addText, userstore.User{ID: "u3", Email: "ann\xff@example.com"}, userstore.ErrInvalid},
-		{"an address with a line end", addControl, userstore.User{ID: "u3", Email: "an\nn@example.com"}, userstore.ErrInvalid},
+		{"an address with a NUL byte", addControl, userstore.User{ID: "u3", Email: "ann\x00@example.com"},
+			userstore.ErrInvalid},
+		{"an address that is not UTF-8", addText, userstore.User{ID: "u3", Email: "ann\xff@example.com"},
+			userstore.ErrInvalid},
+		{"an address with a line end", addControl, userstore.User{ID: "u3", Email: "an\nn@example.com"},
+			userstore.ErrInvalid},
 		{"an address of 1,025 bytes", addText, userstore.User{ID: "u3", Email: tooLongEmail}, userstore.ErrInvalid},
 	} {
 		err := k.store.Add(k.ctx, tc.user)
@@ -97,7 +105,7 @@ func (k kit) add() {
 	}
 }
 
-// Of many Adds of the same address, or of the same id, at the same time one succeeds.
+// If many Adds of the same address, or of the same id, run at the same time, one succeeds.
 func (k kit) addParallel() {
 	const n = 16
 	for _, tc := range []struct {
@@ -105,7 +113,8 @@ func (k kit) addParallel() {
 		user func(i int) userstore.User
 	}{
 		{"one address", func(i int) userstore.User {
-			return userstore.User{ID: fmt.Sprintf("n%d", i), Email: []string{"Rene\u0301@example.com", "ren\u00c9@example.com "}[i%2]}
+			return userstore.User{ID: fmt.Sprintf("n%d", i),
+				Email: []string{"Rene\u0301@example.com", "ren\u00c9@example.com "}[i%2]}
 		}},
 		{"one id", func(i int) userstore.User {
 			return userstore.User{ID: "same", Email: fmt.Sprintf("n%d@example.com", i)}
@@ -138,11 +147,14 @@ func (k kit) update() {
 		{"to empty fields", updates, func(u *userstore.User) { *u = userstore.User{ID: u.ID, Email: u.Email} }, nil},
 		{"the address", updates, func(u *userstore.User) { u.Email = "Anne@example.com" }, nil},
 		{"the spelling of the address", updates, func(u *userstore.User) { u.Email = " ANN@example.com" }, nil},
-		{"to another's address", updateExists, func(u *userstore.User) { u.Email = "ren\u00e9@example.com" }, userstore.ErrExists},
+		{"to another's address", updateExists, func(u *userstore.User) { u.Email = "ren\u00e9@example.com" },
+			userstore.ErrExists},
 		{"to another's address in NFD", updateExists, func(u *userstore.User) { u.Email = "RENE\u0301@example.com" },
 			userstore.ErrExists},
-		{"no such user", updateNotFound, func(u *userstore.User) { u.ID, u.Email = "u3", "bob@example.com" }, userstore.ErrNotFound},
-		{"id in other case", updateNotFound, func(u *userstore.User) { u.ID, u.Email = "U1", "bob@example.com" }, userstore.ErrNotFound},
+		{"no such user", updateNotFound, func(u *userstore.User) { u.ID, u.Email = "u3", "bob@example.com" },
+			userstore.ErrNotFound},
+		{"id in other case", updateNotFound, func(u *userstore.User) { u.ID, u.Email = "U1", "bob@example.com" },
+			userstore.ErrNotFound},
 		{"no id", updateInvalid, func(u *userstore.User) { u.ID = "" }, userstore.ErrInvalid},
 		{"no address", updateInvalid, func(u *userstore.User) { u.Email = "" }, userstore.ErrInvalid},
 		{"an address of spaces", updateInvalid, func(u *userstore.User) { u.Email = " \t" }, userstore.ErrInvalid},
@@ -155,7 +167,8 @@ func (k kit) update() {
 			userstore.ErrInvalid},
 		{"an address with a line end", updateInvalid, func(u *userstore.User) { u.Email = "an\nn@example.com" },
 			userstore.ErrInvalid},
-		{"an address of 1,025 bytes", updateInvalid, func(u *userstore.User) { u.Email = tooLongEmail }, userstore.ErrInvalid},
+		{"an address of 1,025 bytes", updateInvalid, func(u *userstore.User) { u.Email = tooLongEmail },
+			userstore.ErrInvalid},
 	} {
 		for _, id := range []string{"u1", "u2"} {
 			if err := k.store.Delete(k.ctx, id); !errors.Is(err, userstore.ErrNotFound) {
@@ -240,11 +253,12 @@ func (k kit) passwordHash() {
 	changed.PasswordHash = "$argon2id$v=19$m=128,t=2,p=1$c2FsdA$" + strings.Repeat("x", 100)
 	conformance.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, changed.PasswordHash), swaps, "UpdatePasswordHash")
 	k.requireUsers(swaps, "after UpdatePasswordHash", changed, rene())
-	conformance.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, "h3"), swapsNothing, "the same UpdatePasswordHash again")
+	conformance.NoError(k, k.store.UpdatePasswordHash(k.ctx, "u1", old, "h3"),
+		swapsNothing, "the same UpdatePasswordHash again")
 	k.requireUsers(swaps, "after the same UpdatePasswordHash again", changed, rene())
 }
 
-// Of many swaps of the same old hash the first one wins. The others then find another hash and change nothing.
+// If many calls swap the same old hash, the first one succeeds. The others then find another hash and change nothing.
 func (k kit) passwordHashParallel() {
 	const n = 16
 	user := rene()
