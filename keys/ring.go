@@ -143,7 +143,7 @@ func (s *Set) Format(state fmt.State, _ rune) { fmt.Fprintf(state, "keys.Set%q",
 //  1. Announce the next key on every server.
 //  2. Wait until everybody who verifies the tokens has fetched it. A verifier of this package fetches it after 5 minutes
 //     at the latest, which is the max-age of signet's JWKSHandler. Other libraries keep keys for longer than the max-age
-//     says: for example jwx keeps them for 15 minutes.
+//     says: jwx for 15 minutes, and keyfunc for an hour.
 //  3. Rotate to the next key on every server.
 //  4. Wait until the last token of the old key has expired. This takes as long as the longer one of the access and the
 //     refresh lifetime.
