@@ -20,11 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The keys of RFC 7515 appendix A and RFC 8037 appendix A, with their private members. Each seed is always the same.
+// The public-key keys are those of RFC 7515 appendix A and RFC 8037 appendix A.
 const (
-	octJWK = `{"kty":"oct","kid":"hmac","alg":"HS256","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aK` +
-		`tMN3Yj0iPS4hcgUuTwjAzr1Z9CAow"}`
-	ecJWK = `{"kty":"EC","kid":"ec","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
+	octJWK = `{"kty":"oct","kid":"hmac","alg":"HS256","k":"Wms4cFYzbjFReVhyNXRCN3dMczlIZDJHY0o0bVVhRW8"}`
+	ecJWK  = `{"kty":"EC","kid":"ec","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 		`"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}`
 	edJWK = `{"kty":"OKP","kid":"ed","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",` +
 		`"d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}`
@@ -63,6 +62,9 @@ func FuzzParseSet(f *testing.F) {
 		set(strings.Replace(edPublicJWK, `"kid":"ed-public"`, `"kid":""`, 1)),
 	} {
 		f.Add([]byte(seed))
+	}
+	for _, good := range []string{octJWK, ecJWK, edJWK, ecPublicJWK, edPublicJWK, rsaPublic} {
+		require.NoError(f, JWK([]byte(good)).Err(), good) // otherwise the seeds show less than they say
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		own, err := ParseSet(text)
