@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rsa"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
 
@@ -168,16 +170,12 @@ func parseSet(text []byte) ([]*Key, error) {
 // skipped holds the reasons, except for keys that are not for signatures. It refuses a document with a secret in it,
 // because everybody who can read the document knows the secret.
 func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
-	var document struct{ Keys *[]json.RawMessage }
-	if err := json.Unmarshal(text, &document); err != nil || document.Keys == nil {
-		return nil, nil, errors.New("it is not a JSON object with an array of keys")
+	members, ok := publishedMembers(text)
+	if !ok {
+		return nil, nil, errors.New("it is not a JSON object with one array of keys")
 	}
-	for i, member := range *document.Keys {
-		var head struct {
-			Kty string
-			D   json.RawMessage
-		}
-		if json.Unmarshal(member, &head) == nil && (head.Kty == "oct" || head.D != nil) {
+	for i, member := range members {
+		if isSecret(member) {
 			return nil, nil, fmt.Errorf("key %d is secret: in a public set it is known to everybody", i)
 		}
 		k, err := parseMember(member)
@@ -190,6 +188,46 @@ func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
 		}
 	}
 	return list, skipped, nil
+}
+
+// publishedMembers returns the keys of another issuer's set. A fault inside of one key does not matter here. ok is false if
+// there is not exactly one array with the name "keys".
+func publishedMembers(text []byte) (members []json.RawMessage, ok bool) {
+	if !json.Valid(text) {
+		return nil, false
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return nil, false
+	}
+	for d.More() {
+		name, _ := d.Token() // the text is valid
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return nil, false
+		}
+		if name == "keys" {
+			if ok || json.Unmarshal(value, &members) != nil || members == nil {
+				return nil, false
+			}
+			ok = true
+		}
+	}
+	return members, ok
+}
+
+// isSecret reports whether a JWK has a private or symmetric part: "d", "k", or the type "oct" (RFC 7518 section 6).
+func isSecret(jwk json.RawMessage) bool {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(jwk, &parts) != nil {
+		return false // it is no key
+	}
+	for name, value := range parts {
+		if strings.EqualFold(name, "d") || strings.EqualFold(name, "k") || strings.EqualFold(name, "kty") && string(value) == `"oct"` {
+			return true
+		}
+	}
+	return false
 }
 
 // equal reports whether two keys have the same key material, algorithm and id.

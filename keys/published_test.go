@@ -61,7 +61,7 @@ func published(t testing.TB, k *keys.Key, changes map[string]any) string {
 func setOf(members ...string) string { return `{"keys":[` + strings.Join(members, ",") + `]}` }
 
 // fetched returns the keys of a document, and what was logged.
-func fetched(t testing.TB, text string) (*keys.Set, error, string) {
+func fetched(t testing.TB, text string) (*keys.Set, string, error) {
 	t.Helper()
 	var log syncBuffer
 	d := &document{}
@@ -71,7 +71,7 @@ func fetched(t testing.TB, text string) (*keys.Set, error, string) {
 	require.NoError(t, err)
 	defer source.Close()
 	set, err := source.Refetch(t.Context(), source.Current())
-	return set, err, log.String()
+	return set, log.String(), err
 }
 
 // A bad key causes a warning, and the other keys of the issuer stay usable.
@@ -121,7 +121,7 @@ func TestOddKeysAreLeftOut(t *testing.T) {
 		for order, text := range map[string]string{"before": setOf(tc.odd, published(t, good, nil)),
 			"behind": setOf(published(t, good, nil), tc.odd)} {
 			t.Run(name+", "+order, func(t *testing.T) {
-				set, err, log := fetched(t, text)
+				set, log, err := fetched(t, text)
 				require.NoError(t, err)
 				require.Contains(t, set.IDs(), "good")
 				found, known := set.Find("good", keys.ES256, nil)
@@ -142,11 +142,17 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 		"nothing": "", "HTML": "<html>", "an array": "[" + good + "]", "no keys": "{}",
 		"keys of another type":   `{"keys":{}}`,
 		"null":                   "null",
+		"keys twice":             `{"keys":[` + good + `],"keys":[]}`,
+		"keys in other case":     `{"KEYS":[` + good + `]}`,
+		"keys of no kind":        `{"keys":null}`,
+		"a secret of no type":    setOf(good, `{"kty":1,"k":"`+encode(string(secret))+`"}`),
+		"a secret of two types":  setOf(good, `{"kty":"oct","kty":"EC","k":"`+encode(string(secret))+`"}`),
+		"a private part, odd":    setOf(good, `{"kty":1,"crv":"Ed25519","D":"AQAB"}`),
 		"a secret":               setOf(good, `{"kty":"oct","k":"`+encode(string(secret))+`"}`),
 		"a private key":          setOf(strings.Replace(good, "{", `{"d":"AQAB",`, 1)),
 		"a secret in other case": setOf(good, `{"KTY":"oct","k":"`+encode(string(secret))+`"}`),
 	} {
-		_, err, _ := fetched(t, text)
+		_, _, err := fetched(t, text)
 		require.Error(t, err, name)
 		require.NotContains(t, err.Error(), encode(string(secret)), name)
 	}
@@ -156,7 +162,7 @@ func TestKeysWithoutAnAlgorithm(t *testing.T) {
 	private := func(algorithm keys.Algorithm) *keys.Key {
 		return keys.Private(rsaKey(), keys.WithAlgorithm(algorithm))
 	}
-	set, err, _ := fetched(t, setOf(published(t, private(keys.RS256), map[string]any{"alg": nil, "kid": "a"}),
+	set, _, err := fetched(t, setOf(published(t, private(keys.RS256), map[string]any{"alg": nil, "kid": "a"}),
 		published(t, private(keys.RS256), map[string]any{"alg": "RS256", "kid": "b"}),
 		published(t, private(keys.PS256), map[string]any{"kid": "b"}),
 		published(t, keys.Private(p256(t)), map[string]any{"alg": nil, "kid": "c"})))
@@ -194,7 +200,7 @@ func TestKeysWithoutIDs(t *testing.T) {
 		signers[keys.ES256] = append(signers[keys.ES256], k)
 		members = append(members, published(t, k, map[string]any{"kid": nil}))
 	}
-	set, err, _ := fetched(t, setOf(members...))
+	set, _, err := fetched(t, setOf(members...))
 	require.NoError(t, err)
 	found, known := set.Find("", keys.ES256, nil)
 	require.True(t, known)
@@ -212,7 +218,7 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	k := keys.Private(private)
-	set, err, _ := fetched(t, setOf(published(t, k, map[string]any{"alg": "Ed25519", "kid": "x"})))
+	set, _, err := fetched(t, setOf(published(t, k, map[string]any{"alg": "Ed25519", "kid": "x"})))
 	require.NoError(t, err)
 	found, _ := set.Find("x", keys.EdDSA, nil)
 	require.Len(t, found, 1)
