@@ -116,7 +116,7 @@ func parseClaims(payload string) (c *Claims, generation int64, err error) {
 		case "roles":
 			c.Roles = s.Strings()
 		case "scope":
-			c.Scopes = strings.Fields(s.String())
+			c.Scopes = splitScope(s.String())
 		case "exp":
 			c.ExpiresAt = numericDate(&s)
 		case "iat":
@@ -145,6 +145,11 @@ var (
 	errNoExpiry    = &strictjson.MemberError{Name: "exp", Want: "present"}
 	errNoIssueTime = &strictjson.MemberError{Name: "iat", Want: "present"}
 )
+
+// splitScope splits the text of a scope at its spaces, and only there (RFC 6749 section 3.3).
+func splitScope(scope string) []string {
+	return slices.DeleteFunc(strings.Split(scope, " "), func(s string) bool { return s == "" })
+}
 
 // checkClaims checks the form of the claims from WithClaims. The only one that parseClaims reads is "scope".
 func checkClaims(payload string) error {

@@ -180,9 +180,6 @@ func clonePaths(paths [][]string) [][]string {
 	return clone
 }
 
-// matches reports whether an issuer's name fits the pattern.
-func (f *foreign) matches(name string) bool { return f.pattern.MatchString(name) }
-
 // named reports whether the issuer's name in a token fits the pattern, with the values of the token's own claims.
 func (f *foreign) named(c *Claims) bool {
 	groups := f.pattern.FindStringSubmatch(c.Issuer)
@@ -190,7 +187,7 @@ func (f *foreign) named(c *Claims) bool {
 		return false
 	}
 	for i, claim := range f.patternClaims {
-		value, ok := textAt(c.payload, []string{claim})
+		value, ok := claimText(c.payload, claim)
 		if !ok || value != groups[i+1] {
 			return false
 		}
@@ -242,12 +239,12 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		return nil, errNoExpiry
 	}
 	for name := range f.require {
-		if _, ok := textAt(payload, []string{name}); !ok {
+		if _, ok := claimText(payload, name); !ok {
 			return nil, &strictjson.MemberError{Name: name, Want: "present: TrustedIssuer.Require asks for it"}
 		}
 	}
 	if c.Subject == "" && f.subjectClaim != "" {
-		c.Subject, _ = textAt(payload, []string{f.subjectClaim})
+		c.Subject, _ = claimText(payload, f.subjectClaim)
 	}
 	if c.Subject == "" {
 		return nil, errNoSubject
@@ -272,7 +269,7 @@ func (f *foreign) collect(c *Claims, claim, raw string) (fault bool) {
 			found, ok := listAt(raw, path[1:])
 			fault = fault || !ok
 			for _, text := range found {
-				c.Scopes = append(c.Scopes, strings.Fields(text)...)
+				c.Scopes = append(c.Scopes, splitScope(text)...)
 			}
 		}
 	}
@@ -311,13 +308,15 @@ func text(raw string) (string, bool) {
 	return list[0], true
 }
 
-// textAt reads the text at a path in an object.
-func textAt(object string, path []string) (string, bool) {
-	list, ok := listAt(object, path)
-	if !ok || len(list) != 1 {
-		return "", false
+// claimText reads a claim that is a text.
+func claimText(payload, claim string) (value string, ok bool) {
+	s := strictjson.Scan(payload)
+	for s.Next() {
+		if s.Name() == claim {
+			value, ok = text(s.Raw())
+		}
 	}
-	return list[0], true
+	return value, ok && s.Err() == nil
 }
 
 // listAt reads a text or an array of texts at a path in a JSON value. If the path does not exist, the list is empty.

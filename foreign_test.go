@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -338,4 +339,55 @@ func TestMetadataHandler(t *testing.T) {
 	claims, err := v.Verify(t.Context(), tokens.AccessToken)
 	require.NoError(t, err)
 	require.NotEmpty(t, claims.SessionID)
+}
+
+// A claim that names somebody is a text. An array of one text is something else, and another program may read it so.
+func TestAListIsNoName(t *testing.T) {
+	change := func(i *signet.TrustedIssuer) { i.Issuer, i.SubjectClaim = "https://i.example/{tid}", "client_id" }
+	for payload, good := range map[string]bool{
+		`{"iss":"https://i.example/abc","tid":"abc","sub":"1","exp":LATER}`:            true,
+		`{"iss":"https://i.example/abc","tid":["abc"],"sub":"1","exp":LATER}`:          false,
+		`{"iss":"https://i.example/abc","tid":"abc","client_id":"x","exp":LATER}`:      true,
+		`{"iss":"https://i.example/abc","tid":"abc","client_id":["x"],"exp":LATER}`:    false,
+		`{"iss":"https://i.example/abc","tid":"abc","tid":"x","sub":"1","exp":LATER}`:  false,
+		`{"iss":"https://i.example/abc","tid":null,"sub":"1","exp":LATER}`:             false,
+		`{"iss":"https://i.example/abc\u0000","tid":"abc","sub":"1","exp":LATER}`:      false,
+		`{"iss":"https://i.example/abc","tid":"abc","sub":["1"],"exp":LATER}`:          false,
+		`{"iss":"https://i.example/a/b","tid":"a/b","sub":"1","exp":LATER}`:            false,
+		`{"iss":"https://i.example/abc","tid":"abc","sub":"1","scope":7,"exp":LATER}`:  true,
+		`{"iss":"https://i.example/abc","tid":"abc","sub":"1","jti":[1],"exp":LATER}`:  true,
+		`{"iss":"https://i.example/abc/","tid":"abc","sub":"1","exp":LATER}`:           false,
+		`{"iss":"https://i.example/abc","tid":"ABC","sub":"1","exp":LATER}`:            false,
+		`{"iss":"https://i.example/{tid}","tid":"{tid}","sub":"1","exp":LATER}`:        false,
+		`{"iss":"https://i.example/abc","azp":"x","tid":"abc","exp":LATER}`:            false,
+		`{"iss":"https://i.example/abc","tid":"abc","client_id":"x","sub":"","exp":1}`: false,
+	} {
+		_, err := newForeigner(t, change).verify(foreignHeader, payload)
+		require.Equal(t, good, err == nil, "%s: %v", payload, err)
+	}
+}
+
+// RFC 6749 section 3.3 separates scopes by spaces. Other white space is a part of a scope, or a mistake.
+func TestScopesAreSplitAtSpacesOnly(t *testing.T) {
+	c, err := newForeigner(t, nil).verify(foreignHeader,
+		`{"iss":"https://i.example","sub":"1","scope":" a  b\u00a0c\td ","exp":LATER}`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b\u00a0c\td"}, c.Scopes)
+}
+
+// Two patterns may fit one name. The claims of the token decide.
+func TestPatternsThatFitTheSameName(t *testing.T) {
+	a, b := keys.Private(p256(t), keys.WithID("a")), keys.Private(p256(t), keys.WithID("b"))
+	v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{
+		{Issuer: "https://i.example/{tid}", Keys: a, Types: []string{"application/JWT"}},
+		{Issuer: "https://i.example/{org}", Keys: b, Types: []string{"JWT"}},
+	})
+	require.NoError(t, err)
+	for claim, own := range map[string]*keys.Key{"tid": a, "org": b} {
+		payload := fmt.Sprintf(`{"iss":"https://i.example/x","%s":"x","sub":"1","exp":%d}`, claim, time.Now().Add(time.Hour).Unix())
+		for _, k := range []*keys.Key{a, b} {
+			_, err := v.Verify(t.Context(), signWith(t, k, `{"alg":"ES256","typ":"JWT","kid":"`+k.ID()+`"}`, payload))
+			require.Equal(t, k == own, err == nil, "%s by %s: %v", claim, k.ID(), err)
+		}
+	}
 }

@@ -54,7 +54,7 @@ func TestRequestBodies(t *testing.T) {
 		"duplicate":            {"login", `{"email":"a","email":"john@mail.com","password":"changeme"}`, "", 400, "invalid_request", "twice"},
 		"not UTF-8":            {"login", "{\"email\":\"\xff\",\"password\":\"x\"}", "", 400, "invalid_request", "UTF-8"},
 		"email missing":        {"login", `{"password":"x"}`, "", 400, "invalid_request", `"email" is missing`},
-		"email null":           {"login", `{"email":null,"password":"x"}`, "", 400, "invalid_request", `"email" must be a string`},
+		"email null":           {"login", `{"email":null,"password":"x"}`, "", 400, "invalid_request", `"email" is missing or empty`},
 		"email a number":       {"login", `{"email":1,"password":"x"}`, "", 400, "invalid_request", `"email" must be a string`},
 		"email an object":      {"login", `{"email":{"$ne":""},"password":"x"}`, "", 400, "invalid_request", `"email" must be a string`},
 		"email empty":          {"login", `{"email":"","password":"x"}`, "", 400, "invalid_request", `"email" is missing or empty`},

@@ -88,7 +88,7 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 	if r.URL.RawPath != "" {
 		return "", false
 	}
-	base, known := matched(r)
+	base, wild, known := matched(r)
 	switch {
 	case m.prefix == "":
 		return base, true
@@ -100,21 +100,23 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 		return r.URL.Path[:at] + "/" + m.prefix, true
 	case known && strings.HasSuffix(base, m.prefix):
 		return base, true
+	case wild:
+		return "", false
 	}
 	return m.prefix, true
 }
 
 // matched returns the beginning of the request's path that the router's pattern names, without a slash at its end:
 // "/acme/auth" for the pattern "/{tenant}/auth/". It is not known if the router tells no pattern, or if something
-// between the router and the mount has changed the path.
-func matched(r *http.Request) (base string, known bool) {
+// between the router and the mount has changed the path. wild says whether a wildcard of the pattern is in it.
+func matched(r *http.Request) (base string, wild, known bool) {
 	_, pattern, found := strings.Cut(r.Pattern, "/") // a method and a host may stand in front
 	if !found {
-		return "", false
+		return "", false, false
 	}
 	if r.RequestURI != "" {
 		if asked, err := url.ParseRequestURI(r.RequestURI); err != nil || asked.Path != r.URL.Path {
-			return "", false
+			return "", false, false
 		}
 	}
 	rest := strings.TrimPrefix(r.URL.Path, "/")
@@ -124,12 +126,14 @@ func matched(r *http.Request) (base string, known bool) {
 		}
 		var given string
 		given, rest, _ = strings.Cut(rest, "/")
-		if !strings.Contains(segment, "{") {
+		if strings.Contains(segment, "{") {
+			wild = true
+		} else {
 			given = segment
 		}
 		base += "/" + given
 	}
-	return base, true
+	return base, wild, true
 }
 
 // explain logs that the path of the first request is not below the prefix. Most likely the prefix is wrong then.

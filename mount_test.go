@@ -83,6 +83,7 @@ func TestHandlerMountsAnywhereAndHasNoAlias(t *testing.T) {
 		"wildcard, empty":        {muxed("/{tenant}/auth/", s.Handler("")), "/acme/auth/login", []string{"/acme/login", "/a/b/auth/login"}},
 		"wildcard in between":    {muxed("/t/{tenant}/auth/{rest...}", s.Handler("/auth")), "/t/acme/auth/login", []string{"/t/acme/x/login"}},
 		"a wildcard's own word":  {muxed("/{tenant}/auth/", s.Handler("/auth")), "/auth/auth/login", []string{"/auth/login", "/auth/auth/auth/login"}},
+		"wildcards only":         {muxed("/{a}/", s.Handler("/auth")), "/auth/login", []string{"/x/auth/login"}},
 		"chi, wildcard":          {telling("/{tenant:[a-z]+}/auth/*", s.Handler("/auth")), "/acme/auth/login", []string{"/acme/auth/auth/login"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,6 +179,7 @@ func TestLogoutBodies(t *testing.T) {
 		"an empty token, header":     {`{"refreshToken":""}`, "application/json", true, 204},
 		"a number":                   {`{"refreshToken":1}`, "application/json", true, 400},
 		"an array":                   {`[]`, "application/json", true, 400},
+		"a null token":               {`{"refreshToken":null}`, "application/json", true, 204},
 		"text":                       {`x`, "text/plain", true, 204},
 		"text without a header":      {`x`, "text/plain", false, 415},
 		"garbage in the body":        {`{"refreshToken":"x"}`, "application/json", true, 401},
@@ -197,6 +199,26 @@ func TestLogoutBodies(t *testing.T) {
 			require.Equal(t, tc.want, got.StatusCode, got.body)
 			require.Equal(t, tc.want == 204, s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...).StatusCode == 401)
 		})
+	}
+}
+
+// Two wildcards fit "/auth/login/" too. It must not be a second path of the login.
+func TestAWildcardMakesNoAlias(t *testing.T) {
+	handler := muxed("/{a}/{b}/", newService(t).Handler("/auth"))
+	require.Equal(t, 201, post(handler, "/x/auth/login"))
+	require.Equal(t, 404, post(handler, "/auth/login/"))
+}
+
+// Tests of hosts and some adapters make requests without a body. No server does.
+func TestARequestWithoutABody(t *testing.T) {
+	handler := newService(t).Handler("/auth")
+	for path, want := range map[string]int{"/auth/login": 400, "/auth/refresh-token": 400, "/auth/logout": 401} {
+		req, err := http.NewRequest("POST", path, nil)
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, req)
+		require.Equal(t, want, rec.Code, path)
 	}
 }
 

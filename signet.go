@@ -77,7 +77,7 @@ type Auth struct {
 // New returns a service for the users. It signs with the key: a *[keys.Key] such as keys.Secret(...), a *[keys.Ring], a
 // *[keys.Files], or a source of the host. The error joins all mistakes in arguments and options.
 //
-// Unless [WithoutSessions] is given it reads the revoked sessions, and starts two goroutines that end in [Auth.Close].
+// Unless [WithoutSessions] is given it reads the revoked sessions, and starts three goroutines that end in [Auth.Close].
 // One reads the revocations of other processes and removes expired sessions. The other one records which refresh tokens
 // have reached their clients.
 func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {

@@ -274,7 +274,7 @@ func (v *Verifier) issuerOf(token jws.Token) (*issuer, error) {
 		return from, nil
 	}
 	for _, from := range v.patterns {
-		if from.foreign.matches(name) {
+		if from.foreign.named(&Claims{Issuer: name, payload: payload}) {
 			return from, nil
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"io"
 	"math/big"
 	"mime"
 	"net"
@@ -31,7 +32,7 @@ func (a *accounts) mount(mux *http.ServeMux) {
 	mux.Handle("POST /api/v1/users/{$}", a.limited(a.signUp)) // clients of the documented API send both
 	mux.Handle("POST /api/v1/users/is-available", a.limited(a.isAvailable))
 	mux.Handle("GET /api/v1/users/{id}", a.auth.RequireAuth(answer(a.show)))
-	mux.Handle("PUT /api/v1/users/{id}", a.auth.RequireAuth(answer(a.change)))
+	mux.Handle("PUT /api/v1/users/{id}", a.auth.RequireAuth(a.limited(a.change)))
 }
 
 // answer writes what a function returns: its value, or the whole answer to its error.
@@ -46,7 +47,7 @@ func answer(serve func(w http.ResponseWriter, r *http.Request) (status int, valu
 	})
 }
 
-// limited guards the two routes that tell a stranger who has an account.
+// limited guards the routes that tell who has an account.
 func (a *accounts) limited(serve func(http.ResponseWriter, *http.Request) (int, any, error)) http.Handler {
 	return answer(func(w http.ResponseWriter, r *http.Request) (int, any, error) {
 		if !a.limit.allow(r.RemoteAddr, time.Now()) {
@@ -191,13 +192,16 @@ func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, erro
 	fields := map[string]string{}
 	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
 	case "application/json":
-		var members map[string]any
-		if err := json.NewDecoder(r.Body).Decode(&members); err != nil {
-			return nil, invalid("the body is malformed")
+		var members struct{ Email, Password, Name, Avatar *string }
+		d := json.NewDecoder(r.Body)
+		if d.Decode(&members) != nil || d.Decode(new(any)) != io.EOF {
+			return nil, invalid("the body is malformed, or a field is not a text")
 		}
-		for name, value := range members {
-			if text, ok := value.(string); ok {
-				fields[name] = text
+		for name, value := range map[string]*string{
+			"email": members.Email, "password": members.Password, "name": members.Name, "avatar": members.Avatar,
+		} {
+			if value != nil {
+				fields[name] = *value
 			}
 		}
 	case "application/x-www-form-urlencoded":

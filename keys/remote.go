@@ -207,13 +207,15 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	if r == nil {
 		return nil, errors.New("keys: the Remote is nil; make it with keys.OpenURL")
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-	defer cancel()
 	begun := r.begun.Load()
-	if err := r.takeTurn(ctx); err != nil {
+	waiting, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	if err := r.takeTurn(waiting); err != nil {
 		return nil, err
 	}
 	defer r.leaveTurn()
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	defer cancel()
 	g := &r.guarded
 	switch {
 	case r.set.Load() != lacking: // another fetch has brought newer keys
@@ -226,9 +228,6 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	}
 	if g.err != nil {
 		return nil, g.err
-	}
-	if r.set.Load() != lacking {
-		g.budget = min(g.budget+1, fetchBudget) // there were newer keys, so the token was not from a stranger
 	}
 	return r.set.Load(), nil
 }
@@ -318,7 +317,7 @@ func (r *Remote) load(ctx context.Context) error {
 		return err
 	}
 	g := &r.guarded
-	// The same document keeps the same set, so that verified tokens stay verified.
+	// The same keys keep the same set, in any order, so that verified tokens stay verified.
 	if r.set.Load() == nil || string(body) != g.body {
 		list, skipped, err := parsePublished(body)
 		if err != nil {
@@ -327,7 +326,9 @@ func (r *Remote) load(ctx context.Context) error {
 		for _, reason := range skipped[:min(len(skipped), 10)] {
 			r.logger.Warn("keys: a key of the issuer is left out", "host", r.place.host, "reason", reason)
 		}
-		r.set.Store(newForeignSet(list))
+		if !r.set.Load().has(list) {
+			r.set.Store(newForeignSet(list))
+		}
 		g.body = string(body)
 	}
 	g.maxAge = maxAgeOf(header)
@@ -352,7 +353,12 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 		}
 		errs = append(errs, err)
 	}
-	return "", fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
+	err := fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
+	if g.url != "" { // the keys may still be where they were
+		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.host, "error", err)
+		return g.url, nil
+	}
+	return "", err
 }
 
 // metadata returns the URLs where the metadata of an issuer may be. OpenID Connect Discovery 1.0 section 4 appends its
@@ -383,6 +389,9 @@ func (r *Remote) metadata(ctx context.Context, address string) (string, error) {
 	found, err := url.Parse(document.JWKSURI)
 	if err == nil {
 		err = r.place.check(found)
+	}
+	if err == nil && strings.HasPrefix(r.place.issuer, "https:") && found.Scheme != "https" {
+		err = errors.New("it is not https, but the issuer is")
 	}
 	if err != nil {
 		return "", fmt.Errorf("jwks_uri: %w", err)

@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -214,4 +215,88 @@ func TestARemoteDoesNotPrintItsURL(t *testing.T) {
 		require.NotContains(t, fmt.Sprintf(verb, source), "SECRET", verb)
 		require.NotContains(t, fmt.Sprintf(verb, struct{ Keys keys.Source }{source}), "SECRET", verb)
 	}
+}
+
+// shuffler serves the same keys in another order each time, as the nodes of a cluster may do.
+type shuffler struct {
+	a, b    string
+	fetches atomic.Int64
+}
+
+func (s *shuffler) RoundTrip(*http.Request) (*http.Response, error) {
+	text := setOf(s.a, s.b)
+	if s.fetches.Add(1)%2 == 0 {
+		text = setOf(s.b, s.a)
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}, nil
+}
+
+func TestTheOrderOfTheKeysDoesNotMatter(t *testing.T) {
+	s := &shuffler{a: published(t, keys.Private(p256(t)), nil), b: published(t, keys.Private(p256(t)), nil)}
+	source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: s}))
+	require.NoError(t, err)
+	defer source.Close()
+	first, err := source.Refetch(t.Context(), nil)
+	require.NoError(t, err)
+	later := 0
+	for range 100 {
+		set, err := source.Refetch(t.Context(), source.Current())
+		if errors.Is(err, keys.ErrTooSoon) {
+			later++
+			continue
+		}
+		require.NoError(t, err)
+		require.Same(t, first, set)
+	}
+	require.Greater(t, later, 90, "strangers have a budget")
+	require.Less(t, s.fetches.Load(), int64(10))
+}
+
+// site is an issuer whose metadata can be changed and can be down.
+type site struct {
+	jwksURI      string
+	metadataDown atomic.Bool
+	keys         atomic.Pointer[string]
+}
+
+func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, text := 200, *s.keys.Load()
+	if strings.Contains(r.URL.Path, ".well-known") {
+		text = `{"issuer":"https://i.example","jwks_uri":"` + s.jwksURI + `"}`
+		if s.metadataDown.Load() {
+			status = 503
+		}
+	}
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(text))}, nil
+}
+
+func TestKeysOfAnHTTPSIssuerComeByHTTPS(t *testing.T) {
+	s := &site{jwksURI: "http://127.0.0.1:1/admin"}
+	text := setOf(published(t, keys.Private(p256(t)), nil))
+	s.keys.Store(&text)
+	source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+	require.NoError(t, err)
+	defer source.Close()
+	_, err = source.Refetch(t.Context(), nil)
+	require.ErrorContains(t, err, "not https")
+	require.Nil(t, source.Current())
+}
+
+// An issuer whose metadata is down can still change its keys.
+func TestMetadataThatIsDownDoesNotFreezeTheKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{jwksURI: "https://i.example/jwks"}
+		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
+		s.keys.Store(&text)
+		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(62 * time.Minute)
+		s.metadataDown.Store(true)
+		text = setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil))
+		s.keys.Store(&text)
+		time.Sleep(70 * time.Minute)
+		require.Equal(t, []string{"k2"}, source.Current().IDs())
+	})
 }

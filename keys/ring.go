@@ -128,6 +128,19 @@ func (s *Set) Find(id string, algorithm Algorithm, allowed []Algorithm) (candida
 	return candidates, known || len(candidates) > 0
 }
 
+// has reports whether the set holds exactly these keys, in any order.
+func (s *Set) has(list []*Key) bool {
+	if s == nil || len(s.keys) != len(list) {
+		return false
+	}
+	for _, k := range list {
+		if !slices.ContainsFunc(s.keys, k.equal) {
+			return false
+		}
+	}
+	return true
+}
+
 // JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). It never contains secrets. The caller must
 // not change the bytes, because all callers get the same ones.
 func (s *Set) JWKS() ([]byte, error) { return s.jwks() }

@@ -124,11 +124,13 @@ func (t Token) UnverifiedPayload() (string, error) {
 }
 
 // IsType reports whether a "typ" is the wanted one (RFC 7515 section 4.1.9). It ignores case, and "application/" at the
-// beginning of typ.
-func IsType(typ, want string) bool {
+// beginning.
+func IsType(typ, want string) bool { return strings.EqualFold(shortType(typ), shortType(want)) }
+
+func shortType(typ string) string {
 	const prefix = "application/"
 	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
-		typ = typ[len(prefix):]
+		return typ[len(prefix):]
 	}
-	return strings.EqualFold(typ, want)
+	return typ
 }

@@ -61,8 +61,8 @@ type Manager struct {
 	done sync.WaitGroup
 }
 
-// Open reads the revoked sessions and starts two goroutines, which Close ends. One reads the revocations of other
-// processes and deletes expired rows. The other one records which refresh tokens have arrived.
+// Open reads the revoked sessions and starts three goroutines, which Close ends. One reads the revocations of other
+// processes, one deletes expired rows, and one records which refresh tokens have arrived.
 func Open(cfg Config) (*Manager, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	m := &Manager{Config: cfg, revoked: newRevocationSet(maxRevoked), proofs: newProofs(), began: time.Now(), stop: stop}
@@ -72,6 +72,7 @@ func Open(cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("read the revoked sessions: %w", err)
 	}
 	m.done.Go(func() { m.follow(ctx, since) })
+	m.done.Go(func() { m.cleanUp(ctx) })
 	m.done.Go(func() { m.recordProofs(ctx) })
 	return m, nil
 }
@@ -189,12 +190,12 @@ func (m *Manager) update(ctx context.Context, id string,
 	return after, err
 }
 
-// follow keeps the set of revoked sessions up to date with the store, and deletes expired rows from the store.
+// follow keeps the set of revoked sessions up to date with the store.
 func (m *Manager) follow(ctx context.Context, since session.Millis) {
 	pull := time.NewTicker(min(pullInterval, m.MaxStaleness/4))
 	defer pull.Stop()
-	sweep := time.NewTicker(sweepInterval)
-	defer sweep.Stop()
+	prune := time.NewTicker(sweepInterval)
+	defer prune.Stop()
 	reload := time.NewTicker(reloadInterval)
 	defer reload.Stop()
 	failing := false
@@ -210,9 +211,9 @@ func (m *Manager) follow(ctx context.Context, since session.Millis) {
 				m.Logger.Error("signet: revoked sessions cannot be read from the store", "error", err)
 			}
 			failing = err != nil
-		case <-sweep.C:
-			if m.sweep(ctx, since) {
-				since = 0
+		case <-prune.C:
+			if m.revoked.prune(since) {
+				since = 0 // the set was full and has room now
 			}
 		case <-reload.C:
 			since = 0 // a commit may have become visible later than pullOverlap
@@ -228,7 +229,11 @@ func (m *Manager) pull(ctx context.Context, since session.Millis) (session.Milli
 	defer cancel()
 	from := max(0, since-session.Millis(pullOverlap.Milliseconds()))
 	m.revoked.startReading()
-	now, err := m.Store.RevokedSince(ctx, from, m.revoked.add)
+	var now session.Millis
+	err := calmly(func() (err error) {
+		now, err = m.Store.RevokedSince(ctx, from, m.revoked.add)
+		return err
+	})
 	if err != nil {
 		return since, err
 	}
@@ -240,20 +245,47 @@ func (m *Manager) pull(ctx context.Context, since session.Millis) (session.Milli
 	return now, nil
 }
 
-// sweep forgets revoked sessions whose tokens have all expired by the store's clock, and deletes expired rows. It
-// reports whether all revocations must be read again, because the set was full and now has room.
-func (m *Manager) sweep(ctx context.Context, now session.Millis) (readAgain bool) {
-	readAgain = m.revoked.prune(now)
+// cleanUp deletes expired rows from the store until ctx ends. It has a goroutine of its own, because a store with many
+// expired rows may need minutes, and nobody may wait for it.
+func (m *Manager) cleanUp(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			m.sweep(ctx)
+		}
+	}
+}
+
+// sweep deletes all expired rows, in steps of sweepBatch rows.
+func (m *Manager) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
-		bounded, cancel := context.WithTimeout(ctx, StoreTimeout)
-		n, err := m.Store.DeleteExpired(bounded, sweepBatch)
-		cancel()
+		var n int
+		err := calmly(func() (err error) {
+			bounded, cancel := context.WithTimeout(ctx, StoreTimeout)
+			defer cancel()
+			n, err = m.Store.DeleteExpired(bounded, sweepBatch)
+			return err
+		})
 		if err != nil && ctx.Err() == nil {
 			m.Logger.Warn("signet: expired sessions cannot be deleted", "error", err)
 		}
 		if err != nil || n < sweepBatch {
-			return readAgain
+			return
 		}
 	}
-	return readAgain
+}
+
+// calmly calls work and turns a panic of a store into an error. In the background nobody else recovers, so a panic would
+// end the process.
+func calmly(work func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("the session store panicked: %v", reason)
+		}
+	}()
+	return work()
 }

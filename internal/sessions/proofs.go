@@ -13,11 +13,16 @@ import (
 // reuse window ([rotation.Rules.Confirm]). A request only queues a note. A background task tells the store, once for
 // each generation that this process sees.
 type proofs struct {
-	// noted has a slot for each generation that was queued. Two generations may share a slot. Then the store can be
-	// told twice about one of them, which is harmless.
-	noted [1 << 14]atomic.Uint64
+	// noted has a mark for each generation that was queued. It is a cache of sets with four slots. If a set is full, a
+	// mark is lost. Then the store is told twice about its generation, which is harmless.
+	noted [noteSets][noteWays]atomic.Uint64 // 1 MiB; the system gives only the pages that are used
 	queue chan proof
 }
+
+const (
+	noteSets = 1 << 15
+	noteWays = 4
+)
 
 const proofQueue = 1024
 
@@ -32,9 +37,15 @@ func newProofs() *proofs { return &proofs{queue: make(chan proof, proofQueue)} }
 // session queues the proof.
 func (p *proofs) note(ref Ref) {
 	mark := ref.hash ^ uint64(ref.Generation)*0x9e3779b97f4a7c15 | 1
-	slot := &p.noted[mark>>1%uint64(len(p.noted))]
-	if slot.Load() == mark {
-		return
+	set := &p.noted[mark>>1%noteSets]
+	slot := &set[mark>>62]
+	for i := range set {
+		switch set[i].Load() {
+		case mark:
+			return
+		case 0:
+			slot = &set[i]
+		}
 	}
 	slot.Store(mark)
 	select {
@@ -51,8 +62,11 @@ func (m *Manager) recordProofs(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case p := <-m.proofs.queue:
-			_, err := m.update(ctx, p.ID, func(row session.Session, now session.Millis) (session.Session, error) {
-				return m.Rules.Confirm(row, p.Generation, now), nil
+			err := calmly(func() error {
+				_, err := m.update(ctx, p.ID, func(row session.Session, now session.Millis) (session.Session, error) {
+					return m.Rules.Confirm(row, p.Generation, now), nil
+				})
+				return err
 			})
 			if err != nil && !errors.Is(err, session.ErrNotFound) {
 				p.slot.Store(0) // the next request queues it again
