@@ -298,9 +298,9 @@ func WithPasswordHasher(hasher password.Hasher) Option {
 //   - must not use the names that belong to signet: sub, iss, aud, exp, iat, nbf, jti, sid, gen, ver, roles, acr, amr,
 //     auth_time, act, cnf and client_id, in upper or lower case.
 //
-// Requests with the same refresh token that come at the same time share one call. If the function returns an [*Error],
-// the client gets that answer; any other error is answered 503. Everybody who holds an access token can read it, so put
-// no secret into it.
+// Simultaneous requests with one refresh token share one call, so the result must depend on the user and not on the
+// request. If the function returns an [*Error], the client gets that answer; any other error is answered 503. Everybody
+// who holds an access token can read it, so put no secret into it.
 func WithClaims(claims func(ctx context.Context, user userstore.User) (map[string]any, error)) Option {
 	return option(func(s *settings) {
 		if claims == nil {
