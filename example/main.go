@@ -120,7 +120,8 @@ Paste this into another terminal:
 `, url)
 }
 
-// secretFromEnv is the value of SIGNET_SECRET, which signet checks. Without one the tokens of this process end with it.
+// secretFromEnv returns the value of SIGNET_SECRET. If it is not set, it returns a random secret, and no token of this
+// process is valid after it has ended.
 func secretFromEnv(logger *slog.Logger) []byte {
 	if secret, ok := os.LookupEnv("SIGNET_SECRET"); ok {
 		return []byte(secret)

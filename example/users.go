@@ -19,7 +19,8 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// accounts are the neighbours of the login: sign-up, and users who see and change themselves. They belong to the host, and show how it adds them.
+// accounts serves the routes for users beside the login: sign-up, and reading and changing one's own data. It is code
+// of the host, and shows how a host adds such routes.
 type accounts struct {
 	users userstore.Writer
 	auth  *signet.Auth
@@ -35,7 +36,7 @@ func (a *accounts) mount(mux *http.ServeMux) {
 	mux.Handle("PUT /api/v1/users/{id}", a.auth.RequireAuth(a.limited(a.change)))
 }
 
-// answer writes what a function returns: its value, or the whole answer to its error.
+// answer returns a handler that writes the value of a function, or the answer for its error.
 func answer(serve func(w http.ResponseWriter, r *http.Request) (status int, value any, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, value, err := serve(w, r)
@@ -52,7 +53,8 @@ func (a *accounts) limited(serve func(http.ResponseWriter, *http.Request) (int, 
 	return answer(func(w http.ResponseWriter, r *http.Request) (int, any, error) {
 		if !a.limit.allow(r.RemoteAddr, time.Now()) {
 			w.Header().Set("Retry-After", "60")
-			return 0, nil, signet.NewError(http.StatusTooManyRequests, "too_many_requests", "too many requests; try again in a minute")
+			return 0, nil, signet.NewError(http.StatusTooManyRequests, "too_many_requests",
+				"too many requests; try again in a minute")
 		}
 		return serve(w, r)
 	})
@@ -99,7 +101,7 @@ func (a *accounts) isAvailable(w http.ResponseWriter, r *http.Request) (int, any
 	return http.StatusOK, map[string]bool{"isAvailable": err != nil}, nil
 }
 
-// show is for oneself and for administrators. For others the user does not exist.
+// show answers the users themselves and administrators. For others the user does not exist.
 func (a *accounts) show(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	if err := mayTouch(r.Context(), r.PathValue("id")); err != nil {
 		return 0, nil, err
@@ -217,8 +219,9 @@ func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, erro
 	return fields, nil
 }
 
-// limiter allows a client address so many requests a minute. It forgets everything each minute, so its memory is bounded; when it is full, new addresses
-// wait. Behind a proxy a real program looks at the header that its proxy sets.
+// limiter allows each client address a number of requests in a minute. It starts again every minute, so it needs little
+// memory. If it is full, it refuses new addresses until the next minute. A real program behind a proxy reads the
+// address from the header that its proxy sets.
 type limiter struct {
 	mu     sync.Mutex
 	minute time.Time

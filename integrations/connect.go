@@ -10,12 +10,12 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// connectAuth guards every procedure of a Connect handler: pass connect.WithInterceptors(connectAuth{auth, roles}). roles says which
-// procedures need a role, such as "/shop.Shop/Users".
+// connectAuth guards every procedure of a Connect handler: pass connect.WithInterceptors(connectAuth{auth, roles}).
+// roles says which procedures need a role, such as "/shop.Shop/Users".
 //
-// Beware of two things. Connect decodes a unary request before it calls an interceptor; auth.RequireAuth around the handler refuses
-// strangers before that, and clients see the same codes. And an interceptor of the type connect.UnaryInterceptorFunc leaves streams
-// open to everybody: all three methods are needed.
+// Beware of two things. Connect decodes a unary request before it calls an interceptor; auth.RequireAuth around the
+// handler refuses strangers before that, and clients see the same codes. And an interceptor of the type
+// connect.UnaryInterceptorFunc leaves streams open to everybody: all three methods are needed.
 type connectAuth struct {
 	auth  *signet.Auth
 	roles map[string]string
@@ -48,7 +48,8 @@ func (a connectAuth) WrapStreamingClient(next connect.StreamingClientFunc) conne
 	return next
 }
 
-// check returns the context of a signed-in user. auth.Check reads nothing of a request but its Authorization header and its context.
+// check returns the context of a signed-in user. auth.Check reads nothing of a request but its Authorization header and
+// its context.
 func (a connectAuth) check(ctx context.Context, header http.Header, procedure string) (context.Context, error) {
 	claims, err := a.auth.Check((&http.Request{Header: header}).WithContext(ctx))
 	if role := a.roles[procedure]; err == nil && role != "" && !claims.HasRole(role) {

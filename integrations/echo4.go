@@ -8,8 +8,9 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// echo4Server mounts signet in echo v4. This version tells no pattern, so the prefix is relative: "auth", without a slash.
-// echo.WrapMiddleware runs the route only if signet lets the request pass, so the middleware of net/http can be used as it is.
+// echo4Server mounts signet in echo v4. This version tells no pattern, so the prefix is relative: "auth", without a
+// slash. echo.WrapMiddleware runs the route only if signet lets the request pass, so the middleware of net/http can be
+// used as it is.
 //
 // Beware of the context: echo.Context is none. The claims are in c.Request().Context().
 func echo4Server(auth *signet.Auth) http.Handler {

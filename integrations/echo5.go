@@ -8,8 +8,8 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// echo5Server mounts signet in echo v5. It is echo4Server with the new types. This version tells its pattern, so "/auth" and "/api/v1/auth" would
-// work too.
+// echo5Server mounts signet in echo v5. It is echo4Server with the new types. This version tells its pattern, so
+// "/auth" and "/api/v1/auth" would work too.
 //
 // Beware of the context: *echo.Context is none. The claims are in c.Request().Context().
 func echo5Server(auth *signet.Auth) http.Handler {

@@ -11,10 +11,11 @@ import (
 
 // fiber2App mounts signet in fiber v2, through the adaptor.
 //
-// Beware of four things. The prefix must be the whole path: fiber ignores case in its routes, so with Handler("auth") the path
-// /API/v1/auth/login would be an alias. Of several headers with one name the adaptor keeps the last, so the contract does not notice a second
-// Authorization header; fiber2RequireAuth does. fiber reads a body of up to its BodyLimit before signet can refuse it. And Prefork makes
-// several processes: they need a session store of their own, in SQL or Redis.
+// Beware of four things. The prefix must be the whole path: fiber ignores case in its routes, so with Handler("auth")
+// the path /API/v1/auth/login would be an alias. Of several headers with one name the adaptor keeps the last, so the
+// contract does not notice a second Authorization header; fiber2RequireAuth does. fiber reads a body of up to its
+// BodyLimit before signet can refuse it. And Prefork makes several processes: they need a session store of their own,
+// in SQL or Redis.
 func fiber2App(auth *signet.Auth) *fiber.App {
 	app := fiber.New()
 	app.All("/api/v1/auth/*", adaptor.HTTPHandler(auth.Handler("/api/v1/auth")))
@@ -29,8 +30,9 @@ func fiber2App(auth *signet.Auth) *fiber.App {
 
 // fiber2RequireAuth is RequireAuth for fiber, or RequireRole if it is given roles. The claims are in c.UserContext().
 //
-// adaptor.HTTPMiddleware(auth.RequireAuth) guards a route too. But it copies the claims into c.Context(): signet.Subject(c.Context()) finds them,
-// and signet.Subject(c.UserContext()), which is what one passes on to a database, finds nobody.
+// adaptor.HTTPMiddleware(auth.RequireAuth) guards a route too. But it copies the claims into c.Context():
+// signet.Subject(c.Context()) finds them, and signet.Subject(c.UserContext()), which is what one passes on to a
+// database, finds nobody.
 func fiber2RequireAuth(auth *signet.Auth, roles ...string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		r := &http.Request{Header: http.Header{"Authorization": c.GetReqHeaders()["Authorization"]}}

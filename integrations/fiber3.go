@@ -24,8 +24,9 @@ func fiber3App(auth *signet.Auth) *fiber.App {
 
 // fiber3RequireAuth is RequireAuth for fiber, or RequireRole if it is given roles. The claims are in c.Context().
 //
-// adaptor.HTTPMiddleware(auth.RequireAuth) guards a route too. But it copies the claims into c.RequestCtx(): signet.Subject(c) finds them, and
-// signet.Subject(c.Context()) finds nobody. With fiber3RequireAuth it is the other way round.
+// adaptor.HTTPMiddleware(auth.RequireAuth) guards a route too. But it copies the claims into c.RequestCtx():
+// signet.Subject(c) finds them, and signet.Subject(c.Context()) finds nobody. With fiber3RequireAuth it is the other
+// way round.
 func fiber3RequireAuth(auth *signet.Auth, roles ...string) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r := &http.Request{Header: http.Header{"Authorization": c.GetReqHeaders()["Authorization"]}}

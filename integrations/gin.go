@@ -24,9 +24,10 @@ func ginEngine(auth *signet.Auth) http.Handler {
 
 // ginRequireAuth is RequireAuth for gin, or RequireRole if it is given roles.
 //
-// Beware of gin.WrapH(auth.RequireAuth(...)) as a middleware: gin runs the next handler by itself, so a request without a token would get a 401
-// AND THE ROUTE WOULD STILL RUN. Only c.Abort keeps it from running. The claims are in the context of the request: ask
-// signet.Subject(c.Request.Context()), and not signet.Subject(c), unless the engine has ContextWithFallback.
+// Beware of gin.WrapH(auth.RequireAuth(...)) as a middleware: gin runs the next handler by itself, so a request without
+// a token would get a 401 AND THE ROUTE WOULD STILL RUN. Only c.Abort keeps it from running. The claims are in the
+// context of the request: ask signet.Subject(c.Request.Context()), and not signet.Subject(c), unless the engine has
+// ContextWithFallback.
 func ginRequireAuth(auth *signet.Auth, roles ...string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		claims, err := auth.Check(c.Request)

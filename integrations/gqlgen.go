@@ -14,8 +14,8 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// gqlgenServer serves a GraphQL schema. OptionalAuth stands outside, because one document can ask for public and for private fields: the
-// resolvers decide. A token that is sent must be good, or the whole request is answered 401.
+// gqlgenServer serves a GraphQL schema. OptionalAuth stands outside, because one document can ask for public and for
+// private fields: the resolvers decide. A token that is sent must be good, or the whole request is answered 401.
 //
 // Beware of the text of errors: that of a *signet.Error is for logs. Clients get its message and its code.
 func gqlgenServer(auth *signet.Auth, schema graphql.ExecutableSchema) http.Handler {
@@ -33,8 +33,9 @@ func gqlgenServer(auth *signet.Auth, schema graphql.ExecutableSchema) http.Handl
 	return auth.OptionalAuth(server)
 }
 
-// gqlgenInit signs in the user of a WebSocket. Browsers cannot send a header with it, so the token is in the payload of connection_init. The
-// connection ends with the token. It does not end with the session: a subscription that must notice that asks auth.Verify again.
+// gqlgenInit signs in the user of a WebSocket. Browsers cannot send a header with it, so the token is in the payload of
+// connection_init. The connection ends with the token. It does not end with the session: a subscription that must
+// notice that asks auth.Verify again.
 func gqlgenInit(auth *signet.Auth) transport.WebsocketInitFunc {
 	return func(ctx context.Context, payload transport.InitPayload) (context.Context, *transport.InitPayload, error) {
 		authorization := payload.Authorization()

@@ -13,12 +13,12 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// grpcServer guards every method of a gRPC server. roles says which methods need a role, by the full name, such as "/shop.Shop/Users". Clients
-// send the access token as metadata: authorization: Bearer ACCESS_TOKEN.
+// grpcServer guards every method of a gRPC server. roles says which methods need a role, by the full name, such as
+// "/shop.Shop/Users". Clients send the access token as metadata: authorization: Bearer ACCESS_TOKEN.
 //
-// Beware of two things. gRPC decodes a request before it calls a unary interceptor, so grpc.MaxRecvMsgSize bounds what a stranger can make it
-// read. And a stream can outlive its token: the interceptor here checks the token again before each message that it sends. A method that
-// must be open, such as a health check, needs an exception here.
+// Beware of two things. gRPC decodes a request before it calls a unary interceptor, so grpc.MaxRecvMsgSize bounds what
+// a stranger can make it read. And a stream can outlive its token: the interceptor here checks the token again before
+// each message that it sends. A method that must be open, such as a health check, needs an exception here.
 func grpcServer(auth *signet.Auth, roles map[string]string) *grpc.Server {
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		claims, err := grpcCheck(ctx, auth, roles[info.FullMethod])
@@ -39,7 +39,8 @@ func grpcServer(auth *signet.Auth, roles map[string]string) *grpc.Server {
 	return grpc.NewServer(grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream))
 }
 
-// grpcCheck verifies the token of a call. The status tells a client that it must sign in, that it may not, or that it should try again.
+// grpcCheck verifies the token of a call. The status tells a client that it must sign in, that it may not, or that it
+// should try again.
 func grpcCheck(ctx context.Context, auth *signet.Auth, role string) (*signet.Claims, error) {
 	values := metadata.ValueFromIncomingContext(ctx, "authorization")
 	if len(values) != 1 {

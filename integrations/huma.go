@@ -12,8 +12,9 @@ import (
 
 // humaAPI mounts the contract beside the API of huma, in the same router, and guards operations in groups.
 //
-// Beware of operations outside of the groups: nothing guards them. Security in the description of an operation is documentation only. The
-// description itself (/openapi.json, /docs, /schemas) is open too: huma runs no middleware for it.
+// Beware of operations outside of the groups: nothing guards them. Security in the description of an operation is
+// documentation only. The description itself (/openapi.json, /docs, /schemas) is open too: huma runs no middleware for
+// it.
 func humaAPI(auth *signet.Auth) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
@@ -31,7 +32,8 @@ func humaAPI(auth *signet.Auth) http.Handler {
 	return mux
 }
 
-// humaRequireAuth is RequireAuth for huma, or RequireRole if it is given roles. With another router take the Unwrap of its adapter.
+// humaRequireAuth is RequireAuth for huma, or RequireRole if it is given roles. With another router take the Unwrap of
+// its adapter.
 func humaRequireAuth(auth *signet.Auth, roles ...string) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)

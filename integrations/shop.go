@@ -1,8 +1,9 @@
-// Package integrations shows how to mount signet in frameworks. Each file is one framework: copy what you need. There is nothing here to
-// import.
+// Package integrations shows how to mount signet in frameworks. Each file is one framework: copy what you need. There
+// is nothing here to import.
 //
-// The examples are the same small shop. The contract is mounted at /api/v1/auth, GET /api/v1/orders is for signed-in users, and GET
-// /api/v1/admin/users is for the role "admin". The tests run the same checks against each of them, on a real server.
+// The examples are the same small shop. The contract is mounted at /api/v1/auth, GET /api/v1/orders is for signed-in
+// users, and GET /api/v1/admin/users is for the role "admin". The tests run the same checks against each of them, on a
+// real server.
 package integrations
 
 import (
