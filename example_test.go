@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -268,4 +269,94 @@ func ExampleNewIssuersVerifier() {
 		log.Fatal(err)
 	}
 	http.Handle("GET /reports", v.RequireScope("reports:read")(http.NotFoundHandler()))
+}
+
+// The host has logged the user in by other means, for example by another identity provider.
+func ExampleAuth_IssueFor() {
+	auth := demoAuth()
+	defer auth.Close()
+	callback := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user := userstore.User{ID: "1", Email: "john@mail.com"} // whom the provider has named
+		tokens, err := auth.IssueFor(auth.ContextWithClient(r), user)
+		if err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		json.NewEncoder(w).Encode(tokens)
+	})
+	rec := httptest.NewRecorder()
+	callback.ServeHTTP(rec, httptest.NewRequest("GET", "/callback", nil))
+	fmt.Println(rec.Code, strings.Contains(rec.Body.String(), "refresh_token"))
+	// Output: 200 true
+}
+
+// A framework that does not wrap an http.Handler asks for a decision and stops after an error.
+func ExampleAuth_Check() {
+	auth := demoAuth()
+	defer auth.Close()
+	guard := func(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
+		claims, err := auth.Check(r)
+		if err != nil {
+			signet.WriteError(w, err)
+			return nil, false
+		}
+		return signet.ContextWithClaims(r.Context(), claims), true
+	}
+	rec := httptest.NewRecorder()
+	_, ok := guard(rec, httptest.NewRequest("GET", "/orders", nil))
+	fmt.Println(ok, rec.Code, rec.Header().Get("WWW-Authenticate"))
+	// Output: false 401 Bearer realm="api"
+}
+
+// The host's function refuses a login or a refresh with an answer of its own.
+func ExampleNewError() {
+	err := signet.NewError(http.StatusForbidden, "address_not_confirmed", "confirm your e-mail address first")
+	rec := httptest.NewRecorder()
+	signet.WriteError(rec, fmt.Errorf("user 7: %w", err))
+	fmt.Println(rec.Code, strings.Contains(rec.Body.String(), `"code":"address_not_confirmed"`))
+	// Output: 403 true
+}
+
+// The host answers errors in a format of its own. The headers are set already.
+func ExampleWithErrorHandler() {
+	auth, err := signet.New(&userstore.Memory{}, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
+		signet.WithErrorHandler(func(w http.ResponseWriter, _ *http.Request, err error) {
+			var answer *signet.Error
+			errors.As(err, &answer)
+			w.WriteHeader(answer.Status())
+			fmt.Fprintf(w, "{%q:%q}", "error", answer.Code())
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+	rec := httptest.NewRecorder()
+	auth.ProfileHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/profile", nil))
+	fmt.Println(rec.Code, rec.Body)
+	// Output: 401 {"error":"missing_token"}
+}
+
+// Other software finds the keys of the service from its issuer's name alone.
+func ExampleAuth_MetadataHandler() {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	auth, err := signet.New(&userstore.Memory{}, keys.Private(private), signet.WithIssuer("https://login.example"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/.well-known/jwks.json", auth.JWKSHandler())
+	mux.Handle("/.well-known/openid-configuration", auth.MetadataHandler("https://login.example/.well-known/jwks.json"))
+	rec := httptest.NewRecorder()
+	mux.ServeHTTP(rec, httptest.NewRequest("GET", "/.well-known/openid-configuration", nil))
+	var metadata struct {
+		Issuer  string `json:"issuer"`
+		JWKSURI string `json:"jwks_uri"`
+	}
+	json.Unmarshal(rec.Body.Bytes(), &metadata)
+	fmt.Println(metadata.Issuer, metadata.JWKSURI)
+	// Output: https://login.example https://login.example/.well-known/jwks.json
 }
