@@ -101,9 +101,9 @@ func TestJWKSUnknownKeys(t *testing.T) {
 	v := remote(t, i.server.URL)
 	_, err := v.Verify(context.Background(), i.token(t))
 	require.NoError(t, err)
-	stranger := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 	unknown, later := 0, 0
 	for range 100 {
+		stranger := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 		_, err := v.Verify(context.Background(), stranger.token(t))
 		switch {
 		case errors.Is(err, signet.ErrInvalidToken):
@@ -117,6 +117,24 @@ func TestJWKSUnknownKeys(t *testing.T) {
 	require.Equal(t, 100, unknown+later)
 	require.Contains(t, []int{4, 5}, unknown, "the issuer was asked, and does not know the key")
 	require.LessOrEqual(t, i.fetches.Load(), int64(6), "strangers have a budget")
+}
+
+// Strangers use up the budget. The clients of a retired key still learn that they must refresh.
+func TestTheClientsOfARetiredKeyAreNotKeptWaiting(t *testing.T) {
+	i := newIssuer(t, "https://a.example", keys.Private(p256(t)))
+	v := remote(t, i.server.URL)
+	retired := newIssuer(t, "https://a.example", keys.Private(p256(t))).token(t)
+	_, err := v.Verify(t.Context(), retired)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	refused := error(nil)
+	for range 10 {
+		_, refused = v.Verify(t.Context(), newIssuer(t, "https://a.example", keys.Private(p256(t))).token(t))
+	}
+	require.ErrorIs(t, refused, signet.ErrUnavailable, "the budget is spent")
+	for range 10 {
+		_, err := v.Verify(t.Context(), retired)
+		require.ErrorIs(t, err, signet.ErrInvalidToken)
+	}
 }
 
 func TestJWKSServesFromTheLastGoodSet(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
@@ -17,6 +18,7 @@ type Reader struct {
 	source  keys.Source
 	rules   Rules
 	headers atomic.Pointer[headers]
+	absent  absentKeys
 }
 
 // Rules say what a Reader accepts.
@@ -123,6 +125,9 @@ type header struct {
 	keys      []*keys.Key // those that may have signed the token, with the header's algorithm
 }
 
+// wanted names the key that the header asks for.
+func (h *header) wanted() string { return h.kid + " " + string(h.algorithm) }
+
 func (h *header) verify(input, signature []byte) bool {
 	for _, key := range h.keys {
 		if key.Verify(input, signature) {
@@ -150,11 +155,16 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 	// There are two tries, because the first newer set may be older than the key of this token.
 	for tries := 0; !known; tries++ {
 		lacking := set
-		if set, err = r.refetch(ctx, lacking); err != nil {
+		set, err = r.refetch(ctx, lacking)
+		if errors.Is(err, keys.ErrTooSoon) && r.absent.has(head.wanted(), time.Now()) {
+			return header{}, nil, ErrUnknownKey
+		}
+		if err != nil {
 			return header{}, nil, err
 		}
 		found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms)
 		if !known && (set == lacking || tries == 1) {
+			r.absent.add(head.wanted(), time.Now())
 			return header{}, nil, ErrUnknownKey
 		}
 	}
