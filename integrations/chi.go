@@ -8,9 +8,9 @@ import (
 	"github.com/signet-go/signet"
 )
 
-// chiRouter mounts signet in chi. chi tells its pattern, so the prefix is that of the innermost Mount, whatever Route
-// is around it. Below a wildcard, as in Route("/{tenant}"), and in a Route behind http.StripPrefix write it without the
-// slash: "auth".
+// chiRouter mounts signet in chi. chi sets the pattern of the request, so the prefix is that of the innermost Mount,
+// whatever Route is around it, also Route("/{tenant}"). In a Route behind http.StripPrefix write it without the slash:
+// "auth".
 //
 // Beware of r.Use(auth.RequireAuth) beside the Mount: then nobody could log in. Put the guarded routes into a Group of
 // their own. A middleware that answers CORS for your own routes must stand before RequireAuth, because preflights carry

@@ -41,7 +41,12 @@ func TestChiMountsInOtherWays(t *testing.T) {
 		},
 		"below a wildcard": func(auth *signet.Auth) http.Handler {
 			r := chi.NewRouter()
-			r.Route("/{tenant}/v1", func(r chi.Router) { r.Mount("/auth", auth.Handler("auth")) })
+			r.Route("/{tenant}/v1", func(r chi.Router) { r.Mount("/auth", auth.Handler("/auth")) })
+			return r
+		},
+		"below a wildcard, by the pattern": func(auth *signet.Auth) http.Handler {
+			r := chi.NewRouter()
+			r.Route("/{tenant}/{version:v[0-9]+}", func(r chi.Router) { r.Mount("/auth", auth.Handler("")) })
 			return r
 		},
 		"a Route behind StripPrefix": func(auth *signet.Auth) http.Handler {
