@@ -46,7 +46,7 @@ type TrustedIssuer struct {
 	// SubjectClaim names the claim that is the subject if "sub" is missing, such as "client_id" in the tokens of a
 	// client without a user.
 	SubjectClaim string
-	// NumericSubject accepts a "sub" that is a whole number up to 2^53-1. The subject is its decimal text.
+	// NumericSubject accepts a "sub" or SubjectClaim that is a whole number up to 2^53-1. The subject is its decimal text.
 	NumericSubject bool
 	// Roles and Scopes say where the roles and scopes are. nil: in "roles" and in "scope". Each path has one name for
 	// each level: {"realm_access", "roles"} is the member "roles" of the claim "realm_access". A dot in a name is a
@@ -244,7 +244,7 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		}
 	}
 	if c.Subject == "" && f.subjectClaim != "" {
-		c.Subject, _ = claimText(payload, f.subjectClaim)
+		c.Subject = f.namedSubject(payload)
 	}
 	if c.Subject == "" {
 		return nil, errNoSubject
@@ -286,6 +286,20 @@ func (f *foreign) subject(s *strictjson.Scanner) string {
 		}
 	}
 	return s.String()
+}
+
+// namedSubject reads the claim that stands for "sub". It returns "" if there is none.
+func (f *foreign) namedSubject(payload string) (subject string) {
+	s := strictjson.Scan(payload)
+	for s.Next() {
+		if s.Name() == f.subjectClaim && s.Raw() != "null" {
+			subject = f.subject(&s)
+		}
+	}
+	if s.Err() != nil {
+		return ""
+	}
+	return subject
 }
 
 // foreignDate reads a time in seconds, which may have a fraction (RFC 7519 section 2). round moves a fraction to the

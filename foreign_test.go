@@ -391,3 +391,36 @@ func TestPatternsThatFitTheSameName(t *testing.T) {
 		}
 	}
 }
+
+// ForgeRock writes the header member "zip" to say that nothing is compressed.
+func TestZipNone(t *testing.T) {
+	payload := `{"iss":"https://i.example","sub":"1","exp":LATER}`
+	_, err := newForeigner(t, nil).verify(`{"typ":"JWT","zip":"NONE","kid":"KID","alg":"ES256"}`, payload)
+	require.NoError(t, err)
+	_, err = newForeigner(t, nil).verify(`{"typ":"JWT","zip":"none","kid":"KID","alg":"ES256"}`, payload)
+	require.ErrorContains(t, err, "zip")
+}
+
+// Entra puts up to 200 groups into a token. Administrators have many.
+func TestATokenWithManyGroups(t *testing.T) {
+	for count, good := range map[int]bool{200: true, 400: false} {
+		groups := `"` + strings.Repeat(`11111111-2222-3333-4444-555555555555","`, count-1) + `x"`
+		f := newForeigner(t, func(i *signet.TrustedIssuer) { i.Roles = [][]string{{"groups"}} })
+		c, err := f.verify(foreignHeader, `{"iss":"https://i.example","sub":"1","groups":[`+groups+`],"exp":LATER}`)
+		require.Equal(t, good, err == nil, "%d groups: %v", count, err)
+		if good {
+			require.Len(t, c.Roles, count)
+		}
+	}
+}
+
+func TestASubjectClaimMayBeANumber(t *testing.T) {
+	for payload, want := range map[string]string{`7`: "7", `"7"`: "7", `7.5`: "", `-1`: "", `[7]`: "", `null`: ""} {
+		f := newForeigner(t, func(i *signet.TrustedIssuer) { i.SubjectClaim, i.NumericSubject = "user_id", true })
+		c, err := f.verify(foreignHeader, `{"iss":"https://i.example","user_id":`+payload+`,"exp":LATER}`)
+		require.Equal(t, want != "", err == nil, "%s: %v", payload, err)
+		if want != "" {
+			require.Equal(t, want, c.Subject)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type Verifier struct {
 	only     *issuer           // the issuer, if there is exactly one
 	cache    *tokenCache       // nil: off
 	sessions *sessions.Manager // nil: the verifier sees no revocations
+	maxToken int               // bytes
 
 	explained [2]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 }
@@ -81,8 +82,12 @@ func isNil(value any) bool {
 }
 
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
-	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager}
+	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager,
+		maxToken: jws.MaxToken}
 	for _, iss := range issuers {
+		if iss.foreign != nil {
+			v.maxToken = jws.MaxForeignToken
+		}
 		if iss.foreign != nil && iss.foreign.pattern != nil {
 			v.patterns = append(v.patterns, iss)
 			continue
@@ -185,7 +190,7 @@ const (
 // that. With one issuer, read looks at no claim before it has verified the signature. With several, it looks at "iss"
 // to choose the keys.
 func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, error) {
-	token, err := jws.Open(text)
+	token, err := jws.Open(text, v.maxToken)
 	if err != nil {
 		return nil, v.explain(ctx, strangers, because(errMalformed, err))
 	}

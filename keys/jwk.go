@@ -175,11 +175,10 @@ func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
 		return nil, nil, errors.New("it is not a JSON object with one array of keys")
 	}
 	for i, member := range members {
-		if isSecret(member) {
-			return nil, nil, fmt.Errorf("key %d is secret: in a public set it is known to everybody", i)
-		}
 		k, err := parseMember(member)
 		switch {
+		case isSecret(member), err == nil && !k.algorithm.asymmetric():
+			return nil, nil, fmt.Errorf("key %d is secret: in a public set it is known to everybody", i)
 		case errors.Is(err, errNotForSignatures):
 		case err != nil:
 			skipped = append(skipped, fmt.Errorf("key %d: %w", i, err))
@@ -216,15 +215,18 @@ func publishedMembers(text []byte) (members []json.RawMessage, ok bool) {
 	return members, ok
 }
 
-// isSecret reports whether a JWK has a private or symmetric part: "d", "k", or the type "oct" (RFC 7518 section 6).
+// isSecret reports whether a JWK holds a part of a private or symmetric key (RFC 7518 section 6).
 func isSecret(jwk json.RawMessage) bool {
 	var parts map[string]json.RawMessage
 	if json.Unmarshal(jwk, &parts) != nil {
 		return false // it is no key
 	}
 	for name, value := range parts {
-		if strings.EqualFold(name, "d") || strings.EqualFold(name, "k") || strings.EqualFold(name, "kty") && string(value) == `"oct"` {
-			return true
+		switch strings.ToLower(name) {
+		case "d", "k", "p", "q", "dp", "dq", "qi", "oth":
+			if text := string(value); text != "null" && text != `""` {
+				return true
+			}
 		}
 	}
 	return false

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -422,7 +423,7 @@ func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, 
 	if err == nil && len(body) > maxDocument {
 		err = fmt.Errorf("the issuer answered more than %d bytes", maxDocument)
 	}
-	return body, res.Header, err
+	return bytes.TrimPrefix(body, []byte("\ufeff")), res.Header, err
 }
 
 // maxAgeOf returns how long an answer may be kept (RFC 9111 section 5.2.2.1), within the limits of this package.

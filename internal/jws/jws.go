@@ -15,8 +15,11 @@ const (
 	RefreshType = "rt+jwt"
 )
 
-// MaxToken is how long a token may be, in bytes.
-const MaxToken = 8 << 10
+// The longest tokens, in bytes. Entra puts up to 200 groups into a token, each with 36 bytes.
+const (
+	MaxToken        = 8 << 10  // of signet
+	MaxForeignToken = 16 << 10 // of other issuers
+)
 
 // maxHeader limits the length of an encoded protected header. The headers of signet have about 130 bytes.
 const maxHeader = 1024
@@ -37,6 +40,7 @@ func (e *MalformedError) Error() string { return e.Rule }
 
 var (
 	errLength    = &MalformedError{"it is longer than 8,192 bytes"}
+	errTooLong   = &MalformedError{"it is longer than 16,384 bytes"}
 	errLineBreak = &MalformedError{"it has a line break"}
 	errParts     = &MalformedError{"it has not exactly three parts between two dots"}
 	errHeadSize  = &MalformedError{"its header is longer than 1,024 bytes"}
@@ -60,15 +64,19 @@ var pool = sync.Pool{New: func() any {
 	return &buffers{token: make([]byte, 0, 1024), decoded: make([]byte, 0, 1024)}
 }}
 
-// Open checks the outer form of a token. The token must not be too long, and exactly two dots must separate three parts
+// Open checks the outer form of a token. The token must not be longer than limit bytes, which is MaxToken or
+// MaxForeignToken, and exactly two dots must separate three parts
 // that are not empty. So Open refuses the JSON forms of a JWS, and a JWE, which has four dots. The caller must call
 // Close if there is no error.
 //
 // A token with an HMAC, RSA or Ed25519 signature has exactly one valid spelling. For an ECDSA signature (r, s), the
 // signature (r, n-s) is valid too. So the text of a token must never be used to identify or to revoke it.
-func Open(text string) (Token, error) {
-	if len(text) > MaxToken {
-		return Token{}, errLength
+func Open(text string, limit int) (Token, error) {
+	if len(text) > limit {
+		if limit == MaxToken {
+			return Token{}, errLength
+		}
+		return Token{}, errTooLong
 	}
 	// encoding/base64 ignores line breaks, so one token could be written in many ways.
 	if contains(text, '\n') || contains(text, '\r') {

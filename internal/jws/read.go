@@ -200,6 +200,9 @@ func (r *Reader) parseHeader(text string) (h header, err error) {
 				return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 			}
 		case "crit", "b64", "zip", "enc":
+			if r.rules.Foreign && s.Name() == "zip" && s.Raw() == `"NONE"` {
+				continue // ForgeRock writes it, and means nothing by it
+			}
 			return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 		}
 	}
