@@ -10,6 +10,7 @@ run: ## runs the example on 127.0.0.1:8080
 test: deps lint ## checks everything: format, vet, staticcheck, tests with the race detector, fuzz seeds
 	go test -race -timeout 20m $(MODULES)
 	go test -run Allocates .
+	@echo "every benchmark, once"; out=$$(go test -run '^$$' -bench . -benchtime 1x ./bench/ ./session/ ./integration/ 2>&1) || { echo "$$out"; exit 1; }
 
 deps:
 	@./scripts/install-test-deps.sh

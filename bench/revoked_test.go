@@ -39,7 +39,11 @@ func BenchmarkRevoked(b *testing.B) {
 }
 
 func withRevoked(b *testing.B, n int) {
-	users := userstore.NewMemory()
+	users := &userstore.Memory{}
+	user := userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"}}
+	if err := users.Add(b.Context(), user); err != nil {
+		b.Fatal(err)
+	}
 	store := &revokedStore{n: n}
 	store.MaxPerUser = 2000
 	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), signet.WithSessionStore(store))
@@ -49,7 +53,7 @@ func withRevoked(b *testing.B, n int) {
 	defer auth.Close()
 	requests := make([]*http.Request, 1000)
 	for i := range requests {
-		tokens, err := auth.IssueFor(context.Background(), userstore.User{ID: "1", Email: "john@mail.com", Roles: []string{"customer"}})
+		tokens, err := auth.IssueFor(b.Context(), user)
 		if err != nil {
 			b.Fatal(err)
 		}

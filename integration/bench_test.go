@@ -30,11 +30,11 @@ var benches = []bench{
 	{"MariaDB", benchSQL(mariadb)},
 	{"Redis", func(b *testing.B) (session.Store, func(context.Context) error) {
 		client := openRedis(b, redisOne.host(b).fresh(b).args[1])
-		return redisSessions(b, client, ""), func(ctx context.Context) error { return client.Ping(ctx).Err() }
+		return redisSessions(b, client, "signet"), func(ctx context.Context) error { return client.Ping(ctx).Err() }
 	}},
 	{"RedisCluster", func(b *testing.B) (session.Store, func(context.Context) error) {
 		client := openCluster(b, servers.RedisCluster(b, 3).Addrs())
-		return redisSessions(b, client, ""), func(ctx context.Context) error { return client.Ping(ctx).Err() }
+		return redisSessions(b, client, "signet"), func(ctx context.Context) error { return client.Ping(ctx).Err() }
 	}},
 }
 
