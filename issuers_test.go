@@ -186,7 +186,7 @@ func TestJWKSNeverHad(t *testing.T) {
 			req := httptest.NewRequest("GET", "/", nil)
 			req.Header.Set("Authorization", "Bearer "+token)
 			v.RequireAuth(http.NotFoundHandler()).ServeHTTP(rec, req)
-			require.Equal(t, 503, rec.Code, "no keys to be had is not the client's fault")
+			require.Equal(t, 503, rec.Code, "missing keys are not the client's fault")
 			require.NotEmpty(t, rec.Header().Get("Retry-After"))
 		})
 	}
@@ -361,7 +361,7 @@ func TestJWKSKeyChange(t *testing.T) {
 		network.down.Store(true)
 		require.NoError(t, verify(), "the keys that we have serve")
 		require.NoError(t, ring.Rotate(keys.Private(p256(t))))
-		require.ErrorIs(t, verify(), signet.ErrUnavailable, "a key that cannot be had is no bad token")
+		require.ErrorIs(t, verify(), signet.ErrUnavailable, "a key that is not available makes no token bad")
 
 		network.down.Store(false)
 		before = network.fetches.Load()

@@ -139,7 +139,7 @@ func TestLogout(t *testing.T) {
 			_, err = s.Verify(ctx, other.AccessToken)
 			require.NoError(t, err, "another session of the user goes on")
 			s.clock.advance(30 * 24 * time.Hour)
-			require.Equal(t, 204, send(s, tokens).StatusCode, "expired tokens will do")
+			require.Equal(t, 204, send(s, tokens).StatusCode, "expired tokens are accepted")
 		})
 	}
 	s := newService(t)
