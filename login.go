@@ -141,9 +141,8 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	if !ok {
 		return user.PasswordHash
 	}
-	limited := limit.New(ctx, storeTimeout)
+	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	ctx = limited
 	hash, err := a.gate.Hash(ctx, pass)
 	if err == nil {
 		err = store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
@@ -184,9 +183,8 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(curr
 
 // firstTokens stores a new session and returns its tokens. It signs them before it commits the session.
 func (a *Auth) firstTokens(ctx context.Context, user userstore.User) (tokens Tokens, sessionID string, err error) {
-	limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
+	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
-	ctx = limited
 	g := grant{user: user, secret: randomID()}
 	if g.claims, err = a.customClaims(ctx, user); err != nil {
 		return Tokens{}, "", err

@@ -57,9 +57,8 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 // rotate is Refresh with sessions. The rules of rotation decide about the row. The new tokens are signed before the row
 // is committed, so a failure of one of them changes nothing.
 func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
-	limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
+	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
-	ctx = limited
 	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID),
 		Client: clientOf(ctx)}
 	g := grant{secret: claims.ID, sessionID: claims.SessionID, proof: true}

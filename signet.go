@@ -168,9 +168,8 @@ func (a *Auth) RequireScope(scope string, and ...string) func(http.Handler) http
 const storeTimeout = sessions.StoreTimeout
 
 func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, error) {
-	limited := limit.New(ctx, storeTimeout)
+	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	ctx = limited
 	user, err := a.users.FindByEmail(ctx, email)
 	if err == nil && user.ID == "" {
 		return user, internal(errors.New("the user store returned a user without an ID"))
@@ -180,9 +179,8 @@ func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, e
 
 // findByID finds a user. It refuses a store's answer with another ID, which would give one user the rights of another.
 func (a *Auth) findByID(ctx context.Context, id string) (userstore.User, error) {
-	limited := limit.New(ctx, storeTimeout)
+	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	ctx = limited
 	user, err := a.users.FindByID(ctx, id)
 	if err == nil && user.ID != id {
 		return userstore.User{}, internal(fmt.Errorf("the user store was asked for the user with ID %q and returned the one with ID %q",

@@ -104,9 +104,8 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 
 // issueAlone signs a pair that belongs to no session.
 func (a *Auth) issueAlone(ctx context.Context, user userstore.User) (Tokens, error) {
-	limited := limit.New(ctx, storeTimeout) // for the claims and the signatures
+	ctx, limited := limit.New(ctx, storeTimeout) // for the claims and the signatures
 	defer limited.Release()
-	ctx = limited
 	claims, err := a.customClaims(ctx, user)
 	if err != nil {
 		return Tokens{}, err

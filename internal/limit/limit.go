@@ -20,13 +20,14 @@ type Context struct {
 	over   bool
 }
 
-// New returns a context that ends after d. The caller must call Release when the work is done.
-func New(parent context.Context, d time.Duration) *Context {
+// New returns a context that ends after d, in both results. The caller must call Release of the second one when the work is
+// done. There are two, so that callers can shadow their own context as with context.WithTimeout.
+func New(parent context.Context, d time.Duration) (context.Context, *Context) {
 	c := &Context{Context: parent, deadline: time.Now().Add(d)}
 	if earlier, ok := parent.Deadline(); ok && earlier.Before(c.deadline) {
 		c.deadline = earlier
 	}
-	return c
+	return c, c
 }
 
 // Deadline implements [context.Context].

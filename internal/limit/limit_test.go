@@ -18,7 +18,7 @@ func TestItEndsLikeATimeout(t *testing.T) {
 	for name, asks := range map[string]bool{"somebody waits": true, "nobody waits": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ctx := limit.New(context.WithValue(t.Context(), key{}, "value"), time.Second)
+				_, ctx := limit.New(context.WithValue(t.Context(), key{}, "value"), time.Second)
 				if asks {
 					ctx.Done()
 				}
@@ -34,7 +34,7 @@ func TestItEndsLikeATimeout(t *testing.T) {
 				require.Equal(t, asks, ctx.Err() == context.DeadlineExceeded)
 				<-ctx.Done()
 
-				ctx = limit.New(t.Context(), time.Second)
+				_, ctx = limit.New(t.Context(), time.Second)
 				if asks {
 					ctx.Done()
 				}
@@ -43,7 +43,7 @@ func TestItEndsLikeATimeout(t *testing.T) {
 				<-ctx.Done()
 
 				parent, cancel := context.WithCancel(t.Context())
-				ctx = limit.New(parent, time.Second)
+				_, ctx = limit.New(parent, time.Second)
 				defer ctx.Release()
 				if asks {
 					ctx.Done()
@@ -61,7 +61,7 @@ func TestAnEarlierDeadlineOfTheParentCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parent, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		ctx := limit.New(parent, time.Minute)
+		_, ctx := limit.New(parent, time.Minute)
 		defer ctx.Release()
 		end, _ := ctx.Deadline()
 		require.Equal(t, time.Now().Add(time.Second), end)
@@ -73,7 +73,7 @@ func TestAnEarlierDeadlineOfTheParentCounts(t *testing.T) {
 // A context that is derived from a Context needs no goroutine, and ends when the Context ends.
 func TestContextsAreDerivedFromIt(t *testing.T) {
 	before := runtime.NumGoroutine()
-	ctx := limit.New(t.Context(), time.Minute)
+	_, ctx := limit.New(t.Context(), time.Minute)
 	var derived []context.Context
 	for range 100 {
 		child, cancel := context.WithTimeout(ctx, time.Minute)
@@ -90,7 +90,7 @@ func TestContextsAreDerivedFromIt(t *testing.T) {
 func TestItCostsLittleUntilSomebodyWaits(t *testing.T) {
 	parent := t.Context()
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
-		ctx := limit.New(parent, time.Minute)
+		_, ctx := limit.New(parent, time.Minute)
 		if ctx.Err() != nil {
 			t.Fatal(ctx.Err())
 		}

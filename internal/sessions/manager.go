@@ -168,18 +168,16 @@ func (m *Manager) Forget(id string, until session.Millis) { m.revoked.add(id, un
 
 // List returns the sessions of a user, including the revoked ones.
 func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, error) {
-	limited := limit.New(ctx, StoreTimeout)
+	ctx, limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
-	ctx = limited
 	return m.Store.ListByUser(ctx, userID)
 }
 
 // update changes a row. If the row is revoked then, this process refuses its access tokens at once.
 func (m *Manager) update(ctx context.Context, id string,
 	change func(session.Session, session.Millis) (session.Session, error)) (after session.Session, err error) {
-	limited := limit.New(ctx, StoreTimeout)
+	ctx, limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
-	ctx = limited
 	err = m.Store.Update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
 		after, err = change(row, now)
 		return after, err
