@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -141,11 +142,8 @@ type foreign struct {
 var placeholder = regexp.MustCompile(`\{([A-Za-z0-9_:./-]+)\}`)
 
 func newForeign(t TrustedIssuer) (*foreign, error) {
-	f := &foreign{require: map[string]string{}, subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject,
+	f := &foreign{require: maps.Clone(t.Require), subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject,
 		roles: [][]string{{"roles"}}, scopes: [][]string{{"scope"}}}
-	for name, value := range t.Require {
-		f.require[name] = value
-	}
 	if t.Roles != nil {
 		f.roles = clonePaths(t.Roles)
 	}
@@ -200,6 +198,8 @@ func (f *foreign) named(c *Claims) bool {
 func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string) (*Claims, error) {
 	c := &Claims{payload: payload}
 	var expires, fault bool
+	missing := maps.Clone(f.require)
+	var substitute string // the JSON value of SubjectClaim
 	s := strictjson.Scan(payload)
 	for s.Next() {
 		raw := s.Raw()
@@ -225,7 +225,11 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		case "cnf":
 			s.Mistyped("absent: the token is bound to a key, and is no bearer token")
 		}
+		if name == f.subjectClaim {
+			substitute = raw
+		}
 		if want, ok := f.require[name]; ok {
+			delete(missing, name)
 			if got, ok := text(raw); !ok || got != want {
 				s.Mistyped("the value that TrustedIssuer.Require asks for")
 			}
@@ -238,13 +242,11 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 	case !expires:
 		return nil, errNoExpiry
 	}
-	for name := range f.require {
-		if _, ok := claimText(payload, name); !ok {
-			return nil, &strictjson.MemberError{Name: name, Want: "present: TrustedIssuer.Require asks for it"}
-		}
+	for name := range missing {
+		return nil, &strictjson.MemberError{Name: name, Want: "present: TrustedIssuer.Require asks for it"}
 	}
-	if c.Subject == "" && f.subjectClaim != "" {
-		c.Subject = f.namedSubject(payload)
+	if c.Subject == "" && f.subjectClaim != "" && substitute != "" {
+		c.Subject = f.otherSubject(substitute)
 	}
 	if c.Subject == "" {
 		return nil, errNoSubject
@@ -288,15 +290,11 @@ func (f *foreign) subject(s *strictjson.Scanner) string {
 	return s.String()
 }
 
-// namedSubject reads the claim that stands for "sub". It returns "" if there is none.
-func (f *foreign) namedSubject(payload string) (subject string) {
-	s := strictjson.Scan(payload)
-	for s.Next() {
-		if s.Name() == f.subjectClaim && s.Raw() != "null" {
-			subject = f.subject(&s)
-		}
-	}
-	if s.Err() != nil {
+// otherSubject reads the JSON value of the claim that stands for "sub". It returns "" if the value names nobody.
+func (f *foreign) otherSubject(raw string) string {
+	value := valueOf(raw)
+	subject := f.subject(&value)
+	if value.Err() != nil {
 		return ""
 	}
 	return subject
@@ -313,13 +311,18 @@ func foreignDate(s *strictjson.Scanner, round func(float64) float64) time.Time {
 	return time.Unix(int64(n), 0).UTC()
 }
 
+// valueOf returns a Scanner that has read one JSON value.
+func valueOf(raw string) strictjson.Scanner {
+	s := strictjson.Scan(`{"value":` + raw + `}`)
+	s.Next()
+	return s
+}
+
 // text reads a JSON text.
 func text(raw string) (string, bool) {
-	list, ok := listAt(raw, nil)
-	if !ok || len(list) != 1 || raw[0] != '"' {
-		return "", false
-	}
-	return list[0], true
+	s := valueOf(raw)
+	value := s.String()
+	return value, s.Err() == nil
 }
 
 // claimText reads a claim that is a text.
@@ -348,8 +351,7 @@ func listAt(value string, path []string) (list []string, ok bool) {
 		}
 		return nil, s.Err() == nil
 	}
-	s := strictjson.Scan(`{"value":` + value + `}`)
-	s.Next()
+	s := valueOf(value)
 	list = s.Strings()
 	return list, s.Err() == nil
 }

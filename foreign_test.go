@@ -367,6 +367,12 @@ func TestAListIsNoName(t *testing.T) {
 	}
 }
 
+// Without SubjectClaim nothing stands for "sub", not even a claim whose name is empty.
+func TestAClaimWithoutANameIsNoSubject(t *testing.T) {
+	_, err := newForeigner(t, nil).verify(foreignHeader, `{"iss":"https://i.example","":"x","exp":LATER}`)
+	require.ErrorContains(t, err, `"sub"`)
+}
+
 // RFC 6749 section 3.3 separates scopes by spaces. Other white space is a part of a scope, or a mistake.
 func TestScopesAreSplitAtSpacesOnly(t *testing.T) {
 	c, err := newForeigner(t, nil).verify(foreignHeader,

@@ -177,7 +177,7 @@ func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
 	for i, member := range members {
 		k, err := parseMember(member)
 		switch {
-		case isSecret(member), err == nil && !k.algorithm.asymmetric():
+		case isSecret(member), err == nil && k.public == nil:
 			return nil, nil, fmt.Errorf("key %d is secret: in a public set it is known to everybody", i)
 		case errors.Is(err, errNotForSignatures):
 		case err != nil:
