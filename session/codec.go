@@ -33,6 +33,10 @@ func (s Session) MarshalJSON() ([]byte, error) {
 	text(`,"secret":`, string(secret))
 	text(`,"agent":`, s.UserAgent)
 	text(`,"addr":`, s.Address)
+	if s.Born != (Version{}) {
+		b = strconv.AppendInt(append(b, `,"born":[`...), s.Born.All, 10)
+		b = append(strconv.AppendInt(append(b, ','), s.Born.User, 10), ']')
+	}
 	number(`,"created":`, int64(s.CreatedAt))
 	number(`,"ends":`, int64(s.EndsAt))
 	number(`,"used":`, int64(s.LastUsedAt))
@@ -79,6 +83,10 @@ func (s *Session) UnmarshalJSON(text []byte) error {
 			s.UserAgent = scan.String()
 		case "addr":
 			s.Address = scan.String()
+		case "born":
+			if both := scan.Ints(); len(both) == 2 {
+				s.Born = Version{All: both[0], User: both[1]}
+			}
 		case "created":
 			s.CreatedAt = Millis(scan.Int())
 		case "ends":

@@ -84,10 +84,11 @@ type Session struct {
 	UserAgent  string // of the client that logged in or refreshed last
 	Address    string // of the same client
 
-	CreatedAt  Millis // the time of the login
-	EndsAt     Millis // no token of the session is valid after this time
-	LastUsedAt Millis // the time of the last refresh, to within one reuse window
-	KeepUntil  Millis // after this time no token of the session is valid, and the row may be deleted; it never shrinks
+	Born       Version // the version of the Moment in which the session was made: an older cut-off does not end it
+	CreatedAt  Millis  // the time of the login
+	EndsAt     Millis  // no token of the session is valid after this time
+	LastUsedAt Millis  // the time of the last refresh, to within one reuse window
+	KeepUntil  Millis  // after this time no token of the session is valid, and the row may be deleted; it never shrinks
 
 	Current     int64     // the newest generation of the refresh token
 	Parent      int64     // the generation before it; 0: none

@@ -8,35 +8,46 @@ import (
 // ErrNotFound says that a store has no session with that id. Test with errors.Is.
 var ErrNotFound = errors.New("session: no such session")
 
-// Store keeps sessions. Implementations MUST be safe for concurrent use by any number of processes that share the
-// store, MUST give one clock to all of them (the store's own, where it has one), and MUST keep a row until its
-// KeepUntil. They MUST return an error when they cannot tell whether they did what was asked: callers answer 503 for
-// any error but ErrNotFound, and never treat the token as bad. Every method honours ctx.
+// Store keeps sessions, the cut-offs that end many of them at once, and the log of both. Implementations MUST be safe for
+// concurrent use by any number of processes that share the store, MUST give one clock to all of them (the store's own,
+// where it has one), and MUST keep a row until its KeepUntil. They MUST return an error when they cannot tell whether they
+// did what was asked: callers answer 503 for any error but ErrNotFound, and never treat the token as bad. Every method
+// honours ctx.
 //
-// The conformance kit is package sessiontest.
+// A user may have a limited number of sessions that are not revoked; the limit belongs to the store, and 100
+// ([MaxPerUser]) is usual. Create revokes those beyond it, with [ReasonEvicted]. See [Excess].
+//
+// The conformance kit is package sessiontest. A store can implement [Notifier] too.
 type Store interface {
-	// Create calls make with the store's time, and stores the session that make returns. The id of the session is new,
-	// and [NewID] has made it for its user. make may be called again. When make returns an error, nothing is stored,
-	// and the error is returned as it is.
-	Create(ctx context.Context, make func(now Millis) (Session, error)) error
+	// Create calls make with a Moment of the user, and stores the session that make returns. The session is of this user;
+	// its id is new, and [NewID] has made it. If a cut-off of the user, or one of everybody, is committed before the
+	// session, and the Moment was without it, nothing is stored, and make is called again with a newer Moment. When make
+	// returns an error, nothing is stored, and the error is returned as it is.
+	Create(ctx context.Context, userID string, make func(at Moment) (Session, error)) error
 
-	// Update calls change with a row and the store's time, and replaces the row with what change returns, in one atomic
-	// step: no other change of the row happens in between. change may be called again with a newer row. It may take as
-	// long as a signature takes, so a store must not make other rows wait for it. When change returns an error, or the
-	// row unchanged (==), nothing is written, and the error is returned as it is. Update returns nil only after the new
-	// row is committed. It returns ErrNotFound when there is no row.
-	Update(ctx context.Context, id string, change func(row Session, now Millis) (Session, error)) error
+	// Update calls change with a row and the Moment of its user, both from one atomic read, and replaces the row with what
+	// change returns, in one atomic step: no other change of the row, and no new cut-off of the user or of everybody,
+	// is committed in between. change may be called again with a newer row and Moment. It may take as long as a signature
+	// takes, so a store must not make other rows wait for it. When change returns an error, or the row unchanged (==),
+	// nothing is written, and the error is returned as it is. Update returns nil only after the new row is committed. It
+	// returns ErrNotFound when there is no row.
+	Update(ctx context.Context, id string, change func(row Session, at Moment) (Session, error)) error
 
-	// ListByUser returns the user's sessions, revoked ones too, in any order.
-	ListByUser(ctx context.Context, userID string) ([]Session, error)
+	// List returns sessions of the user that are not Revoked, and the Moment of the user. If there are more than limit, it
+	// returns those with the latest KeepUntil.
+	List(ctx context.Context, userID string, limit int) ([]Session, Moment, error)
 
-	// RevokedSince calls each for every session that is Revoked, is not past its KeepUntil, and whose revocation was
-	// written at or after since by the store's clock. If since is 0, the time of the revocation does not matter.
-	// RevokedSince returns the store's time from before its read. The caller asks again with that time, minus the time
-	// that a write may take to become visible. Then it misses no revocation.
-	RevokedSince(ctx context.Context, since Millis, each func(id string, keepUntil Millis)) (Millis, error)
+	// Cut calls change with the cut-off of a user, or of everybody if userID is "", and replaces it with what change
+	// returns, in one atomic step. The cut-off is zero if there was none. latest is the latest KeepUntil of a session of
+	// the user; for everybody it is 0. change may be called again. When change returns an error, or the cut-off
+	// unchanged, nothing is written, and the error is returned as it is. A store that keeps groups of users on different
+	// servers changes the cut-off of everybody once for each group.
+	Cut(ctx context.Context, userID string, change func(before Cutoff, latest, now Millis) (Cutoff, error)) error
 
-	// DeleteExpired removes up to limit rows that are past their KeepUntil, and returns how many it removed. A store that
-	// expires rows by itself returns 0.
-	DeleteExpired(ctx context.Context, limit int) (int, error)
+	// DeleteExpired removes up to limit sessions, and cut-offs of users, that are past their KeepUntil both by the store's
+	// clock and by the time before. It returns how many it removed. So one clock that is wrong removes nothing. A store
+	// that expires rows by itself keeps them for a day longer, and returns 0.
+	DeleteExpired(ctx context.Context, before Millis, limit int) (int, error)
+
+	Log
 }
