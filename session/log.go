@@ -3,7 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"slices"
 )
@@ -49,23 +48,13 @@ type Page struct {
 	Now  Millis // the store's time
 }
 
-// Key stands for the id of a session or of a user in the log: the first half of its SHA-256. A reader of the log cannot
-// find the id of a session from it. It can find the id of a user by trying ids.
-type Key [16]byte
-
-// KeyOf returns the key of an id.
-func KeyOf(id string) Key {
-	sum := sha256.Sum256([]byte(id))
-	return Key(sum[:16])
-}
-
 // EntryKind says what an [Entry] is about.
 type EntryKind uint8
 
 // The kinds of entries.
 const (
-	SessionRevoked EntryKind = iota + 1 // Key is the session's
-	UserCut                             // Key is the user's
+	SessionRevoked EntryKind = iota + 1 // ID is the session's
+	UserCut                             // ID is the user's
 	AllCut                              // everybody in Group
 )
 
@@ -75,26 +64,22 @@ const AllGroups = -1
 // Entry is one line of the log.
 type Entry struct {
 	Kind      EntryKind
-	Key       Key    // of the session or the user
+	ID        string // of the session or the user
 	Group     int    // for AllCut: 0 to Groups-1, or AllGroups
 	Ended     int64  // of the cut-off
-	Spared    Key    // of the cut-off; zero if it spares no session
+	Spared    string // of the cut-off
 	Changed   int64  // of the cut-off
 	KeepUntil Millis // after this time no token is left that the entry refuses; for AllCut it has no meaning
 }
 
 // RevokedEntry returns the entry of a session that was revoked.
 func RevokedEntry(id string, keepUntil Millis) Entry {
-	return Entry{Kind: SessionRevoked, Key: KeyOf(id), KeepUntil: keepUntil}
+	return Entry{Kind: SessionRevoked, ID: id, KeepUntil: keepUntil}
 }
 
 // CutEntry returns the entry of a cut-off of a user.
 func CutEntry(userID string, c Cutoff) Entry {
-	e := Entry{Kind: UserCut, Key: KeyOf(userID), Ended: c.Ended, Changed: c.Changed, KeepUntil: c.KeepUntil}
-	if c.Spared != "" {
-		e.Spared = KeyOf(c.Spared)
-	}
-	return e
+	return Entry{Kind: UserCut, ID: userID, Ended: c.Ended, Spared: c.Spared, Changed: c.Changed, KeepUntil: c.KeepUntil}
 }
 
 // AllEntry returns the entry of a cut-off of everybody in a group, or in [AllGroups].

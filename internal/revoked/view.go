@@ -1,0 +1,454 @@
+// Package revoked is one process's view of what was revoked. It follows the log of a session store, or the feed of another
+// service, and answers for every request whether a token was revoked. docs/rotation.md describes the mechanism.
+//
+// The view asks memory first. If memory cannot tell, the view looks the session up once, and remembers the answer. Memory
+// cannot tell in two cases: the process has not read the whole log yet, or more was revoked than memory holds exactly.
+package revoked
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/signet-go/signet/internal/flight"
+	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/session"
+)
+
+// The errors of Check. All other errors of Check mean that a look-up failed.
+var (
+	ErrRevoked  = errors.New("the session is revoked")
+	ErrOutdated = errors.New("the user has changed since the token was issued")
+	ErrStale    = errors.New("the revocations could not be read for longer than MaxStaleness")
+	ErrClosed   = errors.New("the service is closed")
+)
+
+// Source is where the revocations come from.
+type Source interface {
+	session.Log
+	// Lookup reads what is known about a session and its user, in one atomic read.
+	Lookup(ctx context.Context, sessionID, userID string) (Status, error)
+}
+
+// Status is the result of a look-up.
+type Status struct {
+	Revoked   bool
+	KeepUntil session.Millis
+	User, All session.Entry // the cut-offs of the user, and of everybody in the user's group
+}
+
+// Config says how a View works.
+type Config struct {
+	Source       Source
+	Name         string // what Source is, for the log: "the session store"
+	Logger       *slog.Logger
+	Timeout      time.Duration // how long one call of the source may take
+	Interval     time.Duration // how often the log is read
+	MaxStaleness time.Duration // how long the log may be unreadable before Check answers ErrStale
+	Insecure     bool          // Check never answers ErrStale
+	Bytes        int           // the memory for revocations
+	// NameOf returns what the source calls an id, if its entries have another text than the id itself. nil: the id.
+	NameOf func(id string) string
+}
+
+// View is safe for concurrent use. Make it with Open.
+type View struct {
+	Config
+	seed    maphash.Seed
+	set     *set                         // sessions that were revoked
+	cuts    *cutoffs                     // cut-offs of users
+	all     [session.Groups]atomic.Int64 // sessions and tokens of everybody in the group with a smaller version have ended
+	seen    *seen                        // sessions that were looked up and were good
+	ended   *seen                        // sessions that were looked up and were revoked
+	watches watches
+	lookups flight.Group[Status]
+
+	// whole is true when the log was read from its start. Before, what memory does not know may be in the part of the log
+	// that was not read yet.
+	whole atomic.Bool
+
+	// The view is fresh until freshUntil. That is a number of nanoseconds since began, on the monotonic clock. So Check
+	// needs no lock, and a change of the machine's clock cannot make an old view look fresh.
+	began      time.Time
+	freshUntil atomic.Int64
+	now        atomic.Int64 // the time of the source at the last read
+
+	wake chan struct{}
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+const (
+	historyPage = 20_000                // entries in one read of the old part of the log
+	tailPage    = 5_000                 // entries in one read of its end
+	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
+	expireEvery = time.Minute
+	retryAfter  = time.Second
+)
+
+// Open makes sure that the source answers, and starts goroutines that Close ends: one reads the end of the log, one reads the
+// old part of it, and one waits for the source's notifications if it has any. Open does not wait for the old part.
+func Open(cfg Config) (*View, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 8 * 7), cuts: newCutoffs(cfg.Bytes / 8),
+		seen: newSeen(), ended: newSeen(), began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
+	cursor, err := v.pull(ctx, session.End)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	v.done.Go(func() { v.follow(ctx, cursor) })
+	if notifier, ok := cfg.Source.(session.Notifier); ok {
+		v.done.Go(func() { v.listen(ctx, notifier) })
+	}
+	return v, nil
+}
+
+// Close ends the goroutines and waits for them. Then nothing keeps the view up to date. So Check answers ErrStale, unless
+// Insecure is set, and watched contexts end.
+func (v *View) Close() {
+	v.stop()
+	v.done.Wait()
+	v.freshUntil.Store(-1)
+	v.watches.end(func(*watch) error { return ErrClosed })
+}
+
+// Ref names a session in a verified token. It holds hashes, so that Check does not compute them for every request.
+type Ref struct {
+	ID, UserID string
+	Version    session.Version // the version of the token
+	// Generation is that of the refresh token itself, or of the refresh token that came with the access token. It is 0 if
+	// the token names none.
+	Generation int64
+
+	session, user uint64
+	group         int
+}
+
+// Ref returns the Ref of a session and its user.
+func (v *View) Ref(id, userID string, version session.Version, generation int64) Ref {
+	return Ref{ID: id, UserID: userID, Version: version, Generation: generation,
+		session: v.hashOf(id), user: v.hashOf(userID), group: session.GroupOfUser(userID)}
+}
+
+// hashOf returns the hash of an id.
+func (v *View) hashOf(id string) uint64 {
+	if v.NameOf != nil {
+		id = v.NameOf(id)
+	}
+	return v.hash(id)
+}
+
+// hash returns a hash of what the source calls an id. Nobody outside of this process can predict it. It is 0 only for "".
+func (v *View) hash(name string) uint64 {
+	if name == "" {
+		return 0
+	}
+	return maphash.String(v.seed, name) | 1
+}
+
+// Check reports whether a token is revoked. It returns nil, ErrRevoked, ErrOutdated, ErrStale, or the error of a look-up.
+// Every request with a token of a session calls it. As long as memory can tell, it does no I/O and does not wait. now must
+// have a monotonic clock reading (time.Now).
+func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
+	err, known := v.local(ref)
+	if err != nil {
+		return err
+	}
+	if !v.Insecure && int64(now.Sub(v.began)) > v.freshUntil.Load() {
+		return ErrStale
+	}
+	if !known {
+		return v.lookup(ctx, ref)
+	}
+	return nil
+}
+
+// local answers from memory. known says whether memory can tell; an error is certain.
+func (v *View) local(ref *Ref) (err error, known bool) {
+	if ref.Version.All < v.all[ref.group].Load() {
+		return ErrRevoked, true
+	}
+	whole := v.whole.Load()
+	known = true
+	switch v.set.has(ref.session) {
+	case yes:
+		return ErrRevoked, true
+	case no:
+		known = whole || v.seen.has(ref.session)
+	case maybe:
+		if v.ended.has(ref.session) {
+			return ErrRevoked, true
+		}
+		known = v.seen.has(ref.session)
+	}
+	switch cut, answer := v.cuts.get(ref.user); answer {
+	case yes:
+		if err := cut.refuses(ref); err != nil {
+			return err, true
+		}
+	case no:
+		known = known && whole
+	case maybe:
+		known = false
+	}
+	return nil, known
+}
+
+// refuses reports whether a token is older than the cut-off of its user.
+func (c cutoff) refuses(ref *Ref) error {
+	switch {
+	case ref.Version.User < c.ended && ref.session != c.spared:
+		return ErrRevoked
+	case ref.Version.User < c.changed:
+		return ErrOutdated
+	}
+	return nil
+}
+
+// lookup asks the source about a token, and remembers the answer. Simultaneous calls for one session share one look-up.
+func (v *View) lookup(ctx context.Context, ref *Ref) error {
+	status, err := v.lookups.Do(ctx, ref.ID, func(ctx context.Context) (status Status, err error) {
+		ctx, limited := limit.New(ctx, v.Timeout)
+		defer limited.Release()
+		ticket := v.seen.begin(ref.session)
+		if status, err = v.Source.Lookup(ctx, ref.ID, ref.UserID); err != nil {
+			return status, err
+		}
+		v.applyAll(status.All)
+		v.cuts.remember(ref.user, v.cutoff(status.User))
+		if status.Revoked {
+			v.set.add(ref.session, status.KeepUntil)
+			v.ended.finish(v.ended.begin(ref.session))
+		} else {
+			v.seen.finish(ticket)
+		}
+		return status, nil
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up the session of a token: %w", err)
+	case status.Revoked, ref.Version.All < status.All.Ended:
+		return ErrRevoked
+	}
+	if err := v.cutoff(status.User).refuses(ref); err != nil {
+		return err
+	}
+	err, _ = v.local(ref) // an entry may have come meanwhile
+	return err
+}
+
+func (v *View) cutoff(e session.Entry) cutoff {
+	return cutoff{ended: e.Ended, changed: e.Changed, spared: v.hash(e.Spared), until: e.KeepUntil}
+}
+
+// Apply adds an entry of the log, and ends the contexts that it concerns.
+func (v *View) Apply(e session.Entry) {
+	hash := v.hash(e.ID)
+	switch e.Kind {
+	case session.SessionRevoked:
+		v.set.add(hash, e.KeepUntil)
+		v.seen.forget(hash)
+		v.watches.endSession(hash, ErrRevoked)
+	case session.UserCut:
+		cut := v.cutoff(e)
+		v.cuts.put(hash, cut)
+		v.watches.endUser(hash, cut)
+	case session.AllCut:
+		v.applyAll(e)
+		v.watches.end(func(w *watch) error {
+			if w.ref.Version.All < v.all[w.ref.group].Load() {
+				return ErrRevoked
+			}
+			return nil
+		})
+	}
+}
+
+func (v *View) applyAll(e session.Entry) {
+	for group := range v.all {
+		if e.Group != session.AllGroups && e.Group != group {
+			continue
+		}
+		for {
+			old := v.all[group].Load()
+			if e.Ended <= old || v.all[group].CompareAndSwap(old, e.Ended) {
+				break
+			}
+		}
+	}
+}
+
+// Know notes that a session was made by this process just now, so that nobody needs to look it up.
+func (v *View) Know(id string) {
+	if !v.whole.Load() {
+		v.seen.finish(v.seen.begin(v.hashOf(id)))
+	}
+}
+
+// Wall returns the time by this machine's clock when the view was opened, plus the time since then. A later change of the
+// clock does not change it.
+func (v *View) Wall() session.Millis { return session.MillisOf(v.began.Add(time.Since(v.began))) }
+
+// follow reads the end of the log until ctx ends. In the beginning, and again whenever the source has lost a part of its log,
+// it lets another goroutine read the whole log.
+func (v *View) follow(ctx context.Context, cursor session.Cursor) {
+	history, stopHistory := v.startHistory(ctx)
+	defer func() { stopHistory(); history.Wait() }()
+	expire := time.Now().Add(expireEvery)
+	failing := false
+	for {
+		if !v.rest(ctx) {
+			return
+		}
+		v.watches.expire(time.Now())
+		next, err := v.pull(ctx, cursor)
+		if errors.Is(err, session.ErrCursor) {
+			v.Logger.Warn("signet: the log of revocations was rewritten; it is read again", "source", v.Name)
+			stopHistory()
+			history.Wait()
+			v.whole.Store(false)
+			v.seen.reset()
+			if next, err = v.pull(ctx, session.End); err == nil {
+				history, stopHistory = v.startHistory(ctx)
+			}
+		}
+		switch {
+		case err == nil:
+			cursor = next
+		case !failing && ctx.Err() == nil:
+			v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
+		}
+		failing = err != nil
+		if now := time.Now(); now.After(expire) {
+			expire = now.Add(expireEvery)
+			v.expire()
+		}
+	}
+}
+
+// rest waits for the next read: about an interval, or until the source wakes the view. The wait is random, so that the
+// processes of a fleet do not read at the same time. It returns false when ctx has ended.
+func (v *View) rest(ctx context.Context) bool {
+	gap := time.NewTimer(wakeGap)
+	defer gap.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-gap.C:
+	}
+	pause := time.NewTimer(v.Interval*4/5 + rand.N(v.Interval/5+1) - wakeGap)
+	defer pause.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-pause.C:
+	case <-v.wake:
+	}
+	return true
+}
+
+// pull reads what is behind the cursor, to the end of the log.
+func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor, error) {
+	for {
+		began := time.Now()
+		page, err := v.read(ctx, cursor, tailPage)
+		if err != nil {
+			return cursor, err
+		}
+		cursor = page.Next
+		if !page.More {
+			// Freshness counts from the start of the read, because the read may miss later entries.
+			v.freshUntil.Store(int64(began.Add(v.MaxStaleness).Sub(v.began)))
+			v.now.Store(int64(page.Now))
+			return cursor, nil
+		}
+	}
+}
+
+// startHistory reads the log from its start in a goroutine of its own.
+func (v *View) startHistory(ctx context.Context) (*sync.WaitGroup, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { v.readHistory(ctx) })
+	return &running, stop
+}
+
+func (v *View) readHistory(ctx context.Context) {
+	cursor := session.Start
+	for {
+		page, err := v.read(ctx, cursor, historyPage)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, session.ErrCursor):
+			cursor = session.Start
+			fallthrough
+		case err != nil: // follow logs that the source does not answer
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryAfter):
+			}
+			continue
+		case !page.More:
+			v.whole.Store(true)
+			return
+		}
+		cursor = page.Next
+	}
+}
+
+// read reads one page. A panic of the source becomes an error, because in the background nobody else recovers.
+func (v *View) read(ctx context.Context, cursor session.Cursor, size int) (page session.Page, err error) {
+	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
+	defer cancel()
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%s panicked: %v", v.Name, reason)
+		}
+	}()
+	return v.Source.ReadLog(ctx, cursor, size, v.Apply)
+}
+
+// expire forgets what no token needs any more. One clock that is wrong forgets nothing: both the source's and this machine's
+// must say so.
+func (v *View) expire() {
+	now := min(session.Millis(v.now.Load()), v.Wall())
+	v.set.expire(now)
+	v.cuts.expire(now)
+}
+
+// listen lets the source wake follow.
+func (v *View) listen(ctx context.Context, notifier session.Notifier) {
+	for ctx.Err() == nil {
+		err := notify(ctx, notifier, func() {
+			select {
+			case v.wake <- struct{}{}:
+			default:
+			}
+		})
+		if ctx.Err() == nil {
+			v.Logger.Warn("signet: revocations are not pushed now; they are still read regularly", "source", v.Name, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryAfter + rand.N(retryAfter)):
+		}
+	}
+}
+
+func notify(ctx context.Context, notifier session.Notifier, wake func()) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("it panicked: %v", reason)
+		}
+	}()
+	return notifier.Notify(ctx, wake)
+}
