@@ -110,7 +110,7 @@ func Open(cfg Config) (*View, error) {
 	return v, nil
 }
 
-// Close ends the goroutines and waits for them. Then nothing keeps the view up to date. So Check answers ErrStale, unless
+// Close ends the goroutines and waits for them. Then nothing keeps the view up to date. So Check answers ErrClosed, unless
 // Insecure is set, and watched contexts end.
 func (v *View) Close() {
 	v.stop()
@@ -137,6 +137,9 @@ func (v *View) Ref(id, userID string, version session.Version, generation int64)
 		session: v.hashOf(id), user: v.hashOf(userID), group: session.GroupOfUser(userID)}
 }
 
+// Hash returns the hash of the session's id.
+func (r *Ref) Hash() uint64 { return r.session }
+
 // hashOf returns the hash of an id.
 func (v *View) hashOf(id string) uint64 {
 	if v.NameOf != nil {
@@ -161,7 +164,10 @@ func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if !v.Insecure && int64(now.Sub(v.began)) > v.freshUntil.Load() {
+	if until := v.freshUntil.Load(); !v.Insecure && int64(now.Sub(v.began)) > until {
+		if until < 0 {
+			return ErrClosed
+		}
 		return ErrStale
 	}
 	if !known {

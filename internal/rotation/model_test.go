@@ -216,6 +216,7 @@ func (m machine) turn(w *world, token int64, side int8, fate fate) (rotation.Out
 		return rotation.Outcome{}, verdict{}
 	}
 	w.row = after
+	now -= w.settled(before)
 	if broken := m.check(w, before, out, now); broken != "" {
 		return out, verdict{broken: broken}
 	}
@@ -238,9 +239,23 @@ func (m machine) turn(w *world, token int64, side int8, fate fate) (rotation.Out
 func (m machine) proof(w *world, generation int64, side int8) {
 	before, now := w.row, w.storeTime()
 	w.row = m.confirm(w.row, generation, w.clock)
+	now -= w.settled(before)
 	if w.row != before {
 		m.takeTurn(w, side, now)
 	}
+}
+
+// settled returns by how much the rules took the row's times back, because the clock was far ahead and has come back. The
+// times that the actors remember go back with them, so the time that has passed since stays the same.
+func (w *world) settled(before session.Session) session.Millis {
+	back := max(0, before.Latest()-w.row.Latest())
+	for i := range w.tabs {
+		if t := &w.tabs[i]; t.stale != 0 {
+			t.stale -= back
+		}
+	}
+	w.turnAt, w.handedOut = w.turnAt-back, w.handedOut-back
+	return back
 }
 
 func (m machine) takeTurn(w *world, side int8, now session.Millis) {

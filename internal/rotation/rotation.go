@@ -73,12 +73,15 @@ func (r Rules) New(id, userID string, secret session.Hash, client Client, now se
 // Refresh decides about a presented refresh token. It returns the row to store. The row must be stored even if the outcome
 // is a refusal: a theft must be kept although the answer is an error.
 func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (session.Session, Outcome) {
-	now = max(now, s.Latest()) // a clock that was set back must not open a window again
-	switch {
-	case s.RevokedAt != 0, p.Generation <= 0, !s.SecretHash.Equal(p.SecretHash): // T0
+	if s.RevokedAt != 0 || p.Generation <= 0 || !s.SecretHash.Equal(p.SecretHash) { // T0
 		return s, Outcome{Event: EventUnknown}
-	case r.Expired(s, now): // T1
-		return s.Revoke(session.ReasonExpired, now), Outcome{Event: EventExpired}
+	}
+	before := s
+	s = r.settle(s, now)
+	now = max(now, s.Latest()) // a clock that was set back a little must not open a window again
+	switch {
+	case r.Expired(s, now): // T1; nothing is written, because the clock may be wrong
+		return before, Outcome{Event: EventExpired}
 	case !p.UserActive: // T2
 		return s.Revoke(session.ReasonUser, now), Outcome{Event: EventUser}
 	}
@@ -102,6 +105,22 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 		r.use(&s, now)
 	}
 	return s, out
+}
+
+// settle corrects a row that was written while the clock was ahead of now by more than a window. Such a clock was wrong and
+// has come back. Times that have not come yet become now. So every open window closes one window from now, and not when the
+// clock shows the wrong time again.
+func (r Rules) settle(s session.Session, now session.Millis) session.Session {
+	if s.Latest() <= now.Add(r.Window) {
+		return s
+	}
+	for _, at := range []*session.Millis{&s.CreatedAt, &s.LastUsedAt, &s.SentAt, &s.ConfirmedAt} {
+		*at = min(*at, now)
+	}
+	for i := range s.Ancestors {
+		s.Ancestors[i].SupersededAt = min(s.Ancestors[i].SupersededAt, now)
+	}
+	return s
 }
 
 func (r Rules) decide(s session.Session, generation int64, now session.Millis) (session.Session, Outcome) {
@@ -190,6 +209,7 @@ func LiveUntil(s session.Session) session.Millis { return s.KeepUntil.Add(-keepS
 // Confirm notes a proof of delivery: somebody used an access token that came with this generation.
 func (r Rules) Confirm(s session.Session, generation int64, now session.Millis) session.Session {
 	if s.RevokedAt == 0 && generation == s.Current && s.ConfirmedAt == 0 {
+		s = r.settle(s, now)
 		s.ConfirmedAt = max(now, s.Latest())
 	}
 	return s

@@ -97,7 +97,7 @@ func (d decision) verify(t *testing.T, rules rotation.Rules, p rotation.Presente
 	t.Helper()
 	got, out := rules.Refresh(d.row, p, d.now)
 	answer := d.want.Current
-	if d.want.RevokedAt != 0 || d.event == rotation.EventUnknown {
+	if d.want.RevokedAt != 0 || d.event == rotation.EventUnknown || d.event == rotation.EventExpired {
 		answer = 0
 	}
 	require.Equal(t, rotation.Outcome{Event: d.event, Generation: answer, RolledBack: rolledBack}, out)
@@ -121,6 +121,7 @@ func TestRefreshDecisions(t *testing.T) {
 	ancestor := session.Ancestor{Generation: 5, SupersededAt: start}
 	parent := func(at session.Millis) session.Ancestor { return session.Ancestor{Generation: 10, SupersededAt: at} }
 	g := func(now session.Millis) int64 { return int64(now) } // generations follow the clock
+	back := start - hour/2                                    // the clock was ahead by much more than a window when the row was written
 	full := edit(c, fourOpen(start))
 	late := start + 2*hour
 	for _, d := range []decision{
@@ -133,10 +134,10 @@ func TestRefreshDecisions(t *testing.T) {
 		{"T0 smallest generation", p, math.MinInt64, start, rotation.EventUnknown, p},
 
 		{"T1 idle, last moment", p, 20, start + 10*hour - ms, rotation.EventRotated, edit(p, rotated(20, g(start+10*hour-ms), start+10*hour-ms), ancestors(parent(start+10*hour-ms)))},
-		{"T1 idle", p, 20, start + 10*hour, rotation.EventExpired, edit(p, revoked(session.ReasonExpired, start+10*hour))},
-		{"T1 before theft", p, 3, start + 10*hour, rotation.EventExpired, edit(p, revoked(session.ReasonExpired, start+10*hour))},
+		{"T1 idle", p, 20, start + 10*hour, rotation.EventExpired, p},
+		{"T1 before theft", p, 3, start + 10*hour, rotation.EventExpired, p},
 		{"T1 absolute, last moment", edit(c, used(start+999*hour)), 20, start + 1000*hour - ms, rotation.EventRotated, edit(c, rotated(20, g(start+1000*hour-ms), start+1000*hour-ms))},
-		{"T1 absolute", edit(c, used(start+999*hour)), 20, start + 1000*hour, rotation.EventExpired, edit(c, used(start+999*hour), revoked(session.ReasonExpired, start+1000*hour))},
+		{"T1 absolute", edit(c, used(start+999*hour)), 20, start + 1000*hour, rotation.EventExpired, edit(c, used(start+999*hour))},
 
 		{"T4 pending: the parent's window begins now", p, 20, start + ms, rotation.EventRotated, edit(p, rotated(20, g(start+ms), start+ms), ancestors(parent(start+ms)))},
 		{"T4 pending for long", p, 20, late, rotation.EventRotated, edit(p, rotated(20, g(late), late), ancestors(parent(late)))},
@@ -145,7 +146,8 @@ func TestRefreshDecisions(t *testing.T) {
 		{"T4 without a parent", edit(c, func(s *session.Session) { s.Parent = 0 }), 20, start + ms, rotation.EventRotated, edit(c, rotated(20, g(start+ms), start+ms))},
 		{"T4 drops closed ancestors", edit(c, ancestors(session.Ancestor{Generation: 4, SupersededAt: start - window}, ancestor)), 20, start + ms, rotation.EventRotated, edit(c, rotated(20, g(start+ms), start+ms), ancestors(ancestor, parent(start)))},
 		{"T4 next is ahead of the clock", edit(c, next(g(late))), 20, start + ms, rotation.EventRotated, edit(c, rotated(20, g(late), start+ms), ancestors(parent(start)))},
-		{"T4 clock set back", p, 20, start - hour/2, rotation.EventRotated, edit(p, rotated(20, g(start), start), ancestors(parent(start)))},
+		{"T4 clock set back far", p, 20, back, rotation.EventRotated, edit(p, rotated(20, g(back), back), ancestors(parent(back)))},
+		{"T4 clock set back", p, 20, start - window, rotation.EventRotated, edit(p, rotated(20, g(start), start), ancestors(parent(start)))},
 
 		{"T4' coalesced, confirmed before", full, 20, start + ms, rotation.EventCoalesced, full},
 		{"T4' coalesced, confirms", edit(p, fourOpen(start)), 20, start + ms, rotation.EventCoalesced, edit(p, fourOpen(start), confirmed(start+ms))},
@@ -156,7 +158,8 @@ func TestRefreshDecisions(t *testing.T) {
 		{"T5 at once", p, 10, start, rotation.EventRepeated, p},
 		{"T5 last moment", p, 10, start + window, rotation.EventRepeated, edit(p, sent(start+window))},
 		{"T5 however often", edit(p, sent(start+2*window)), 10, start + 3*window, rotation.EventRepeated, edit(p, sent(start+3*window), used(start+3*window))},
-		{"T5 clock set back", edit(p, sent(start+window)), 10, start - hour/2, rotation.EventRepeated, edit(p, sent(start+window))},
+		{"T5 clock set back far", edit(p, sent(start+window)), 10, back, rotation.EventRepeated, edit(p, sent(back), used(back))},
+		{"T5 clock set back", edit(p, sent(start+window)), 10, start, rotation.EventRepeated, edit(p, sent(start+window))},
 		{"T6 the window is over", p, 10, start + window + ms, rotation.EventRecovered, edit(p, replaced(g(start+window+ms), start+window+ms))},
 		{"T5 however long", edit(p, sent(start+3*window)), 10, start + 3*window + ms, rotation.EventRepeated, edit(p, sent(start+3*window+ms), used(start+3*window+ms))},
 		{"T6 much later", p, 10, late, rotation.EventRecovered, edit(p, replaced(g(late), late))},
@@ -166,7 +169,9 @@ func TestRefreshDecisions(t *testing.T) {
 		{"T7 last moment", c, 10, start + window, rotation.EventRepeated, c},
 		{"T7 counts as use", edit(c, confirmed(start+window)), 10, start + window + ms, rotation.EventRepeated, edit(c, confirmed(start+window), used(start+window+ms))},
 		{"T7 over", c, 10, start + window + ms, rotation.EventTheft, edit(c, revoked(session.ReasonReuse, start+window+ms))},
-		{"T7 clock set back after confirming", edit(c, confirmed(start+hour)), 10, start, rotation.EventRepeated, edit(c, confirmed(start+hour), used(start+hour))},
+		{"T7 clock set back after confirming", edit(c, confirmed(start+window)), 10, start, rotation.EventRepeated, edit(c, confirmed(start+window))},
+		{"T7 clock set back far after confirming", edit(c, confirmed(start+hour)), 10, start, rotation.EventRepeated, c},
+		{"T7 one window after that is theft", c, 10, start + window + ms, rotation.EventTheft, edit(c, revoked(session.ReasonReuse, start+window+ms))},
 
 		{"T8 last moment", edit(p, ancestors(ancestor)), 5, start + window, rotation.EventRepeated, edit(p, ancestors(ancestor))},
 		{"T8 over", edit(p, ancestors(ancestor)), 5, start + window + ms, rotation.EventTheft, edit(p, ancestors(ancestor), revoked(session.ReasonReuse, start+window+ms))},
@@ -176,7 +181,9 @@ func TestRefreshDecisions(t *testing.T) {
 
 		{"T9 unknown and old", p, 3, start + ms, rotation.EventTheft, edit(p, revoked(session.ReasonReuse, start+ms))},
 		{"T9 a replaced child", p, 15, start + ms, rotation.EventTheft, edit(p, revoked(session.ReasonReuse, start+ms))},
-		{"T9 clock set back", p, 3, start - hour/2, rotation.EventTheft, edit(p, revoked(session.ReasonReuse, start))},
+		{"T8 clock set back far", edit(c, confirmed(start+hour), ancestors(session.Ancestor{Generation: 5, SupersededAt: start + hour})), 5, start, rotation.EventRepeated, edit(c, ancestors(ancestor))},
+		{"T9 clock set back far", p, 3, back, rotation.EventTheft, edit(p, sent(back), used(back), revoked(session.ReasonReuse, back))},
+		{"T9 clock set back", p, 3, start - window, rotation.EventTheft, edit(p, revoked(session.ReasonReuse, start))},
 	} {
 		t.Run(d.name, func(t *testing.T) { d.verify(t, defaultRules(), presented(d.gen), false) })
 	}
@@ -194,7 +201,7 @@ func TestRefreshRefusesOthers(t *testing.T) {
 	d.verify(t, defaultRules(), inactive, false)
 	inactive.Generation = 3
 	d.verify(t, defaultRules(), inactive, false)
-	d.now, d.event, d.want = start+10*hour, rotation.EventExpired, edit(row, revoked(session.ReasonExpired, start+10*hour))
+	d.now, d.event, d.want = start+10*hour, rotation.EventExpired, row
 	d.verify(t, defaultRules(), inactive, false)
 }
 
@@ -391,7 +398,8 @@ func TestConfirm(t *testing.T) {
 		{"newer than the row", p, p, 21, start + ms},
 		{"none", p, p, 0, start + ms},
 		{"revoked", dead, dead, 20, start + ms},
-		{"clock set back", p, edit(p, confirmed(start)), 20, start - hour},
+		{"clock set back", p, edit(p, confirmed(start)), 20, start - window},
+		{"clock set back far", p, edit(p, sent(start-hour), used(start-hour), confirmed(start-hour)), 20, start - hour},
 	} {
 		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.want, rules.Confirm(test.row, test.gen, test.now)) })
 	}

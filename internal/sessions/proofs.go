@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/session"
 )
 
@@ -27,16 +28,23 @@ const (
 const proofQueue = 1024
 
 type proof struct {
-	Ref
-	slot *atomic.Uint64
+	id         string
+	generation int64
+	slot       *atomic.Uint64
 }
 
 func newProofs() *proofs { return &proofs{queue: make(chan proof, proofQueue)} }
 
-// note queues a proof, unless it was queued before. It never waits: if the queue is full, a later request of the
-// session queues the proof.
-func (p *proofs) note(ref Ref) {
-	mark := ref.hash ^ uint64(ref.Generation)*0x9e3779b97f4a7c15 | 1
+// Prove notes that an access token was used. It queues a proof, unless it was queued before. It never waits: if the queue is
+// full, a later request of the session queues the proof.
+func (m *Manager) Prove(ref *revoked.Ref) {
+	if ref.Generation != 0 {
+		m.proofs.note(ref)
+	}
+}
+
+func (p *proofs) note(ref *revoked.Ref) {
+	mark := ref.Hash() ^ uint64(ref.Generation)*0x9e3779b97f4a7c15 | 1
 	set := &p.noted[mark>>1%noteSets]
 	slot := &set[mark>>62]
 	for i := range set {
@@ -49,7 +57,7 @@ func (p *proofs) note(ref Ref) {
 	}
 	slot.Store(mark)
 	select {
-	case p.queue <- proof{ref, slot}:
+	case p.queue <- proof{ref.ID, ref.Generation, slot}:
 	default:
 		slot.Store(0)
 	}
@@ -63,8 +71,8 @@ func (m *Manager) recordProofs(ctx context.Context) {
 			return
 		case p := <-m.proofs.queue:
 			err := calmly(func() error {
-				_, err := m.update(ctx, p.ID, func(row session.Session, now session.Millis) (session.Session, error) {
-					return m.Rules.Confirm(row, p.Generation, now), nil
+				_, err := m.update(ctx, p.id, func(row session.Session, at session.Moment) (session.Session, error) {
+					return m.Rules.Confirm(row, p.generation, at.Now), nil
 				})
 				return err
 			})
