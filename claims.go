@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/signet-go/signet/internal/sessions"
+	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/session"
 )
 
 // Claims are the claims of a verified token. The functions of signet return copies, which the caller may change.
@@ -24,10 +25,17 @@ type Claims struct {
 	NotBefore time.Time // "nbf"; zero if absent
 	ExpiresAt time.Time // "exp"
 
-	payload string       // the whole payload, for CustomClaims; empty if the host made the claims
-	session sessions.Ref // zero if the verifier sees no revocations
-	from    *issuer      // who issued the token
-	keys    *keys.Set    // the keys that verified it
+	payload     string        // the whole payload, for CustomClaims; empty if the host made the claims
+	from        *issuer       // who issued the token
+	keys        *keys.Set     // the keys that verified it
+	session     revoked.Ref   // zero if the verifier sees no revocations
+	revocations *revoked.View // nil if the verifier sees no revocations
+}
+
+// origin is what a token says about how it was made, for signet alone.
+type origin struct {
+	generation int64           // "gen"
+	version    session.Version // "ver"
 }
 
 // HasRole reports whether the subject has one of the roles.
@@ -98,7 +106,7 @@ const maxTime = 253402300799
 
 // parseClaims reads a payload whose signature was verified. It checks the form of the claims, and that the required
 // ones are there. Identity and time are checked elsewhere. The error names the claim and the rule, but never a value.
-func parseClaims(payload string) (c *Claims, generation int64, err error) {
+func parseClaims(payload string) (c *Claims, from origin, err error) {
 	c = &Claims{payload: payload}
 	s := strictjson.Scan(payload)
 	for s.Next() {
@@ -124,20 +132,22 @@ func parseClaims(payload string) (c *Claims, generation int64, err error) {
 		case "nbf":
 			c.NotBefore = numericDate(&s)
 		case "gen":
-			generation = s.Int()
+			from.generation = s.Int()
+		case "ver":
+			from.version = versionOf(&s)
 		}
 	}
 	switch {
 	case s.Err() != nil:
-		return nil, 0, s.Err()
+		return nil, from, s.Err()
 	case c.Subject == "":
-		return nil, 0, errNoSubject
+		return nil, from, errNoSubject
 	case c.ExpiresAt.IsZero():
-		return nil, 0, errNoExpiry
+		return nil, from, errNoExpiry
 	case c.IssuedAt.IsZero():
-		return nil, 0, errNoIssueTime
+		return nil, from, errNoIssueTime
 	}
-	return c, generation, nil
+	return c, from, nil
 }
 
 var (
@@ -145,6 +155,16 @@ var (
 	errNoExpiry    = &strictjson.MemberError{Name: "exp", Want: "present"}
 	errNoIssueTime = &strictjson.MemberError{Name: "iat", Want: "present"}
 )
+
+// versionOf reads the version of a token: one number for everybody, and one for the user.
+func versionOf(s *strictjson.Scanner) session.Version {
+	both := s.Ints()
+	if len(both) != 2 {
+		s.Mistyped("an array of two numbers")
+		return session.Version{}
+	}
+	return session.Version{All: both[0], User: both[1]}
+}
 
 // splitScope splits the text of a scope at its spaces, and only there (RFC 6749 section 3.3).
 func splitScope(scope string) []string {

@@ -114,7 +114,7 @@ func (a *Auth) LogoutAllHandler() http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := a.revokeUser(r.Context(), claims.Subject, session.ReasonLogout, ""); err != nil {
+		if err := a.endUser(r.Context(), claims.Subject, "", "logged out everywhere"); err != nil {
 			return err
 		}
 		noContent(w)

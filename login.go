@@ -34,8 +34,8 @@ func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error
 }
 
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a
-// magic link, a command line. It asks for no password. The user store must know the user, because every refresh looks
-// the user up. The error is [ErrInvalidCredentials] for a disabled user and for one that the store does not know, or
+// magic link, a command line. It asks for no password. The user store must know the user: the tokens carry what the store
+// knows, because every refresh looks the user up. The error is [ErrInvalidCredentials] for a disabled user and for one that the store does not know, or
 // [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error) {
 	if user.Disabled {
@@ -154,53 +154,39 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	return hash
 }
 
-// start makes a session and its first tokens. Then it reads the user again: a password change or a ban during the login
-// could not revoke the session, which did not exist yet. If mayKeep refuses the user, start revokes the session.
-func (a *Auth) start(ctx context.Context, user userstore.User, mayKeep func(current userstore.User) error) (Tokens, error) {
+// start makes a session and its first tokens. It reads the user again, after it has read the cut-offs of the user and before
+// the session is committed. So a password change or a ban during the login is seen here, or its cut-off ends the session. If
+// mayStart refuses the user, nothing is stored.
+func (a *Auth) start(ctx context.Context, user userstore.User, mayStart func(current userstore.User) error) (Tokens, error) {
 	if a.sessions == nil { // no session could be revoked later
 		return a.issueAlone(ctx, user)
 	}
-	tokens, sessionID, err := a.firstTokens(ctx, user)
-	if err != nil {
-		return Tokens{}, err
-	}
-	current, err := a.activeUser(ctx, user.ID)
-	if err == nil {
-		err = mayKeep(current)
-	}
-	if err == nil {
-		return tokens, nil
-	}
-	// The session must end even if the client has gone away.
-	if _, err := a.revoke(context.WithoutCancel(ctx), sessionID, session.ReasonUser, nil); err != nil {
-		return Tokens{}, err
-	}
-	if errors.Is(err, errNoUser) {
-		err = ErrInvalidCredentials
-	}
-	return Tokens{}, err
-}
-
-// firstTokens stores a new session and returns its tokens. It signs them before it commits the session.
-func (a *Auth) firstTokens(ctx context.Context, user userstore.User) (tokens Tokens, sessionID string, err error) {
-	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
+	ctx, limited := limit.New(ctx, storeTimeout) // also for the user, the claims and the signatures
 	defer limited.Release()
-	g := grant{user: user, secret: randomID()}
-	if g.claims, err = a.customClaims(ctx, user); err != nil {
-		return Tokens{}, "", err
-	}
-	sessionID, err = a.sessions.Create(ctx, user.ID, g.secret, clientOf(ctx), func(row session.Session) error {
+	var tokens Tokens
+	g := grant{secret: randomID()}
+	err := a.sessions.Create(ctx, user.ID, g.secret, clientOf(ctx), func(row session.Session) (err error) {
 		if end := row.EndsAt.Time(); !end.After(a.verifier.clock()) {
 			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v",
 				row.CreatedAt.Time()))
 		}
-		g.sessionID, g.generation, g.notAfter = row.ID, row.Current, row.EndsAt.Time()
-		var err error
+		if g.user, err = a.activeUser(ctx, user.ID); errors.Is(err, errNoUser) {
+			return ErrInvalidCredentials
+		} else if err != nil {
+			return err
+		}
+		if err := mayStart(g.user); err != nil {
+			return err
+		}
+		if g.claims, err = a.customClaims(ctx, g.user); err != nil {
+			return err
+		}
+		g.sessionID, g.generation, g.notAfter, g.version = row.ID, row.Current, row.EndsAt.Time(), row.Born
 		tokens, err = a.issue(ctx, g)
 		return err
 	})
 	if err != nil {
-		return Tokens{}, "", storeError(err)
+		return Tokens{}, storeError(err)
 	}
-	return tokens, sessionID, nil
+	return tokens, nil
 }

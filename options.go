@@ -68,6 +68,7 @@ type settings struct {
 	strict       bool
 	maxStaleness time.Duration
 	insecure     bool
+	memory       int // bytes for revocations
 }
 
 // newVerifierConfig collects options for the function with that name.
@@ -96,6 +97,7 @@ func newSettings(opts []Option) settings {
 		clientAddress:    remoteHost,
 		reuseWindow:      10 * time.Second,
 		maxStaleness:     30 * time.Second,
+		memory:           defaultRevocationMemory,
 	}
 	for _, opt := range opts {
 		if isNil(opt) {
@@ -364,6 +366,24 @@ func WithMaxStaleness(bound time.Duration) Option {
 // WithInsecureStaleRevocations accepts access tokens however long the session store is unreachable. A token that
 // another process has revoked in the meantime is accepted too.
 func WithInsecureStaleRevocations() Option { return option(func(s *settings) { s.insecure = true }) }
+
+// The memory for revocations, in bytes.
+const (
+	defaultRevocationMemory = 64 << 20
+	minRevocationMemory     = 1 << 20
+)
+
+// WithRevocationMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB,
+// which holds about three million revocations exactly. More revocations are kept in a compact form. Then a few tokens
+// need one look-up in the session store, which is remembered. No valid token is refused, and no revoked one passes.
+func WithRevocationMemory(bytes int) Option {
+	return option(func(s *settings) {
+		if bytes < minRevocationMemory || bytes > 16<<30 {
+			s.mistake("WithRevocationMemory", "%d bytes are out of range; use 1048576 to 17179869184", bytes)
+		}
+		s.memory = bytes
+	})
+}
 
 // WithClientAddress sets the function that finds the client's address for the list of sessions. The default is the
 // address of the connection. Behind a proxy, read the header that this proxy sets, and only if no client can reach the

@@ -7,6 +7,7 @@ import (
 
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/session"
 )
 
@@ -54,34 +55,35 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 	return a.issueAlone(ctx, user)
 }
 
-// rotate is Refresh with sessions. The rules of rotation decide about the row. The new tokens are signed before the row
-// is committed, so a failure of one of them changes nothing.
+// rotate is Refresh with sessions. The rules of rotation decide about the row. The user is read and the new tokens are
+// signed before the row is committed, so a failure of one of them changes nothing.
 func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
 	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID),
 		Client: clientOf(ctx)}
 	g := grant{secret: claims.ID, sessionID: claims.SessionID, proof: true}
-	user, err := a.activeUser(ctx, claims.Subject)
-	switch {
-	case err == nil:
-		presented.UserActive, g.user = true, user
-		if g.claims, err = a.customClaims(ctx, user); err != nil {
-			return Tokens{}, err
-		}
-	case !errors.Is(err, errNoUser):
-		return Tokens{}, err
-	}
 	var tokens Tokens
-	sign := func(row session.Session, out rotation.Outcome) (err error) {
-		g.generation, g.notAfter = out.Generation, row.EndsAt.Time()
-		tokens, err = a.issue(ctx, g)
-		return err
-	}
-	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, sign)
+	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, sessions.Tokens{
+		User: func() (active bool, err error) {
+			g.user, err = a.activeUser(ctx, claims.Subject)
+			if errors.Is(err, errNoUser) {
+				return false, nil
+			}
+			if err == nil {
+				g.claims, err = a.customClaims(ctx, g.user)
+			}
+			return err == nil, err
+		},
+		Sign: func(row session.Session, out rotation.Outcome, version session.Version) (err error) {
+			g.generation, g.notAfter, g.version = out.Generation, row.EndsAt.Time(), version
+			tokens, err = a.issue(ctx, g)
+			return err
+		},
+	})
 	var refused *Error
 	switch {
-	case errors.As(err, &refused): // signing failed; its cause may be any error, even session.ErrNotFound
+	case errors.As(err, &refused): // the user store, WithClaims or the key; the cause may even be session.ErrNotFound
 		return Tokens{}, refused
 	case errors.Is(err, session.ErrNotFound):
 		out = rotation.Outcome{Event: rotation.EventUnknown}

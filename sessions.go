@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
@@ -46,38 +47,51 @@ func (a *Auth) RevokeSession(ctx context.Context, id string) error {
 	return err
 }
 
-// RevokeUser ends all sessions of a user, for example after a password change or for a ban. Change the user in the user
-// store first: then a login that is running at the same time sees the change. After an error some sessions may be left;
-// call it again. The errors are those of [Auth.RevokeSession].
-//
-// Services with a [NewVerifier] do not see this: there the user's access tokens are valid until they expire.
+// RevokeUser ends all sessions of a user, for example after a password change or for a ban. It is one write, whatever the
+// number of sessions. Change the user in the user store first: then a login that is running at the same time sees the
+// change. The errors are those of [Auth.RevokeSession], and [ErrInvalidRequest] if the id is empty.
 func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
-	return a.revokeUser(ctx, userID, session.ReasonRevoked, "")
+	return a.endUser(ctx, userID, "", "revoked")
 }
 
 // RevokeOtherSessions ends all sessions of a user but one: after the user has changed the password in that session, or
 // for a button "sign out everywhere else". keepSessionID is usually [Claims.SessionID]. The errors are those of
-// [Auth.RevokeSession].
+// [Auth.RevokeUser]. A keepSessionID that is not a living session of the user keeps nothing.
 func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, keepSessionID string) error {
-	return a.revokeUser(ctx, userID, session.ReasonRevoked, keepSessionID)
+	return a.endUser(ctx, userID, keepSessionID, "others revoked")
 }
 
-func (a *Auth) revokeUser(ctx context.Context, userID string, reason session.Reason, keep string) error {
-	if a.sessions == nil {
+func (a *Auth) endUser(ctx context.Context, userID, keep, why string) error {
+	return a.cut(ctx, userID, why, func() error { return a.sessions.EndUser(ctx, userID, keep) })
+}
+
+// RevokeAll ends the sessions of everybody, for example after a breach. It is one write. If a key has leaked, change the key
+// first ([keys.Ring.Rotate], [keys.Ring.Retire]): who has the key can sign tokens that no revocation meets. The error is
+// [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
+func (a *Auth) RevokeAll(ctx context.Context) error {
+	return a.cut(ctx, everybody, "revoked", func() error { return a.sessions.EndAll(ctx) })
+}
+
+// UserChanged says that the roles or claims of a user have changed. Call it after the change in the user store. The user's
+// access tokens are refused with 401 "invalid_token" in every process, within about a second, and the refresh brings
+// tokens with the new claims. No session ends. The errors are those of [Auth.RevokeUser].
+func (a *Auth) UserChanged(ctx context.Context, userID string) error {
+	return a.cut(ctx, userID, "changed", func() error { return a.sessions.ChangeUser(ctx, userID) })
+}
+
+const everybody = "*" // in the log
+
+func (a *Auth) cut(ctx context.Context, userID, why string, cut func() error) error {
+	switch {
+	case a.sessions == nil:
 		return ErrStateless
+	case userID == "":
+		return badRequest("the user's id is empty")
 	}
-	rows, err := a.sessions.List(ctx, userID)
-	if err != nil {
+	if err := cut(); err != nil {
 		return unavailable(err)
 	}
-	for _, row := range rows {
-		if row.Revoked() || row.ID == keep {
-			continue
-		}
-		if _, err := a.revoke(ctx, row.ID, reason, nil); err != nil {
-			return err // do not wait for a failed store once for each session
-		}
-	}
+	a.verifier.logger.InfoContext(ctx, "signet: user "+why, "user", userID)
 	return nil
 }
 
@@ -96,6 +110,42 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 	}
 	a.verifier.logger.InfoContext(ctx, "signet: session revoked", "reason", string(reason), "session", row.ID, "user", row.UserID)
 	return true, nil
+}
+
+// Ending says what ends the context of [SessionContext], beside the end of the session.
+type Ending int
+
+const (
+	AtExpiry     Ending = iota + 1 // the token expires
+	AtUserChange                   // the user changes ([Auth.UserChanged])
+)
+
+// SessionContext returns a context for a connection that stays open: server-sent events, a WebSocket, a long poll, a gRPC
+// stream. It ends when the session of the token in ctx is revoked or the user is cut off, as soon as this process knows. The
+// cause ([context.Cause]) is [ErrRevoked], [ErrExpiredToken], [ErrInvalidToken] after a change of the user, or
+// [ErrUnavailable] when the service is closed. A refresh does not end it. It needs no goroutine and no timer. Call the
+// function that it returns when the connection ends.
+//
+// ctx is the context of a request behind [Auth.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
+// the token's expiry can end the context.
+func SessionContext(ctx context.Context, also ...Ending) (context.Context, context.CancelFunc) {
+	claims := sharedClaims(ctx)
+	what := revoked.Watch{Changes: slices.Contains(also, AtUserChange)}
+	if claims == nil {
+		return context.WithCancel(ctx)
+	}
+	if slices.Contains(also, AtExpiry) {
+		what.Expires = claims.ExpiresAt
+	}
+	if claims.revocations == nil {
+		if what.Expires.IsZero() {
+			return context.WithCancel(ctx)
+		}
+		return context.WithDeadlineCause(ctx, what.Expires, ErrExpiredToken)
+	}
+	watched, cancel := context.WithCancelCause(ctx)
+	stop := claims.revocations.Watch(ctx, claims.session, what, func(reason error) { cancel(revocationError(reason)) })
+	return watched, func() { stop(); cancel(context.Canceled) }
 }
 
 // SessionInfo is what users may see of their own sessions.
@@ -122,7 +172,7 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 	live := []SessionInfo{}
 	now := session.MillisOf(a.verifier.clock())
 	for _, row := range rows {
-		if end := rotation.LiveUntil(row); !row.Revoked() && now < end {
+		if end := rotation.LiveUntil(row); now < end {
 			live = append(live, SessionInfo{ID: row.ID, CreatedAt: row.CreatedAt.Time(), LastUsedAt: row.LastUsedAt.Time(),
 				ExpiresAt: end.Time(), UserAgent: row.UserAgent, Address: row.Address})
 		}

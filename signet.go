@@ -101,7 +101,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		rules := rotation.Rules{Window: s.reuseWindow, Strict: s.strict, Access: s.lifetimes.Access, Idle: s.lifetimes.Refresh,
 			Absolute: s.lifetimes.Session}
 		a.sessions, err = sessions.Open(sessions.Config{Store: s.sessionStore, Rules: rules, Logger: s.logger,
-			MaxStaleness: s.maxStaleness, Insecure: s.insecure})
+			MaxStaleness: s.maxStaleness, Insecure: s.insecure, Bytes: s.memory})
 		if err != nil {
 			return nil, fmt.Errorf("signet.WithSessionStore: %w", err)
 		}

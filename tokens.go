@@ -18,6 +18,7 @@ import (
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -51,11 +52,12 @@ var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", 
 // grant is what a pair of tokens is issued for.
 type grant struct {
 	user       userstore.User
-	claims     []byte // from WithClaims, encoded
-	sessionID  string // "" without sessions
-	generation int64  // of the refresh token; 0 without sessions
-	secret     string // the refresh token's jti
-	proof      bool   // put the generation into the access token: its use proves that the refresh token has arrived
+	claims     []byte          // from WithClaims, encoded
+	sessionID  string          // "" without sessions
+	generation int64           // of the refresh token; 0 without sessions
+	version    session.Version // the cut-offs that were known before the user was read
+	secret     string          // the refresh token's jti
+	proof      bool            // put the generation into the access token: its use proves that the refresh token has arrived
 	notAfter   time.Time
 }
 
@@ -79,6 +81,10 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	payload := a.commonClaims(g, now, accessEnd, randomID(), a.verifier.audience)
 	if g.sessionID != "" && g.proof {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
+	}
+	if v := g.version; v != (session.Version{}) {
+		payload = strconv.AppendInt(append(payload, `,"ver":[`...), v.All, 10)
+		payload = append(strconv.AppendInt(append(payload, ','), v.User, 10), ']')
 	}
 	if len(g.user.Roles) > 0 {
 		payload = strictjson.AppendStrings(append(payload, `,"roles":`...), g.user.Roles)
@@ -146,8 +152,7 @@ func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string, audien
 	return b
 }
 
-// customClaims encodes what WithClaims returns, as members that follow others. It runs before the session store is
-// asked, because the host's function may be slow.
+// customClaims encodes what WithClaims returns, as members that follow others.
 func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, error) {
 	if a.claims == nil {
 		return nil, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
@@ -19,12 +20,13 @@ import (
 // makes one for a service that only checks tokens.
 type Verifier struct {
 	verifierConfig
-	issuers  map[string]*issuer
-	patterns []*issuer         // the issuers whose name is a pattern
-	only     *issuer           // the issuer, if there is exactly one
-	cache    *tokenCache       // nil: off
-	sessions *sessions.Manager // nil: the verifier sees no revocations
-	maxToken int               // bytes
+	issuers     map[string]*issuer
+	patterns    []*issuer         // the issuers whose name is a pattern
+	only        *issuer           // the issuer, if there is exactly one
+	cache       *tokenCache       // nil: off
+	revocations *revoked.View     // nil: the verifier sees no revocations
+	sessions    *sessions.Manager // nil: the verifier is not part of a service with sessions
+	maxToken    int               // bytes
 
 	explained [2]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 }
@@ -84,6 +86,9 @@ func isNil(value any) bool {
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
 	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager,
 		maxToken: jws.MaxToken}
+	if manager != nil {
+		v.revocations = manager.View
+	}
 	for _, iss := range issuers {
 		if iss.foreign != nil {
 			v.maxToken = jws.MaxForeignToken
@@ -121,7 +126,7 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 	if v.cache != nil {
 		hash = v.cache.hash(token)
 		if claims := v.cache.get(hash, token); claims != nil {
-			if err := v.checkNow(claims); err != nil {
+			if err := v.checkNow(ctx, claims); err != nil {
 				return nil, err
 			}
 			return claims, nil
@@ -131,7 +136,7 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 	if err != nil {
 		return nil, err
 	}
-	if err := v.checkNow(claims); err != nil {
+	if err := v.checkNow(ctx, claims); err != nil {
 		return nil, err
 	}
 	if v.cache != nil {
@@ -141,28 +146,47 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 }
 
 // checkNow checks what changes with time. It runs for every request, even if the token is in the cache.
-func (v *Verifier) checkNow(claims *Claims) error {
+func (v *Verifier) checkNow(ctx context.Context, claims *Claims) error {
 	now := v.clock()
 	if err := v.checkTimes(claims, now); err != nil {
 		return err
 	}
-	if v.sessions == nil || claims.SessionID == "" {
+	if v.revocations == nil {
 		return nil
+	}
+	if claims.SessionID == "" {
+		return errNoSession
 	}
 	if v.testClock {
 		now = time.Now()
 	}
-	switch v.sessions.Check(claims.session, now) {
-	case nil:
-		return nil
-	case sessions.ErrRevoked:
-		return ErrRevoked
+	if err := v.revocations.Check(ctx, &claims.session, now); err != nil {
+		return revocationError(err)
 	}
-	return errStale
+	if v.sessions != nil {
+		v.sessions.Prove(&claims.session)
+	}
+	return nil
 }
 
-// errStale is the answer while the revocations are unknown, because a revoked token could pass.
-var errStale = unavailable(sessions.ErrStale)
+// revocationError is the answer for an error of the revocations.
+func revocationError(err error) error {
+	switch err {
+	case revoked.ErrRevoked:
+		return ErrRevoked
+	case revoked.ErrOutdated:
+		return errOutdated
+	case revoked.ErrExpired:
+		return ErrExpiredToken
+	case revoked.ErrStale:
+		return errStale
+	}
+	return unavailable(err)
+}
+
+// errStale is the answer while the revocations are unknown, because a revoked token could pass. It is made once, because
+// every request meets it then.
+var errStale = unavailable(revoked.ErrStale)
 
 // checkTimes checks the claims that depend on the clock. The leeway is for clocks that differ. It does not extend
 // "exp".
@@ -207,7 +231,7 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	if err != nil {
 		return nil, v.explain(ctx, holders, err)
 	}
-	claims, generation, err := from.parse(ctx, v, signed.Payload)
+	claims, origin, err := from.parse(ctx, v, signed.Payload)
 	if err != nil {
 		return nil, v.explain(ctx, holders, err)
 	}
@@ -215,23 +239,23 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 		return nil, v.explain(ctx, holders, err)
 	}
 	claims.from, claims.keys = from, signed.Keys
-	if v.sessions != nil {
-		claims.session = v.sessions.Ref(claims.SessionID, generation)
+	if claims.revocations = v.revocations; v.revocations != nil {
+		claims.session = v.revocations.Ref(claims.SessionID, claims.Subject, origin.version, origin.generation)
 	}
 	return claims, nil
 }
 
 // parse reads the payload by the rules for signet's own tokens or by the rules for the issuer.
-func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Claims, generation int64, err error) {
+func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Claims, from origin, err error) {
 	if i.foreign != nil {
 		c, err = i.foreign.parse(ctx, v.logger, payload)
 	} else {
-		c, generation, err = parseClaims(payload)
+		c, from, err = parseClaims(payload)
 	}
 	if err != nil {
-		return nil, 0, because(errMalformed, err)
+		return nil, from, because(errMalformed, err)
 	}
-	return c, generation, nil
+	return c, from, nil
 }
 
 // audienceOf checks the type of a token, and returns the audience that a token of this type must have. Refresh tokens

@@ -53,6 +53,9 @@ type Config struct {
 	MaxStaleness time.Duration // how long the log may be unreadable before Check answers ErrStale
 	Insecure     bool          // Check never answers ErrStale
 	Bytes        int           // the memory for revocations
+	// Remote says that the source is another service. Then Open does not fail if the source does not answer yet: Check
+	// answers ErrStale until it does. And a page is as old as its time says, because a cache may stand in between.
+	Remote bool
 	// NameOf returns what the source calls an id, if its entries have another text than the id itself. nil: the id.
 	NameOf func(id string) string
 }
@@ -92,16 +95,20 @@ const (
 	retryAfter  = time.Second
 )
 
-// Open makes sure that the source answers, and starts goroutines that Close ends: one reads the end of the log, one reads the
-// old part of it, and one waits for the source's notifications if it has any. Open does not wait for the old part.
+// Open makes sure that the source answers, unless it is remote, and starts goroutines that Close ends: one reads the end of
+// the log, one reads the old part of it, and one waits for the source's notifications if it has any. Open does not wait for
+// the old part.
 func Open(cfg Config) (*View, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 8 * 7), cuts: newCutoffs(cfg.Bytes / 8),
-		seen: newSeen(), ended: newSeen(), began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
-	cursor, err := v.pull(ctx, session.End)
-	if err != nil {
-		stop()
-		return nil, err
+		seen: &seen{}, ended: &seen{}, began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
+	cursor := session.End
+	if !cfg.Remote {
+		var err error
+		if cursor, err = v.pull(ctx, cursor); err != nil {
+			stop()
+			return nil, err
+		}
 	}
 	v.done.Go(func() { v.follow(ctx, cursor) })
 	if notifier, ok := cfg.Source.(session.Notifier); ok {
@@ -223,17 +230,17 @@ func (v *View) lookup(ctx context.Context, ref *Ref) error {
 	status, err := v.lookups.Do(ctx, ref.ID, func(ctx context.Context) (status Status, err error) {
 		ctx, limited := limit.New(ctx, v.Timeout)
 		defer limited.Release()
-		ticket := v.seen.begin(ref.session)
+		good, cut := v.seen.begin(ref.session), v.cuts.begin(ref.user)
 		if status, err = v.Source.Lookup(ctx, ref.ID, ref.UserID); err != nil {
 			return status, err
 		}
 		v.applyAll(status.All)
-		v.cuts.remember(ref.user, v.cutoff(status.User))
+		v.cuts.remember(cut, v.cutoff(status.User))
 		if status.Revoked {
 			v.set.add(ref.session, status.KeepUntil)
 			v.ended.finish(v.ended.begin(ref.session))
 		} else {
-			v.seen.finish(ticket)
+			v.seen.finish(good)
 		}
 		return status, nil
 	})
@@ -302,40 +309,64 @@ func (v *View) Know(id string) {
 // clock does not change it.
 func (v *View) Wall() session.Millis { return session.MillisOf(v.began.Add(time.Since(v.began))) }
 
-// follow reads the end of the log until ctx ends. In the beginning, and again whenever the source has lost a part of its log,
-// it lets another goroutine read the whole log.
+// follow reads the end of the log until ctx ends. When it has the cursor of the end, it lets another goroutine read the whole
+// log. It begins again when the source has lost a part of its log.
 func (v *View) follow(ctx context.Context, cursor session.Cursor) {
-	history, stopHistory := v.startHistory(ctx)
-	defer func() { stopHistory(); history.Wait() }()
+	var history history
+	defer func() { history.end() }()
 	expire := time.Now().Add(expireEvery)
 	failing := false
 	for {
-		if !v.rest(ctx) {
+		if cursor != session.End && !history.begun() {
+			history.begin(ctx, v.readHistory)
+		}
+		if cursor != session.End && !v.rest(ctx) {
 			return
 		}
 		v.watches.expire(time.Now())
 		next, err := v.pull(ctx, cursor)
-		if errors.Is(err, session.ErrCursor) {
-			v.Logger.Warn("signet: the log of revocations was rewritten; it is read again", "source", v.Name)
-			stopHistory()
-			history.Wait()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, session.ErrCursor):
+			v.Logger.Warn("signet: the log of revocations has changed; it is read again", "source", v.Name)
+			history.end()
 			v.whole.Store(false)
 			v.seen.reset()
-			if next, err = v.pull(ctx, session.End); err == nil {
-				history, stopHistory = v.startHistory(ctx)
-			}
-		}
-		switch {
-		case err == nil:
-			cursor = next
-		case !failing && ctx.Err() == nil:
+			next = session.End
+		case err != nil && !failing:
 			v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
 		}
-		failing = err != nil
+		cursor, failing = next, err != nil && !errors.Is(err, session.ErrCursor)
+		if cursor == session.End && failing && !v.rest(ctx) {
+			return
+		}
 		if now := time.Now(); now.After(expire) {
 			expire = now.Add(expireEvery)
 			v.expire()
 		}
+	}
+}
+
+// history is the goroutine that reads the old part of the log.
+type history struct {
+	running sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+func (h *history) begun() bool { return h.stop != nil }
+
+func (h *history) begin(ctx context.Context, read func(context.Context)) {
+	ctx, h.stop = context.WithCancel(ctx)
+	h.running.Go(func() { read(ctx) })
+}
+
+// end stops the goroutine and waits for it.
+func (h *history) end() {
+	if h.begun() {
+		h.stop()
+		h.running.Wait()
+		h.stop = nil
 	}
 }
 
@@ -371,6 +402,9 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 		cursor = page.Next
 		if !page.More {
 			// Freshness counts from the start of the read, because the read may miss later entries.
+			if v.Remote {
+				began = began.Add(-max(0, began.Sub(page.Now.Time())))
+			}
 			v.freshUntil.Store(int64(began.Add(v.MaxStaleness).Sub(v.began)))
 			v.now.Store(int64(page.Now))
 			return cursor, nil
@@ -378,14 +412,7 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 	}
 }
 
-// startHistory reads the log from its start in a goroutine of its own.
-func (v *View) startHistory(ctx context.Context) (*sync.WaitGroup, context.CancelFunc) {
-	ctx, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { v.readHistory(ctx) })
-	return &running, stop
-}
-
+// readHistory reads the log from its start. Then whole is true.
 func (v *View) readHistory(ctx context.Context) {
 	cursor := session.Start
 	for {
