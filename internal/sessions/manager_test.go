@@ -13,9 +13,40 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
 )
+
+func newManager(t *testing.T, store session.Store, changes ...func(*Config)) *Manager {
+	t.Helper()
+	cfg := Config{Store: store, Rules: rotation.Rules{Window: 10 * time.Second, Access: time.Hour, Idle: time.Hour,
+		Absolute: time.Hour}, Logger: slog.New(slog.DiscardHandler), MaxStaleness: 30 * time.Second, Bytes: 1 << 20}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	m, err := Open(cfg)
+	require.NoError(t, err)
+	t.Cleanup(m.Close)
+	return m
+}
+
+// login makes a session, and returns the Ref of its access token.
+func login(t *testing.T, m *Manager, userID string) revoked.Ref {
+	t.Helper()
+	var made session.Session
+	err := m.Create(t.Context(), userID, "s", rotation.Client{}, func(s session.Session) error {
+		made = s
+		return nil
+	})
+	require.NoError(t, err)
+	return m.Ref(made.ID, userID, made.Born, 7)
+}
+
+func check(t *testing.T, m *Manager, ref revoked.Ref) error {
+	t.Helper()
+	return m.Check(t.Context(), &ref, time.Now())
+}
 
 // slowCleaner is a store with so many expired rows that it never finds an end.
 type slowCleaner struct {
@@ -23,7 +54,7 @@ type slowCleaner struct {
 	batches atomic.Int64
 }
 
-func (s *slowCleaner) DeleteExpired(ctx context.Context, limit int) (int, error) {
+func (s *slowCleaner) DeleteExpired(ctx context.Context, _ session.Millis, limit int) (int, error) {
 	s.batches.Add(1)
 	select {
 	case <-ctx.Done():
@@ -38,17 +69,17 @@ func (s *slowCleaner) DeleteExpired(ctx context.Context, limit int) (int, error)
 func TestCleaningDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowCleaner{}
-		m, other := newManager(t, store, 0), newManager(t, store, 0)
+		m, other := newManager(t, store), newManager(t, store)
 		ref := login(t, m, "1")
 		for range 300 {
 			time.Sleep(time.Second)
-			require.NoError(t, m.Check(ref, time.Now()))
+			require.NoError(t, check(t, m, ref))
 		}
 		require.Greater(t, store.batches.Load(), int64(1000), "the cleaning runs")
 		_, err := other.Revoke(t.Context(), ref.ID, session.ReasonRevoked, nil)
 		require.NoError(t, err)
 		time.Sleep(2 * time.Second)
-		require.ErrorIs(t, m.Check(ref, time.Now()), ErrRevoked)
+		require.ErrorIs(t, check(t, m, ref), revoked.ErrRevoked)
 	})
 }
 
@@ -59,7 +90,7 @@ type countingStore struct {
 }
 
 func (c *countingStore) Update(ctx context.Context, id string,
-	change func(session.Session, session.Millis) (session.Session, error)) error {
+	change func(session.Session, session.Moment) (session.Session, error)) error {
 	c.updates.Add(1)
 	return c.Memory.Update(ctx, id, change)
 }
@@ -68,16 +99,15 @@ func (c *countingStore) Update(ctx context.Context, id string,
 func TestAProofIsToldOnceWithManySessions(t *testing.T) {
 	const sessions, rounds = 20_000, 10
 	store := &countingStore{}
-	m := newManager(t, store, 0)
-	refs := make([]Ref, sessions)
+	m := newManager(t, store)
+	refs := make([]revoked.Ref, sessions)
 	for i := range refs {
-		id, err := m.Create(t.Context(), fmt.Sprint(i), "s", rotation.Client{}, func(session.Session) error { return nil })
-		require.NoError(t, err)
-		refs[i] = m.Ref(id, 7)
+		refs[i] = login(t, m, fmt.Sprint(i))
 	}
 	for range rounds {
 		for i, ref := range refs {
-			require.NoError(t, m.Check(ref, time.Now()))
+			require.NoError(t, check(t, m, ref))
+			m.Prove(&ref)
 			for i%200 == 0 && len(m.proofs.queue) > 0 {
 				time.Sleep(10 * time.Microsecond)
 			}
@@ -92,20 +122,20 @@ type panickingStore struct {
 	broken atomic.Bool
 }
 
-func (p *panickingStore) RevokedSince(ctx context.Context, since session.Millis,
-	add func(string, session.Millis)) (session.Millis, error) {
+func (p *panickingStore) ReadLog(ctx context.Context, after session.Cursor, limit int,
+	each func(session.Entry)) (session.Page, error) {
 	if p.broken.Load() {
 		panic("a driver's mistake")
 	}
-	return p.Memory.RevokedSince(ctx, since, add)
+	return p.Memory.ReadLog(ctx, after, limit, each)
 }
 
-func (p *panickingStore) DeleteExpired(context.Context, int) (int, error) {
+func (p *panickingStore) DeleteExpired(context.Context, session.Millis, int) (int, error) {
 	panic("a driver's mistake")
 }
 
 func (p *panickingStore) Update(context.Context, string,
-	func(session.Session, session.Millis) (session.Session, error)) error {
+	func(session.Session, session.Moment) (session.Session, error)) error {
 	panic("a driver's mistake")
 }
 
@@ -114,19 +144,18 @@ func TestAStoreThatPanicsEndsNoProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &panickingStore{}
 		var log lockedBuffer
-		m, err := Open(Config{Store: store, Rules: rotation.Rules{Window: 10 * time.Second, Access: time.Hour, Idle: time.Hour,
-			Absolute: time.Hour}, Logger: slog.New(slog.NewTextHandler(&log, nil)), MaxStaleness: 30 * time.Second})
-		require.NoError(t, err)
-		defer m.Close()
-		ref := m.Ref(session.NewID("1"), 7)
-		require.NoError(t, m.Check(ref, time.Now()), "and its proof makes Update panic")
+		m := newManager(t, store, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		time.Sleep(time.Second) // the log is read
+		ref := m.Ref(session.NewID("1"), "1", session.Version{}, 7)
+		require.NoError(t, check(t, m, ref))
+		m.Prove(&ref) // makes Update panic
 		store.broken.Store(true)
 		time.Sleep(2 * time.Minute)
-		require.ErrorIs(t, m.Check(ref, time.Now()), ErrStale)
+		require.ErrorIs(t, check(t, m, ref), revoked.ErrStale)
 		require.Contains(t, log.String(), "panicked")
 		store.broken.Store(false)
 		time.Sleep(2 * time.Second)
-		require.NoError(t, m.Check(ref, time.Now()))
+		require.NoError(t, check(t, m, ref))
 	})
 }
 
