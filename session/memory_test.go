@@ -118,7 +118,7 @@ func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []se
 	entries, next := logged(t, m, after)
 	for _, e := range entries {
 		if e.Kind == session.SessionRevoked {
-			keys = append(keys, e.Key)
+			keys = append(keys, e.ID)
 		}
 	}
 	return keys, next
@@ -126,7 +126,7 @@ func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []se
 
 func keysOf(ids ...string) (keys []session.Key) {
 	for _, id := range ids {
-		keys = append(keys, session.KeyOf(id))
+		keys = append(keys, id)
 	}
 	return keys
 }
@@ -212,14 +212,14 @@ func TestMemoryLists(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now, MaxPerUser: 1000}
 	random := rand.New(rand.NewPCG(seed, 1))
-	rows, wantLive, wantRevoked := map[string]bool{}, map[string][]string{}, map[session.Key]bool{}
+	rows, wantLive, wantRevoked := map[string]bool{}, map[string][]string{}, map[string]bool{}
 	for step := range 5000 {
 		id := fmt.Sprintf("s%d", random.IntN(300))
 		userID := fmt.Sprintf("u%d", len(id)+int(id[len(id)-1])%3)
 		isLive := slices.Contains(wantLive[userID], id)
 		drop := func() {
 			wantLive[userID] = slices.DeleteFunc(wantLive[userID], func(other string) bool { return other == id })
-			delete(wantRevoked, session.KeyOf(id))
+			delete(wantRevoked, id)
 		}
 		change := func(change func(row *session.Session, now session.Millis)) {
 			require.NoError(t, m.Update(t.Context(), id, func(row session.Session, at session.Moment) (session.Session, error) {
@@ -234,7 +234,7 @@ func TestMemoryLists(t *testing.T) {
 		case n < 4:
 			revokeIn(t, m, id)
 			drop()
-			wantRevoked[session.KeyOf(id)] = true
+			wantRevoked[id] = true
 		case n < 6:
 			change(func(row *session.Session, _ session.Millis) { row.RevokedAt, row.Reason = 0, "" })
 			if !isLive {
