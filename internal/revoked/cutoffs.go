@@ -1,0 +1,261 @@
+package revoked
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"github.com/signet-go/signet/session"
+)
+
+// cutoff is what the log says about a user. See [session.Cutoff].
+type cutoff struct {
+	ended, changed int64
+	spared         uint64 // the hash of the session that did not end; 0: none
+	until          session.Millis
+}
+
+func (c cutoff) version() int64 { return max(c.ended, c.changed) }
+
+// cutoffs holds the cut-offs of users. As long as there was none, a look-up costs one atomic load. No look-up takes a lock.
+//
+// It is a hash table of buckets. When it cannot grow any more, the record that expires first leaves its full bucket. If it
+// came from the log, it leaves its hash in a [filter], and a look-up answers maybe from then on. The answer of the store can be
+// kept as a record too; nothing is lost when such a record leaves. So memory is bounded: a quarter of it is for the filter.
+type cutoffs struct {
+	table atomic.Pointer[[]cutBucket]
+	left  atomic.Pointer[filter] // the hashes of records that have left
+
+	tickets tickets
+	mu      sync.Mutex // one writer at a time
+	bytes   int
+	now     session.Millis
+	swept   session.Millis
+}
+
+// cutBucket holds the hashes of records, and the records. A record never changes. A look-up compares the hash of the record
+// too, because the slot may get another record at any time.
+type cutBucket struct {
+	hashes  [8]atomic.Uint64
+	records [8]atomic.Pointer[record]
+}
+
+type record struct {
+	cutoff
+	hash   uint64
+	logged bool // the log has named it; else it is known from a look-up only
+}
+
+const (
+	recordBytes    = 48
+	cutBucketBytes = 8 * (16 + recordBytes)
+	sweepEvery     = 10 * 60_000 // milliseconds; between two scans for expired records
+)
+
+// newCutoffs returns cutoffs that will use up to so many bytes, but at least 1 MiB.
+func newCutoffs(bytes int) *cutoffs { return &cutoffs{bytes: max(bytes, minBytes)} }
+
+// get returns the cut-off of the user with that hash, if it is known. It may be the zero cut-off that remember has kept. The
+// answer is maybe if only the store knows.
+func (c *cutoffs) get(hash uint64) (cutoff, answer) {
+	table := c.table.Load()
+	if table == nil {
+		return cutoff{}, no
+	}
+	if r := cutBucketOf(*table, hash).get(hash); r != nil {
+		return r.cutoff, yes
+	}
+	// A record that has left meanwhile was added to the filter first.
+	if left := c.left.Load(); left != nil && left.has(hash) {
+		return cutoff{}, maybe
+	}
+	return cutoff{}, no
+}
+
+// put takes a cut-off from the log. An older one than that which is known is ignored.
+func (c *cutoffs) put(hash uint64, cut cutoff) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tickets.void(hash)
+	if cut.until <= c.now {
+		return
+	}
+	c.set(&record{cut, hash, true})
+}
+
+// begin must be called before a look-up in the store whose result will be given to remember.
+func (c *cutoffs) begin(hash uint64) ticket { return c.tickets.begin(hash) }
+
+// remember keeps what a look-up in the store has found, also that there is no cut-off. It does nothing if put was called with
+// the same hash after begin: the record of put may have left already, and what was found may be older.
+func (c *cutoffs) remember(t ticket, cut cutoff) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tickets.valid(t) {
+		c.set(&record{cut, t.hash, false})
+	}
+}
+
+// set stores a record, unless a newer one is there. What was once in the log stays marked as such.
+func (c *cutoffs) set(r *record) {
+	table := c.table.Load()
+	if table == nil {
+		made := make([]cutBucket, 1)
+		table = &made
+		c.table.Store(table)
+	}
+	if old := cutBucketOf(*table, r.hash).get(r.hash); old != nil {
+		newer, older := r, old
+		if r.version() < old.version() || r.version() == old.version() && !r.logged {
+			newer, older = old, r
+		}
+		r = &record{newer.cutoff, r.hash, r.logged || old.logged}
+		if r.logged {
+			r.until = max(newer.until, older.until)
+		}
+	}
+	for {
+		b := cutBucketOf(*c.table.Load(), r.hash)
+		if i := b.slot(r.hash, c.now); i >= 0 {
+			b.store(i, r)
+			return
+		}
+		if !c.grow() {
+			i := b.victim()
+			c.leave(b.records[i].Load())
+			b.store(i, r)
+			return
+		}
+	}
+}
+
+// grow makes a table of twice as many buckets, if the limit allows it.
+func (c *cutoffs) grow() bool {
+	old := *c.table.Load()
+	limit := c.bytes * 3 / 4 / cutBucketBytes
+	if 2*len(old) > limit {
+		return false
+	}
+	size := limit
+	for size/2 > len(old) {
+		size /= 2
+	}
+	table := make([]cutBucket, size)
+	for i := range old {
+		for j := range old[i].records {
+			r := old[i].records[j].Load()
+			if r == nil {
+				continue
+			}
+			b := cutBucketOf(table, r.hash)
+			k := b.slot(r.hash, c.now)
+			if k < 0 {
+				k = b.victim()
+				c.leave(b.records[k].Load())
+			}
+			b.store(k, r)
+		}
+	}
+	c.table.Store(&table)
+	return true
+}
+
+// leave is called before a record is removed.
+func (c *cutoffs) leave(r *record) {
+	if !r.logged || r.until <= c.now {
+		return
+	}
+	left := c.left.Load()
+	if left == nil {
+		left = newFilter(c.bytes/4, nil)
+		c.left.Store(left)
+	}
+	left.add(r.hash, minutes(r.until), minutesPast(c.now))
+}
+
+// expire removes what has expired, and now and then what remember has kept without an end. A time that goes back is ignored.
+func (c *cutoffs) expire(now session.Millis) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now <= c.now {
+		return
+	}
+	c.now = now
+	if left := c.left.Load(); left != nil && left.expire(minutesPast(now)) {
+		c.left.Store(nil)
+	}
+	table := c.table.Load()
+	if table == nil || now < c.swept+sweepEvery {
+		return
+	}
+	used := 0
+	c.swept = now
+	for i := range *table {
+		b := &(*table)[i]
+		for j := range b.records {
+			if r := b.records[j].Load(); r != nil && r.until <= now {
+				b.hashes[j].Store(0)
+				b.records[j].Store(nil)
+			} else if r != nil {
+				used++
+			}
+		}
+	}
+	if used == 0 && c.left.Load() == nil {
+		c.table.Store(nil)
+	}
+}
+
+func cutBucketOf(table []cutBucket, hash uint64) *cutBucket {
+	i, _ := bits.Mul64(hash, uint64(len(table)))
+	return &table[i]
+}
+
+func (b *cutBucket) get(hash uint64) *record {
+	for i := range b.hashes {
+		if b.hashes[i].Load() == hash {
+			if r := b.records[i].Load(); r != nil && r.hash == hash {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// slot returns the slot of the hash, or else one that is free or has expired, or else -1.
+func (b *cutBucket) slot(hash uint64, now session.Millis) int {
+	free := -1
+	for i := range b.records {
+		switch r := b.records[i].Load(); {
+		case r == nil:
+			free = i
+		case r.hash == hash:
+			return i
+		case r.logged && r.until <= now:
+			free = i
+		}
+	}
+	return free
+}
+
+// victim returns the slot of a full bucket that can be given up best.
+func (b *cutBucket) victim() int {
+	best := 0
+	for i := range b.records {
+		r, have := b.records[i].Load(), b.records[best].Load()
+		if r.logged != have.logged {
+			if have.logged {
+				best = i
+			}
+		} else if r.until < have.until {
+			best = i
+		}
+	}
+	return best
+}
+
+// store writes the record first. A look-up that sees the new hash sees the record too.
+func (b *cutBucket) store(i int, r *record) {
+	b.records[i].Store(r)
+	b.hashes[i].Store(r.hash)
+}

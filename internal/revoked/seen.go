@@ -1,0 +1,143 @@
+package revoked
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// seen holds sessions that were looked up in the store and were not revoked, so that each is looked up once. Its memory is
+// bounded: a new session takes the place of another one, which is then looked up again. Nothing is allocated before the first
+// look-up.
+//
+// It never holds a session that the log has named. The look-up may find a session good just before it is revoked, and the
+// log may tell that at any time, so there are three cases. If forget was called before begin, the revocation was committed
+// before the look-up, which has found it. If forget is called between begin and finish, the ticket is void. If forget is
+// called after finish, it removes the session.
+type seen struct {
+	table   atomic.Pointer[[]seenBucket]
+	tickets tickets
+
+	mu   sync.Mutex // for finish, forget and reset
+	next int        // the slot of a full bucket that is used next
+}
+
+// seenBucket is one cache line of hashes. 0: free.
+type seenBucket [8]atomic.Uint64
+
+const seenBuckets = 1 << 17 // 8 MiB
+
+func (s *seen) bucket(table []seenBucket, hash uint64) *seenBucket {
+	return &table[hash>>32%seenBuckets]
+}
+
+// has reports whether the session with that hash was good when it was looked up, and the log has not named it since. It takes
+// no lock.
+func (s *seen) has(hash uint64) bool {
+	table := s.table.Load()
+	if table == nil {
+		return false
+	}
+	b := s.bucket(*table, hash)
+	for i := range b {
+		if b[i].Load() == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// begin must be called before the look-up.
+func (s *seen) begin(hash uint64) ticket { return s.tickets.begin(hash) }
+
+// finish must be called only if the look-up has found a session that is not revoked.
+func (s *seen) finish(t ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.tickets.valid(t) {
+		return
+	}
+	table := s.table.Load()
+	if table == nil {
+		made := make([]seenBucket, seenBuckets)
+		table = &made
+		s.table.Store(table)
+	}
+	b := s.bucket(*table, t.hash)
+	slot := s.next % len(b)
+	for i := range b {
+		if have := b[i].Load(); have == t.hash {
+			return
+		} else if have == 0 {
+			slot = i
+		}
+	}
+	s.next++
+	b[slot].Store(t.hash)
+}
+
+// forget is called when the log says that the session with that hash is revoked.
+func (s *seen) forget(hash uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets.void(hash)
+	table := s.table.Load()
+	if table == nil {
+		return
+	}
+	b := s.bucket(*table, hash)
+	for i := range b {
+		if b[i].Load() == hash {
+			b[i].Store(0)
+		}
+	}
+}
+
+// reset forgets all sessions, those too that are being looked up.
+func (s *seen) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets.voidAll()
+	s.table.Store(nil)
+}
+
+// tickets tell whether the log has named a hash while it was being looked up. There are fewer counters than hashes, so a
+// ticket may also be void for the sake of another hash. Then what was found is used once, and not kept.
+//
+// begin may be called at any time. The caller of the other methods holds a lock.
+type tickets struct {
+	counts atomic.Pointer[[ticketCounts]atomic.Uint32] // nil: there was no ticket yet
+}
+
+// ticketCounts is so large that few tickets are void while a process reads a long log at its start.
+const ticketCounts = 1 << 16
+
+// ticket is what begin of one look-up returns. It belongs to one counter, and is void when that has changed.
+type ticket struct {
+	hash   uint64
+	counts *[ticketCounts]atomic.Uint32
+	count  uint32
+}
+
+func (t *tickets) begin(hash uint64) ticket {
+	counts := t.counts.Load()
+	if counts == nil {
+		t.counts.CompareAndSwap(nil, new([ticketCounts]atomic.Uint32))
+		counts = t.counts.Load()
+	}
+	if counts == nil { // voidAll came in between; this ticket is void
+		return ticket{hash: hash}
+	}
+	return ticket{hash, counts, counts[hash>>40%ticketCounts].Load()}
+}
+
+func (t *tickets) valid(v ticket) bool {
+	return v.counts != nil && v.counts == t.counts.Load() && v.counts[v.hash>>40%ticketCounts].Load() == v.count
+}
+
+func (t *tickets) void(hash uint64) {
+	if counts := t.counts.Load(); counts != nil {
+		counts[hash>>40%ticketCounts].Add(1)
+	}
+}
+
+func (t *tickets) voidAll() { t.counts.Store(nil) }
