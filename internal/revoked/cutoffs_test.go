@@ -123,16 +123,16 @@ func TestCutoffsAreLikeAMap(t *testing.T) {
 
 func TestTheMemoryOfCutoffs(t *testing.T) {
 	const bytes = 4 << 20
-	before := heap()
+	before := heapInUse()
 	c := newCutoffs(bytes)
-	require.Less(t, heap()-before, 4096)
+	require.Less(t, heapInUse()-before, 4096)
 	for i := range 120_000 {
 		c.put(hashOf(uint64(i+1)), randomCutoff(start))
 		if i%20_000 == 0 {
-			require.Less(t, heap()-before, bytes*105/100, i)
+			require.Less(t, heapInUse()-before, bytes*105/100, i)
 		}
 	}
-	require.Less(t, heap()-before, bytes*105/100)
+	require.Less(t, heapInUse()-before, bytes*105/100)
 	require.NotNil(t, c.left.Load())
 	runtime.KeepAlive(c)
 }

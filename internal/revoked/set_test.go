@@ -175,7 +175,7 @@ func rateOfMaybe(s *set) float64 {
 	return float64(n) / looks
 }
 
-func heap() int {
+func heapInUse() int {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
@@ -185,14 +185,14 @@ func heap() int {
 
 func TestTheMemoryOfASet(t *testing.T) {
 	const bytes = 8 << 20
-	before := heap()
+	before := heapInUse()
 	s := newSet(bytes)
-	require.Less(t, heap()-before, 4096, "an empty set")
+	require.Less(t, heapInUse()-before, 4096, "an empty set")
 	const limit = bytes * 105 / 100
 	for i := range 460_000 {
 		s.add(hashOf(uint64(i+1)), orders["random"](i, 0))
 		if i%50_000 == 0 || i > 425_000 && i < 450_000 && i%2500 == 0 {
-			require.Less(t, heap()-before, limit, i)
+			require.Less(t, heapInUse()-before, limit, i)
 		}
 	}
 	_, used, compact := s.stats()
