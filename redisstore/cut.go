@@ -1,0 +1,133 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signet-go/signet/session"
+)
+
+// Cut implements [session.Store]. For everybody it changes the cut-off of each group. If it returns an error then, some
+// groups can have the new one, and it is safe to call Cut again.
+func (s *Store) Cut(ctx context.Context, userID string,
+	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) error {
+	var err error
+	for attempt, cuts := 0, s.cuts(userID); len(cuts) > 0; attempt++ {
+		if attempt > 0 { // another process changed a cut-off first
+			if err := pause(ctx, attempt); err != nil {
+				return fmt.Errorf("redisstore: cut: %w", err)
+			}
+		}
+		if cuts, err = s.cut(ctx, cuts, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut is the cut-off of a user, or that of everybody in a group.
+type cut struct {
+	key, list, log string // list is "" for everybody
+	ids            int    // how many of the list to read
+	entry          func(session.Cutoff) string
+	lasts          bool // the cut-off never expires
+}
+
+// cuts returns the cut-offs that a user id stands for.
+func (s *Store) cuts(userID string) (cuts []cut) {
+	if userID != "" {
+		return []cut{{
+			key: s.userKey("c:", userID), list: s.userKey("u:", userID), ids: 1,
+			log:   s.logKey(session.GroupOfUser(userID)),
+			entry: func(c session.Cutoff) string { return userEntry(userID, c) },
+		}}
+	}
+	for group := range session.Groups {
+		cuts = append(cuts, cut{key: s.allKey(group), list: s.allKey(group), log: s.logKey(group), entry: allEntry, lasts: true})
+	}
+	return cuts
+}
+
+// cut changes cut-offs. It returns those that another process has changed first.
+func (s *Store) cut(ctx context.Context, cuts []cut,
+	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) (again []cut, err error) {
+	var reads, writes []call
+	for _, c := range cuts {
+		reads = append(reads, call{[]string{c.key, c.key, c.list}, []any{c.ids}})
+	}
+	answers, err := s.run(ctx, momentScript, reads)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: cut: %w", err)
+	}
+	var changed []cut
+	for i, c := range cuts {
+		k, err := momentOf(answers[i])
+		if err != nil {
+			return nil, fmt.Errorf("redisstore: cut: %w", err)
+		}
+		var latest session.Millis
+		if len(k.list) > 0 {
+			latest = session.Millis(k.list[0].Score)
+		}
+		before := k.at.User
+		after, err := change(before, latest, k.at.Now)
+		if err != nil {
+			return nil, err
+		}
+		if after == before {
+			continue
+		}
+		text, err := encode(after)
+		if err != nil {
+			return nil, fmt.Errorf("redisstore: cut: %w", err)
+		}
+		var expires any = expiry(after.KeepUntil)
+		if c.lasts {
+			expires = ""
+		}
+		changed = append(changed, c)
+		writes = append(writes, call{[]string{c.key, c.log},
+			[]any{k.user, text, expires, c.entry(before), c.entry(after), s.channel()}})
+	}
+	answers, err = s.run(ctx, cutScript, writes)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: cut: %w", err)
+	}
+	for i, c := range changed {
+		if done, err := answers[i].Int(); err != nil {
+			return nil, fmt.Errorf("redisstore: cut: %w", err)
+		} else if done == 0 {
+			again = append(again, c)
+		}
+	}
+	return again, nil
+}
+
+// call is one call of a script.
+type call struct {
+	keys []string
+	args []any
+}
+
+// run calls a script several times in one round trip to each server.
+func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]*redis.Cmd, error) {
+	cmds := make([]*redis.Cmd, len(calls))
+	pipelined := func(eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
+		_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, call := range calls {
+				cmds[i] = eval(ctx, pipe, call.keys, call.args...)
+			}
+			return nil
+		})
+		return err
+	}
+	err := pipelined(script.EvalSha)
+	for _, cmd := range cmds {
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // a call that has succeeded on another server may be repeated
+			return cmds, pipelined(script.Eval)
+		}
+	}
+	return cmds, err
+}
