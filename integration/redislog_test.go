@@ -316,7 +316,9 @@ func TestRedisLogClockSetBack(t *testing.T) {
 }
 
 // logOf returns the key of the log that a user's entries are in.
-func logOf(userID string) string { return fmt.Sprintf("signet:{%d}:revoked", session.GroupOfUser(userID)) }
+func logOf(userID string) string {
+	return fmt.Sprintf("signet:{%d}:revoked", session.GroupOfUser(userID))
+}
 
 func TestRedisNotify(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -573,7 +575,9 @@ return 1`)
 	oldRevoked = redis.NewScript(oldNow + `return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}`)
 )
 
-func oldEntry(row session.Session) string { return strconv.FormatInt(int64(row.KeepUntil), 10) + ":" + row.ID }
+func oldEntry(row session.Session) string {
+	return strconv.FormatInt(int64(row.KeepUntil), 10) + ":" + row.ID
+}
 
 // oldRevoke revokes a session in the way of the version before this one.
 func oldRevoke(t testing.TB, client redis.UniversalClient, row session.Session) {
@@ -652,25 +656,34 @@ func TestRedisRollingUpgrade(t *testing.T) {
 	})
 }
 
-// Old rows are read with two round trips too, and the ids of users may be any text.
+// The server finds the user of a row by itself. If the id is written with an escape in JSON, that costs one round trip more.
 func TestRedisUserIDs(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		store := redisSessions(t, client, "signet")
-		var calls atomic.Int64
-		client.AddHook(hookFunc(func() { calls.Add(1) }))
-		for _, userID := range []string{"", " ", `"`, `\`, "a\x00b", "{}", "é😀", "\u2028", "</script>"} {
-			row := login(t, store, userID)
-			if userID != "" {
-				cutOff(t, store, userID)
+		var trips atomic.Int64
+		client.AddHook(hookFunc(func() { trips.Add(1) }))
+		for _, c := range []struct {
+			userID string
+			trips  int64
+		}{
+			{"", 2}, {" ", 2}, {"{}", 2}, {`user`, 2}, {"é😀", 2}, {`"`, 3}, {`\`, 3}, {"a\x00b", 3}, {`","user":"ann`, 3},
+		} {
+			row := login(t, store, c.userID)
+			if c.userID != "" {
+				cutOff(t, store, c.userID)
 			}
-			calls.Store(0)
+			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
+				row.Next++ // the server learns the scripts
+				return row, nil
+			}))
+			trips.Store(0)
 			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, at session.Moment) (session.Session, error) {
-				require.Equal(t, userID != "", at.Ended(row), "%q", userID)
-				require.Equal(t, userID, row.UserID)
+				require.Equal(t, c.userID != "", at.Ended(row), "%q", c.userID)
+				require.Equal(t, c.userID, row.UserID)
 				row.Next++
 				return row, nil
 			}))
-			require.LessOrEqual(t, calls.Load(), int64(4)) // two more if the server learns the scripts
+			require.Equal(t, c.trips, trips.Load(), "%q", c.userID)
 		}
 	})
 }

@@ -29,23 +29,23 @@ func (s *Store) Cut(ctx context.Context, userID string,
 
 // cut is the cut-off of a user, or that of everybody in a group.
 type cut struct {
-	key, list, log string // list is "" for everybody
-	ids            int    // how many of the list to read
-	entry          func(session.Cutoff) string
-	lasts          bool // the cut-off never expires
+	key, log string
+	list     string // of the user
+	ofUser   bool
+	entry    func(session.Cutoff) string // returns the entry for the log
 }
 
 // cuts returns the cut-offs that a user id stands for.
 func (s *Store) cuts(userID string) (cuts []cut) {
 	if userID != "" {
 		return []cut{{
-			key: s.userKey("c:", userID), list: s.userKey("u:", userID), ids: 1,
-			log:   s.logKey(session.GroupOfUser(userID)),
+			key: s.userKey("c:", userID), log: s.logKey(session.GroupOfUser(userID)),
+			list: s.userKey("u:", userID), ofUser: true,
 			entry: func(c session.Cutoff) string { return userEntry(userID, c) },
 		}}
 	}
 	for group := range session.Groups {
-		cuts = append(cuts, cut{key: s.allKey(group), list: s.allKey(group), log: s.logKey(group), entry: allEntry, lasts: true})
+		cuts = append(cuts, cut{key: s.allKey(group), log: s.logKey(group), list: s.allKey(group), entry: allEntry})
 	}
 	return cuts
 }
@@ -55,41 +55,43 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) (again []cut, err error) {
 	var reads, writes []call
 	for _, c := range cuts {
-		reads = append(reads, call{[]string{c.key, c.key, c.list}, []any{c.ids}})
+		reads = append(reads, call{[]string{c.key, c.key, c.list}, []any{c.ofUser}}) // true is 1
 	}
 	answers, err := s.run(ctx, momentScript, reads)
 	if err != nil {
 		return nil, fmt.Errorf("redisstore: cut: %w", err)
 	}
-	var changed []cut
-	for i, c := range cuts {
-		k, err := momentOf(answers[i])
-		if err != nil {
+	before := make([]known, len(cuts))
+	var now session.Millis // one time for all groups: the latest of their servers'
+	for i, answer := range answers {
+		if before[i], err = momentOf(answer); err != nil {
 			return nil, fmt.Errorf("redisstore: cut: %w", err)
 		}
-		var latest session.Millis
+		now = max(now, before[i].at.Now)
+	}
+	var changed []cut
+	for i, c := range cuts {
+		k := before[i]
+		var latest float64
 		if len(k.list) > 0 {
-			latest = session.Millis(k.list[0].Score)
+			latest = k.list[0].Score
 		}
-		before := k.at.User
-		after, err := change(before, latest, k.at.Now)
+		after, err := change(k.at.User, session.Millis(latest), now)
 		if err != nil {
 			return nil, err
 		}
-		if after == before {
+		if after == k.at.User {
 			continue
 		}
 		text, err := encode(after)
 		if err != nil {
 			return nil, fmt.Errorf("redisstore: cut: %w", err)
 		}
-		var expires any = expiry(after.KeepUntil)
-		if c.lasts {
-			expires = ""
+		args := []any{k.user, text, c.entry(k.at.User), c.entry(after), s.channel(), "", ""}
+		if c.ofUser {
+			args[5], args[6] = latest, expiry(after.KeepUntil)
 		}
-		changed = append(changed, c)
-		writes = append(writes, call{[]string{c.key, c.log},
-			[]any{k.user, text, expires, c.entry(before), c.entry(after), s.channel()}})
+		changed, writes = append(changed, c), append(writes, call{[]string{c.key, c.log, c.list}, args})
 	}
 	answers, err = s.run(ctx, cutScript, writes)
 	if err != nil {

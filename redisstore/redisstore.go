@@ -223,23 +223,26 @@ func (s *Store) read(ctx context.Context, id string) (k known, row session.Sessi
 		return k, row, session.ErrNotFound
 	}
 	keys := []string{s.groupKey(group) + "s:" + id, s.allKey(group)}
-	answer, err := readScript.Run(ctx, s.client, keys, s.groupKey(group)+"c:").Slice()
-	if err == nil {
-		err = k.read(answer)
+	args := []any{s.groupKey(group) + "c:"}
+	for {
+		answer, err := readScript.Run(ctx, s.client, keys, args...).Slice()
+		if err == nil {
+			err = k.read(answer)
+		}
+		if err != nil {
+			return k, row, fmt.Errorf("redisstore: read: %w", err)
+		}
+		if k.row, ok = answer[3].(string); !ok {
+			return k, row, session.ErrNotFound
+		}
+		if err := decode(k.row, &row); err != nil {
+			return k, row, fmt.Errorf("redisstore: read: %w", err)
+		}
+		if answer[4] == row.UserID {
+			return k, row, nil
+		}
+		args = []any{args[0], row.UserID}
 	}
-	if err != nil {
-		return k, row, fmt.Errorf("redisstore: read: %w", err)
-	}
-	if k.row, ok = answer[3].(string); !ok {
-		return k, row, session.ErrNotFound
-	}
-	if err := decode(k.row, &row); err != nil {
-		return k, row, fmt.Errorf("redisstore: read: %w", err)
-	}
-	if userID, _ := answer[4].(string); userID != row.UserID {
-		return k, row, fmt.Errorf("redisstore: read: the server reads the row's user as %q, not as %q", userID, row.UserID)
-	}
-	return k, row, nil
 }
 
 // decode reads the stored text of a row or a cut-off. An empty text is the zero value.

@@ -31,18 +31,15 @@ local ids = {}
 if ARGV[1] ~= '0' then ids = redis.call('ZREVRANGE', KEYS[3], 0, ARGV[1] - 1, 'WITHSCORES') end
 return {now, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), ids}`)
 
-// readScript returns the time, a row, and the two cut-offs of its user. Only the row names the user. So the script reads
-// one member of its JSON, and one key that KEYS does not name: it has the hash slot of the others. The caller compares the
-// id of the user with what it reads from the row itself.
-// KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off.
+// readScript returns the time, a row, the two cut-offs of its user, and the id of that user. Only the row names the user. So
+// the script takes the id from the row's text, and reads one key that KEYS does not name: it has the hash slot of the
+// others. It finds the id as it is if that has no escape in JSON. The caller compares the id with what it reads from the
+// row itself. If they differ, it calls the script again with the id.
+// KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off, and the id if it is known.
 var readScript = redis.NewScript(nowLua + `
-local row, cut, user = redis.call('GET', KEYS[1]), false, ''
-if row then
-	local ok, json = pcall(cjson.decode, string.sub(row, (string.find(row, ' ', 1, true) or 0) + 1))
-	if ok and type(json) == 'table' and type(json.user) == 'string' then user = json.user end
-	cut = redis.call('GET', ARGV[1] .. user)
-end
-return {now, cut, redis.call('GET', KEYS[2]), row, user}`)
+local row = redis.call('GET', KEYS[1])
+local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
+return {now, redis.call('GET', ARGV[1] .. user), redis.call('GET', KEYS[2]), row, user}`)
 
 // swapScript writes a row if its text, and those of the two cut-offs, are still the ones that were read. If the old text is
 // empty, the row must not exist. The script returns how many sessions the user has, or -1 if the row differs, -2 if a
@@ -69,21 +66,29 @@ if have ~= ARGV[2] then -- else it is the client's own write, repeated because i
 end
 return redis.call('ZCARD', KEYS[2])`)
 
-// cutScript writes a cut-off if its text is still the one that was read. Its new entry in the log replaces the old one. In
-// the place of the old one stays its hash, because it may be the cursor of a reader.
-// KEYS: cut-off, log. ARGV: old text, new text, expires at or "", old entry or "", new entry, channel.
+// cutScript writes a cut-off if its text is still the one that was read, and no session of the user is kept for longer than
+// the latest one then. Its new entry in the log replaces the old one. In the place of the old one stays its hash, because it
+// may be the cursor of a reader.
+// KEYS: cut-off, log, list of the user. ARGV: old text, new text, old entry, new entry, channel, latest, expires at; the
+// last two are "" for everybody.
 var cutScript = redis.NewScript(nowLua + hashLua + appendLua + `
 local have = redis.call('GET', KEYS[1]) or ''
 if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
 if have ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-if ARGV[3] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
-local score = redis.call('ZSCORE', KEYS[2], ARGV[4])
-if score then
-	redis.call('ZREM', KEYS[2], ARGV[4])
-	redis.call('ZADD', KEYS[2], score, '0:@was ' .. hash(ARGV[4]))
+if ARGV[6] ~= '' then
+	local latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
+	if latest and tonumber(latest) > tonumber(ARGV[6]) then return 0 end
 end
-append(KEYS[2], ARGV[5], ARGV[6])
+redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[7] ~= '' then
+	redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.max(now + 86400000, ARGV[7])))
+end
+local score = redis.call('ZSCORE', KEYS[2], ARGV[3])
+if score then
+	redis.call('ZREM', KEYS[2], ARGV[3])
+	redis.call('ZADD', KEYS[2], score, '0:@was ' .. hash(ARGV[3]))
+end
+append(KEYS[2], ARGV[4], ARGV[5])
 return 1`)
 
 // logScript returns the time, the place of the last entry of a page (its score, its hash, and the number of entries in the
