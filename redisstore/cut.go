@@ -30,8 +30,7 @@ func (s *Store) Cut(ctx context.Context, userID string,
 // cut is the cut-off of a user, or that of everybody in a group.
 type cut struct {
 	key, log string
-	list     string // of the user
-	ofUser   bool
+	list     []string                    // the key of the user's list; none for everybody
 	entry    func(session.Cutoff) string // returns the entry for the log
 }
 
@@ -40,12 +39,12 @@ func (s *Store) cuts(userID string) (cuts []cut) {
 	if userID != "" {
 		return []cut{{
 			key: s.userKey("c:", userID), log: s.logKey(session.GroupOfUser(userID)),
-			list: s.userKey("u:", userID), ofUser: true,
+			list:  []string{s.userKey("u:", userID)},
 			entry: func(c session.Cutoff) string { return userEntry(userID, c) },
 		}}
 	}
 	for group := range session.Groups {
-		cuts = append(cuts, cut{key: s.allKey(group), log: s.logKey(group), list: s.allKey(group), entry: allEntry})
+		cuts = append(cuts, cut{key: s.allKey(group), log: s.logKey(group), entry: allEntry})
 	}
 	return cuts
 }
@@ -55,7 +54,7 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) (again []cut, err error) {
 	var reads, writes []call
 	for _, c := range cuts {
-		reads = append(reads, call{[]string{c.key, c.key, c.list}, []any{c.ofUser}}) // true is 1
+		reads = append(reads, call{append([]string{c.key, c.key}, c.list...), []any{0}})
 	}
 	answers, err := s.run(ctx, momentScript, reads)
 	if err != nil {
@@ -72,11 +71,7 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 	var changed []cut
 	for i, c := range cuts {
 		k := before[i]
-		var latest float64
-		if len(k.list) > 0 {
-			latest = k.list[0].Score
-		}
-		after, err := change(k.at.User, session.Millis(latest), now)
+		after, err := change(k.at.User, session.Millis(k.latest), now)
 		if err != nil {
 			return nil, err
 		}
@@ -87,11 +82,8 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 		if err != nil {
 			return nil, fmt.Errorf("redisstore: cut: %w", err)
 		}
-		args := []any{k.user, text, c.entry(k.at.User), c.entry(after), s.channel(), "", ""}
-		if c.ofUser {
-			args[5], args[6] = latest, expiry(after.KeepUntil)
-		}
-		changed, writes = append(changed, c), append(writes, call{[]string{c.key, c.log, c.list}, args})
+		args := []any{k.user, text, c.entry(k.at.User), c.entry(after), s.channel(), k.latest, expiry(after.KeepUntil)}
+		changed, writes = append(changed, c), append(writes, call{append([]string{c.key, c.log}, c.list...), args})
 	}
 	answers, err = s.run(ctx, cutScript, writes)
 	if err != nil {

@@ -115,11 +115,12 @@ func (s *Store) userKey(kind, userID string) string {
 // known is what a read has found. The texts are compared again when something is written.
 type known struct {
 	at             session.Moment
-	user, all, row string    // the texts of the two cut-offs and of the row
-	list           []redis.Z // the newest sessions in the user's list
+	user, all, row string   // the texts of the two cut-offs and of the row
+	latest         float64  // until when the sessions in the user's list are kept at most
+	ids            []string // of those that are kept for longest
 }
 
-// moment reads the cut-offs of a user, and the newest n of the list of the user's sessions.
+// moment reads the cut-offs of a user, and up to n ids of the user's list.
 func (s *Store) moment(ctx context.Context, userID string, n int) (k known, err error) {
 	keys := []string{s.userKey("c:", userID), s.allKey(session.GroupOfUser(userID)), s.userKey("u:", userID)}
 	return momentOf(momentScript.Run(ctx, s.client, keys, n))
@@ -134,13 +135,12 @@ func momentOf(cmd *redis.Cmd) (k known, err error) {
 	if err != nil {
 		return k, err
 	}
-	ids, _ := answer[3].([]any)
-	for pair := range slices.Chunk(ids, 2) {
-		keepUntil, err := strconv.ParseFloat(fmt.Sprint(pair[1]), 64)
-		if err != nil {
-			return k, err
-		}
-		k.list = append(k.list, redis.Z{Member: pair[0], Score: keepUntil})
+	if k.latest, err = strconv.ParseFloat(fmt.Sprint(answer[3]), 64); err != nil {
+		return k, err
+	}
+	ids, _ := answer[4].([]any)
+	for _, id := range ids {
+		k.ids = append(k.ids, fmt.Sprint(id))
 	}
 	return k, nil
 }
@@ -306,11 +306,11 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 		if err != nil {
 			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
-		live, removed, err := s.rows(ctx, userID, k.list)
+		live, removed, err := s.rows(ctx, userID, k.ids)
 		if err != nil {
 			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
-		if removed == 0 || len(k.list) < limit {
+		if removed == 0 || len(k.ids) < limit {
 			return live, k.at, nil
 		}
 	}
@@ -318,13 +318,14 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 
 // rows returns the rows of a list without those that are revoked. It removes from the list of the user what is revoked or
 // gone, and returns how many that were. The version before this one has kept revoked sessions in the list.
-func (s *Store) rows(ctx context.Context, userID string, list []redis.Z) (live []session.Session, removed int, err error) {
-	for part := range slices.Chunk(list, batch) {
+func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []session.Session, removed int, err error) {
+	group := s.groupKey(session.GroupOfUser(userID))
+	for part := range slices.Chunk(ids, batch) {
 		keys := make([]string, len(part))
-		for i, z := range part {
-			keys[i] = s.groupKey(session.GroupOfUser(userID)) + "s:" + fmt.Sprint(z.Member)
+		for i, id := range part {
+			keys[i] = group + "s:" + id
 		}
-		texts, err := s.client.MGet(ctx, keys...).Result()
+		texts, err := rowsScript.Run(ctx, s.client, keys).Slice()
 		if err != nil {
 			return nil, 0, err
 		}
@@ -336,7 +337,7 @@ func (s *Store) rows(ctx context.Context, userID string, list []redis.Z) (live [
 				return nil, 0, err
 			}
 			if text == "" || row.Revoked() {
-				over = append(over, part[i].Member)
+				over = append(over, part[i])
 			} else {
 				live = append(live, row)
 			}
@@ -357,12 +358,11 @@ const evictAtOnce = 100
 // evict revokes sessions of a user who has too many. Of a long list it reads only the end, with those that are kept for the
 // shortest time. Sessions that a cut-off has ended go first. Of several evictions at once, none goes below the limit.
 func (s *Store) evict(ctx context.Context, created session.Session, at session.Moment) error {
-	list, err := s.client.ZRangeWithScores(ctx, s.userKey("u:", created.UserID), 0,
-		int64(s.maxPerUser)+evictAtOnce-1).Result()
+	ids, err := endScript.Run(ctx, s.client, []string{s.userKey("u:", created.UserID)}, s.maxPerUser+evictAtOnce).StringSlice()
 	if err != nil {
 		return err
 	}
-	live, _, err := s.rows(ctx, created.UserID, list)
+	live, _, err := s.rows(ctx, created.UserID, ids)
 	if err != nil {
 		return err
 	}

@@ -24,12 +24,19 @@ end
 `
 )
 
-// momentScript returns the time, the two cut-offs, and the newest ids in the list of a user, each with its score.
-// KEYS: cut-off of the user, cut-off of everybody, list of the user. ARGV: how many ids.
+// momentScript returns the time, the two cut-offs, and of the user's list the latest score and some ids, the latest first.
+// KEYS: cut-off of the user, cut-off of everybody, list of the user if it matters. ARGV: how many ids.
 var momentScript = redis.NewScript(nowLua + `
-local ids = {}
-if ARGV[1] ~= '0' then ids = redis.call('ZREVRANGE', KEYS[3], 0, ARGV[1] - 1, 'WITHSCORES') end
-return {now, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), ids}`)
+local latest, ids = '0', {}
+if KEYS[3] then latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or latest end
+if ARGV[1] ~= '0' then ids = redis.call('ZREVRANGE', KEYS[3], 0, ARGV[1] - 1) end
+return {now, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), latest, ids}`)
+
+// The rows and the end of a list are read by scripts, because a client may send plain reads to a replica that lags.
+var (
+	rowsScript = redis.NewScript(`return redis.call('MGET', unpack(KEYS))`)
+	endScript  = redis.NewScript(`return redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)`)
+)
 
 // readScript returns the time, a row, the two cut-offs of its user, and the id of that user. Only the row names the user. So
 // the script takes the id from the row's text, and reads one key that KEYS does not name: it has the hash slot of the
@@ -69,18 +76,18 @@ return redis.call('ZCARD', KEYS[2])`)
 // cutScript writes a cut-off if its text is still the one that was read, and no session of the user is kept for longer than
 // the latest one then. Its new entry in the log replaces the old one. In the place of the old one stays its hash, because it
 // may be the cursor of a reader.
-// KEYS: cut-off, log, list of the user. ARGV: old text, new text, old entry, new entry, channel, latest, expires at; the
-// last two are "" for everybody.
+// KEYS: cut-off, log. ARGV: old text, new text, old entry, new entry, channel. For the cut-off of a user, KEYS goes on with
+// the list of the user, and ARGV with the latest score in it and with the time at which the cut-off expires.
 var cutScript = redis.NewScript(nowLua + hashLua + appendLua + `
 local have = redis.call('GET', KEYS[1]) or ''
 if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
 if have ~= ARGV[1] then return 0 end
-if ARGV[6] ~= '' then
+if KEYS[3] then
 	local latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
 	if latest and tonumber(latest) > tonumber(ARGV[6]) then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[2])
-if ARGV[7] ~= '' then
+if KEYS[3] then
 	redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.max(now + 86400000, ARGV[7])))
 end
 local score = redis.call('ZSCORE', KEYS[2], ARGV[3])
