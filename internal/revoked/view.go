@@ -419,7 +419,7 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 
 // readHistory reads the log from its start. Then whole is true.
 func (v *View) readHistory(ctx context.Context) {
-	cursor := session.Start
+	began, cursor := time.Now(), session.Start
 	for {
 		page, err := v.read(ctx, cursor, historyPage)
 		switch {
@@ -437,6 +437,9 @@ func (v *View) readHistory(ctx context.Context) {
 			continue
 		case !page.More:
 			v.whole.Store(true)
+			entries, bytes, compact := v.set.stats()
+			v.Logger.Debug("signet: the revocations were read", "source", v.Name, "sessions", entries, "bytes", bytes,
+				"exact", !compact, "took", time.Since(began).Round(time.Millisecond))
 			return
 		}
 		cursor = page.Next
