@@ -5,191 +5,378 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/signet-go/signet/session"
 )
 
-// Sessions is a [session.Store] in the table signet_sessions. A refresh costs two round trips. The first one reads the row
-// and the database's clock. The second one writes the new row if nobody has changed the row in between. No transaction stays
-// open, so a process that dies blocks no other process. Sessions is safe for concurrent use.
+// Sessions is a [session.Store] in the tables signet_sessions, signet_cutoffs and signet_log. A refresh costs two round
+// trips. The first one reads the row, the cut-offs and the database's clock. The second one writes the new row if nobody has
+// changed any of them in between. No transaction stays open, so a process that dies blocks no other process. Sessions is safe
+// for concurrent use.
 type Sessions struct {
-	db      *sql.DB
-	dialect Dialect
-	queries queries
+	db         *sql.DB
+	dialect    Dialect
+	maxPerUser int
+	queries    queries
+
+	mu    sync.Mutex
+	inbox map[place]bool // what was in the inbox when this process looked last
 }
 
-type queries struct{ now, read, insert, update, list, revoked, remove string }
+// Option is an option of [NewSessions].
+type Option interface{ apply(*Sessions) }
+
+type option func(*Sessions)
+
+func (o option) apply(s *Sessions) { o(s) }
+
+// WithMaxPerUser sets how many sessions of a user are not revoked at most. The default is [session.MaxPerUser]. A login
+// beyond it revokes the session that has been unused for the longest time. If a user has far more, from an earlier version or
+// a larger limit, a login revokes up to 100 of them, and the next login goes on.
+func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUser = n }) }
 
 // NewSessions returns a store on db. The host closes db. Call [Migrate] before the first use. With go-sql-driver/mysql, set
 // interpolateParams=true. Otherwise every query costs a second round trip.
-func NewSessions(db *sql.DB, dialect Dialect) (*Sessions, error) {
+//
+// A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of
+// this package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log, with the indexes, and
+// with the one row of signet_log. The names of the tables are fixed. A schema of PostgreSQL (search_path), or a database of
+// its own, keeps them apart from other tables. Later versions of this package add files to the folder.
+func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
 	}
+	s := &Sessions{db: db, dialect: dialect, maxPerUser: session.MaxPerUser, queries: queriesOf(dialect)}
+	for _, opt := range opts {
+		if opt != nil {
+			opt.apply(s)
+		}
+	}
+	if s.maxPerUser < 1 {
+		return nil, fmt.Errorf("sqlstore.WithMaxPerUser: %d is less than 1", s.maxPerUser)
+	}
+	return s, nil
+}
+
+type queries struct {
+	create, createRead, update, updateRead, list, oldest string // sessions
+	cutRead, cutNew, cutAgain                            string
+	removeSessions, removeCutoffs                        string
+	bounds, page, tail                                   string // the log
+}
+
+// The columns of a Moment, the tables that they come from, and the condition that nobody has changed the cut-offs.
+const (
+	momentColumns = `NOW_MS, COALESCE(u.version, 0), u.data, COALESCE(a.version, 0), a.data`
+	allCutoffs    = `LEFT JOIN signet_cutoffs a ON a.user_id = ''`
+	userCutoffs   = `LEFT JOIN signet_cutoffs u ON u.user_id = ? ` + allCutoffs
+	sameCutoffs   = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ?), 0) = ?
+			AND COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ''), 0) = ?`
+)
+
+func queriesOf(d Dialect) queries {
 	// The subquery reads the clock only once, so the database can use the index. Without it PostgreSQL reads the clock for
 	// every row.
-	remove := `DELETE FROM signet_sessions WHERE id IN
-		(SELECT id FROM signet_sessions WHERE keep_until < (SELECT NOW_MS) LIMIT ?)`
-	if dialect == MariaDB { // MariaDB allows no LIMIT in such a subquery, but it allows one in DELETE
-		remove = `DELETE FROM signet_sessions WHERE keep_until < NOW_MS LIMIT ?`
+	remove := func(table, id, more string) string {
+		expired := table + ` WHERE keep_until < (SELECT NOW_MS) AND keep_until < ?` + more + ` LIMIT ?`
+		if d == MariaDB { // it allows no LIMIT in such a subquery, but it allows one in DELETE
+			return d.sql(`DELETE FROM ` + expired)
+		}
+		return d.sql(`DELETE FROM ` + table + ` WHERE ` + id + ` IN (SELECT ` + id + ` FROM ` + expired + `)`)
 	}
-	return &Sessions{db: db, dialect: dialect, queries: queries{
-		now:  dialect.sql(`SELECT NOW_MS`),
-		read: dialect.sql(`SELECT version, data, NOW_MS FROM signet_sessions WHERE id = ?`),
-		insert: dialect.sql(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
-			VALUES (?, ?, 1, ?, CASE WHEN ? = 1 THEN NOW_MS ELSE 0 END, ?)`),
-		// revoked_at is the time of this write, not of the decision: see session.Store.RevokedSince.
-		update: dialect.sql(`UPDATE signet_sessions SET version = version + 1, keep_until = ?,
+	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id) VALUES (?, ?, ?, ?)`
+	if d != MariaDB { // there the error says that another process was first
+		cutNew += ` ON CONFLICT (user_id) DO NOTHING`
+	}
+	return queries{
+		// signet_log has one row.
+		createRead: d.sql(`SELECT ` + momentColumns + `,
+			(SELECT COUNT(*) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0) FROM signet_log ` + userCutoffs),
+		create: d.sql(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
+			SELECT ?, ?, 1, ?, CASE WHEN ? = 1 THEN NOW_MS ELSE 0 END, ? FROM (SELECT 1 AS one) AS one WHERE ` + sameCutoffs),
+		updateRead: d.sql(`SELECT ` + momentColumns + `, s.version, s.data FROM signet_sessions s
+			LEFT JOIN signet_cutoffs u ON u.user_id = s.user_id ` + allCutoffs + ` WHERE s.id = ?`),
+		// Without a position a revoked row is in the inbox. Processes of the version before read by revoked_at, which is the
+		// time of this write and not of the decision.
+		update: d.sql(`UPDATE signet_sessions SET version = version + 1, keep_until = ?, pos = NULL,
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
-			WHERE id = ? AND version = ?`),
-		list: dialect.sql(`SELECT data FROM signet_sessions WHERE user_id = ?`),
-		// In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has
-		// this condition too.
-		revoked: dialect.sql(`SELECT id, keep_until FROM signet_sessions
-			WHERE revoked_at > 0 AND revoked_at >= ? AND keep_until > ?`),
-		remove: dialect.sql(remove),
-	}}, nil
+			WHERE id = ? AND version = ? AND ` + sameCutoffs),
+		// The row of signet_log carries the Moment even if the user has no session.
+		list: d.sql(`SELECT ` + momentColumns + `, s.data FROM signet_log ` + userCutoffs + `
+			LEFT JOIN (SELECT data, keep_until FROM signet_sessions WHERE user_id = ? AND revoked_at = 0
+				ORDER BY keep_until DESC LIMIT ?) s ON 1 = 1`),
+		oldest: d.sql(`SELECT data FROM signet_sessions WHERE user_id = ? AND revoked_at = 0 ORDER BY keep_until LIMIT ?`),
+		cutRead: d.sql(`SELECT NOW_MS, (SELECT MAX(keep_until) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0),
+			COALESCE(c.version, 0), c.data FROM signet_log LEFT JOIN signet_cutoffs c ON c.user_id = ?`),
+		cutNew: d.sql(cutNew),
+		cutAgain: d.sql(`UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
+			WHERE user_id = ? AND version = ?`),
+		removeSessions: remove("signet_sessions", "id", ""),
+		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
+		bounds:         d.sql(logBounds),
+		page:           d.sql(logPage),
+		tail:           d.sql(logTail),
+	}
+}
+
+// moment is a [session.Moment] as it is in the database. The versions are those of the rows, for compare and swap; 0 means
+// that there is no row.
+type moment struct {
+	now       session.Millis
+	user, all int64
+	data      [2][]byte
+}
+
+// columns returns where to put momentColumns, and more columns.
+func (m *moment) columns(more ...any) []any {
+	return append([]any{&m.now, &m.user, &m.data[0], &m.all, &m.data[1]}, more...)
+}
+
+func (m *moment) read() (at session.Moment, err error) {
+	at.Now = m.now
+	for i, c := range []*session.Cutoff{&at.User, &at.All} {
+		if m.data[i] != nil {
+			if err := c.UnmarshalJSON(m.data[i]); err != nil {
+				return at, err
+			}
+		}
+	}
+	return at, nil
 }
 
 // Create implements [session.Store].
-func (s *Sessions) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
-	var now session.Millis
-	if err := s.db.QueryRowContext(ctx, s.queries.now).Scan(&now); err != nil {
-		return fmt.Errorf("sqlstore: create: %w", err)
+func (s *Sessions) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
+	for attempt := 0; ; attempt++ {
+		var m moment
+		var live int
+		user := s.text(userID)
+		if err := s.db.QueryRowContext(ctx, s.queries.createRead, user, user).Scan(m.columns(&live)...); err != nil {
+			return fmt.Errorf("sqlstore: create: %w", err)
+		}
+		at, err := m.read()
+		if err != nil {
+			return fmt.Errorf("sqlstore: create: %w", err)
+		}
+		row, err := make(at)
+		if err != nil {
+			return err
+		}
+		data, err := row.MarshalJSON()
+		if err != nil {
+			return fmt.Errorf("sqlstore: create: %w", err)
+		}
+		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, row.KeepUntil, flag(row.Revoked()), data,
+			user, m.user, m.all)
+		if err != nil {
+			return fmt.Errorf("sqlstore: create: %w", err)
+		}
+		if done {
+			s.evict(ctx, row, live+1-s.maxPerUser)
+			return nil
+		}
+		if err := pause(ctx, attempt); err != nil { // a cut-off came in between
+			return fmt.Errorf("sqlstore: create: %w", err)
+		}
 	}
-	row, err := make(now)
+}
+
+// maxEvicted is how many sessions a login revokes at most.
+const maxEvicted = 100
+
+// evict revokes the sessions that are too many. An error does not matter: the new session is stored, and the next login tries
+// again.
+func (s *Sessions) evict(ctx context.Context, created session.Session, tooMany int) {
+	if tooMany <= 0 {
+		return
+	}
+	tooMany = min(tooMany, maxEvicted)
+	rows, err := s.db.QueryContext(ctx, s.queries.oldest, created.UserID, s.maxPerUser+tooMany)
 	if err != nil {
-		return err
+		return
 	}
-	data, err := row.MarshalJSON()
-	if err != nil {
-		return fmt.Errorf("sqlstore: create: %w", err)
+	defer rows.Close()
+	var live []session.Session
+	for rows.Next() {
+		var data []byte
+		var row session.Session
+		if rows.Scan(&data) == nil && row.UnmarshalJSON(data) == nil {
+			live = append(live, row)
+		}
 	}
-	_, err = s.db.ExecContext(ctx, s.queries.insert, row.ID, row.UserID, row.KeepUntil, flag(row.Revoked()), data)
-	if err != nil {
-		return fmt.Errorf("sqlstore: create: %w", err)
+	rows.Close()
+	for _, id := range session.Excess(live, s.maxPerUser, created.ID) {
+		_ = s.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+			return row.Revoke(session.ReasonEvicted, at.Now), nil
+		})
 	}
-	return nil
 }
 
 // Update implements [session.Store] by compare and swap.
 func (s *Sessions) Update(ctx context.Context, id string,
-	change func(session.Session, session.Millis) (session.Session, error)) error {
+	change func(session.Session, session.Moment) (session.Session, error)) error {
 	for attempt := 0; ; attempt++ {
-		row, version, now, err := s.read(ctx, id)
+		row, at, m, version, err := s.read(ctx, id)
 		if err != nil {
 			return err
 		}
-		after, err := change(row, now)
+		after, err := change(row, at)
 		if err != nil || after == row {
 			return err
 		}
-		if done, err := s.swap(ctx, after, version); done || err != nil {
-			return err
+		data, err := after.MarshalJSON()
+		if err != nil {
+			return fmt.Errorf("sqlstore: update: %w", err)
 		}
-		if err := pause(ctx, attempt); err != nil { // another process changed the row first
+		done, err := s.write(ctx, s.queries.update, after.KeepUntil, flag(after.Revoked()), data, id, version,
+			row.UserID, m.user, m.all)
+		if err != nil {
+			return fmt.Errorf("sqlstore: update: %w", err)
+		}
+		if done {
+			return nil
+		}
+		if err := pause(ctx, attempt); err != nil { // another process was first
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
 	}
 }
 
-func (s *Sessions) read(ctx context.Context, id string) (row session.Session, version int64, now session.Millis, err error) {
-	if !s.dialect.holds(id) {
-		return row, 0, 0, session.ErrNotFound
-	}
+func (s *Sessions) read(ctx context.Context, id string) (row session.Session, at session.Moment, m moment, version int64,
+	err error) {
 	var data []byte
-	err = s.db.QueryRowContext(ctx, s.queries.read, id).Scan(&version, &data, &now)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return row, 0, 0, session.ErrNotFound
-	case err == nil:
+	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(m.columns(&version, &data)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row, at, m, 0, session.ErrNotFound
+	}
+	if err == nil {
 		err = row.UnmarshalJSON(data)
 	}
-	if err != nil {
-		return row, 0, 0, fmt.Errorf("sqlstore: read: %w", err)
+	if err == nil {
+		at, err = m.read()
 	}
-	return row, version, now, nil
+	if err != nil {
+		return row, at, m, 0, fmt.Errorf("sqlstore: read: %w", err)
+	}
+	return row, at, m, version, nil
 }
 
-// swap writes a row if its version is still the one that was read.
-func (s *Sessions) swap(ctx context.Context, row session.Session, version int64) (done bool, err error) {
-	data, err := row.MarshalJSON()
-	if err != nil {
-		return false, fmt.Errorf("sqlstore: update: %w", err)
+// write reports whether the statement has changed a row. It has not if another one was first.
+func (s *Sessions) write(ctx context.Context, query string, args ...any) (done bool, err error) {
+	result, err := s.db.ExecContext(ctx, query, args...)
+	if collided(err) {
+		return false, nil
 	}
-	result, err := s.db.ExecContext(ctx, s.queries.update, row.KeepUntil, flag(row.Revoked()), data, row.ID, version)
 	if err != nil {
-		return false, fmt.Errorf("sqlstore: update: %w", err)
+		return false, err
 	}
 	n, err := result.RowsAffected()
-	if err != nil {
-		return false, fmt.Errorf("sqlstore: update: %w", err)
-	}
-	return n == 1, nil
+	return n == 1, err
 }
 
-// ListByUser implements [session.Store].
-func (s *Sessions) ListByUser(ctx context.Context, userID string) ([]session.Session, error) {
-	if !s.dialect.holds(userID) {
-		return nil, nil // nobody has such an id
-	}
-	rows, err := s.db.QueryContext(ctx, s.queries.list, userID)
+// List implements [session.Store].
+func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []session.Session, at session.Moment, err error) {
+	user := s.text(userID)
+	rows, err := s.db.QueryContext(ctx, s.queries.list, user, user, limit)
 	if err != nil {
-		return nil, fmt.Errorf("sqlstore: list: %w", err)
+		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
 	defer rows.Close()
-	var list []session.Session
 	for rows.Next() {
+		var m moment
 		var data []byte
 		var row session.Session
-		if err := rows.Scan(&data); err != nil {
-			return nil, fmt.Errorf("sqlstore: list: %w", err)
+		err := rows.Scan(m.columns(&data)...)
+		if err == nil && data != nil {
+			err = row.UnmarshalJSON(data)
+			list = append(list, row)
 		}
-		if err := row.UnmarshalJSON(data); err != nil {
-			return nil, fmt.Errorf("sqlstore: list: %w", err)
+		if err == nil {
+			at, err = m.read()
 		}
-		list = append(list, row)
+		if err != nil {
+			return nil, at, fmt.Errorf("sqlstore: list: %w", err)
+		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("sqlstore: list: %w", err)
+		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
-	return list, nil
+	return list, at, nil
 }
 
-// RevokedSince implements [session.Store].
-func (s *Sessions) RevokedSince(ctx context.Context, since session.Millis,
-	each func(string, session.Millis)) (session.Millis, error) {
-	var now session.Millis
-	if err := s.db.QueryRowContext(ctx, s.queries.now).Scan(&now); err != nil {
-		return 0, fmt.Errorf("sqlstore: revoked: %w", err)
-	}
-	rows, err := s.db.QueryContext(ctx, s.queries.revoked, max(1, since), now)
-	if err != nil {
-		return 0, fmt.Errorf("sqlstore: revoked: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		var keepUntil session.Millis
-		if err := rows.Scan(&id, &keepUntil); err != nil {
-			return 0, fmt.Errorf("sqlstore: revoked: %w", err)
+// Cut implements [session.Store] by compare and swap.
+func (s *Sessions) Cut(ctx context.Context, userID string,
+	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) error {
+	for attempt := 0; ; attempt++ {
+		done, err := s.cut(ctx, userID, change)
+		if done || err != nil {
+			return err
 		}
-		each(id, keepUntil)
+		if err := pause(ctx, attempt); err != nil { // another process was first
+			return fmt.Errorf("sqlstore: cut: %w", err)
+		}
 	}
-	if err := rows.Err(); err != nil {
-		return 0, fmt.Errorf("sqlstore: revoked: %w", err)
+}
+
+func (s *Sessions) cut(ctx context.Context, userID string,
+	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) (done bool, err error) {
+	var now, version int64
+	var latest sql.NullInt64
+	var data []byte
+	var before session.Cutoff
+	user := s.text(userID)
+	err = s.db.QueryRowContext(ctx, s.queries.cutRead, user, user).Scan(&now, &latest, &version, &data)
+	if err == nil && version > 0 {
+		err = before.UnmarshalJSON(data)
 	}
-	return now, nil
+	if err != nil {
+		return false, fmt.Errorf("sqlstore: cut: %w", err)
+	}
+	after, err := change(before, session.Millis(latest.Int64), session.Millis(now))
+	if err != nil || after == before {
+		return true, err
+	}
+	if data, err = after.MarshalJSON(); err != nil {
+		return false, fmt.Errorf("sqlstore: cut: %w", err)
+	}
+	// The new version follows the clock, so a row that was deleted and made again has another version.
+	query, args := s.queries.cutNew, []any{max(version+1, now), after.KeepUntil, data, user}
+	if version > 0 {
+		query, args = s.queries.cutAgain, append(args, version)
+	}
+	done, err = s.write(ctx, query, args...)
+	if err != nil && !taken(err) {
+		return false, fmt.Errorf("sqlstore: cut: %w", err)
+	}
+	return done, nil
 }
 
 // DeleteExpired implements [session.Store].
-func (s *Sessions) DeleteExpired(ctx context.Context, limit int) (int, error) {
-	result, err := s.db.ExecContext(ctx, s.queries.remove, limit)
-	if err != nil {
-		return 0, fmt.Errorf("sqlstore: delete expired: %w", err)
+func (s *Sessions) DeleteExpired(ctx context.Context, before session.Millis, limit int) (removed int, err error) {
+	for _, query := range []string{s.queries.removeSessions, s.queries.removeCutoffs} {
+		if removed >= limit {
+			break
+		}
+		result, err := s.db.ExecContext(ctx, query, before, limit-removed)
+		if err != nil {
+			return removed, fmt.Errorf("sqlstore: delete expired: %w", err)
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return removed, fmt.Errorf("sqlstore: delete expired: %w", err)
+		}
+		removed += int(n)
 	}
-	n, err := result.RowsAffected()
-	return int(n), err
+	return removed, nil
+}
+
+// text returns the argument of a query for an id. An id that the database cannot hold becomes NULL: it finds nothing, and
+// cannot be written.
+func (s *Sessions) text(id string) any {
+	if !s.dialect.holds(id) {
+		return nil
+	}
+	return id
 }
 
 // flag returns a truth value in the form that every dialect accepts.

@@ -6,10 +6,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -26,9 +24,6 @@ const (
 	SQLite     Dialect = "sqlite"   // open it with a busy timeout and WAL
 	MariaDB    Dialect = "mariadb"  // and MySQL 8
 )
-
-//go:embed migrations
-var migrations embed.FS
 
 // check returns an error if the database is nil, or if the dialect is not one of the constants.
 func check(db *sql.DB, d Dialect) error {
@@ -79,127 +74,6 @@ func (d Dialect) sql(query string) string {
 	return b.String()
 }
 
-// Migrate creates the tables of this package, signet_sessions and signet_users, or brings them to the version of this
-// package. Any number of processes may call it at the same time: one works and the others wait. Call it before the first use
-// of a store.
-func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
-	if err := check(db, dialect); err != nil {
-		return err
-	}
-	if err := migrate(ctx, db, dialect); err != nil {
-		return fmt.Errorf("sqlstore: migrate: %w", err)
-	}
-	return nil
-}
-
-// component is the name of this package in the table signet_schema, which holds the version.
-const component = "signet"
-
-// migrate applies the files of migrations/DIALECT, each once, in the order of their names. MariaDB commits every CREATE by
-// itself, so a step can fail half way there. The next call then begins that step again. This works because the files use IF
-// NOT EXISTS.
-func migrate(ctx context.Context, db *sql.DB, d Dialect) (err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	finish, err := lock(ctx, conn, d)
-	if err != nil {
-		return err
-	}
-	defer func() { err = finish(err) }()
-
-	text := map[Dialect]string{PostgreSQL: "TEXT", SQLite: "TEXT", MariaDB: "VARBINARY(64)"}[d]
-	_, err = conn.ExecContext(ctx,
-		"CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)")
-	if err != nil {
-		return err
-	}
-	var version int
-	row := conn.QueryRowContext(ctx, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
-	if err := row.Scan(&version); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	names, err := fs.Glob(migrations, "migrations/"+string(d)+"/*.sql")
-	if err != nil {
-		return err
-	}
-	for i, name := range names {
-		if i < version {
-			continue
-		}
-		if err := apply(ctx, conn, name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if version >= len(names) {
-		return nil
-	}
-	if _, err := conn.ExecContext(ctx, d.sql("DELETE FROM signet_schema WHERE component = ?"), component); err != nil {
-		return err
-	}
-	_, err = conn.ExecContext(ctx, d.sql("INSERT INTO signet_schema (component, version) VALUES (?, ?)"),
-		component, len(names))
-	return err
-}
-
-func apply(ctx context.Context, conn *sql.Conn, name string) error {
-	text, err := migrations.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	for statement := range strings.SplitSeq(string(text), ";\n") { // enough for the files of this package
-		if strings.TrimSpace(statement) == "" {
-			continue
-		}
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// lock keeps other processes out. It returns a function that ends the lock. Where the database can undo a CREATE, that
-// function also commits, or rolls back after an error.
-func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) error, err error) {
-	begin, end, undo := "BEGIN", "COMMIT", "ROLLBACK"
-	switch d {
-	case SQLite:
-		begin = "BEGIN IMMEDIATE"
-	case MariaDB:
-		begin, end, undo = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
-			"SELECT RELEASE_LOCK('signet_schema')"
-	}
-	if d == MariaDB {
-		var got sql.NullInt64
-		if err := conn.QueryRowContext(ctx, begin).Scan(&got); err != nil {
-			return nil, err
-		}
-		if got.Int64 != 1 {
-			return nil, errors.New("another process holds the lock signet_schema for longer than 60 s")
-		}
-	} else if _, err := conn.ExecContext(ctx, begin); err != nil {
-		return nil, err
-	}
-	if d == PostgreSQL {
-		if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(7374736967)"); err != nil {
-			return nil, err
-		}
-	}
-	return func(err error) error {
-		// The lock must be released even if ctx has ended.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if err != nil {
-			conn.ExecContext(ctx, undo)
-			return err
-		}
-		_, err = conn.ExecContext(ctx, end)
-		return err
-	}, nil
-}
-
 // pause waits between two attempts of writers that collide. The wait is random: up to a millisecond for each attempt so far,
 // and at most 20 ms. So two writers that have collided do not collide again.
 func pause(ctx context.Context, attempt int) error {
@@ -212,3 +86,20 @@ func pause(ctx context.Context, attempt int) error {
 		return nil
 	}
 }
+
+// collided reports whether an error says that the database gave up a statement, and undid it, because of another one that
+// ran at the same time: a deadlock, or a lock or a snapshot that another one held. The statement may be sent again.
+func collided(err error) bool {
+	if err == nil {
+		return false
+	}
+	var coded interface{ SQLState() string } // the errors of PostgreSQL's drivers have it
+	if errors.As(err, &coded) {
+		return coded.SQLState() == "40001" || coded.SQLState() == "40P01"
+	}
+	text := err.Error() // of MariaDB's driver: "Error 1213 (40001): Deadlock found"
+	return strings.Contains(text, "Error 1213") || strings.Contains(text, "Error 1205")
+}
+
+// taken reports whether an error of MariaDB says that a row with the same primary key exists.
+func taken(err error) bool { return strings.Contains(err.Error(), "Error 1062") }

@@ -97,6 +97,10 @@ const (
 	expireEvery = time.Minute
 	retryAfter  = time.Second
 	remoteSkew  = 500 * time.Millisecond
+
+	// Values of freshUntil.
+	never  = -1
+	closed = -2
 )
 
 // Open makes sure that the source answers, unless it is remote, and starts goroutines that Close ends: one reads the end of
@@ -106,6 +110,7 @@ func Open(cfg Config) (*View, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 8 * 7), cuts: newCutoffs(cfg.Bytes / 8),
 		seen: &seen{}, ended: &seen{}, began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
+	v.freshUntil.Store(never)
 	cursor := session.End
 	if !cfg.Remote {
 		var err error
@@ -126,7 +131,7 @@ func Open(cfg Config) (*View, error) {
 func (v *View) Close() {
 	v.stop()
 	v.done.Wait()
-	v.freshUntil.Store(-1)
+	v.freshUntil.Store(closed)
 	v.watches.end(func(*watch) error { return ErrClosed })
 }
 
@@ -175,8 +180,8 @@ func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if until := v.freshUntil.Load(); !v.Insecure && int64(now.Sub(v.began)) >= until {
-		if until < 0 {
+	if until := v.freshUntil.Load(); !v.Insecure && int64(now.Sub(v.began)) > until {
+		if until == closed {
 			return ErrClosed
 		}
 		return ErrStale

@@ -42,6 +42,7 @@ func (v *View) Watch(ctx context.Context, ref Ref, what Watch, end func(reason e
 	w.end = func(reason error) { once.Do(func() { end(reason) }) }
 	v.watches.add(w)
 	if err := v.Check(ctx, &ref, time.Now()); err != nil && (err != ErrOutdated || what.Changes) {
+		v.watches.remove(w)
 		w.end(err)
 	}
 	return func() { v.watches.remove(w) }

@@ -127,7 +127,7 @@ func (k kit) cutUserIDs() {
 	seen := k.readAll(1000)
 	for userID, want := range cuts {
 		k.requireCuts(userID, want, session.Cutoff{}, "every user has another one")
-		conformance.Equal(k, session.CutEntry(userID, want), seen.users[session.KeyOf(userID)], logCalls,
+		conformance.Equal(k, session.CutEntry(userID, want), seen.users[userID], logCalls,
 			"the entry of the cut-off of %+q", userID)
 	}
 	conformance.Equal(k, len(cuts), len(seen.users), logCalls, "the number of users with a cut-off")
@@ -160,7 +160,7 @@ func (k kit) cutEverybody() {
 		}
 	}
 	for userID, cut := range want {
-		got := k.readAll(1000).users[session.KeyOf(userID)]
+		got := k.readAll(1000).users[userID]
 		conformance.Equal(k, cut.Ended, got.Ended, logCalls, "the entry of the cut-off of a user, after cut-offs of everybody")
 	}
 }
@@ -208,7 +208,7 @@ func (k kit) cutError() {
 			k.requireCuts("u1", before.User, before.All, "after change returned the cut-off unchanged")
 			seen := newView()
 			k.readFrom(from, 100, &seen)
-			user, all := seen.users[session.KeyOf("u1")], seen.all[0]
+			user, all := seen.users["u1"], seen.all[0]
 			conformance.True(k, user.Ended <= before.User.Ended && all.Ended <= before.All.Ended, cutUnchanged,
 				"the log has the entries %+v and %+v", user, all)
 			k.cut(userID, end)

@@ -86,17 +86,17 @@ func (k kit) expiredGo() {
 
 // One clock that is wrong removes nothing, whether it is that of the store or that of the caller.
 func (k kit) expiredOneClock() {
-	revoked, users := map[session.Key]session.Millis{}, map[session.Key]session.Entry{}
+	revoked, users := map[string]session.Millis{}, map[string]session.Entry{}
 	var rows []session.Session
 	keep := func(name string, offset session.Millis) {
 		rows = append(rows, k.create(name, "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + offset }))
 		row := k.create("revoked "+name, "u1", revoke(session.ReasonLogout),
 			func(row *session.Session, now session.Millis) { row.KeepUntil = now + offset })
-		rows, revoked[session.KeyOf(row.ID)] = append(rows, row), row.KeepUntil
+		rows, revoked[row.ID] = append(rows, row), row.KeepUntil
 		cut := k.cut(name, func(before session.Cutoff, _, now session.Millis) session.Cutoff {
 			return before.End("", now+offset, now)
 		})
-		users[session.KeyOf(name)] = session.CutEntry(name, cut)
+		users[name] = session.CutEntry(name, cut)
 	}
 	now := k.moment("u1").Now
 	_, err := k.store.DeleteExpired(k.ctx, now-3*hour, 100) // a store may remove more rows by the time of the last call
@@ -118,10 +118,10 @@ func (k kit) expiredOneClock() {
 		k.requireLog(revoked, users, all, "after DeleteExpired, "+what)
 	}
 	check(now-3*hour, "the caller's clock is behind")
-	rows, revoked, users = rows[:4], map[session.Key]session.Millis{}, map[session.Key]session.Entry{}
+	rows, revoked, users = rows[:4], map[string]session.Millis{}, map[string]session.Entry{}
 	for _, row := range rows {
 		if row.Revoked() {
-			revoked[session.KeyOf(row.ID)] = row.KeepUntil
+			revoked[row.ID] = row.KeepUntil
 		}
 	}
 	n, err := k.store.DeleteExpired(k.ctx, now+100*day, 100) // the caller's clock is ahead

@@ -206,10 +206,10 @@ func (h *historian) requireMoment(at session.Moment, userID, what string) {
 
 // end compares the whole store with the rows and the cut-offs of the history.
 func (h *historian) end() {
-	live, revoked := map[string][]session.Session{}, map[session.Key]session.Millis{}
+	live, revoked := map[string][]session.Session{}, map[string]session.Millis{}
 	for _, row := range h.rows {
 		if row.Revoked() {
-			revoked[session.KeyOf(row.ID)] = row.KeepUntil
+			revoked[row.ID] = row.KeepUntil
 		} else {
 			live[row.UserID] = append(live[row.UserID], row)
 		}
@@ -219,10 +219,10 @@ func (h *historian) end() {
 		conformance.SameElements(h, live[userID], rows, listReturns, "at the end of the history, List(%+q)", userID)
 		h.requireMoment(at, userID, "at the end of the history, List")
 	}
-	users := map[session.Key]session.Entry{}
+	users := map[string]session.Entry{}
 	for userID, cut := range h.cuts {
 		if userID != "" {
-			users[session.KeyOf(userID)] = session.CutEntry(userID, cut)
+			users[userID] = session.CutEntry(userID, cut)
 		}
 	}
 	h.requireLog(revoked, users, h.cuts[""], "at the end of the history")

@@ -62,10 +62,10 @@ func (k kit) capEvicts() {
 	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after %d Creates", most)
 
 	byUse := slices.SortedFunc(slices.Values(rows), func(a, b session.Session) int { return int(a.LastUsedAt - b.LastUsedAt) })
-	want := map[session.Key]session.Millis{}
+	want := map[string]session.Millis{}
 	evicted := func(row session.Session, what string) {
 		k.Helper()
-		want[session.KeyOf(row.ID)] = row.KeepUntil
+		want[row.ID] = row.KeepUntil
 		rows, _ := k.list1("u1")
 		conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after %s", what)
 		got, err := k.get(row.ID)
@@ -85,7 +85,7 @@ func (k kit) capEvicts() {
 
 	for i := range 3 { // revoked sessions do not count
 		row := k.update(byUse[10+i].ID, revoke(session.ReasonLogout))
-		want[session.KeyOf(row.ID)] = row.KeepUntil
+		want[row.ID] = row.KeepUntil
 	}
 	for i := range 3 {
 		k.create(fmt.Sprintf("newer%d", i), "u1", unused(1000))

@@ -12,13 +12,13 @@ import (
 
 // view is what a reader of the log knows.
 type view struct {
-	revoked map[session.Key]session.Millis // KeepUntil
-	users   map[session.Key]session.Entry
+	revoked map[string]session.Millis // KeepUntil
+	users   map[string]session.Entry
 	all     [session.Groups]session.Entry // KeepUntil has no meaning in them
 }
 
 func newView() view {
-	v := view{revoked: map[session.Key]session.Millis{}, users: map[session.Key]session.Entry{}}
+	v := view{revoked: map[string]session.Millis{}, users: map[string]session.Entry{}}
 	for group := range v.all {
 		v.all[group] = session.AllEntry(group, session.Cutoff{})
 	}
@@ -30,9 +30,9 @@ func (k kit) add(v *view, e session.Entry) {
 	k.Helper()
 	switch e.Kind {
 	case session.SessionRevoked:
-		v.revoked[e.Key] = e.KeepUntil
+		v.revoked[e.ID] = e.KeepUntil
 	case session.UserCut:
-		v.users[e.Key] = e
+		v.users[e.ID] = e
 	case session.AllCut:
 		conformance.True(k, e.Group == session.AllGroups || 0 <= e.Group && e.Group < session.Groups, logCalls, "Group is %d", e.Group)
 		for group := range v.all {
@@ -85,12 +85,12 @@ func (k kit) endOfLog() session.Cursor {
 }
 
 func (v view) has(id string) bool {
-	_, ok := v.revoked[session.KeyOf(id)]
+	_, ok := v.revoked[id]
 	return ok
 }
 
 // requireLog requires that the whole log has exactly these revoked sessions and cut-offs, in pages of any size.
-func (k kit) requireLog(revoked map[session.Key]session.Millis, users map[session.Key]session.Entry, all session.Cutoff, what string) {
+func (k kit) requireLog(revoked map[string]session.Millis, users map[string]session.Entry, all session.Cutoff, what string) {
 	k.Helper()
 	for _, limit := range []int{1, 2, 7, 1000} {
 		seen := k.readAll(limit)
@@ -105,9 +105,9 @@ func (k kit) requireLog(revoked map[session.Key]session.Millis, users map[sessio
 }
 
 func (k kit) logAll() {
-	k.requireLog(map[session.Key]session.Millis{}, map[session.Key]session.Entry{}, session.Cutoff{}, "an empty store")
-	revoked, users := map[session.Key]session.Millis{}, map[session.Key]session.Entry{}
-	want := func(row session.Session) { revoked[session.KeyOf(row.ID)] = row.KeepUntil }
+	k.requireLog(map[string]session.Millis{}, map[string]session.Entry{}, session.Cutoff{}, "an empty store")
+	revoked, users := map[string]session.Millis{}, map[string]session.Entry{}
+	want := func(row session.Session) { revoked[row.ID] = row.KeepUntil }
 	k.create("live", "u1")
 	for i, reason := range []session.Reason{session.ReasonLogout, session.ReasonRevoked,
 		session.ReasonReuse, session.ReasonUser,
@@ -133,7 +133,7 @@ func (k kit) logAll() {
 			}
 			return before.End([]string{"", id(userID, "spared")}[i/2%2], now+day, now)
 		})
-		users[session.KeyOf(userID)] = session.CutEntry(userID, cut)
+		users[userID] = session.CutEntry(userID, cut)
 	}
 	k.requireLog(revoked, users, session.Cutoff{}, "without a cut-off of everybody")
 	all := k.cut("", outdate)
@@ -153,8 +153,8 @@ func (k kit) logWhateverAge() {
 	})
 	all := k.cut("", func(before session.Cutoff, _, _ session.Millis) session.Cutoff { return before.End("", 1, 0) })
 	seen := k.readAll(1000)
-	conformance.Equal(k, row.KeepUntil, seen.revoked[session.KeyOf(row.ID)], logWhateverAge, "a revoked session")
-	conformance.Equal(k, session.CutEntry("u1", user), seen.users[session.KeyOf("u1")], logWhateverAge, "a cut-off of a user")
+	conformance.Equal(k, row.KeepUntil, seen.revoked[row.ID], logWhateverAge, "a revoked session")
+	conformance.Equal(k, session.CutEntry("u1", user), seen.users["u1"], logWhateverAge, "a cut-off of a user")
 	conformance.Equal(k, all.Ended, seen.all[0].Ended, logWhateverAge, "a cut-off of everybody")
 }
 
@@ -170,11 +170,11 @@ func (k kit) logLater() {
 			seen := newView()
 			before := *from
 			*from = k.readFrom(before, 2, &seen)
-			conformance.Equal(k, row.KeepUntil, seen.revoked[session.KeyOf(id)], logMissesNone,
+			conformance.Equal(k, row.KeepUntil, seen.revoked[id], logMissesNone,
 				"%q was revoked after a call that returned %q", id, before)
 			cut := k.cut([]string{"u1", ""}[i%2], outdate)
 			*from = k.readFrom(*from, 2, &seen)
-			conformance.True(k, seen.users[session.KeyOf("u1")].Changed == cut.Changed || seen.all[0].Changed == cut.Changed,
+			conformance.True(k, seen.users["u1"].Changed == cut.Changed || seen.all[0].Changed == cut.Changed,
 				logMissesNone, "a cut-off was made after a call that returned %q", before)
 		}
 	}
@@ -212,7 +212,7 @@ func (k kit) logSlowly() {
 	})
 	seen = newView()
 	k.readFrom(from, 10, &seen)
-	conformance.Equal(k, 1, seen.users[session.KeyOf("u3")].Changed, logMissesNone,
+	conformance.Equal(k, 1, seen.users["u3"].Changed, logMissesNone,
 		"the log was read to its end while the change of a cut-off ran")
 }
 
@@ -266,7 +266,7 @@ func (k kit) logPolling() {
 			"revoked sessions that a reader saw while %d writers revoked", writers)
 		for writer := range 4 {
 			userID := fmt.Sprintf("writer%d", writer)
-			conformance.Equal(k, writers/4*each/5, seen[i].users[session.KeyOf(userID)].Changed, logMissesNone,
+			conformance.Equal(k, writers/4*each/5, seen[i].users[userID].Changed, logMissesNone,
 				"the newest cut-off of %q, which was changed that many times", userID)
 		}
 	}
@@ -291,7 +291,7 @@ func (k kit) logCutAgain() {
 	}
 	k.readFrom(from, 1, &seen)
 	at := k.moment("u1")
-	conformance.Equal(k, session.CutEntry("u1", at.User), seen.users[session.KeyOf("u1")], logNewest,
+	conformance.Equal(k, session.CutEntry("u1", at.User), seen.users["u1"], logNewest,
 		"a cut-off of a user that changed between the pages")
 	for group, got := range seen.all {
 		conformance.Equal(k, at.All.Changed, got.Changed, logNewest,

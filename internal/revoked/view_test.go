@@ -1,0 +1,344 @@
+package revoked
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+// fakeSource is a log in memory. The tests decide what a look-up finds.
+type fakeSource struct {
+	mu      sync.Mutex
+	entries []session.Entry
+	broken  error
+	now     session.Millis // 0: time.Now
+
+	history chan struct{} // if it is not nil, a read from the start waits until it is closed
+	states  map[string]Status
+	lookups atomic.Int64
+	reads   atomic.Int64
+	rewound bool // the next read with an old cursor returns ErrCursor
+	wake    func()
+}
+
+var errAway = errors.New("the store is away")
+
+func (f *fakeSource) add(entries ...session.Entry) {
+	f.mu.Lock()
+	f.entries = append(f.entries, entries...)
+	wake := f.wake
+	f.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+}
+
+func (f *fakeSource) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeSource) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
+	f.reads.Add(1)
+	if after == session.Start && f.history != nil {
+		select {
+		case <-f.history:
+		case <-ctx.Done():
+			return session.Page{}, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from := 0
+	switch {
+	case f.broken != nil:
+		return session.Page{}, f.broken
+	case after == session.End:
+		from = len(f.entries)
+	case after != session.Start && f.rewound:
+		f.rewound = false
+		return session.Page{}, session.ErrCursor
+	case after != session.Start:
+		fmt.Sscan(string(after), &from)
+	}
+	to := min(from+limit, len(f.entries))
+	for _, e := range f.entries[from:to] {
+		each(e)
+	}
+	now := f.now
+	if now == 0 {
+		now = session.MillisOf(time.Now())
+	}
+	return session.Page{Next: session.Cursor(fmt.Sprint(to)), More: to < len(f.entries), Now: now}, nil
+}
+
+func (f *fakeSource) Lookup(_ context.Context, sessionID, userID string) (Status, error) {
+	f.lookups.Add(1)
+	time.Sleep(10 * time.Millisecond)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.states[sessionID], f.broken
+}
+
+// notifyingSource wakes the view.
+type notifyingSource struct{ *fakeSource }
+
+func (n notifyingSource) Notify(ctx context.Context, wake func()) error {
+	n.set(func() { n.wake = wake })
+	<-ctx.Done()
+	return nil
+}
+
+func open(t *testing.T, source Source, changes ...func(*Config)) *View {
+	t.Helper()
+	cfg := Config{Source: source, Name: "the store", Logger: slog.New(slog.DiscardHandler), Timeout: 5 * time.Second,
+		Interval: time.Second, MaxStaleness: 30 * time.Second, Bytes: 1 << 20}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	v, err := Open(cfg)
+	require.NoError(t, err)
+	t.Cleanup(v.Close)
+	return v
+}
+
+func (v *View) check(t *testing.T, id string, version ...int64) error {
+	t.Helper()
+	at := session.Version{}
+	if len(version) > 0 {
+		at.User = version[0]
+	}
+	ref := v.Ref(id, "user of "+id, at, 0)
+	return v.Check(t.Context(), &ref, time.Now())
+}
+
+func far() session.Millis { return session.MillisOf(time.Now().Add(20 * 24 * time.Hour)) }
+
+func TestTheLogIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		source.add(session.RevokedEntry("old", far()))
+		v := open(t, source)
+		synctest.Wait()
+		require.ErrorIs(t, v.check(t, "old"), ErrRevoked, "from the history")
+		require.NoError(t, v.check(t, "a"))
+		source.add(session.RevokedEntry("a", far()), session.CutEntry("user of b", session.Cutoff{Ended: 5, Spared: "kept", KeepUntil: far()}),
+			session.CutEntry("user of c", session.Cutoff{Changed: 5, KeepUntil: far()}))
+		time.Sleep(1050 * time.Millisecond)
+		require.ErrorIs(t, v.check(t, "a"), ErrRevoked)
+		require.ErrorIs(t, v.check(t, "b", 4), ErrRevoked)
+		require.NoError(t, v.check(t, "b", 5))
+		require.ErrorIs(t, v.check(t, "c", 4), ErrOutdated)
+		require.NoError(t, v.check(t, "c", 5))
+		kept := v.Ref("kept", "user of b", session.Version{User: 1}, 0)
+		require.NoError(t, v.Check(t.Context(), &kept, time.Now()))
+		require.Zero(t, source.lookups.Load(), "memory knows everything")
+	})
+}
+
+func TestACutOffOfEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		v := open(t, source)
+		synctest.Wait()
+		group := session.GroupOfUser("user of a")
+		source.add(session.AllEntry(group, session.Cutoff{Ended: 7}), session.AllEntry((group+1)%session.Groups, session.Cutoff{Ended: 9}))
+		time.Sleep(2 * time.Second)
+		ref := v.Ref("a", "user of a", session.Version{All: 6}, 0)
+		require.ErrorIs(t, v.Check(t.Context(), &ref, time.Now()), ErrRevoked)
+		ref.Version.All = 7
+		require.NoError(t, v.Check(t.Context(), &ref, time.Now()), "the other group's is larger")
+		source.add(session.AllEntry(session.AllGroups, session.Cutoff{Ended: 8}))
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, v.Check(t.Context(), &ref, time.Now()), ErrRevoked)
+	})
+}
+
+// Until the whole log was read, a session that memory does not know is looked up once. A revoked one never passes.
+func TestBeforeTheHistoryIsRead(t *testing.T) {
+	for _, insecure := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			source := &fakeSource{history: make(chan struct{}), states: map[string]Status{
+				"revoked": {Revoked: true, KeepUntil: far()},
+				"cut":     {User: session.CutEntry("user of cut", session.Cutoff{Ended: 3, KeepUntil: far()})},
+				"all":     {All: session.AllEntry(session.GroupOfUser("user of all"), session.Cutoff{Ended: 2})},
+			}}
+			began := time.Now()
+			v := open(t, source, func(c *Config) { c.Insecure = insecure })
+			require.Less(t, time.Since(began), time.Second)
+			var group sync.WaitGroup
+			for range 50 {
+				group.Go(func() {
+					require.NoError(t, v.check(t, "good"))
+					require.ErrorIs(t, v.check(t, "revoked"), ErrRevoked)
+				})
+			}
+			group.Wait()
+			require.EqualValues(t, 2, source.lookups.Load(), "one for each session")
+			require.ErrorIs(t, v.check(t, "cut", 2), ErrRevoked)
+			require.NoError(t, v.check(t, "cut", 3))
+			all := v.Ref("all", "user of all", session.Version{All: 1}, 0)
+			require.ErrorIs(t, v.Check(t.Context(), &all, time.Now()), ErrRevoked)
+			v.Know("new")
+			lookups := source.lookups.Load()
+			source.add(session.RevokedEntry("good", far()))
+			time.Sleep(2 * time.Second)
+			require.ErrorIs(t, v.check(t, "good"), ErrRevoked, "what is remembered ends with the log")
+			require.Equal(t, lookups, source.lookups.Load())
+
+			source.set(func() { source.broken = errAway })
+			require.ErrorIs(t, v.check(t, "unknown"), errAway, "insecure: %v", insecure)
+			source.set(func() { source.broken = nil })
+			close(source.history)
+			time.Sleep(2 * time.Second)
+			lookups = source.lookups.Load()
+			require.NoError(t, v.check(t, "another"))
+			require.Equal(t, lookups, source.lookups.Load(), "the log is read")
+		})
+	}
+}
+
+// What does not fit is looked up. The answer is exact, however much was revoked.
+func TestMoreThanMemoryHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const revoked = 400_000 // 1 MiB holds about 50,000
+		source := &fakeSource{states: map[string]Status{}}
+		for i := range revoked {
+			source.entries = append(source.entries, session.RevokedEntry(fmt.Sprint("r", i), far()))
+		}
+		for i := 0; i < revoked; i += 4000 {
+			source.states[fmt.Sprint("r", i)] = Status{Revoked: true, KeepUntil: far()}
+		}
+		v := open(t, source, func(c *Config) { c.Insecure = true })
+		time.Sleep(2 * time.Second)
+		_, bytes, compact := v.set.stats()
+		require.True(t, compact)
+		require.LessOrEqual(t, bytes, 1<<20)
+		for range 3 {
+			for i := 0; i < revoked; i += 4000 {
+				require.ErrorIs(t, v.check(t, fmt.Sprint("r", i)), ErrRevoked)
+				require.NoError(t, v.check(t, fmt.Sprint("g", i)))
+			}
+		}
+		require.LessOrEqual(t, source.lookups.Load(), int64(2*revoked/4000), "each token is looked up once at most")
+		require.NotZero(t, source.lookups.Load())
+
+		source.set(func() { source.broken = errAway })
+		require.ErrorIs(t, v.check(t, "r2000"), errAway, "neither 401 nor a pass")
+		require.ErrorIs(t, v.check(t, "r0"), ErrRevoked, "it was looked up before")
+	})
+}
+
+func TestALogThatWasRewrittenIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		source.add(session.RevokedEntry("a", far()))
+		v := open(t, source)
+		synctest.Wait()
+		source.set(func() { // a failover that lost an entry, and a new one in its place
+			source.entries = []session.Entry{session.RevokedEntry("b", far())}
+			source.rewound = true
+		})
+		time.Sleep(3 * time.Second)
+		require.ErrorIs(t, v.check(t, "a"), ErrRevoked, "what this process knows, it knows")
+		require.ErrorIs(t, v.check(t, "b"), ErrRevoked)
+		require.NoError(t, v.check(t, "c"))
+	})
+}
+
+func TestFreshness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		v, insecure := open(t, source), open(t, source, func(c *Config) { c.Insecure = true })
+		time.Sleep(time.Minute)
+		require.NoError(t, v.check(t, "a"))
+		source.set(func() { source.broken = errAway })
+		time.Sleep(29 * time.Second)
+		require.NoError(t, v.check(t, "a"))
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, v.check(t, "a"), ErrStale)
+		require.NoError(t, insecure.check(t, "a"))
+		source.set(func() { source.broken = nil })
+		time.Sleep(1100 * time.Millisecond)
+		require.NoError(t, v.check(t, "a"))
+		v.Close()
+		require.ErrorIs(t, v.check(t, "a"), ErrClosed)
+	})
+}
+
+// A remote source may begin later, and a cache may stand in front of it.
+func TestARemoteSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{broken: errAway}
+		_, err := Open(Config{Source: source, Logger: slog.New(slog.DiscardHandler), Timeout: time.Second, Interval: time.Second})
+		require.ErrorIs(t, err, errAway, "a source that is not remote must answer")
+		v := open(t, source, func(c *Config) { c.Remote = true })
+		require.ErrorIs(t, v.check(t, "a"), ErrStale)
+		source.set(func() { source.broken = nil })
+		source.add(session.RevokedEntry("b", far()))
+		time.Sleep(3 * time.Second)
+		require.NoError(t, v.check(t, "a"))
+		require.ErrorIs(t, v.check(t, "b"), ErrRevoked)
+		source.set(func() { source.now = session.MillisOf(time.Now()) })
+		time.Sleep(28 * time.Second)
+		require.NoError(t, v.check(t, "a"))
+		time.Sleep(3 * time.Second)
+		require.ErrorIs(t, v.check(t, "a"), ErrStale, "the pages are 31 seconds old")
+	})
+}
+
+// A push makes a revocation known at once. Without one, the next regular read finds it.
+func TestPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		v := open(t, notifyingSource{source})
+		time.Sleep(10 * time.Second)
+		for i := range 50 {
+			id := fmt.Sprint(i)
+			source.add(session.RevokedEntry(id, far()))
+			time.Sleep(wakeGap + time.Millisecond)
+			require.ErrorIs(t, v.check(t, id), ErrRevoked)
+		}
+		source.set(func() { source.wake = nil })
+		source.add(session.RevokedEntry("a", far()))
+		time.Sleep(1100 * time.Millisecond)
+		require.ErrorIs(t, v.check(t, "a"), ErrRevoked)
+		reads := source.reads.Load()
+		time.Sleep(10 * time.Second)
+		require.InDelta(t, 11, source.reads.Load()-reads, 2, "about one in 0.9 s")
+	})
+}
+
+// One clock that is wrong forgets nothing.
+func TestAClockThatJumpsForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		v := open(t, source)
+		until := session.MillisOf(time.Now().Add(time.Hour))
+		for i := range 1000 {
+			source.add(session.RevokedEntry(fmt.Sprint(i), until), session.CutEntry(fmt.Sprint("user of u", i), session.Cutoff{Ended: 1, KeepUntil: until}))
+		}
+		time.Sleep(2 * time.Second)
+		source.set(func() { source.now = far() })
+		time.Sleep(10 * time.Minute)
+		source.set(func() { source.now = 0 })
+		for i := range 1000 {
+			require.ErrorIs(t, v.check(t, fmt.Sprint(i)), ErrRevoked)
+			require.ErrorIs(t, v.check(t, fmt.Sprint("u", i)), ErrRevoked)
+		}
+		time.Sleep(3 * time.Hour)
+		entries, _, _ := v.set.stats()
+		require.Zero(t, entries, "they leave when both clocks say so")
+	})
+}

@@ -1,0 +1,215 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/signet-go/signet/session"
+)
+
+// The log has batches, which are numbered from 1. The row of signet_log has the number of the newest batch, the head. The
+// rows of a batch and the new head are committed together, and one batch after the other, because each changes the row of
+// signet_log. So whoever sees a head in a snapshot sees all rows up to it.
+//
+// A row that was revoked, or a cut-off that was changed, has no number yet: it is in the inbox. Whoever looks into the log
+// reads the whole inbox and all rows with a number above the cursor, in one snapshot. So it does not matter how long the
+// transaction of a revocation was open: its row is in the inbox when it becomes visible. A process that finds a row in the
+// inbox for the second time numbers the inbox.
+
+// batchSize is how many rows have the same number at most.
+const batchSize = 10_000
+
+// What a row of the log is.
+const (
+	headRow = iota
+	sessionRow
+	cutoffRow
+	inboxSession
+	inboxCutoff
+)
+
+const (
+	// logBounds looks how far a page reaches: to the row that is limit rows behind the cursor.
+	logBounds = `SELECT NOW_MS, head,
+		(SELECT pos FROM signet_sessions WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1 OFFSET ?),
+		(SELECT pos FROM signet_cutoffs WHERE pos > ? ORDER BY pos LIMIT 1 OFFSET ?) FROM signet_log`
+	// In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has this
+	// condition too.
+	logPage = `SELECT 1, id, keep_until, '' FROM signet_sessions WHERE revoked_at > 0 AND pos > ? AND pos <= ?
+		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ? AND pos <= ?`
+	logTail = `SELECT 0, '', head, '' FROM signet_log
+		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions WHERE revoked_at > 0 AND pos > ?
+		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ?
+		UNION ALL SELECT 3, id, keep_until, '' FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL
+		UNION ALL SELECT 4, user_id, keep_until, data FROM signet_cutoffs WHERE pos IS NULL`
+)
+
+// place is a row of the inbox.
+type place struct {
+	cutoff bool
+	id     string
+}
+
+// ReadLog implements [session.Log]. A cursor is the number of a batch.
+func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
+	each func(session.Entry)) (page session.Page, err error) {
+	var from, head int64
+	switch after {
+	case session.Start:
+	case session.End:
+		from = math.MaxInt64
+	default:
+		if from, err = strconv.ParseInt(string(after), 10, 64); err != nil || from < 0 {
+			return page, fmt.Errorf("sqlstore: log: %w: %q", session.ErrCursor, string(after))
+		}
+	}
+	limit = max(1, limit)
+	var ends [2]sql.NullInt64
+	err = s.db.QueryRowContext(ctx, s.queries.bounds, from, limit, from, limit).Scan(&page.Now, &head, &ends[0], &ends[1])
+	switch {
+	case err != nil:
+		return page, fmt.Errorf("sqlstore: log: %w", err)
+	case after == session.End:
+		page.Next = cursor(head)
+		return page, nil
+	case from > head:
+		return page, fmt.Errorf("sqlstore: log: %w: %d is behind the end, %d", session.ErrCursor, from, head)
+	}
+	until := head
+	for _, end := range ends {
+		if end.Valid {
+			until = min(until, end.Int64)
+		}
+	}
+	if until < head && (ends[0].Valid || ends[1].Valid) {
+		page.Next, page.More = cursor(until), true
+		_, _, err = s.readRows(ctx, each, s.queries.page, from, until, from, until)
+		return page, err
+	}
+	head, inbox, err := s.readRows(ctx, each, s.queries.tail, from, from)
+	if err != nil {
+		return page, err
+	}
+	s.file(ctx, head, inbox)
+	page.Next = cursor(head)
+	return page, nil
+}
+
+func cursor(number int64) session.Cursor { return session.Cursor(strconv.FormatInt(number, 10)) }
+
+// readRows calls each for every row. It returns the head, if it is among the rows, and up to batchSize rows of the inbox.
+func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query string,
+	args ...any) (head int64, inbox []place, err error) {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+	}
+	defer rows.Close()
+	var kind, number int64
+	var id, data sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&kind, &id, &number, &data); err != nil {
+			return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+		}
+		switch kind {
+		case headRow:
+			head = number
+			continue
+		case sessionRow, inboxSession:
+			each(session.RevokedEntry(string(id), session.Millis(number)))
+		default:
+			var c session.Cutoff
+			if err := c.UnmarshalJSON(data); err != nil {
+				return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+			}
+			if len(id) == 0 {
+				each(session.AllEntry(session.AllGroups, c))
+			} else {
+				each(session.CutEntry(string(id), c))
+			}
+		}
+		if kind >= inboxSession && len(inbox) < batchSize {
+			inbox = append(inbox, place{kind == inboxCutoff, string(id)})
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+	}
+	return head, inbox, nil
+}
+
+// file numbers the inbox if something in it was there already when this process looked last. An error does not matter: the
+// rows stay in the inbox, and the next call tries again.
+func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
+	now := make(map[place]bool, len(inbox))
+	for _, p := range inbox {
+		now[p] = true
+	}
+	s.mu.Lock()
+	old := slices.ContainsFunc(inbox, func(p place) bool { return s.inbox[p] })
+	s.inbox = now
+	s.mu.Unlock()
+	if !old {
+		return
+	}
+	var sessions, users []string
+	for _, p := range inbox {
+		if p.cutoff {
+			users = append(users, p.id)
+		} else {
+			sessions = append(sessions, p.id)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, _ = number(ctx, s.db, s.dialect, head, sessions, users)
+}
+
+// number gives sessions and cut-offs, which were in the inbox, the number behind the head. It reports false if another
+// process has used that number. It waits for nobody who writes other rows.
+func number(ctx context.Context, db *sql.DB, d Dialect, head int64, sessions, users []string) (done bool, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback()
+	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), head+1, head)
+	if err != nil {
+		return false, err
+	}
+	if n, err := result.RowsAffected(); n != 1 || err != nil {
+		return false, err
+	}
+	for _, table := range []struct {
+		name, id string
+		ids      []string
+	}{{"signet_sessions", "id", sessions}, {"signet_cutoffs", "user_id", users}} {
+		hint := "" // MariaDB could use the index on pos, and would then wait for everybody who is revoking a session
+		if d == MariaDB {
+			hint = " FORCE INDEX (PRIMARY)"
+		}
+		for some := range slices.Chunk(table.ids, 1000) {
+			// The number of ids is 10, 100 or 1000, with the last one repeated, so that few queries are prepared.
+			size := 10
+			for size < len(some) {
+				size *= 10
+			}
+			args := []any{head + 1}
+			for i := range size {
+				args = append(args, some[min(i, len(some)-1)])
+			}
+			_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+table.name+hint+` SET pos = ? WHERE pos IS NULL
+				AND `+table.id+` IN (?`+strings.Repeat(", ?", size-1)+`)`), args...)
+			if err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, tx.Commit()
+}

@@ -1,0 +1,197 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// component is the name of this package in the table signet_schema, which holds the version.
+const component = "signet"
+
+// Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may
+// call it at the same time: one works and the others wait. Processes of the version before may run meanwhile, and afterwards.
+// Call it before the first use of a store.
+//
+// On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers
+// meanwhile, MariaDB and MySQL do not stop their writers. In PostgreSQL, writers wait. A host that cannot wait makes the
+// indexes first, with CREATE INDEX CONCURRENTLY and the names that are in the folder migrations; Migrate then finds them. In
+// PostgreSQL, Migrate returns an error when it must wait longer than 5 s for other transactions, because everybody else would
+// wait behind it.
+func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
+	if err := check(db, dialect); err != nil {
+		return err
+	}
+	names, err := fs.Glob(migrations, "migrations/"+string(dialect)+"/*.sql")
+	if err != nil {
+		return fmt.Errorf("sqlstore: migrate: %w", err)
+	}
+	for done := 0; done < len(names); {
+		if done, err = step(ctx, db, dialect, names); err != nil {
+			return fmt.Errorf("sqlstore: migrate: %w", err)
+		}
+	}
+	if err := numberOld(ctx, db, dialect); err != nil {
+		return fmt.Errorf("sqlstore: migrate: %w", err)
+	}
+	return nil
+}
+
+// step applies the first of the files that was not applied, and returns how many are. Each file has a transaction of its
+// own, so that its locks are held for a short time. MariaDB commits every CREATE by itself, so a step can fail half way
+// there. The next call then begins that step again. This works because every statement can be repeated there.
+func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version int, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	finish, err := lock(ctx, conn, d)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = finish(err) }()
+
+	text := map[Dialect]string{PostgreSQL: "TEXT", SQLite: "TEXT", MariaDB: "VARBINARY(64)"}[d]
+	_, err = conn.ExecContext(ctx,
+		"CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)")
+	if err != nil {
+		return 0, err
+	}
+	row := conn.QueryRowContext(ctx, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
+	if err := row.Scan(&version); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	if version >= len(names) {
+		return version, nil
+	}
+	if err := apply(ctx, conn, names[version]); err != nil {
+		return 0, fmt.Errorf("%s: %w", names[version], err)
+	}
+	version++
+	if _, err := conn.ExecContext(ctx, d.sql("DELETE FROM signet_schema WHERE component = ?"), component); err != nil {
+		return 0, err
+	}
+	_, err = conn.ExecContext(ctx, d.sql("INSERT INTO signet_schema (component, version) VALUES (?, ?)"), component, version)
+	return version, err
+}
+
+func apply(ctx context.Context, conn *sql.Conn, name string) error {
+	text, err := migrations.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	for statement := range strings.SplitSeq(string(text), ";\n") { // enough for the files of this package
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock keeps other processes out. It returns a function that ends the lock. Where the database can undo a CREATE, that
+// function also commits, or rolls back after an error.
+func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) error, err error) {
+	begin, end, undo := "BEGIN", "COMMIT", "ROLLBACK"
+	switch d {
+	case SQLite:
+		begin = "BEGIN IMMEDIATE"
+	case MariaDB:
+		begin, end, undo = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
+			"SELECT RELEASE_LOCK('signet_schema')"
+	}
+	if d == MariaDB {
+		var got sql.NullInt64
+		if err := conn.QueryRowContext(ctx, begin).Scan(&got); err != nil {
+			return nil, err
+		}
+		if got.Int64 != 1 {
+			return nil, errors.New("another process holds the lock signet_schema for longer than 60 s")
+		}
+	} else if _, err := conn.ExecContext(ctx, begin); err != nil {
+		return nil, err
+	}
+	finish = func(err error) error {
+		// The lock must be released even if ctx has ended.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err != nil {
+			conn.ExecContext(ctx, undo)
+			return err
+		}
+		_, err = conn.ExecContext(ctx, end)
+		return err
+	}
+	if d == PostgreSQL {
+		for _, statement := range []string{"SELECT pg_advisory_xact_lock(7374736967)", "SET LOCAL lock_timeout = '5s'"} {
+			if _, err := conn.ExecContext(ctx, statement); err != nil {
+				return nil, finish(err)
+			}
+		}
+	}
+	return finish, nil
+}
+
+// numberOld takes the sessions that were revoked before the log existed out of the inbox, so that the first look of each
+// process into the log is small. It goes through them in the order of revoked_at, and not of the inbox: the index of the
+// inbox still has the entries of the rows that were just taken out of it.
+func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
+	var from sql.NullInt64
+	row := db.QueryRowContext(ctx, `SELECT MIN(revoked_at) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`)
+	if err := row.Scan(&from); err != nil {
+		return err
+	}
+	old := d.sql(`SELECT id, revoked_at FROM signet_sessions
+		WHERE revoked_at > 0 AND revoked_at >= ? AND COALESCE(pos, 0) = 0 ORDER BY revoked_at LIMIT ?`)
+	for attempt := 0; from.Valid; {
+		var head int64
+		if err := db.QueryRowContext(ctx, `SELECT head FROM signet_log`).Scan(&head); err != nil {
+			return err
+		}
+		ids, last, err := oldest(ctx, db, old, from.Int64)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		switch done, err := number(ctx, db, d, head, ids, nil); {
+		case err != nil && !collided(err):
+			return err
+		case done:
+			from.Int64, attempt = last, 0
+			from.Valid = len(ids) == batchSize
+		default: // another process has numbered rows
+			if err := pause(ctx, attempt); err != nil {
+				return err
+			}
+			attempt++
+		}
+	}
+	return nil
+}
+
+// oldest returns the ids of a batch, and when the last one of them was revoked.
+func oldest(ctx context.Context, db *sql.DB, query string, from int64) (ids []string, last int64, err error) {
+	rows, err := db.QueryContext(ctx, query, from, batchSize)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id, &last); err != nil {
+			return nil, 0, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, last, rows.Err()
+}
