@@ -56,7 +56,7 @@ import (
 
 const (
 	pullInterval = time.Second
-	maxDocument  = 32 << 20        // bytes
+	maxDocument  = 16 << 20        // bytes
 	maxAhead     = 2 * time.Minute // how far the clock of the service may be ahead
 )
 
