@@ -16,6 +16,7 @@ import (
 func everyField() session.Session {
 	return session.Session{ID: "0abc", UserID: "u\"1\\ \u00e9", SecretHash: session.HashOf("x"),
 		UserAgent: "<agent>\n", Address: "::1",
+		Born:      session.Version{All: math.MaxInt64, User: 12},
 		CreatedAt: 1, EndsAt: 2, LastUsedAt: 3, KeepUntil: math.MaxInt64, Current: math.MaxInt64,
 		Parent: 6, Next: 7, SentAt: 8, ConfirmedAt: 9,
 		Ancestors: session.Ancestors{{Generation: 1 << 60, SupersededAt: 2}, {},
@@ -38,7 +39,8 @@ func TestTheStoredFormKeepsEveryField(t *testing.T) {
 			require.False(t, value.Field(i).IsZero(), "field %s is not set: the test would miss it", field.Name)
 		}
 	}
-	for _, row := range []session.Session{full, {}, {ID: "1x", UserID: "1"}} {
+	for _, row := range []session.Session{full, {}, {ID: "1x", UserID: "1"}, {Born: session.Version{User: 1}},
+		{Born: session.Version{All: 1}}} {
 		text, err := json.Marshal(row)
 		require.NoError(t, err)
 		require.True(t, row == decode(t, string(text)), "%s", text)
@@ -68,6 +70,31 @@ func TestTheStoredFormOfANewerVersionIsAnError(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(`{"v":1,"anc":[ 1, 2 ,3,4,5,6,7,8,9,10]}`), &row))
 	require.Equal(t, session.Ancestor{Generation: 7, SupersededAt: 8}, row.Ancestors[3])
+}
+
+func TestTheStoredFormOfACutoffKeepsEveryField(t *testing.T) {
+	full := session.Cutoff{Ended: math.MaxInt64, Spared: "0a\"\\ \u00e9", Changed: 1<<53 + 1, KeepUntil: 4}
+	value := reflect.ValueOf(full)
+	for i := range value.NumField() {
+		require.False(t, value.Field(i).IsZero(), "field %s is not set: the test would miss it", value.Type().Field(i).Name)
+	}
+	for _, cut := range []session.Cutoff{full, {}, {Ended: -1}, {Spared: "x"}} {
+		text, err := json.Marshal(cut)
+		require.NoError(t, err)
+		again := full
+		require.NoError(t, json.Unmarshal(text, &again))
+		require.Equal(t, cut, again, "%s", text)
+	}
+}
+
+func TestTheStoredFormOfACutoffOfANewerVersionIsAnError(t *testing.T) {
+	var cut session.Cutoff
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"v":2,"ended":{"not":"a number"}}`), &cut), "version 2")
+	for _, text := range []string{`{"v":1,"ended":"1"}`, `{"v":1,"ended":1,"ended":2}`, `{"v":1,"spared":1}`, `{"v":"1"}`, `[]`, ``} {
+		require.Error(t, cut.UnmarshalJSON([]byte(text)), text)
+	}
+	require.NoError(t, cut.UnmarshalJSON([]byte(`{"v":1,"ended":7,"new":[{}]}`)), "a member that this version may ignore")
+	require.Equal(t, session.Cutoff{Ended: 7}, cut)
 }
 
 func TestIDsNameTheGroupOfTheirUser(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 )
 
 // known are the members of a row that this version reads. All others must survive a change of the row.
-var known = map[string]bool{"v": true, "id": true, "user": true, "secret": true, "agent": true, "addr": true, "created": true,
+var known = map[string]bool{"v": true, "id": true, "user": true, "secret": true, "agent": true, "addr": true, "born": true, "created": true,
 	"ends": true, "used": true, "keep": true, "cur": true, "par": true, "next": true, "sent": true, "confirmed": true, "anc": true,
 	"revoked": true, "reason": true}
 
@@ -28,6 +28,7 @@ func FuzzRow(f *testing.F) {
 		`{"v":1,"id":"0abc","idle":3600000,"user":"1","facts":{"amr":["otp"],"t":1.50},"caf\u00e9":null}`,
 		`{"v":1,"secret":"Lm6bQ1gVNkvOeoOLkl6aXrsIPwwCs2i26gC7ep-u8Is"}`, `{"v":1,"secret":"short"}`, `{"v":1,"secret":""}`,
 		`{"v":1,"anc":[1,2,3,4,5,6,7,8]}`, `{"v":1,"anc":[1]}`, `{"v":1,"anc":[1,2,3,4,5,6,7,8,9,10]}`, `{"v":1,"anc":[]}`,
+		`{"v":1,"born":[5,6]}`, `{"v":1,"born":[0,1]}`, `{"v":1,"born":[1]}`, `{"v":1,"born":[1,2,3]}`,
 		`{"v":1,"anc":[1.5]}`, `{"v":-1,"cur":-9223372036854775808,"next":9223372036854775807}`, `{"v":1,"cur":9223372036854775808}`,
 		` { "v" : 1 , "x" : [ 1 , { "y" : "<\u2028>" } ] } `, `{"v":1,"":0,"\"\\":"\u0000"}`, `{"v":1,"\u0069d":"escaped name"}`,
 		`{"v":1,"agent":"\ud83d\ude00"}`, `{"v":1,"agent":"\ud83d"}`, "{\"v\":1,\"addr\":\"\xff\"}", `{"v":1,"V":2,"ID":"x"}`,
@@ -95,6 +96,15 @@ func requireMembers(t *testing.T, members map[string]json.RawMessage, row sessio
 	copy(want, list)
 	require.Equal(t, want, flat, "member anc %q", members["anc"])
 
+	var born []int64
+	if raw, ok := members["born"]; ok {
+		require.NoError(t, json.Unmarshal(raw, &born), "%q", raw)
+	}
+	if len(born) != 2 {
+		born = []int64{0, 0}
+	}
+	require.Equal(t, born, []int64{row.Born.All, row.Born.User}, "member born %q", members["born"])
+
 	if _, ok := members["secret"]; !ok {
 		require.Zero(t, row.SecretHash)
 	}
@@ -139,7 +149,7 @@ func FuzzFields(f *testing.F) {
 		row := session.Session{ID: id, UserID: user, SecretHash: session.HashOf(agent), UserAgent: agent, Address: address,
 			CreatedAt: session.Millis(a), EndsAt: session.Millis(b), LastUsedAt: session.Millis(c), KeepUntil: session.Millis(a),
 			Current: b, Parent: c, Next: a, SentAt: session.Millis(b), ConfirmedAt: session.Millis(c),
-			RevokedAt: session.Millis(a), Reason: session.Reason(reason)}
+			RevokedAt: session.Millis(a), Reason: session.Reason(reason), Born: session.Version{All: a, User: c}}
 		row.Ancestors[int(at)%len(row.Ancestors)] = session.Ancestor{Generation: b, SupersededAt: session.Millis(c)}
 		again, stored := rewritten(t, row)
 		require.True(t, row == again, "%q became another row", stored)
@@ -155,5 +165,32 @@ func FuzzFields(f *testing.F) {
 		require.NoError(t, err)
 		printed := fmt.Sprintf("%v %+v %#v %s", row, row, row, row.LogValue())
 		require.NotContains(t, printed, string(secret), "the hash is printed")
+	})
+}
+
+// FuzzCutoff reads any text as a cut-off. What is accepted stays the same however often it is written and read again, and any
+// values survive.
+func FuzzCutoff(f *testing.F) {
+	f.Add(`{"v":1,"ended":7,"spared":"0a","changed":8,"keep":9}`, "0a", int64(1), int64(2), int64(3))
+	f.Add(`{"v":2}`, "\x00\u2028\"\\", int64(-1), int64(1<<62), int64(-1<<63))
+	f.Add(`{"v":1,"ended":1,"ended":2}`, "", int64(0), int64(0), int64(0))
+	f.Add(`{}`, "\U0001f600", int64(1<<53+1), int64(0), int64(0))
+	f.Fuzz(func(t *testing.T, text, spared string, ended, changed, keep int64) {
+		var read session.Cutoff
+		list := []session.Cutoff{}
+		if read.UnmarshalJSON([]byte(text)) == nil {
+			require.True(t, json.Valid([]byte(text)), "accepted %q, encoding/json does not", text)
+			list = append(list, read)
+		}
+		if utf8.ValidString(spared) {
+			list = append(list, session.Cutoff{Ended: ended, Spared: spared, Changed: changed, KeepUntil: session.Millis(keep)})
+		}
+		for _, cut := range list {
+			stored, err := json.Marshal(cut)
+			require.NoError(t, err)
+			var again session.Cutoff
+			require.NoError(t, json.Unmarshal(stored, &again))
+			require.Equal(t, cut, again, "%s", stored)
+		}
 	})
 }

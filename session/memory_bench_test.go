@@ -50,6 +50,39 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkMemoryOneUser measures a login and a removal while one user has 60,000 revoked sessions: for that user, who has as
+// many live ones as allowed too, and for another one. The removal is that of a session which was made in the same step.
+func BenchmarkMemoryOneUser(b *testing.B) {
+	const revoked = 60_000
+	for _, userID := range []string{"u1", "another"} {
+		b.Run(userID, func(b *testing.B) {
+			clock := newSteppedClock()
+			m := &session.Memory{Clock: clock.now}
+			for i := range revoked + session.MaxPerUser {
+				createIn(b, m, numberedID(i), "u1")
+			}
+			n := revoked + session.MaxPerUser
+			for b.Loop() {
+				createIn(b, m, numberedID(n), userID)
+				n++
+			}
+		})
+	}
+	b.Run("DeleteExpired(1000)", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			clock := newSteppedClock()
+			m := &session.Memory{Clock: clock.now}
+			for i := range revoked {
+				createIn(b, m, numberedID(i), "u1")
+			}
+			clock.step(leaveAfter + time.Minute)
+			b.StartTimer()
+			deleteIn(b, m, clock.now(), 1000)
+		}
+	})
+}
+
 // numberedID returns an id that looks random but can be computed again. A list of a million ids would cost the benchmark as
 // many cache misses as the store.
 func numberedID(n int) string {

@@ -2,10 +2,13 @@ package session_test
 
 import (
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,12 +30,13 @@ var memoryRules = rotation.Rules{Window: 10 * time.Second, Idle: time.Hour, Abso
 
 const leaveAfter = 65 * time.Minute
 
-// steppedClock is a clock that only a test moves.
+// steppedClock is a clock that only a test moves. It begins in the past, because Create removes nothing that is not past the
+// time of this machine too.
 type steppedClock struct{ millis atomic.Int64 }
 
 func newSteppedClock() *steppedClock {
 	c := new(steppedClock)
-	c.millis.Store(time.Date(2026, 2, 28, 23, 59, 30, 0, time.UTC).UnixMilli())
+	c.millis.Store(time.Date(2024, 2, 28, 23, 59, 30, 0, time.UTC).UnixMilli())
 	return c
 }
 
@@ -41,18 +45,18 @@ func (c *steppedClock) step(d time.Duration) { c.millis.Add(d.Milliseconds()) }
 
 func createIn(t testing.TB, m *session.Memory, id, userID string) {
 	t.Helper()
-	require.NoError(t, m.Create(context.Background(), func(now session.Millis) (session.Session, error) {
+	require.NoError(t, m.Create(context.Background(), userID, func(at session.Moment) (session.Session, error) {
 		client := rotation.Client{UserAgent: "agent", Address: "192.0.2.1"}
-		return memoryRules.New(id, userID, session.HashOf(id), client, now), nil
+		return memoryRules.New(id, userID, session.HashOf(id), client, at.Now), nil
 	}), "Create of %s", id)
 }
 
 // refreshIn refreshes a session with its current generation.
 func refreshIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
-	change := func(row session.Session, now session.Millis) (session.Session, error) {
+	change := func(row session.Session, at session.Moment) (session.Session, error) {
 		presented := rotation.Presented{Generation: row.Current, SecretHash: row.SecretHash, UserActive: true}
-		row, out := memoryRules.Refresh(row, presented, now)
+		row, out := memoryRules.Refresh(row, presented, at.Now)
 		if out.Event != rotation.EventRotated {
 			return row, fmt.Errorf("refresh: %s", out.Event)
 		}
@@ -63,30 +67,85 @@ func refreshIn(t testing.TB, m *session.Memory, id string) {
 
 func revokeIn(t testing.TB, m *session.Memory, id string) {
 	t.Helper()
-	change := func(row session.Session, now session.Millis) (session.Session, error) {
-		return row.Revoke(session.ReasonLogout, now), nil
+	change := func(row session.Session, at session.Moment) (session.Session, error) {
+		return row.Revoke(session.ReasonLogout, at.Now), nil
 	}
 	require.NoError(t, m.Update(context.Background(), id, change), "revocation of %s", id)
 }
 
-// reasons returns the sessions of a user and why they ended. Live sessions have no reason.
-func reasons(t testing.TB, m *session.Memory, userID string) map[string]session.Reason {
+// live returns the sessions of a user that are not revoked.
+func live(t testing.TB, m *session.Memory, userID string) (ids []string) {
 	t.Helper()
-	rows, err := m.ListByUser(context.Background(), userID)
+	rows, _, err := m.List(context.Background(), userID, 1_000_000)
 	require.NoError(t, err)
-	got := map[string]session.Reason{}
 	for _, row := range rows {
-		got[row.ID] = row.Reason
+		ids = append(ids, row.ID)
+	}
+	return ids
+}
+
+// reasons returns why sessions ended. Live sessions have no reason, and those that are gone have "gone".
+func reasons(t testing.TB, m *session.Memory, ids ...string) map[string]session.Reason {
+	t.Helper()
+	got := map[string]session.Reason{}
+	for _, id := range ids {
+		err := m.Update(context.Background(), id, func(row session.Session, _ session.Moment) (session.Session, error) {
+			got[id] = row.Reason
+			return row, nil
+		})
+		if errors.Is(err, session.ErrNotFound) {
+			got[id], err = "gone", nil
+		}
+		require.NoError(t, err)
 	}
 	return got
 }
 
-func revokedIn(t testing.TB, m *session.Memory, since session.Millis) ([]string, session.Millis) {
+// logged reads the log behind a cursor, in pages of 3 entries.
+func logged(t testing.TB, m *session.Memory, after session.Cursor) (entries []session.Entry, next session.Cursor) {
 	t.Helper()
-	ids := []string{}
-	now, err := m.RevokedSince(context.Background(), since, func(id string, _ session.Millis) { ids = append(ids, id) })
+	for more := true; more; {
+		page, err := m.ReadLog(context.Background(), after, 3, func(e session.Entry) { entries = append(entries, e) })
+		require.NoError(t, err)
+		after, more = page.Next, page.More
+	}
+	return entries, after
+}
+
+// revokedIn returns the keys of the revoked sessions in the log behind a cursor.
+func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []session.Key, next session.Cursor) {
+	t.Helper()
+	entries, next := logged(t, m, after)
+	for _, e := range entries {
+		if e.Kind == session.SessionRevoked {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys, next
+}
+
+func keysOf(ids ...string) (keys []session.Key) {
+	for _, id := range ids {
+		keys = append(keys, session.KeyOf(id))
+	}
+	return keys
+}
+
+func cutIn(t testing.TB, m *session.Memory, userID string, keepFor time.Duration) (cut session.Cutoff) {
+	t.Helper()
+	err := m.Cut(context.Background(), userID, func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+		cut = before.End("", max(latest, now.Add(keepFor)), now)
+		return cut, nil
+	})
 	require.NoError(t, err)
-	return ids, now
+	return cut
+}
+
+func deleteIn(t testing.TB, m *session.Memory, before time.Time, limit int) int {
+	t.Helper()
+	n, err := m.DeleteExpired(context.Background(), session.MillisOf(before), limit)
+	require.NoError(t, err)
+	return n
 }
 
 func TestMemoryEvicts(t *testing.T) {
@@ -99,47 +158,105 @@ func TestMemoryEvicts(t *testing.T) {
 	}
 	refreshIn(t, m, "a")
 	clock.step(time.Minute)
-	_, since := revokedIn(t, m, 0)
+	_, end := logged(t, m, session.Start)
 	createIn(t, m, "d", "u1")
-	require.Equal(t, map[string]session.Reason{"a": "", "b": session.ReasonEvicted, "c": "", "d": ""}, reasons(t, m, "u1"),
-		"b was not used for longest")
-	revoked, _ := revokedIn(t, m, since)
-	require.Equal(t, []string{"b"}, revoked, "an eviction is a revocation")
-	require.Equal(t, map[string]session.Reason{"other a": "", "other b": "", "other c": ""},
-		reasons(t, m, "u2"), "another user")
+	require.Equal(t, map[string]session.Reason{"a": "", "b": session.ReasonEvicted, "c": "", "d": ""},
+		reasons(t, m, "a", "b", "c", "d"), "b was not used for longest")
+	revoked, _ := revokedIn(t, m, end)
+	require.Equal(t, keysOf("b"), revoked, "an eviction is a revocation")
+	require.ElementsMatch(t, []string{"other a", "other b", "other c"}, live(t, m, "u2"), "another user")
 
 	revokeIn(t, m, "a")
 	createIn(t, m, "e", "u1")
 	require.Equal(t,
 		map[string]session.Reason{"a": session.ReasonLogout, "b": session.ReasonEvicted, "c": "", "d": "", "e": ""},
-		reasons(t, m, "u1"), "revoked sessions do not count")
+		reasons(t, m, "a", "b", "c", "d", "e"), "revoked sessions do not count")
+
+	m.MaxPerUser = 1
+	createIn(t, m, "f", "u1")
+	require.Equal(t, []string{"f"}, live(t, m, "u1"), "all that are beyond the limit")
 }
 
-// A login must not evict its own session, whatever the clock shows.
+// A login must not evict its own session, whatever the clock shows. Of the others it evicts the one that Excess names.
 func TestMemoryEvictsOthersOnly(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		step time.Duration
-	}{{"the clock stands", 0}, {"the clock runs backwards", -time.Minute}} {
+	}{{"the clock stands", 0}, {"the clock runs backwards", -time.Minute}, {"the clock runs", time.Second}} {
 		t.Run(tc.name, func(t *testing.T) {
 			clock := newSteppedClock()
 			m := &session.Memory{Clock: clock.now}
-			const most = 100 // by default
-			for i := range 2 * most {
+			for i := range 2 * session.MaxPerUser {
 				id := fmt.Sprintf("s%d", i)
+				before, _, err := m.List(t.Context(), "u1", 1000)
+				require.NoError(t, err)
 				createIn(t, m, id, "u1")
 				clock.step(tc.step)
-				got := reasons(t, m, "u1")
-				require.Empty(t, got[id], "the session that was just created")
-				live := 0
-				for _, reason := range got {
-					if reason == "" {
-						live++
+				got := live(t, m, "u1")
+				require.Contains(t, got, id, "the session that was just created")
+				require.Len(t, got, min(i+1, session.MaxPerUser), "live sessions after %d logins", i+1)
+				slices.Reverse(before) // the oldest first
+				for _, evicted := range session.Excess(append(before, session.Session{ID: id}), session.MaxPerUser, id) {
+					if tc.step != 0 { // otherwise any of them may go
+						require.NotContains(t, got, evicted)
 					}
 				}
-				require.Equal(t, min(i+1, most), live, "live sessions after %d logins", i+1)
 			}
 		})
+	}
+}
+
+// The list of a user and the log stay right, whatever becomes of the rows: live, revoked, live again, and removed.
+func TestMemoryLists(t *testing.T) {
+	const seed = 5
+	clock := newSteppedClock()
+	m := &session.Memory{Clock: clock.now, MaxPerUser: 1000}
+	random := rand.New(rand.NewPCG(seed, 1))
+	rows, wantLive, wantRevoked := map[string]bool{}, map[string][]string{}, map[session.Key]bool{}
+	for step := range 5000 {
+		id := fmt.Sprintf("s%d", random.IntN(300))
+		userID := fmt.Sprintf("u%d", len(id)+int(id[len(id)-1])%3)
+		isLive := slices.Contains(wantLive[userID], id)
+		drop := func() {
+			wantLive[userID] = slices.DeleteFunc(wantLive[userID], func(other string) bool { return other == id })
+			delete(wantRevoked, session.KeyOf(id))
+		}
+		change := func(change func(row *session.Session, now session.Millis)) {
+			require.NoError(t, m.Update(t.Context(), id, func(row session.Session, at session.Moment) (session.Session, error) {
+				change(&row, at.Now)
+				return row, nil
+			}))
+		}
+		switch n := random.IntN(10); {
+		case !rows[id]:
+			createIn(t, m, id, userID)
+			rows[id], wantLive[userID] = true, append(wantLive[userID], id)
+		case n < 4:
+			revokeIn(t, m, id)
+			drop()
+			wantRevoked[session.KeyOf(id)] = true
+		case n < 6:
+			change(func(row *session.Session, _ session.Millis) { row.RevokedAt, row.Reason = 0, "" })
+			if !isLive {
+				drop()
+				wantLive[userID] = append(wantLive[userID], id)
+			}
+		case n < 9:
+			change(func(row *session.Session, now session.Millis) { row.KeepUntil = now.Add(-time.Hour) })
+			require.Equal(t, 1, deleteIn(t, m, clock.now(), 1))
+			drop()
+			rows[id] = false
+		default:
+			change(func(row *session.Session, now session.Millis) { row.UserAgent += "x" })
+		}
+		require.ElementsMatch(t, wantLive[userID], live(t, m, userID), "step %d", step)
+		if step%50 == 0 {
+			revoked, _ := revokedIn(t, m, session.Start)
+			require.Len(t, revoked, len(wantRevoked), "step %d", step)
+			for _, key := range revoked {
+				require.True(t, wantRevoked[key], "step %d", step)
+			}
+		}
 	}
 }
 
@@ -153,52 +270,73 @@ func TestMemoryShrinks(t *testing.T) {
 		if i%3 == 0 {
 			revokeIn(t, m, fmt.Sprintf("s%d", i))
 		}
+		cutIn(t, m, fmt.Sprintf("cut%d", i%10), leaveAfter)
 	}
+	cutIn(t, m, "", 0)
 	clock.step(30 * time.Minute)
 	refreshIn(t, m, "s1")
 	clock.step(leaveAfter - 30*time.Minute - time.Millisecond)
 	createIn(t, m, "early", "u")
-	require.Len(t, reasons(t, m, "u0"), burst/5, "rows stay until their time is over")
+	entries, _ := logged(t, m, session.Start)
+	require.Len(t, entries, burst/3+1+10+1, "rows and cut-offs stay until their time is over")
 
 	clock.step(time.Minute + time.Millisecond)
 	for i := range burst / 4 { // each Create removes a few
 		createIn(t, m, fmt.Sprintf("new%d", i), fmt.Sprintf("v%d", i%2))
 	}
-	require.Equal(t, map[string]session.Reason{"s1": ""}, reasons(t, m, "u1"), "of the burst only what was used since")
+	require.Equal(t, []string{"s1"}, live(t, m, "u1"), "of the burst only what was used since")
 	for _, userID := range []string{"u0", "u2", "u3", "u4"} {
-		require.Empty(t, reasons(t, m, userID), userID)
+		require.Empty(t, live(t, m, userID), userID)
 	}
-	revoked, _ := revokedIn(t, m, 0)
-	require.Empty(t, revoked)
+	entries, _ = logged(t, m, session.Start)
+	require.Len(t, entries, 1, "the cut-off of everybody stays")
+	require.Equal(t, session.AllCut, entries[0].Kind)
 
 	clock.step(24 * time.Hour)
-	for n := 1; n > 0; {
-		var err error
-		n, err = m.DeleteExpired(t.Context(), 1000)
-		require.NoError(t, err)
+	for deleteIn(t, m, clock.now(), 1000) > 0 {
 	}
 	for _, userID := range []string{"u", "u1", "v0", "v1"} {
-		require.Empty(t, reasons(t, m, userID), userID)
+		require.Empty(t, live(t, m, userID), userID)
 	}
 }
 
-// DeleteExpired removes as many rows as its limit allows.
+// DeleteExpired removes as many rows and cut-offs as its limit allows.
 func TestMemoryDeleteExpired(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
-	for i := range 10 {
+	for i := range 7 {
 		createIn(t, m, fmt.Sprintf("s%d", i), "u1")
 	}
+	for i := range 3 {
+		cutIn(t, m, fmt.Sprintf("u%d", 2+i), leaveAfter)
+	}
 	clock.step(leaveAfter + time.Minute)
+	require.Zero(t, deleteIn(t, m, clock.now().Add(-2*time.Minute), 100), "the other clock")
 	for _, want := range []int{0, 4, 4, 2, 0} {
-		n, err := m.DeleteExpired(t.Context(), min(4, 4*want))
-		require.NoError(t, err)
-		require.Equal(t, want, n)
+		require.Equal(t, want, deleteIn(t, m, clock.now(), min(4, 4*want)))
 	}
 }
 
-// After the clock was set back, callers that ask with a time from before still see new revocations, no window opens again,
-// and no row is removed too early.
+// A row may be due long before all others, or years before the next one. The store finds it without a look at every minute.
+func TestMemoryRowsFarApart(t *testing.T) {
+	clock := newSteppedClock()
+	m := &session.Memory{Clock: clock.now}
+	for i := range 50 {
+		err := m.Create(t.Context(), "u1", func(at session.Moment) (session.Session, error) {
+			return session.Session{ID: fmt.Sprintf("s%d", i), UserID: "u1", KeepUntil: at.Now.Add(time.Duration(i*i) * 20 * time.Hour)}, nil
+		})
+		require.NoError(t, err)
+	}
+	require.Zero(t, deleteIn(t, m, time.UnixMilli(-1<<60), 100))
+	require.Zero(t, deleteIn(t, m, time.UnixMilli(0), 100))
+	for i := range 51 {
+		require.Len(t, live(t, m, "u1"), 50-i)
+		clock.step(time.Duration(2*i+1) * 20 * time.Hour)
+		deleteIn(t, m, clock.now(), 100)
+	}
+}
+
+// After the clock was set back, a reader still sees new revocations, no window opens again, and no row is removed too early.
 func TestMemoryClockSetBack(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
@@ -208,36 +346,82 @@ func TestMemoryClockSetBack(t *testing.T) {
 	clock.step(time.Minute)
 	refreshIn(t, m, "d")
 	revokeIn(t, m, "a")
-	_, since := revokedIn(t, m, 0)
+	cut := cutIn(t, m, "u2", time.Hour)
+	_, next := logged(t, m, session.Start)
 
 	clock.step(-40 * time.Minute)
 	revokeIn(t, m, "b")
-	revoked, back := revokedIn(t, m, since)
-	require.Contains(t, revoked, "b", "since is a time that the store gave before its clock was set back")
+	revoked, next := revokedIn(t, m, next)
+	require.Equal(t, keysOf("b"), revoked)
 	revokeIn(t, m, "c")
-	revoked, _ = revokedIn(t, m, back)
-	require.Subset(t, revoked, []string{"b", "c"}, "since is a time from after that")
-	revoked, _ = revokedIn(t, m, 0)
-	require.ElementsMatch(t, []string{"a", "b", "c"}, revoked)
+	revoked, _ = revokedIn(t, m, next)
+	require.Equal(t, keysOf("c"), revoked)
+	revoked, _ = revokedIn(t, m, session.Start)
+	require.Equal(t, keysOf("a", "b", "c"), revoked)
+	require.Greater(t, cutIn(t, m, "u2", time.Hour).Ended, cut.Ended)
 
 	refreshIn(t, m, "d")
-	rows, err := m.ListByUser(t.Context(), "u1")
+	rows, _, err := m.List(t.Context(), "u1", 10)
 	require.NoError(t, err)
-	for _, row := range rows {
-		require.GreaterOrEqual(t, row.SentAt, row.CreatedAt, "%s", row.ID)
-		require.GreaterOrEqual(t, row.LastUsedAt, row.CreatedAt, "%s", row.ID)
-	}
+	require.Len(t, rows, 1)
+	require.GreaterOrEqual(t, rows[0].SentAt, rows[0].CreatedAt)
+	require.GreaterOrEqual(t, rows[0].LastUsedAt, rows[0].CreatedAt)
 	createIn(t, m, "e", "u1")
-	n, err := m.DeleteExpired(t.Context(), 100)
-	require.NoError(t, err)
-	require.Zero(t, n)
+	require.Zero(t, deleteIn(t, m, clock.now(), 100))
 	clock.step(leaveAfter + time.Minute) // e has expired now, the others have not
 	for range 3 {
-		_, err := m.DeleteExpired(t.Context(), 100)
-		require.NoError(t, err)
+		deleteIn(t, m, clock.now(), 100)
 	}
 	require.Equal(t, map[string]session.Reason{"a": session.ReasonLogout, "b": session.ReasonLogout,
-		"c": session.ReasonLogout, "d": ""}, reasons(t, m, "u1"))
+		"c": session.ReasonLogout, "d": "", "e": "gone"}, reasons(t, m, "a", "b", "c", "d", "e"))
+}
+
+// A clock that jumps a month ahead for two minutes and comes back removes nothing. So no revoked session comes back.
+func TestMemoryClockJumps(t *testing.T) {
+	for _, called := range []bool{false, true} {
+		t.Run(fmt.Sprintf("DeleteExpired was called: %t", called), func(t *testing.T) {
+			clock := newSteppedClock()
+			clock.millis.Store(time.Now().UnixMilli())
+			m := &session.Memory{Clock: clock.now}
+			createIn(t, m, "live", "u1")
+			createIn(t, m, "revoked", "u1")
+			revokeIn(t, m, "revoked")
+			cut := cutIn(t, m, "u2", leaveAfter)
+			right := clock.now()
+			if called {
+				require.Zero(t, deleteIn(t, m, right, 100))
+			}
+			want, _ := logged(t, m, session.Start)
+			check := func(what string) {
+				t.Helper()
+				entries, _ := logged(t, m, session.Start)
+				require.Equal(t, want, entries, what)
+				require.Equal(t, map[string]session.Reason{"live": "", "revoked": session.ReasonLogout},
+					reasons(t, m, "live", "revoked"), what)
+				_, at, err := m.List(t.Context(), "u2", 1)
+				require.NoError(t, err)
+				require.Equal(t, cut, at.User, what)
+			}
+
+			const jump = 30 * 24 * time.Hour
+			clock.step(jump)
+			for i := range 20 {
+				createIn(t, m, fmt.Sprintf("during%d", i), "u3")
+				check("a Create while the clock is ahead")
+			}
+			require.Zero(t, deleteIn(t, m, right.Add(time.Minute), 100))
+			check("a DeleteExpired while the clock is ahead")
+			clock.step(2*time.Minute - jump)
+			for i := range 20 {
+				createIn(t, m, fmt.Sprintf("after%d", i), "u3")
+			}
+			require.Zero(t, deleteIn(t, m, right.Add(jump), 100), "now the other clock is ahead")
+			check("the clock is right again")
+
+			clock.step(leaveAfter + time.Minute)
+			require.Equal(t, 23, deleteIn(t, m, clock.now(), 100), "all but those that were made while the clock was ahead")
+		})
+	}
 }
 
 // A row that is removed during a change is not changed.
@@ -245,17 +429,61 @@ func TestMemoryRemovedMeanwhile(t *testing.T) {
 	clock := newSteppedClock()
 	m := &session.Memory{Clock: clock.now}
 	createIn(t, m, "a", "u1")
-	err := m.Update(t.Context(), "a", func(row session.Session, now session.Millis) (session.Session, error) {
+	err := m.Update(t.Context(), "a", func(row session.Session, at session.Moment) (session.Session, error) {
 		clock.step(leaveAfter + time.Minute)
-		n, err := m.DeleteExpired(t.Context(), 10)
-		require.NoError(t, err)
-		require.Equal(t, 1, n)
-		row.KeepUntil = now + 24*60*60*1000
-		return row.Revoke(session.ReasonLogout, now), nil
+		require.Equal(t, 1, deleteIn(t, m, clock.now(), 10))
+		row.KeepUntil = at.Now.Add(24 * time.Hour)
+		return row.Revoke(session.ReasonLogout, at.Now), nil
 	})
 	require.ErrorIs(t, err, session.ErrNotFound)
-	revoked, _ := revokedIn(t, m, 0)
-	require.Empty(t, revoked)
+	entries, _ := logged(t, m, session.Start)
+	require.Empty(t, entries)
+}
+
+// A login that is removed at once, because its time is over, evicts nobody.
+func TestMemoryRemovedAtOnce(t *testing.T) {
+	clock := newSteppedClock()
+	m := &session.Memory{Clock: clock.now, MaxPerUser: 1}
+	for _, userID := range []string{"", "u1"} {
+		createIn(t, m, "of "+userID, userID)
+		err := m.Create(t.Context(), userID, func(at session.Moment) (session.Session, error) {
+			return session.Session{ID: "old", UserID: userID, KeepUntil: at.Now.Add(-time.Hour)}, nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, []string{"of " + userID}, live(t, m, userID))
+	}
+}
+
+// A cursor of another store, as that of the process before this one, is not taken for one of this store.
+func TestMemoryCursor(t *testing.T) {
+	m := new(session.Memory)
+	createIn(t, m, "a", "u1")
+	revokeIn(t, m, "a")
+	_, next := logged(t, m, session.Start)
+	require.Equal(t, session.Cursor("1"), next)
+	for _, cursor := range []session.Cursor{"2", "-1", "+1", "0x1", "1.0", "9223372036854775807", "9223372036854775808"} {
+		_, err := m.ReadLog(t.Context(), cursor, 10, func(session.Entry) { t.Error("an entry") })
+		require.ErrorIs(t, err, session.ErrCursor, cursor)
+	}
+}
+
+// One user with very many sessions costs the others nothing.
+func TestMemoryManySessionsOfOneUser(t *testing.T) {
+	clock := newSteppedClock()
+	m := &session.Memory{Clock: clock.now}
+	const sessions = 20_000
+	for i := range sessions {
+		createIn(t, m, fmt.Sprintf("s%d", i), "u1") // each evicts another one
+	}
+	entries, _ := logged(t, m, session.Start)
+	require.Len(t, entries, sessions-session.MaxPerUser)
+	require.Len(t, live(t, m, "u1"), session.MaxPerUser)
+	clock.step(leaveAfter + time.Minute)
+	require.Equal(t, 1000, deleteIn(t, m, clock.now(), 1000))
+	require.Equal(t, sessions-1000, deleteIn(t, m, clock.now(), sessions))
+	entries, _ = logged(t, m, session.Start)
+	require.Empty(t, entries)
+	require.Empty(t, live(t, m, "u1"))
 }
 
 // The memory of one session is limited, so that a host can tell how many sessions fit. The benchmark measures a million.
@@ -269,7 +497,7 @@ func TestMemorySize(t *testing.T) {
 	used := heap() - before
 	t.Logf("%d bytes each", used/sessions)
 	require.Less(t, used, uint64(most), "bytes of heap for %d sessions", sessions)
-	require.Len(t, reasons(t, m, userIDOf(7)), 1)
+	require.Len(t, live(t, m, userIDOf(7)), 1)
 	runtime.KeepAlive(m)
 }
 
@@ -289,9 +517,9 @@ func fill(t testing.TB, m *session.Memory, i int) string {
 	agent := fmt.Sprintf("%-110s",
 		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144."+fmt.Sprint(i))
 	address := strings.Clone("198.51.100.123")
-	err := m.Create(context.Background(), func(now session.Millis) (session.Session, error) {
+	err := m.Create(context.Background(), userIDOf(i), func(at session.Moment) (session.Session, error) {
 		client := rotation.Client{UserAgent: agent, Address: address}
-		return memoryRules.New(id, userIDOf(i), session.HashOf(id), client, now), nil
+		return memoryRules.New(id, userIDOf(i), session.HashOf(id), client, at.Now), nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -301,6 +529,6 @@ func fill(t testing.TB, m *session.Memory, i int) string {
 
 func newID() string {
 	var id [16]byte
-	rand.Read(id[:])
+	crand.Read(id[:])
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }

@@ -8,26 +8,46 @@ const (
 	honoursContext       = "Every method honours ctx."
 	keptAsItIs           = "Stores keep it as it is, and only the rules of rotation change it"
 
-	createStores = "Create calls make with the store's time, and stores the session that make returns. " +
-		"The id of the session is new"
+	capEvicts = "Create revokes those beyond it, with [ReasonEvicted]."
+	capOldest = "those that have been unused for the longest time. It never returns created, " +
+		"the id of the session that was made just now."
+
+	createStores = "Create calls make with a Moment of the user, and stores the session that make returns. " +
+		"The session is of this user; its id is new"
+	createAgain = "If a cut-off of the user, or one of everybody, is committed before the session, " +
+		"and the Moment was without it, nothing is stored, and make is called again with a newer Moment."
 	createError = "When make returns an error, nothing is stored, and the error is returned as it is."
 
-	updateReplaces = "Update calls change with a row and the store's time, " +
+	updateReplaces = "Update calls change with a row and the Moment of its user, both from one atomic read, " +
 		"and replaces the row with what change returns, in one atomic step"
-	updateAtomic    = "no other change of the row happens in between"
-	updateNewerRow  = "change may be called again with a newer row."
+	updateAtomic = "no other change of the row, and no new cut-off of the user or of everybody, " +
+		"is committed in between."
+	updateNewerRow  = "change may be called again with a newer row and Moment."
 	updateUnchanged = "When change returns an error, or the row unchanged (==), nothing is written, " +
 		"and the error is returned as it is."
-	updateCommitted = "Update returns nil only after the new row is committed"
+	updateCommitted = "Update returns nil only after the new row is committed."
 	updateNotFound  = "It returns ErrNotFound when there is no row."
 
-	listReturns = "ListByUser returns the user's sessions, revoked ones too, in any order."
+	listReturns = "List returns sessions of the user that are not Revoked, and the Moment of the user."
+	listLimit   = "If there are more than limit, it returns those with the latest KeepUntil."
 
-	revokedCalls = "RevokedSince calls each for every session that is Revoked, is not past its KeepUntil, " +
-		"and whose revocation was written at or after since by the store's clock."
-	revokedTime       = "RevokedSince returns the store's time from before its read."
-	revokedMissesNone = "The caller asks again with that time, minus the time that a write may take to become visible. " +
-		"Then it misses no revocation."
+	cutReplaces = "Cut calls change with the cut-off of a user, or of everybody if userID is \"\", " +
+		"and replaces it with what change returns, in one atomic step."
+	cutZero      = "The cut-off is zero if there was none."
+	cutLatest    = "latest is the latest KeepUntil of a session of the user; for everybody it is 0."
+	cutUnchanged = "When change returns an error, or the cut-off unchanged, nothing is written, " +
+		"and the error is returned as it is."
+	momentIs = "Moment is what a store knows at one instant: its time, and the cut-offs of a user."
 
-	deleteRemoves = "DeleteExpired removes up to limit rows that are past their KeepUntil, and returns how many it removed."
+	logCalls       = "ReadLog calls each for entries behind the cursor, and returns the cursor behind them."
+	logMissesNone  = "a reader that goes on with the cursor misses no entry."
+	logNewest      = "of a cut-off that was changed it gets only the newest entry."
+	logWhateverAge = "It gets every entry whose row was not deleted, even one past its KeepUntil"
+	logMore        = "More says that there are entries behind the returned cursor"
+	logEnd         = "With End, ReadLog returns the cursor from which later calls go on."
+	logLost        = "It returns [ErrCursor] when the log does not go on behind the cursor"
+
+	deleteRemoves = "DeleteExpired removes up to limit sessions, and cut-offs of users, that are past their KeepUntil " +
+		"both by the store's clock and by the time before. It returns how many it removed."
+	deleteKeeps = "So one clock that is wrong removes nothing."
 )

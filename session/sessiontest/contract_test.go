@@ -8,5 +8,5 @@ import (
 
 // The sentences that failures print must be those of package session.
 func TestSentences(t *testing.T) {
-	kittest.Sentences(t, "contract.go", "../store.go", "../session.go")
+	kittest.Sentences(t, "contract.go", "../store.go", "../session.go", "../cutoff.go", "../log.go")
 }

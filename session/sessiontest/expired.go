@@ -11,52 +11,133 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// patience is how long a store that expires rows by itself may take to do so.
-const patience = 5 * time.Second
-
-// expiredGo makes rows that are past their KeepUntil in two ways: it creates some so, and changes others later.
+// expiredGo makes rows that are past their KeepUntil in two ways: it creates some so, and changes others later. A store that
+// expires rows by itself may keep them.
 func (k kit) expiredGo() {
-	const limit = 3
+	const limit, users = 3, 4
 	var gone []string
 	for i := range 5 {
 		row := k.create(fmt.Sprintf("created%d", i), "u1",
-			func(row *session.Session, now session.Millis) { row.KeepUntil = now - 2*hour })
+			func(row *session.Session, now session.Millis) { row.KeepUntil = now - 2*day })
 		gone = append(gone, row.ID)
 	}
 	for i := range 8 {
 		row := k.create(fmt.Sprintf("changed%d", i), "u1")
 		k.update(row.ID, func(row *session.Session, now session.Millis) {
-			row.KeepUntil = now - 2*hour
+			row.KeepUntil = now - 2*day
 			if i%2 == 0 {
 				*row = (*row).Revoke(session.ReasonLogout, now)
 			}
 		})
 		gone = append(gone, row.ID)
 	}
+	for i := range users {
+		k.cut(fmt.Sprintf("cut%d", i), func(before session.Cutoff, _, now session.Millis) session.Cutoff {
+			return before.End("", now-2*day, now)
+		})
+	}
 	live := k.create("live", "u1")
+	liveCut := k.cut("u1", outdate)
+	all := k.cut("", func(before session.Cutoff, _, _ session.Millis) session.Cutoff { return before.Change(1, 0) })
+	left := func() int {
+		n := len(k.found(gone))
+		for i := range users {
+			if k.moment(fmt.Sprintf("cut%d", i)).User != (session.Cutoff{}) {
+				n++
+			}
+		}
+		return n
+	}
 
-	n, err := k.store.DeleteExpired(k.ctx, 0)
+	now := k.moment("u1").Now
+	n, err := k.store.DeleteExpired(k.ctx, now, 0)
 	conformance.NoError(k, err, deleteRemoves, "DeleteExpired(0)")
 	conformance.Equal(k, 0, n, deleteRemoves, "DeleteExpired(0)")
 	removed := 0
-	for deadline := time.Now().Add(patience); len(k.found(gone)) > 0; time.Sleep(time.Millisecond) {
-		conformance.True(k, time.Now().Before(deadline), deleteRemoves, "%q are still there", k.found(gone))
-		before := len(k.found(gone))
-		n, err := k.store.DeleteExpired(k.ctx, limit)
+	for before := left(); before > 0; {
+		n, err := k.store.DeleteExpired(k.ctx, now, limit)
 		conformance.NoError(k, err, deleteRemoves, "DeleteExpired(%d)", limit)
 		conformance.True(k, 0 <= n && n <= limit, deleteRemoves, "DeleteExpired(%d) returned %d", limit, n)
-		if after := len(k.found(gone)); n > 0 {
+		after := left()
+		if n > 0 {
 			conformance.Equal(k, n, before-after, deleteRemoves, "DeleteExpired(%d): it said %d", limit, n)
+		} else {
+			conformance.Equal(k, 0, removed, deleteRemoves, "DeleteExpired stopped after %d rows, and %d are left", removed, after)
+			k.Logf("the store expires rows by itself")
+			break
 		}
-		removed += n
+		removed, before = removed+n, after
 	}
-	conformance.True(k, removed <= len(gone), deleteRemoves,
-		"DeleteExpired returned %d in all, of %d rows", removed, len(gone))
-	conformance.Equal(k, []string{live.ID}, ids(k.list1("u1")), deleteRemoves, "ListByUser shows rows that were removed")
-	found, _ := k.revokedSince(0)
-	conformance.Equal(k, noneRevoked, found, revokedCalls, "RevokedSince(0) shows sessions that were removed")
+	conformance.True(k, removed <= len(gone)+users, deleteRemoves,
+		"DeleteExpired returned %d in all, of %d rows and %d cut-offs", removed, len(gone), users)
+	rows, _ := k.list1("u1")
+	if removed > 0 {
+		conformance.Equal(k, []string{live.ID}, ids(rows), deleteRemoves, "List shows rows that were removed")
+		seen := k.readAll(10)
+		conformance.Equal(k, 0, len(seen.revoked), logCalls, "the log has sessions that were removed")
+		conformance.Equal(k, 1, len(seen.users), logCalls, "the log has cut-offs that were removed")
+	}
 	k.requireRow(live, keepsRows, "while others were removed")
-	k.requireRow(k.create("created0", "u1"), createStores, "an id whose row was removed is new")
+	k.requireCuts("u1", liveCut, all, "while others were removed")
+	if len(k.found(gone)) == 0 {
+		k.requireRow(k.create("created0", "u1"), createStores, "an id whose row was removed is new")
+	}
+}
+
+// One clock that is wrong removes nothing, whether it is that of the store or that of the caller.
+func (k kit) expiredOneClock() {
+	revoked, users := map[session.Key]session.Millis{}, map[session.Key]session.Entry{}
+	var rows []session.Session
+	keep := func(name string, offset session.Millis) {
+		rows = append(rows, k.create(name, "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + offset }))
+		row := k.create("revoked "+name, "u1", revoke(session.ReasonLogout),
+			func(row *session.Session, now session.Millis) { row.KeepUntil = now + offset })
+		rows, revoked[session.KeyOf(row.ID)] = append(rows, row), row.KeepUntil
+		cut := k.cut(name, func(before session.Cutoff, _, now session.Millis) session.Cutoff {
+			return before.End("", now+offset, now)
+		})
+		users[session.KeyOf(name)] = session.CutEntry(name, cut)
+	}
+	now := k.moment("u1").Now
+	_, err := k.store.DeleteExpired(k.ctx, now-3*hour, 100) // a store may remove more rows by the time of the last call
+	conformance.NoError(k, err, deleteRemoves, "DeleteExpired in an empty store")
+	keep("not past the store's clock", hour)
+	keep("long not past the store's clock", 20*day)
+	keep("not past the other time", -2*hour)
+	all := k.cut("", func(before session.Cutoff, _, _ session.Millis) session.Cutoff { return before.End("", 1, 0) })
+	check := func(before session.Millis, what string) {
+		k.Helper()
+		for range 3 {
+			n, err := k.store.DeleteExpired(k.ctx, before, 100)
+			conformance.NoError(k, err, deleteKeeps, "DeleteExpired, %s", what)
+			conformance.Equal(k, 0, n, deleteKeeps, "DeleteExpired, %s", what)
+		}
+		for _, row := range rows {
+			k.requireRow(row, deleteKeeps, "after DeleteExpired, "+what)
+		}
+		k.requireLog(revoked, users, all, "after DeleteExpired, "+what)
+	}
+	check(now-3*hour, "the caller's clock is behind")
+	rows, revoked, users = rows[:4], map[session.Key]session.Millis{}, map[session.Key]session.Entry{}
+	for _, row := range rows {
+		if row.Revoked() {
+			revoked[session.KeyOf(row.ID)] = row.KeepUntil
+		}
+	}
+	n, err := k.store.DeleteExpired(k.ctx, now+100*day, 100) // the caller's clock is ahead
+	conformance.NoError(k, err, deleteRemoves, "DeleteExpired")
+	conformance.True(k, n == 0 || n == 3, deleteRemoves, "DeleteExpired removed %d, of two rows and a cut-off", n)
+	for _, row := range rows {
+		k.requireRow(row, deleteKeeps, "after DeleteExpired, the caller's clock is ahead")
+	}
+	for _, name := range []string{"not past the store's clock", "long not past the store's clock"} {
+		conformance.True(k, k.moment(name).User.Ended > 0, deleteKeeps, "a cut-off after DeleteExpired, the caller's clock is ahead")
+	}
+	conformance.Equal(k, all, k.moment("u1").All, deleteRemoves, "the cut-off of everybody stays")
+	seen := k.readAll(7)
+	for key, keepUntil := range revoked {
+		conformance.Equal(k, keepUntil, seen.revoked[key], deleteKeeps, "the log after DeleteExpired, the caller's clock is ahead")
+	}
 }
 
 // found returns those of the rows that are still there.
@@ -75,8 +156,8 @@ func (k kit) expiredStay() {
 	const short = 30
 	soon := k.create("soon", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + short })
 	var extended session.Session
-	err := k.store.Update(k.ctx, soon.ID, func(row session.Session, now session.Millis) (session.Session, error) {
-		row.KeepUntil = now + hour
+	err := k.store.Update(k.ctx, soon.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+		row.KeepUntil = at.Now + hour
 		extended = row
 		return row, nil
 	})
@@ -94,10 +175,10 @@ func (k kit) expiredStay() {
 		k.create("far", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + 1000*day }),
 	}
 	for over := soon.KeepUntil.Time().Add(5 * time.Millisecond); time.Now().Before(over); time.Sleep(time.Millisecond) {
-		_, err := k.store.DeleteExpired(k.ctx, 100)
+		_, err := k.store.DeleteExpired(k.ctx, session.MillisOf(time.Now()), 100)
 		conformance.NoError(k, err, deleteRemoves, "DeleteExpired(100)")
 	}
-	_, err = k.store.DeleteExpired(k.ctx, 100)
+	_, err = k.store.DeleteExpired(k.ctx, session.MillisOf(time.Now()), 100)
 	conformance.NoError(k, err, deleteRemoves, "DeleteExpired(100)")
 	for _, row := range kept {
 		k.requireRow(row, keepsRows, "after DeleteExpired")
@@ -113,8 +194,13 @@ func (k kit) canceled() {
 	ctx, cancel := context.WithCancel(k.ctx)
 	cancel()
 	update := func(ctx context.Context, id string) error {
-		return k.store.Update(ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
-			return row.Revoke(session.ReasonLogout, now), nil
+		return k.store.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+			return row.Revoke(session.ReasonLogout, at.Now), nil
+		})
+	}
+	cut := func(ctx context.Context, userID string) error {
+		return k.store.Cut(ctx, userID, func(before session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
+			return before.Change(farAway, 0), nil
 		})
 	}
 	for _, call := range []struct {
@@ -122,18 +208,18 @@ func (k kit) canceled() {
 		run    func() error
 	}{
 		{"Create", func() error {
-			return k.store.Create(ctx, func(now session.Millis) (session.Session, error) {
-				return login("s2", "u1", now), nil
+			return k.store.Create(ctx, "u1", func(at session.Moment) (session.Session, error) {
+				return login("s2", "u1", at), nil
 			})
 		}},
 		{"Update", func() error { return update(ctx, before.ID) }},
 		{"Update of no row", func() error { return update(ctx, id("u1", "s3")) }},
-		{"ListByUser", func() error { _, err := k.store.ListByUser(ctx, "u1"); return err }},
-		{"RevokedSince", func() error {
-			_, err := k.store.RevokedSince(ctx, 0, func(string, session.Millis) {})
-			return err
-		}},
-		{"DeleteExpired", func() error { _, err := k.store.DeleteExpired(ctx, 10); return err }},
+		{"List", func() error { _, _, err := k.store.List(ctx, "u1", 10); return err }},
+		{"Cut", func() error { return cut(ctx, "u1") }},
+		{"Cut of everybody", func() error { return cut(ctx, "") }},
+		{"ReadLog", func() error { _, err := k.store.ReadLog(ctx, session.Start, 10, func(session.Entry) {}); return err }},
+		{"ReadLog of End", func() error { _, err := k.store.ReadLog(ctx, session.End, 10, func(session.Entry) {}); return err }},
+		{"DeleteExpired", func() error { _, err := k.store.DeleteExpired(ctx, before.CreatedAt, 10); return err }},
 	} {
 		err := call.run()
 		conformance.Error(k, err, honoursContext, "%s with a context that was canceled", call.method)
@@ -142,7 +228,8 @@ func (k kit) canceled() {
 	}
 	k.requireRow(before, honoursContext, "after an Update with a context that was canceled")
 	k.requireNoRow(id("u1", "s2"), "u1", honoursContext, "after a Create with a context that was canceled")
-	found, _ := k.revokedSince(0)
-	conformance.Equal(k, noneRevoked, found, honoursContext,
-		"RevokedSince(0), after a revocation with a context that was canceled")
+	k.requireCuts("u1", session.Cutoff{}, session.Cutoff{}, "after Cuts with a context that was canceled")
+	seen := k.readAll(10)
+	conformance.Equal(k, 0, len(seen.revoked)+len(seen.users), honoursContext,
+		"the log, after a revocation and Cuts with a context that was canceled")
 }

@@ -15,7 +15,7 @@ import (
 func (k kit) history() {
 	const seed, steps = 20240229, 400
 	h := &historian{kit: k, random: rand.New(rand.NewPCG(seed, 1)), rows: map[string]session.Session{},
-		secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[rotation.Event]int{}}
+		cuts: map[string]session.Cutoff{}, secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[rotation.Event]int{}}
 	for step := range steps {
 		// The rules see a time that runs ahead of the store's clock, so that windows close without a wait.
 		if h.random.IntN(3) == 0 {
@@ -24,6 +24,8 @@ func (k kit) history() {
 		h.what = fmt.Sprintf("step %d of the history with seed %d", step, seed)
 		if id := h.pick(); id == "" || h.random.IntN(40) == 0 {
 			h.login()
+		} else if n := h.random.IntN(150); n < 6 {
+			h.cutOff([]string{h.rows[id].UserID, h.rows[id].UserID, h.rows[id].UserID, "no sessions", "", ""}[n])
 		} else {
 			h.step(id)
 		}
@@ -38,6 +40,7 @@ type historian struct {
 	what    string
 	ids     []string
 	rows    map[string]session.Session
+	cuts    map[string]session.Cutoff // that of everybody has the user id ""
 	secrets map[string]session.Hash
 	given   map[string][]int64 // every generation that was handed out
 	seen    map[rotation.Event]int
@@ -48,8 +51,10 @@ func (h *historian) login() {
 	id := id(userID, fmt.Sprintf("session%d", len(h.ids)))
 	h.secrets[id] = session.HashOf(id)
 	var row session.Session
-	err := h.store.Create(h.ctx, func(now session.Millis) (session.Session, error) {
-		row = rules.New(id, userID, h.secrets[id], rotation.Client{UserAgent: "agent", Address: "2001:db8::1"}, now+h.ahead)
+	err := h.store.Create(h.ctx, userID, func(at session.Moment) (session.Session, error) {
+		h.requireMoment(at, userID, h.what+": Create")
+		row = rules.New(id, userID, h.secrets[id], rotation.Client{UserAgent: "agent", Address: "2001:db8::1"}, at.Now+h.ahead)
+		row.Born = h.moment(userID, 0).Version()
 		return row, nil
 	})
 	conformance.NoError(h, err, createStores, "%s: Create", h.what)
@@ -57,11 +62,37 @@ func (h *historian) login() {
 	h.requireRow(row, createStores, h.what)
 }
 
+// cutOff changes a cut-off in one of the ways that signet does.
+func (h *historian) cutOff(userID string) {
+	spared := h.ids[h.random.IntN(len(h.ids))]
+	how, keepUntil := h.random.IntN(3), 100*day+session.Millis(h.random.IntN(10))
+	h.cuts[userID] = h.cut(userID, func(before session.Cutoff, latest, now session.Millis) session.Cutoff {
+		conformance.Equal(h, h.cuts[userID], before, cutReplaces, "%s: Cut(%+q)", h.what, userID)
+		if userID == "" {
+			now = 0 // then it is the same in every group of users
+		}
+		switch how {
+		case 0:
+			return before.Change(now+keepUntil, now)
+		case 1:
+			return before.End(spared, max(latest, now+keepUntil), now)
+		}
+		return before.End("", max(latest, now+keepUntil), now)
+	})
+	other := userIDs[h.random.IntN(len(userIDs))]
+	h.requireMoment(h.kit.moment(other), other, h.what+": List")
+}
+
+// moment returns the Moment of a user as it must be.
+func (h *historian) moment(userID string, now session.Millis) session.Moment {
+	return session.Moment{Now: now, User: h.cuts[userID], All: h.cuts[""]}
+}
+
 // pick returns one of the sessions, mostly one of three live ones. It returns none if fewer are live.
 func (h *historian) pick() string {
 	var live []string
 	for _, id := range h.ids {
-		if h.rows[id].RevokedAt == 0 {
+		if row := h.rows[id]; row.RevokedAt == 0 && !h.moment(row.UserID, 0).Ended(row) {
 			live = append(live, id)
 		}
 	}
@@ -139,8 +170,16 @@ func (h *historian) apply(id, what string, rule func(session.Session, session.Mi
 	tracked := h.rows[id]
 	var given, wrote session.Session
 	var now session.Millis
-	err := h.store.Update(h.ctx, id, func(row session.Session, storeNow session.Millis) (session.Session, error) {
-		given, now = row, storeNow+h.ahead
+	inner := rule
+	rule = func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
+		if h.moment(row.UserID, now).Ended(row) {
+			return row.Revoke(session.ReasonRevoked, now), rotation.Outcome{}
+		}
+		return inner(row, now)
+	}
+	err := h.store.Update(h.ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		h.requireMoment(at, row.UserID, what)
+		given, now = row, at.Now+h.ahead
 		wrote, _ = rule(row, now)
 		return wrote, nil
 	})
@@ -155,20 +194,39 @@ func (h *historian) apply(id, what string, rule func(session.Session, session.Mi
 	h.requireRow(row, updateReplaces, what)
 }
 
-// end compares the whole store with the rows of the history.
+// requireMoment compares the cut-offs of a Moment with those of the history.
+func (h *historian) requireMoment(at session.Moment, userID, what string) {
+	h.Helper()
+	want := h.moment(userID, at.Now)
+	if userID == "" { // it stands for everybody
+		want.User = at.User
+	}
+	conformance.Equal(h, want, at, momentIs, "%s, user id %+q", what, userID)
+}
+
+// end compares the whole store with the rows and the cut-offs of the history.
 func (h *historian) end() {
-	users, revoked := map[string][]session.Session{}, map[string]session.Millis{}
+	live, revoked := map[string][]session.Session{}, map[session.Key]session.Millis{}
 	for _, row := range h.rows {
-		users[row.UserID] = append(users[row.UserID], row)
 		if row.Revoked() {
-			revoked[row.ID] = row.KeepUntil
+			revoked[session.KeyOf(row.ID)] = row.KeepUntil
+		} else {
+			live[row.UserID] = append(live[row.UserID], row)
 		}
 	}
-	for userID, rows := range users {
-		conformance.SameElements(h, rows, h.list1(userID), listReturns, "at the end of the history, ListByUser(%+q)", userID)
+	for _, userID := range userIDs {
+		rows, at := h.list1(userID)
+		conformance.SameElements(h, live[userID], rows, listReturns, "at the end of the history, List(%+q)", userID)
+		h.requireMoment(at, userID, "at the end of the history, List")
 	}
-	found, _ := h.revokedSince(0)
-	conformance.Equal(h, revoked, found, revokedCalls, "at the end of the history, RevokedSince(0)")
+	users := map[session.Key]session.Entry{}
+	for userID, cut := range h.cuts {
+		if userID != "" {
+			users[session.KeyOf(userID)] = session.CutEntry(userID, cut)
+		}
+	}
+	h.requireLog(revoked, users, h.cuts[""], "at the end of the history")
+	conformance.True(h, h.cuts[""].Version() > 0 && len(users) > 1, cutReplaces, "the history is without cut-offs: mend the kit")
 	for _, event := range []rotation.Event{rotation.EventRotated, rotation.EventRepeated, rotation.EventCoalesced,
 		rotation.EventRecovered, rotation.EventUnknown, rotation.EventTheft} {
 		if h.seen[event] == 0 {

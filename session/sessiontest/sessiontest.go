@@ -15,8 +15,8 @@ import (
 )
 
 // Run runs every check, each in its own subtest. At every call newStore must return a store with a new and empty namespace
-// and a real clock, and it must close with t.Cleanup what it opens. The store must allow a call while another call is in its
-// change function. So a pool of connections needs at least two.
+// and a real clock, and it must close with t.Cleanup what it opens. A user may have [session.MaxPerUser] sessions in it. The
+// store must allow a call while another call is in its change function. So a pool of connections needs at least two.
 //
 // The id of every session names the group of its user, as the ids of [session.NewID] do.
 func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
@@ -31,6 +31,8 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"create/id exists", kit.createTwice},
 		{"create/parallel, one user", kit.createParallel},
 		{"create/parallel, one id", kit.createRace},
+		{"create/cut-off meanwhile", kit.createAgain},
+		{"create/parallel, cut-offs", kit.cutAndCreate},
 		{"update/every field", kit.updateEveryField},
 		{"update/no row", kit.updateNoRow},
 		{"update/error of change", kit.updateError},
@@ -38,14 +40,29 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"update/committed", kit.updateCommitted},
 		{"update/atomic", kit.updateAtomic},
 		{"update/other rows go on", kit.updateOthers},
+		{"update/cut-off meanwhile", kit.updateAgain},
+		{"update/parallel, cut-offs", kit.cutAndUpdate},
 		{"clock", kit.clock},
 		{"list/exact", kit.list},
-		{"revoked/all", kit.revokedAll},
-		{"revoked/later", kit.revokedLater},
-		{"revoked/slow writer", kit.revokedSlowly},
-		{"revoked/polling", kit.revokedPolling},
+		{"list/limit", kit.listLimit},
+		{"limit of a user/evicts", kit.capEvicts},
+		{"limit of a user/parallel", kit.capParallel},
+		{"cut/every field", kit.cutEveryField},
+		{"cut/user ids", kit.cutUserIDs},
+		{"cut/everybody", kit.cutEverybody},
+		{"cut/latest", kit.cutLatest},
+		{"cut/error, unchanged", kit.cutError},
+		{"cut/atomic", kit.cutAtomic},
+		{"log/all", kit.logAll},
+		{"log/whatever age", kit.logWhateverAge},
+		{"log/later", kit.logLater},
+		{"log/slow writer", kit.logSlowly},
+		{"log/polling", kit.logPolling},
+		{"log/cut again", kit.logCutAgain},
+		{"log/lost", kit.logLost},
 		{"expired/rows go", kit.expiredGo},
 		{"expired/rows stay", kit.expiredStay},
+		{"expired/one clock", kit.expiredOneClock},
 		{"context", kit.canceled},
 		{"history", kit.history},
 	} {
@@ -89,19 +106,21 @@ func neighbours(n int) (userIDs []string) {
 type change func(row *session.Session, now session.Millis)
 
 // login returns a row as signet makes it at a login.
-func login(name, userID string, now session.Millis) session.Session {
-	return rules.New(id(userID, name), userID, session.HashOf(name+userID),
-		rotation.Client{UserAgent: "agent of " + name, Address: "192.0.2.1"}, now)
+func login(name, userID string, at session.Moment) session.Session {
+	row := rules.New(id(userID, name), userID, session.HashOf(name+userID),
+		rotation.Client{UserAgent: "agent of " + name, Address: "192.0.2.1"}, at.Now)
+	row.Born = at.Version()
+	return row
 }
 
 // create stores a login, with the changes if there are any, and returns it.
 func (k kit) create(name, userID string, changes ...change) session.Session {
 	k.Helper()
 	var row session.Session
-	err := k.store.Create(k.ctx, func(now session.Millis) (session.Session, error) {
-		row = login(name, userID, now)
+	err := k.store.Create(k.ctx, userID, func(at session.Moment) (session.Session, error) {
+		row = login(name, userID, at)
 		for _, change := range changes {
-			change(&row, now)
+			change(&row, at.Now)
 		}
 		return row, nil
 	})
@@ -113,8 +132,8 @@ func (k kit) create(name, userID string, changes ...change) session.Session {
 func (k kit) update(id string, change change) session.Session {
 	k.Helper()
 	var after session.Session
-	err := k.store.Update(k.ctx, id, func(row session.Session, now session.Millis) (session.Session, error) {
-		change(&row, now)
+	err := k.store.Update(k.ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		change(&row, at.Now)
 		after = row
 		return row, nil
 	})
@@ -128,26 +147,25 @@ func revoke(reason session.Reason) change {
 
 // get reads a row with an Update that changes nothing.
 func (k kit) get(id string) (row session.Session, err error) {
-	err = k.store.Update(k.ctx, id, func(found session.Session, _ session.Millis) (session.Session, error) {
+	err = k.store.Update(k.ctx, id, func(found session.Session, _ session.Moment) (session.Session, error) {
 		row = found
 		return found, nil
 	})
 	return row, err
 }
 
-// requireRow requires that the store returns exactly that row, by its id and in the list of its user.
+// requireRow requires that the store returns exactly that row, by its id and, if it is not revoked, in the list of its user.
 func (k kit) requireRow(want session.Session, sentence, what string) {
 	k.Helper()
 	got, err := k.get(want.ID)
 	conformance.NoError(k, err, sentence, "Update of id %q, %s", want.ID, what)
 	requireEqual(k, want, got, sentence, "Update of id %q, %s", want.ID, what)
-	for _, got := range k.list1(want.UserID) {
-		if got.ID == want.ID {
-			requireEqual(k, want, got, sentence, "ListByUser(%q), %s", want.UserID, what)
-			return
-		}
+	rows, _ := k.list1(want.UserID)
+	i := slices.Index(ids(rows), want.ID)
+	conformance.Equal(k, want.Revoked(), i < 0, listReturns, "List(%q): is it without id %q, %s", want.UserID, want.ID, what)
+	if i >= 0 {
+		requireEqual(k, want, rows[i], sentence, "List(%q), %s", want.UserID, what)
 	}
-	k.Fatalf("%s", conformance.Broken(listReturns, "ListByUser(%q) is without id %q, %s", want.UserID, want.ID, what))
 }
 
 // requireEqual compares with ==, as signet does. If the rows differ, conformance.Equal shows the fields.
@@ -163,15 +181,16 @@ func (k kit) requireNoRow(id, userID, sentence, what string) {
 	k.Helper()
 	_, err := k.get(id)
 	conformance.ErrorIs(k, err, session.ErrNotFound, sentence, "Update of id %q, %s", id, what)
-	listed := ids(k.list1(userID))
-	conformance.True(k, !slices.Contains(listed, id), sentence, "ListByUser(%q) shows %q, %s", userID, listed, what)
+	rows, _ := k.list1(userID)
+	conformance.True(k, !slices.Contains(ids(rows), id), sentence, "List(%q) shows %q, %s", userID, ids(rows), what)
 }
 
-func (k kit) list1(userID string) []session.Session {
+// list1 returns all sessions of a user that are not revoked.
+func (k kit) list1(userID string) ([]session.Session, session.Moment) {
 	k.Helper()
-	rows, err := k.store.ListByUser(k.ctx, userID)
-	conformance.NoError(k, err, listReturns, "ListByUser(%q)", userID)
-	return rows
+	rows, at, err := k.store.List(k.ctx, userID, 1000)
+	conformance.NoError(k, err, listReturns, "List(%q)", userID)
+	return rows, at
 }
 
 func ids(rows []session.Session) []string {
@@ -180,13 +199,4 @@ func ids(rows []session.Session) []string {
 		ids = append(ids, row.ID)
 	}
 	return ids
-}
-
-// revokedSince returns what the store reports and the time that it returns.
-func (k kit) revokedSince(since session.Millis) (map[string]session.Millis, session.Millis) {
-	k.Helper()
-	found := map[string]session.Millis{}
-	now, err := k.store.RevokedSince(k.ctx, since, func(id string, keepUntil session.Millis) { found[id] = keepUntil })
-	conformance.NoError(k, err, revokedCalls, "RevokedSince(%d)", since)
-	return found, now
 }

@@ -20,6 +20,8 @@ func (k kit) updateEveryField() {
 		{"SecretHash", func(row *session.Session, full session.Session) { row.SecretHash = full.SecretHash }},
 		{"UserAgent", func(row *session.Session, full session.Session) { row.UserAgent = full.UserAgent }},
 		{"Address", func(row *session.Session, full session.Session) { row.Address = full.Address }},
+		{"Born.All", func(row *session.Session, full session.Session) { row.Born.All = full.Born.All }},
+		{"Born.User", func(row *session.Session, full session.Session) { row.Born.User = full.Born.User }},
 		{"CreatedAt", func(row *session.Session, full session.Session) { row.CreatedAt = full.CreatedAt }},
 		{"EndsAt", func(row *session.Session, full session.Session) { row.EndsAt = full.EndsAt }},
 		{"LastUsedAt", func(row *session.Session, full session.Session) { row.LastUsedAt = full.LastUsedAt }},
@@ -40,9 +42,9 @@ func (k kit) updateEveryField() {
 	} {
 		before, want1 := want, want
 		var given session.Session
-		err := k.store.Update(k.ctx, want.ID, func(row session.Session, now session.Millis) (session.Session, error) {
+		err := k.store.Update(k.ctx, want.ID, func(row session.Session, at session.Moment) (session.Session, error) {
 			given = row
-			step.change(&row, full(want.ID, "u1", now))
+			step.change(&row, full(want.ID, "u1", at.Now))
 			want1 = row
 			return row, nil
 		})
@@ -55,7 +57,7 @@ func (k kit) updateEveryField() {
 
 func (k kit) updateNoRow() {
 	called := false
-	err := k.store.Update(k.ctx, id("u1", "s1"), func(row session.Session, _ session.Millis) (session.Session, error) {
+	err := k.store.Update(k.ctx, id("u1", "s1"), func(row session.Session, _ session.Moment) (session.Session, error) {
 		called = true
 		row.ID = id("u1", "s1")
 		return row, nil
@@ -68,15 +70,14 @@ func (k kit) updateNoRow() {
 func (k kit) updateError() {
 	before := k.create("s1", "u1")
 	want := errors.New("an error of change")
-	err := k.store.Update(k.ctx, before.ID, func(row session.Session, now session.Millis) (session.Session, error) {
-		return full(row.ID, row.UserID, now), want
+	err := k.store.Update(k.ctx, before.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+		return full(row.ID, row.UserID, at.Now), want
 	})
 	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned another row and an error")
 	k.requireRow(before, updateUnchanged, "after change returned another row and an error")
-	found, _ := k.revokedSince(0)
-	conformance.Equal(k, noneRevoked, found, updateUnchanged,
-		"RevokedSince(0), after change returned a revoked row and an error")
-	err = k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+	conformance.Equal(k, 0, len(k.readAll(10).revoked), updateUnchanged,
+		"the log, after change returned a revoked row and an error")
+	err = k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 		return row, want
 	})
 	conformance.ErrorIs(k, err, want, updateUnchanged, "change returned the row unchanged and an error")
@@ -90,7 +91,7 @@ func (k kit) updateUnchanged() {
 	}
 	errs := conformance.Parallel(16, func(i int) error {
 		for range 10 {
-			err := k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+			err := k.store.Update(k.ctx, before.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 				if i == 0 {
 					row.Next++
 				}
@@ -112,7 +113,7 @@ func (k kit) updateCommitted() {
 	errs := conformance.Parallel(4, func(int) error {
 		for range 20 {
 			var wrote int64
-			err := k.store.Update(k.ctx, created.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+			err := k.store.Update(k.ctx, created.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 				row.Next++
 				wrote = row.Next
 				return row, nil
@@ -134,7 +135,7 @@ func (k kit) updateAtomic() {
 	want := k.create("s1", "u1")
 	errs := conformance.Parallel(writers, func(int) error {
 		for range times {
-			err := k.store.Update(k.ctx, want.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+			err := k.store.Update(k.ctx, want.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 				row.Next++
 				return row, nil
 			})
@@ -154,7 +155,7 @@ func (k kit) updateOthers() {
 	slow, quick := k.create("slow", "u1"), k.create("quick", "u1")
 	inside, release, done := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- k.store.Update(k.ctx, slow.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+		done <- k.store.Update(k.ctx, slow.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 			select {
 			case inside <- struct{}{}:
 			default: // change may be called again, and must not wait here
@@ -177,51 +178,25 @@ func (k kit) updateOthers() {
 	const sentence, what = updateAtomic, "the Update of another row waits in its change; only its own row may wait for it: "
 	ctx, cancel := context.WithTimeout(k.ctx, 10*time.Second)
 	defer cancel()
-	updateErr := k.store.Update(ctx, quick.ID, func(row session.Session, _ session.Millis) (session.Session, error) {
+	updateErr := k.store.Update(ctx, quick.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 		row.Next++
 		return row, nil
 	})
-	createErr := k.store.Create(ctx, func(now session.Millis) (session.Session, error) {
-		return login("new", "u1", now), nil
+	createErr := k.store.Create(ctx, "u1", func(at session.Moment) (session.Session, error) {
+		return login("new", "u1", at), nil
 	})
-	_, listErr := k.store.ListByUser(ctx, "u1")
-	_, revokedErr := k.store.RevokedSince(ctx, 0, func(string, session.Millis) {})
+	_, _, listErr := k.store.List(ctx, "u1", 10)
+	cutErr := k.store.Cut(ctx, "u1", func(before session.Cutoff, _, now session.Millis) (session.Cutoff, error) {
+		return before.Change(now+day, now), nil
+	})
+	_, logErr := k.store.ReadLog(ctx, session.Start, 10, func(session.Entry) {})
 	close(release)
 	slowErr := <-done
 
 	conformance.NoError(k, updateErr, sentence, what+"Update")
 	conformance.NoError(k, createErr, sentence, what+"Create")
-	conformance.NoError(k, listErr, sentence, what+"ListByUser")
-	conformance.NoError(k, revokedErr, sentence, what+"RevokedSince")
+	conformance.NoError(k, listErr, sentence, what+"List")
+	conformance.NoError(k, cutErr, sentence, what+"Cut")
+	conformance.NoError(k, logErr, sentence, what+"ReadLog")
 	conformance.NoError(k, slowErr, updateReplaces, "an Update that waited in its change")
-}
-
-// clock requires one clock for all methods. It must be near the clock of this machine.
-func (k kit) clock() {
-	var last session.Millis
-	see := func(method string, times ...session.Millis) {
-		for _, now := range times {
-			conformance.True(k, now >= last-1, oneClock, "%s ran backwards, from %d to %d", method, last, now)
-			conformance.True(k, time.Since(now.Time()).Abs() <= time.Minute, oneClock,
-				"the time of %s is %s", method, now.Time())
-			last = now
-		}
-	}
-	for i := range 10 {
-		var times []session.Millis
-		row := k.create(fmt.Sprintf("s%d", i), "u1", func(_ *session.Session, now session.Millis) {
-			times = append(times, now)
-		})
-		see("Create", times...)
-		for range 3 {
-			times = nil
-			k.update(row.ID, func(row *session.Session, now session.Millis) {
-				times = append(times, now)
-				row.Next++
-			})
-			see("Update", times...)
-			_, now := k.revokedSince(0)
-			see("RevokedSince", now)
-		}
-	}
 }

@@ -1,0 +1,122 @@
+package sessiontest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/signet-go/signet/internal/conformance"
+	"github.com/signet-go/signet/session"
+)
+
+func (k kit) list() {
+	rows, at := k.list1("u1")
+	conformance.SameElements(k, nil, rows, listReturns, "an empty store")
+	conformance.Equal(k, session.Moment{Now: at.Now}, at, listReturns, "an empty store")
+	live, other := k.create("live", "u1"), k.create("other", "u2")
+	revoked, expired := k.create("revoked", "u1"), k.create("expired", "u1")
+	k.update(revoked.ID, revoke(session.ReasonLogout))
+	expired = k.update(expired.ID, revoke(session.ReasonExpired))
+	k.create("revoked when it was created", "u1", revoke(session.ReasonLogout))
+	user, all := k.cut("u1", end), k.cut("", outdate) // the sessions that a cut-off has ended stay in the list
+	rows, at = k.list1("u1")
+	conformance.SameElements(k, []session.Session{live, expired}, rows, listReturns, "u1 has two, and two that are revoked")
+	conformance.Equal(k, session.Moment{Now: at.Now, User: user, All: all}, at, listReturns, "u1 has a cut-off")
+	rows, at = k.list1("u2")
+	conformance.SameElements(k, []session.Session{other}, rows, listReturns, "u2 has one")
+	conformance.Equal(k, session.Moment{Now: at.Now, All: all}, at, listReturns, "u2 has no cut-off")
+}
+
+func (k kit) listLimit() {
+	var byKeepUntil []string // the latest first
+	for i, hours := range []session.Millis{5, 1, 9, 3, 7, 8, 2, 10, 6, 4} {
+		k.create(fmt.Sprintf("s%d", hours), "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + hours*day })
+		byKeepUntil = append(byKeepUntil, id("u1", fmt.Sprintf("s%d", 10-i)))
+	}
+	k.create("revoked", "u1", revoke(session.ReasonLogout),
+		func(row *session.Session, now session.Millis) { row.KeepUntil = now + 20*day })
+	for _, limit := range []int{1, 2, 3, 9, 10, 11, 1000} {
+		rows, _, err := k.store.List(k.ctx, "u1", limit)
+		conformance.NoError(k, err, listReturns, "List with the limit %d", limit)
+		conformance.SameElements(k, byKeepUntil[:min(limit, 10)], ids(rows), listLimit, "10 sessions, and the limit %d", limit)
+	}
+}
+
+// unused is a change for create. The row was last used so many minutes ago.
+func unused(minutes int) change {
+	return func(row *session.Session, now session.Millis) {
+		row.LastUsedAt = now - session.Millis(minutes)*hour/60
+		row.CreatedAt = row.LastUsedAt - day
+	}
+}
+
+func (k kit) capEvicts() {
+	for i := range 2 {
+		k.create(fmt.Sprintf("other%d", i), neighbours(2)[1], unused(1000))
+	}
+	const most = session.MaxPerUser
+	for i := range most {
+		k.create(fmt.Sprintf("s%d", i), "u1", unused(100+i*37%most)) // 37 and 100 have no common divisor
+	}
+	rows, _ := k.list1("u1")
+	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after %d Creates", most)
+
+	byUse := slices.SortedFunc(slices.Values(rows), func(a, b session.Session) int { return int(a.LastUsedAt - b.LastUsedAt) })
+	want := map[session.Key]session.Millis{}
+	evicted := func(row session.Session, what string) {
+		k.Helper()
+		want[session.KeyOf(row.ID)] = row.KeepUntil
+		rows, _ := k.list1("u1")
+		conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after %s", what)
+		got, err := k.get(row.ID)
+		conformance.NoError(k, err, keepsRows, "after %s", what)
+		conformance.Equal(k, session.ReasonEvicted, got.Reason, capOldest, "the session of the oldest use, after %s", what)
+		conformance.True(k, got.Revoked(), capOldest, "the session of the oldest use is not revoked, after %s", what)
+		row.RevokedAt, row.Reason = got.RevokedAt, got.Reason
+		requireEqual(k, row, got, capEvicts, "the other fields of the session that was evicted, after %s", what)
+		conformance.Equal(k, want, k.readAll(10).revoked, capEvicts, "the log after %s", what)
+	}
+	row := k.create("new0", "u1", unused(1000))
+	evicted(byUse[0], "a login beyond the limit")
+	k.create("new1", "u1")
+	evicted(row, "a login beyond the limit, when the previous one has been unused for longest")
+	k.create("new2", "u1")
+	evicted(byUse[1], "one login more")
+
+	for i := range 3 { // revoked sessions do not count
+		row := k.update(byUse[10+i].ID, revoke(session.ReasonLogout))
+		want[session.KeyOf(row.ID)] = row.KeepUntil
+	}
+	for i := range 3 {
+		k.create(fmt.Sprintf("newer%d", i), "u1", unused(1000))
+	}
+	k.create("revoked when it was created", "u2", revoke(session.ReasonLogout))
+	rows, _ = k.list1("u1")
+	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after three logouts and three logins")
+	conformance.Equal(k, len(want)+1, len(k.readAll(10).revoked), capEvicts, "the log after three logouts and three logins")
+	rows, _ = k.list1(neighbours(2)[1])
+	conformance.Equal(k, 2, len(rows), capEvicts, "the number of sessions of another user")
+}
+
+// After many logins at once a user may have some sessions more. The next login takes them back.
+func (k kit) capParallel() {
+	const most, before, n = session.MaxPerUser, session.MaxPerUser - 4, 12
+	for i := range before {
+		k.create(fmt.Sprintf("s%d", i), "u1", unused(1+i))
+	}
+	errs := conformance.Parallel(n, func(i int) error {
+		return k.store.Create(k.ctx, "u1", func(at session.Moment) (session.Session, error) {
+			return login(fmt.Sprintf("p%d", i), "u1", at), nil
+		})
+	})
+	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "%d Creates at once", n)
+	rows, _ := k.list1("u1")
+	conformance.True(k, most <= len(rows) && len(rows) <= most+n/2, capEvicts, "%d live sessions after %d Creates at once", len(rows), n)
+	k.create("next", "u1")
+	rows, _ = k.list1("u1")
+	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after the next Create")
+	for i := range n {
+		conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("p%d", i))), capOldest,
+			"a session of the Creates at once was evicted, and older ones are there")
+	}
+}
