@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,15 +103,16 @@ func queriesOf(d Dialect) queries {
 	if d != MariaDB { // there the error says that another process was first
 		cutNew += ` ON CONFLICT (user_id) DO NOTHING`
 	}
-	index, same, group := "", sameCutoffs, "?"
+	index, same, group := "INDEXED BY $1", sameCutoffs, "?"
 	switch d {
 	case MariaDB:
-		index = "FORCE INDEX (signet_sessions_log)"
+		index = "FORCE INDEX ($1)"
 	case PostgreSQL:
-		same, group = sameGroup, "(SELECT version FROM signet_groups WHERE id = ?)"
+		index, same, group = "", sameGroup, "(SELECT version FROM signet_groups WHERE id = ?)"
 	}
 	text := func(query string) string {
-		return d.sql(strings.NewReplacer("LOG_INDEX", index, "GROUP_VERSION", group, "SAME_CUTOFFS", same).Replace(query))
+		query = regexp.MustCompile(` BY\((\w+)\)`).ReplaceAllString(query, " "+index)
+		return d.sql(strings.NewReplacer("GROUP_VERSION", group, "SAME_CUTOFFS", same).Replace(query))
 	}
 	return queries{
 		// signet_log has one row.
