@@ -213,7 +213,7 @@ func TestMemoryLists(t *testing.T) {
 	m := &session.Memory{Clock: clock.now, MaxPerUser: 1000}
 	random := rand.New(rand.NewPCG(seed, 1))
 	rows, wantLive, wantRevoked := map[string]bool{}, map[string][]string{}, map[session.Key]bool{}
-	for step := range 5000 {
+	for step := range 2000 {
 		id := fmt.Sprintf("s%d", random.IntN(300))
 		userID := fmt.Sprintf("u%d", len(id)+int(id[len(id)-1])%3)
 		isLive := slices.Contains(wantLive[userID], id)
