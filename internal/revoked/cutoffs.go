@@ -29,6 +29,7 @@ type cutoffs struct {
 	tickets tickets
 	mu      sync.Mutex // one writer at a time
 	bytes   int
+	newest  int64 // the newest version that has left
 	now     session.Millis
 	swept   session.Millis
 }
@@ -72,7 +73,7 @@ func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 	return cutoff{}, no
 }
 
-// put takes a cut-off from the log. An older one than that which is known is ignored.
+// put takes a cut-off from the log. If a newer one is known, it stays.
 func (c *cutoffs) put(hash uint64, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,6 +114,9 @@ func (c *cutoffs) set(r *record) {
 		if r.logged {
 			r.until = max(newer.until, older.until)
 		}
+	} else if left := c.left.Load(); r.logged && r.version() < c.newest && left != nil && left.has(r.hash) {
+		c.leave(r) // a newer one may have left
+		return
 	}
 	for {
 		b := cutBucketOf(*c.table.Load(), r.hash)
@@ -171,6 +175,7 @@ func (c *cutoffs) leave(r *record) {
 		c.left.Store(left)
 	}
 	left.add(r.hash, minutes(r.until), minutesPast(c.now))
+	c.newest = max(c.newest, r.version())
 }
 
 // expire removes what has expired, and now and then what remember has kept without an end. A time that goes back is ignored.
