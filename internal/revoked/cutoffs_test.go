@@ -69,7 +69,8 @@ func TestCutoffs(t *testing.T) {
 }
 
 func randomCutoff(now session.Millis) cutoff {
-	return cutoff{ended: rand.Int64N(1000), changed: rand.Int64N(1000), until: now + 1 + session.Millis(rand.Int64N(int64(20*day)))}
+	until := now + 1 + session.Millis(rand.Int64N(int64(20*day)))
+	return cutoff{ended: rand.Int64N(1000), changed: rand.Int64N(1000), until: until}
 }
 
 // Whatever leaves the memory, no answer hides a cut-off of the log that is live.
