@@ -170,8 +170,10 @@ func (e *expiries) Push(w any) {
 	*e = append(*e, w.(*watch))
 }
 func (e *expiries) Pop() any {
-	last := (*e)[len(*e)-1]
+	i := len(*e) - 1
+	last := (*e)[i]
 	last.index = -1
-	*e = (*e)[:len(*e)-1]
+	(*e)[i] = nil // or the array would keep it
+	*e = (*e)[:i]
 	return last
 }
