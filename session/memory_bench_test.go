@@ -50,8 +50,9 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkMemoryOneUser measures logins while one user has 60,000 revoked sessions, and as many live ones as allowed: those of
-// that user, each of which evicts a session, and those of another one. It also measures the removal of a thousand sessions.
+// BenchmarkMemoryOneUser measures logins while one user has 60,000 revoked sessions, and as many live ones as allowed:
+// those of that user, each of which evicts a session, and those of another one. It also measures the removal of a
+// thousand sessions.
 func BenchmarkMemoryOneUser(b *testing.B) {
 	const revoked = 60_000
 	for _, userID := range []string{"u1", "another"} {
