@@ -208,6 +208,7 @@ func TestGone(t *testing.T) {
 		gets := s.gets.Load()
 		time.Sleep(11 * time.Second)
 		require.Less(t, s.gets.Load()-gets, int64(20))
+		require.Equal(t, 2, strings.Count(f.log.String(), "\n"), "each is logged once: %s", f.log)
 		tok := s.login("u")
 		require.ErrorIs(t, f.check(tok), revoked.ErrStale)
 		s.set(func() { s.handler = handler })
