@@ -188,9 +188,10 @@ func (failingUsers) FindByID(context.Context, string) (userstore.User, error) {
 }
 
 func TestAStoreThatDoesNotAnswerIs503(t *testing.T) {
-	s := newService(t)
+	sessions := signet.WithSessionStore(&session.Memory{})
+	s := newService(t, sessions)
 	tokens := s.login(t)
-	broken, err := signet.New(failingUsers{}, keys.Secret(secret), signet.WithPasswordHasher(cheap),
+	broken, err := signet.New(failingUsers{}, keys.Secret(secret), sessions, signet.WithPasswordHasher(cheap),
 		signet.WithClock(s.clock.Now), signet.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	defer broken.Close()

@@ -12,7 +12,7 @@ import (
 
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
-	"":                             {"internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "userstore"},
+	"":                             {"internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "userstore"},
 	"keys":                         {"internal/strictjson"},
 	"password":                     {},
 	"session":                      {"internal/strictjson"},
@@ -28,7 +28,8 @@ var walls = map[string][]string{
 	"internal/jws":                 {"internal/strictjson", "keys"},
 	"internal/limit":               {},
 	"internal/rotation":            {"session"},
-	"internal/sessions":            {"internal/limit", "internal/rotation", "session"},
+	"internal/revoked":             {"internal/flight", "internal/limit", "session"},
+	"internal/sessions":            {"internal/limit", "internal/revoked", "internal/rotation", "session"},
 	"internal/strictjson":          {},
 }
 
@@ -96,7 +97,7 @@ func TestTheSizeOfTheAPI(t *testing.T) {
 		}
 	}
 	require.Greater(t, names, 50)
-	require.LessOrEqual(t, names, 85)
+	require.LessOrEqual(t, names, 90)
 }
 
 // TestDependencies checks the list of modules that a user of the shipped packages gets. A new module needs a reason, which

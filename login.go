@@ -161,6 +161,9 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayStart func(cur
 	if a.sessions == nil { // no session could be revoked later
 		return a.issueAlone(ctx, user)
 	}
+	if !canBeUserID(user.ID) {
+		return Tokens{}, errUserID
+	}
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the user, the claims and the signatures
 	defer limited.Release()
 	var tokens Tokens

@@ -49,14 +49,14 @@ func (a *Auth) RevokeSession(ctx context.Context, id string) error {
 
 // RevokeUser ends all sessions of a user, for example after a password change or for a ban. It is one write, whatever the
 // number of sessions. Change the user in the user store first: then a login that is running at the same time sees the
-// change. The errors are those of [Auth.RevokeSession], and [ErrInvalidRequest] if the id is empty.
+// change. The errors are those of [Auth.RevokeSession].
 func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
 	return a.endUser(ctx, userID, "", "revoked")
 }
 
 // RevokeOtherSessions ends all sessions of a user but one: after the user has changed the password in that session, or
 // for a button "sign out everywhere else". keepSessionID is usually [Claims.SessionID]. The errors are those of
-// [Auth.RevokeUser]. A keepSessionID that is not a living session of the user keeps nothing.
+// [Auth.RevokeSession]. A keepSessionID that is not a living session of the user keeps nothing.
 func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, keepSessionID string) error {
 	return a.endUser(ctx, userID, keepSessionID, "others revoked")
 }
@@ -69,24 +69,22 @@ func (a *Auth) endUser(ctx context.Context, userID, keep, why string) error {
 // first ([keys.Ring.Rotate], [keys.Ring.Retire]): who has the key can sign tokens that no revocation meets. The error is
 // [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) RevokeAll(ctx context.Context) error {
-	return a.cut(ctx, everybody, "revoked", func() error { return a.sessions.EndAll(ctx) })
+	return a.cut(ctx, "everybody", "revoked", func() error { return a.sessions.EndAll(ctx) })
 }
 
 // UserChanged says that the roles or claims of a user have changed. Call it after the change in the user store. The user's
 // access tokens are refused with 401 "invalid_token" in every process, within about a second, and the refresh brings
-// tokens with the new claims. No session ends. The errors are those of [Auth.RevokeUser].
+// tokens with the new claims. No session ends. The errors are those of [Auth.RevokeSession].
 func (a *Auth) UserChanged(ctx context.Context, userID string) error {
 	return a.cut(ctx, userID, "changed", func() error { return a.sessions.ChangeUser(ctx, userID) })
 }
-
-const everybody = "*" // in the log
 
 func (a *Auth) cut(ctx context.Context, userID, why string, cut func() error) error {
 	switch {
 	case a.sessions == nil:
 		return ErrStateless
-	case userID == "":
-		return badRequest("the user's id is empty")
+	case !canBeUserID(userID):
+		return nil
 	}
 	if err := cut(); err != nil {
 		return unavailable(err)

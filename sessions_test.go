@@ -81,7 +81,7 @@ func TestAnAccessTokenProvesDelivery(t *testing.T) {
 	second, err := s.Refresh(ctx, first.RefreshToken)
 	require.NoError(t, err)
 	confirmed := func() bool {
-		rows, err := store.ListByUser(ctx, "1")
+		rows, _, err := store.List(ctx, "1", 10)
 		require.NoError(t, err)
 		return rows[0].ConfirmedAt != 0
 	}
@@ -254,10 +254,9 @@ func TestALoginUnderWayDoesNotOutliveAPasswordChange(t *testing.T) {
 		}
 		_, err = auth.Login(ctx, "john@mail.com", "changeme")
 		require.ErrorIs(t, err, signet.ErrInvalidCredentials, name)
-		rows, err := store.ListByUser(ctx, "1")
+		rows, _, err := store.List(ctx, "1", 10)
 		require.NoError(t, err)
-		require.Len(t, rows, 1, name)
-		require.True(t, rows[0].Revoked(), name)
+		require.Empty(t, rows, name)
 		require.NoError(t, auth.Close())
 	}
 }
@@ -304,21 +303,17 @@ func TestLogoutOfASessionThatTheStoreHasForgotten(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrInvalidToken)
 }
 
-// slowStore calls a function while it stores a session, and another one right after that.
+// slowStore calls a function while it stores a session.
 type slowStore struct {
 	session.Memory
-	meanwhile, after func()
+	meanwhile func()
 }
 
-func (s *slowStore) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
+func (s *slowStore) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
 	if s.meanwhile != nil {
 		s.meanwhile()
 	}
-	err := s.Memory.Create(ctx, make)
-	if s.after != nil {
-		s.after()
-	}
-	return err
+	return s.Memory.Create(ctx, userID, make)
 }
 
 func TestIssueForDoesNotOutliveABan(t *testing.T) {
@@ -334,9 +329,9 @@ func TestIssueForDoesNotOutliveABan(t *testing.T) {
 	}
 	_, err = s.IssueFor(t.Context(), user)
 	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
-	rows, err := store.ListByUser(t.Context(), "1")
+	rows, _, err := store.List(t.Context(), "1", 10)
 	require.NoError(t, err)
-	require.True(t, rows[0].Revoked())
+	require.Empty(t, rows)
 }
 
 func TestAFailingClaimsFunctionCostsNoSession(t *testing.T) {
@@ -396,25 +391,25 @@ type switchedStore struct {
 
 var errDown = errors.New("connection refused")
 
-func (s *switchedStore) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
+func (s *switchedStore) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
 	if s.down.Load() {
 		return errDown
 	}
-	return s.Memory.Create(ctx, make)
+	return s.Memory.Create(ctx, userID, make)
 }
 
-func (s *switchedStore) Update(ctx context.Context, id string, change func(session.Session, session.Millis) (session.Session, error)) error {
+func (s *switchedStore) Update(ctx context.Context, id string, change func(session.Session, session.Moment) (session.Session, error)) error {
 	if s.down.Load() {
 		return errDown
 	}
 	return s.Memory.Update(ctx, id, change)
 }
 
-func (s *switchedStore) RevokedSince(ctx context.Context, since session.Millis, each func(string, session.Millis)) (session.Millis, error) {
+func (s *switchedStore) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
 	if s.down.Load() {
-		return 0, errDown
+		return session.Page{}, errDown
 	}
-	return s.Memory.RevokedSince(ctx, since, each)
+	return s.Memory.ReadLog(ctx, after, limit, each)
 }
 
 func TestAStoreOutOfReach(t *testing.T) {
@@ -424,8 +419,10 @@ func TestAStoreOutOfReach(t *testing.T) {
 	s := newService(t, bound...)
 	lenient := newService(t, append(bound, signet.WithInsecureStaleRevocations())...)
 	tokens := s.login(t)
+	_, err := lenient.Verify(ctx, tokens.AccessToken) // a process that has just started may have to look the session up
+	require.NoError(t, err)
 	store.down.Store(true)
-	_, err := s.Verify(ctx, tokens.AccessToken)
+	_, err = s.Verify(ctx, tokens.AccessToken)
 	require.NoError(t, err, "a short outage is not noticed")
 	_, err = s.Refresh(ctx, tokens.RefreshToken)
 	require.ErrorIs(t, err, signet.ErrUnavailable)

@@ -64,10 +64,17 @@ type grant struct {
 // maxUserID is the longest user id, in bytes.
 const maxUserID = 1024
 
+var errUserID = internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
+
+// canBeUserID reports whether every store can hold the id. No user has another one.
+func canBeUserID(id string) bool {
+	return id != "" && len(id) <= maxUserID && utf8.ValidString(id) && !strings.Contains(id, "\x00")
+}
+
 // issue signs a pair. It reads no store. It fails if the key cannot sign.
 func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
-	if id := g.user.ID; id == "" || len(id) > maxUserID || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
-		return Tokens{}, internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
+	if !canBeUserID(g.user.ID) {
+		return Tokens{}, errUserID
 	}
 	key := a.keys.Current().Signing()
 	if key == nil {

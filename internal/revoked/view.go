@@ -430,7 +430,7 @@ func (v *View) readHistory(ctx context.Context) {
 	// The last page must be newer than the cursor of follow, or else an entry between the two would be missed. A remote page
 	// may be older, because a cache may stand in between, and the clocks of several machines differ.
 	since := session.Millis(v.now.Load()).Add(remoteSkew)
-	cursor := session.Start
+	began, cursor := time.Now(), session.Start
 	for {
 		page, err := v.read(ctx, cursor, historyPage)
 		switch {
@@ -444,6 +444,9 @@ func (v *View) readHistory(ctx context.Context) {
 			continue
 		case !v.Remote || page.Now >= since:
 			v.whole.Store(true)
+			entries, bytes, compact := v.set.stats()
+			v.Logger.Debug("signet: the revocations were read", "source", v.Name, "sessions", entries, "bytes", bytes,
+				"exact", !compact, "took", time.Since(began).Round(time.Millisecond))
 			return
 		default:
 			cursor = page.Next
