@@ -250,7 +250,7 @@ func TestReplayedDocuments(t *testing.T) {
 				s.revoke(tok)
 				time.Sleep(23 * time.Second)
 				require.NoError(t, f.check(tok), "the bound is 30 seconds")
-				time.Sleep(began.Add(30 * time.Second).Sub(time.Now()))
+				time.Sleep(time.Until(began.Add(30 * time.Second)))
 				require.ErrorIs(t, f.check(tok), revoked.ErrStale)
 				require.Equal(t, 1, strings.Count(f.log.String(), "not newer"), "it is logged once: %s", f.log)
 
