@@ -13,9 +13,10 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// The log has batches, which are numbered from 1. The row of signet_log has the number of the newest batch, the head. The
-// rows of a batch and the new head are committed together, and one batch after the other, because each changes the row of
-// signet_log. So whoever sees a head in a snapshot sees all rows up to it.
+// The log has batches. All rows of a batch have the same number: how many rows were numbered so far, with those of the batch.
+// The row of signet_log has the number of the newest batch, the head. The rows of a batch and the new head are committed
+// together, and one batch after the other, because each changes the row of signet_log. So whoever sees a head in a snapshot
+// sees all rows up to it.
 //
 // A row that was revoked, or a cut-off that was changed, has no number yet: it is in the inbox. Whoever looks into the log
 // reads the whole inbox and all rows with a number above the cursor, in one snapshot. So it does not matter how long the
@@ -34,19 +35,20 @@ const (
 	inboxCutoff
 )
 
+// In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has this
+// condition too. LOG_INDEX is a hint for MariaDB, which would rather read the whole table. The upper bound in logTail lets
+// PostgreSQL expect few rows even if it has no statistics.
 const (
-	// logBounds looks how far a page reaches: to the row that is limit rows behind the cursor.
-	logBounds = `SELECT NOW_MS, head,
-		(SELECT pos FROM signet_sessions WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1 OFFSET ?),
-		(SELECT pos FROM signet_cutoffs WHERE pos > ? ORDER BY pos LIMIT 1 OFFSET ?) FROM signet_log`
-	// In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has this
-	// condition too.
-	logPage = `SELECT 1, id, keep_until, '' FROM signet_sessions WHERE revoked_at > 0 AND pos > ? AND pos <= ?
+	logFirst = `SELECT NOW_MS, head,
+		(SELECT pos FROM signet_sessions LOG_INDEX WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1),
+		(SELECT pos FROM signet_cutoffs WHERE pos > ? ORDER BY pos LIMIT 1) FROM signet_log`
+	logPage = `SELECT 1, id, keep_until, '' FROM signet_sessions LOG_INDEX WHERE revoked_at > 0 AND pos > ? AND pos <= ?
 		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ? AND pos <= ?`
 	logTail = `SELECT 0, '', head, '' FROM signet_log
-		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions WHERE revoked_at > 0 AND pos > ?
-		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ?
-		UNION ALL SELECT 3, id, keep_until, '' FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL
+		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions LOG_INDEX
+			WHERE revoked_at > 0 AND pos > ? AND pos < 9000000000000000000
+		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ? AND pos < 9000000000000000000
+		UNION ALL SELECT 3, id, keep_until, '' FROM signet_sessions LOG_INDEX WHERE revoked_at > 0 AND pos IS NULL
 		UNION ALL SELECT 4, user_id, keep_until, data FROM signet_cutoffs WHERE pos IS NULL`
 )
 
@@ -56,7 +58,7 @@ type place struct {
 	id     string
 }
 
-// ReadLog implements [session.Log]. A cursor is the number of a batch.
+// ReadLog implements [session.Log]. A cursor is a number as batches have it.
 func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	each func(session.Entry)) (page session.Page, err error) {
 	var from, head int64
@@ -70,8 +72,8 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 		}
 	}
 	limit = max(1, limit)
-	var ends [2]sql.NullInt64
-	err = s.db.QueryRowContext(ctx, s.queries.bounds, from, limit, from, limit).Scan(&page.Now, &head, &ends[0], &ends[1])
+	var firsts [2]sql.NullInt64
+	err = s.db.QueryRowContext(ctx, s.queries.first, from, from).Scan(&page.Now, &head, &firsts[0], &firsts[1])
 	switch {
 	case err != nil:
 		return page, fmt.Errorf("sqlstore: log: %w", err)
@@ -81,13 +83,14 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	case from > head:
 		return page, fmt.Errorf("sqlstore: log: %w: %d is behind the end, %d", session.ErrCursor, from, head)
 	}
-	until := head
-	for _, end := range ends {
-		if end.Valid {
-			until = min(until, end.Int64)
+	first := head
+	for _, n := range firsts {
+		if n.Valid {
+			first = min(first, n.Int64)
 		}
 	}
-	if until < head && (ends[0].Valid || ends[1].Valid) {
+	// The first batch, and about limit rows behind it. All of them are committed, because the head is larger.
+	if until := first + int64(limit) - 1; until < head {
 		page.Next, page.More = cursor(until), true
 		_, _, err = s.readRows(ctx, each, s.queries.page, from, until, from, until)
 		return page, err
@@ -171,15 +174,16 @@ func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
 	_, _ = number(ctx, s.db, s.dialect, head, sessions, users)
 }
 
-// number gives sessions and cut-offs, which were in the inbox, the number behind the head. It reports false if another
-// process has used that number. It waits for nobody who writes other rows.
+// number makes a batch of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
+// the head was read. It waits for nobody who writes other rows.
 func number(ctx context.Context, db *sql.DB, d Dialect, head int64, sessions, users []string) (done bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
 	defer tx.Rollback()
-	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), head+1, head)
+	next := head + int64(len(sessions)+len(users))
+	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), next, head)
 	if err != nil {
 		return false, err
 	}
@@ -200,7 +204,7 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, sessions, us
 			for size < len(some) {
 				size *= 10
 			}
-			args := []any{head + 1}
+			args := []any{next}
 			for i := range size {
 				args = append(args, some[min(i, len(some)-1)])
 			}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/signet-go/signet/session"
@@ -63,7 +64,7 @@ type queries struct {
 	create, createRead, update, updateRead, list, oldest string // sessions
 	cutRead, cutNew, cutAgain                            string
 	removeSessions, removeCutoffs                        string
-	bounds, page, tail                                   string // the log
+	first, page, tail                                    string // the log
 }
 
 // The columns of a Moment, the tables that they come from, and the condition that nobody has changed the cut-offs.
@@ -88,6 +89,10 @@ func queriesOf(d Dialect) queries {
 	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id) VALUES (?, ?, ?, ?)`
 	if d != MariaDB { // there the error says that another process was first
 		cutNew += ` ON CONFLICT (user_id) DO NOTHING`
+	}
+	hint := func(query string) string {
+		index := map[Dialect]string{MariaDB: "FORCE INDEX (signet_sessions_log)"}[d]
+		return strings.ReplaceAll(query, "LOG_INDEX", index)
 	}
 	return queries{
 		// signet_log has one row.
@@ -114,9 +119,9 @@ func queriesOf(d Dialect) queries {
 			WHERE user_id = ? AND version = ?`),
 		removeSessions: remove("signet_sessions", "id", ""),
 		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
-		bounds:         d.sql(logBounds),
-		page:           d.sql(logPage),
-		tail:           d.sql(logTail),
+		first:          d.sql(hint(logFirst)),
+		page:           d.sql(hint(logPage)),
+		tail:           d.sql(hint(logTail)),
 	}
 }
 

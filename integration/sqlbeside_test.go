@@ -1,0 +1,226 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/sqlstore"
+)
+
+// migrateOld makes the tables as the version before the log had them.
+func migrateOld(t testing.TB, db *sql.DB, d sqlstore.Dialect) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "sqlstore", "migrations", string(d), "001.sql"))
+	require.NoError(t, err)
+	statements := append(strings.Split(string(text), ";\n"),
+		"CREATE TABLE signet_schema (component VARCHAR(64) PRIMARY KEY, version BIGINT NOT NULL)",
+		"INSERT INTO signet_schema (component, version) VALUES ('signet', 1)")
+	for _, statement := range statements {
+		if strings.TrimSpace(statement) != "" {
+			_, err := db.Exec(statement)
+			require.NoError(t, err)
+		}
+	}
+}
+
+// revokeOld revokes a session with the statements of the version before the log.
+func revokeOld(db *sql.DB, d sqlstore.Dialect, id string) error {
+	now := map[sqlstore.Dialect]string{
+		sqlstore.PostgreSQL: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+		sqlstore.SQLite:     "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+		sqlstore.MariaDB:    "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)",
+	}[d]
+	var version, at int64
+	var data []byte
+	err := db.QueryRow(fmt.Sprintf(`SELECT version, data, %s FROM signet_sessions WHERE id = '%s'`, now, id)).
+		Scan(&version, &data, &at)
+	if err != nil {
+		return err
+	}
+	var s session.Session
+	if err := s.UnmarshalJSON(data); err != nil {
+		return err
+	}
+	s = s.Revoke(session.ReasonLogout, session.Millis(at))
+	if data, err = s.MarshalJSON(); err != nil {
+		return err
+	}
+	result, err := db.Exec(fmt.Sprintf(`UPDATE signet_sessions SET version = version + 1, keep_until = %d,
+		revoked_at = CASE WHEN %d = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE %s END, data = '%s'
+		WHERE id = '%s' AND version = %d`, s.KeepUntil, 1, now, data, id, version))
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return fmt.Errorf("%d rows were changed: %w", n, err)
+	}
+	return nil
+}
+
+// TestMigrateBeside migrates tables that have many revoked sessions while a process of the version before revokes sessions.
+// That process goes on afterwards. A reader of the new version misses nothing.
+func TestMigrateBeside(t *testing.T) {
+	const old, during, later = 25_000, 1000, 100
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			migrateOld(t, db, d.dialect)
+			fillRevoked(t, db, d.dialect, old)
+			ids := insertLive(t, db, d.dialect, "user", during+later)
+			var process sync.WaitGroup
+			errs := make(chan error, 1)
+			stop := make(chan struct{})
+			revoked := 0
+			process.Go(func() {
+				for _, id := range ids[:during] {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if err := revokeOld(db, d.dialect, id); err != nil {
+						errs <- err
+						return
+					}
+					revoked++
+				}
+			})
+			for _, err := range together(2, func() error { return sqlstore.Migrate(t.Context(), openSQL(t, *d), d.dialect) }) {
+				require.NoError(t, err)
+			}
+			s := sqlSessions(t, db, d.dialect)
+			r := newReader(s, 10_000)
+			r.requirePull(t)
+			require.GreaterOrEqual(t, len(r.seen), old)
+			close(stop)
+			process.Wait()
+			close(errs)
+			require.NoError(t, <-errs)
+			for _, id := range ids[during:] {
+				require.NoError(t, revokeOld(db, d.dialect, id))
+				r.requirePull(t)
+				require.True(t, r.knows(id))
+			}
+			for _, r := range []*reader{r, newReader(s, 1000)} {
+				r.requirePull(t)
+				require.Len(t, r.seen, old+revoked+later)
+			}
+			var inbox int
+			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+			require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&inbox))
+			require.Zero(t, inbox, "Migrate has left rows in the inbox")
+		})
+	}
+}
+
+// TestMigrateRepeats applies every file twice, as after a crash on a database that commits each CREATE by itself.
+func TestMigrateRepeats(t *testing.T) {
+	for _, kind := range []store{postgres, mariadb} { // SQLite undoes a file that was not applied whole
+		t.Run(kind.name, func(t *testing.T) {
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			for range 2 {
+				require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+				_, err := db.Exec("DELETE FROM signet_schema")
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// TestCutoffHeldOpen holds transactions with new cut-offs open. A cut-off of one user makes no other user wait. With that of
+// everybody, refreshes go on in PostgreSQL; in MariaDB they wait until it is committed.
+func TestCutoffHeldOpen(t *testing.T) {
+	for _, kind := range []store{postgres, mariadb} {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			s := sqlSessions(t, db, d.dialect)
+			for _, exists := range []bool{false, true} {
+				for _, cutUser := range []string{"m", ""} {
+					if exists {
+						require.NoError(t, cut(t.Context(), s, cutUser))
+					}
+					ids := map[string]string{}
+					for _, user := range []string{"a", "l", "n", "z"} {
+						ids[user] = create(t, s, user)
+					}
+					tx, err := db.Begin()
+					require.NoError(t, err)
+					statement := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id) VALUES (7, 9, '{"v":1,"ended":7}', '%s')`
+					if exists {
+						statement = `UPDATE signet_cutoffs SET version = 7, keep_until = 9, pos = NULL WHERE user_id = '%s'`
+					}
+					_, err = tx.Exec(fmt.Sprintf(statement, cutUser))
+					require.NoError(t, err)
+					waits := cutUser == "" && kind.name == mariadb.name
+					for user, id := range ids {
+						limit := 10 * time.Second
+						if waits {
+							limit = 200 * time.Millisecond
+						}
+						ctx, cancel := context.WithTimeout(t.Context(), limit)
+						err := revoke(ctx, s, id)
+						cancel()
+						if waits {
+							require.Error(t, err)
+							continue
+						}
+						require.NoError(t, err)
+						create(t, s, user)
+					}
+					require.NoError(t, tx.Rollback())
+				}
+			}
+		})
+	}
+}
+
+// TestMaxPerUser lets a user log in more often than the limit allows.
+func TestMaxPerUser(t *testing.T) {
+	const limit = 3
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			s, err := sqlstore.NewSessions(db, d.dialect, sqlstore.WithMaxPerUser(limit))
+			require.NoError(t, err)
+			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+			insertLive(t, db, d.dialect, "user", 150) // from a time without a limit
+			var ids []string
+			for range 5 {
+				ids = append(ids, create(t, s, "user"))
+			}
+			list, _, err := s.List(t.Context(), "user", 1000)
+			require.NoError(t, err)
+			var live []string
+			for _, one := range list {
+				live = append(live, one.ID)
+			}
+			require.ElementsMatch(t, ids[2:], live)
+			require.NoError(t, s.Update(t.Context(), ids[0], func(row session.Session, _ session.Moment) (session.Session, error) {
+				require.Equal(t, session.ReasonEvicted, row.Reason)
+				return row, nil
+			}))
+			r := newReader(s, 1000)
+			r.requirePull(t)
+			require.Len(t, r.seen, 152)
+		})
+	}
+	_, err := sqlstore.NewSessions(&sql.DB{}, sqlstore.SQLite, sqlstore.WithMaxPerUser(0))
+	require.Error(t, err)
+}
