@@ -5,24 +5,35 @@
 // Redis answers before a write is on disk or on a replica. A server with appendonly yes and appendfsync always keeps every
 // write if it is killed and restarted. With appendfsync everysec it can lose the last second. A failover to a replica loses
 // the writes that had not reached that replica. The settings min-replicas-to-write and min-replicas-max-lag limit how far a
-// replica can be behind. With the WAIT command after a login, a host can learn whether the write has reached a replica.
+// replica can be behind. With the WAIT command after a login or a revocation, a host can learn whether the write has reached
+// a replica.
 //
-// The server must run with maxmemory-policy noeviction. If the server evicts a list of revoked sessions, processes that
-// start later accept revoked access tokens.
+// The server must run with maxmemory-policy noeviction. If the server evicts the log or a cut-off, revoked tokens pass.
 //
 // If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward. If the write of a
-// login is lost, the login must be repeated. If the write of a revocation is lost, the session lives again. Where that must
-// not happen, keep sessions in SQL.
+// login is lost, the login must be repeated. If the write of a revocation or a cut-off is lost, what it had ended lives
+// again. Every process that has read more of the log than is left learns of the loss ([session.ErrCursor]), and reads the
+// log from its beginning. Where no revocation may be lost, keep sessions in SQL.
+//
+// Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
+//
+// # Upgrades
+//
+// Processes of this version and of the one before it can share a server. They see each other's sessions and revocations.
+// The older ones do not know cut-offs: they go on to accept and to refresh what a cut-off has ended, and a session that they
+// make counts as older than every cut-off. So make the first cut-off when the last of them is gone.
 package redisstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,18 +42,23 @@ import (
 )
 
 // Store is a [session.Store] in Redis. Every user belongs to one of 16 groups ([session.GroupOfUser]), and the id of a
-// session names the group of its user. The keys of a group share a hash slot. So three things change in one atomic step,
-// even in a Cluster: a session's row, its entry in the list of its user, and its entry in the list of revoked sessions.
+// session names the group of its user. The keys of a group share a hash slot. So a session's row, the list of its user, the
+// cut-offs and the log change in one atomic step, even in a Cluster:
 //
-//	PREFIX:{GROUP}:s:SESSION  the row: a random mark, a space, and the session as JSON; it expires by itself
-//	PREFIX:{GROUP}:u:USER     the user's sessions, by the time until which they are kept
-//	PREFIX:{GROUP}:revoked    revoked sessions, by the time of their revocation
+//	PREFIX:{GROUP}:s:SESSION  the row: a random mark, a space, and the session as JSON
+//	PREFIX:{GROUP}:u:USER     the user's sessions that are not revoked, by the time until which they are kept
+//	PREFIX:{GROUP}:c:USER     the user's cut-off: a random mark, a space, and the cut-off as JSON
+//	PREFIX:{GROUP}:all        the cut-off of everybody in the group; it never expires
+//	PREFIX:{GROUP}:revoked    the log: the entries of revoked sessions and of cut-offs, in their order; it never expires
+//	PREFIX:revoked            the channel for [Store.Notify]
 //
-// A refresh costs two round trips. The scripts in Lua only compare and swap: they do not contain the rules of rotation. A
-// Store is safe for concurrent use by any number of processes.
+// A refresh costs two round trips. A Store is safe for concurrent use by any number of processes.
 type Store struct {
-	client redis.UniversalClient
-	prefix string
+	client     redis.UniversalClient
+	prefix     string
+	maxPerUser int
+
+	rank [session.Groups]atomic.Int64 // of the first entry in the log that DeleteExpired looks at next
 }
 
 // Option is an option of [New].
@@ -55,11 +71,15 @@ func (o option) apply(s *Store) { o(s) }
 // WithPrefix sets the beginning of all keys, so that several services can use one server. The default is "signet".
 func WithPrefix(prefix string) Option { return option(func(s *Store) { s.prefix = prefix }) }
 
+// WithMaxPerUser sets how many sessions of a user may be not revoked. A login beyond that revokes the session that has been
+// unused for the longest time. The default is [session.MaxPerUser].
+func WithMaxPerUser(n int) Option { return option(func(s *Store) { s.maxPerUser = n }) }
+
 // New returns a [Store] on the client. The host closes the client. Set ContextTimeoutEnabled in the client's options.
 // Without it go-redis does not end its wait for a stalled server with the context of the request. It waits as long as its
 // own timeouts allow.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
-	s := &Store{client: client, prefix: "signet"}
+	s := &Store{client: client, prefix: "signet", maxPerUser: session.MaxPerUser}
 	for _, opt := range opts {
 		if opt != nil {
 			opt.apply(s)
@@ -73,242 +93,298 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	case strings.ContainsAny(s.prefix, "{}"):
 		return nil, fmt.Errorf("redisstore.WithPrefix: the prefix %q holds a brace, which would choose the hash slot",
 			s.prefix)
+	case s.maxPerUser < 1:
+		return nil, fmt.Errorf("redisstore.WithMaxPerUser: %d; a user needs at least one session", s.maxPerUser)
 	}
 	return s, nil
 }
 
-func (s *Store) groupKey(n int) string { return s.prefix + ":{" + strconv.Itoa(n) + "}:" }
+// batch is how many rows or entries one command reads at most, so that no command keeps the server busy.
+const batch = 1000
 
-func (s *Store) userKey(userID string) string {
-	return s.groupKey(session.GroupOfUser(userID)) + "u:" + userID
+func (s *Store) groupKey(n int) string { return s.prefix + ":{" + strconv.Itoa(n) + "}:" }
+func (s *Store) logKey(n int) string   { return s.groupKey(n) + "revoked" }
+func (s *Store) allKey(n int) string   { return s.groupKey(n) + "all" }
+func (s *Store) channel() string       { return s.prefix + ":revoked" }
+
+// userKey returns the key of a user's list ("u:") or cut-off ("c:").
+func (s *Store) userKey(kind, userID string) string {
+	return s.groupKey(session.GroupOfUser(userID)) + kind + userID
 }
 
-// nowLua is the server's clock in milliseconds.
-const nowLua = `local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-`
+// known is what a read has found. The texts are compared again when something is written.
+type known struct {
+	at             session.Moment
+	user, all, row string   // the texts of the two cut-offs and of the row
+	latest         float64  // until when the sessions in the user's list are kept at most
+	ids            []string // of those that are kept for longest
+}
 
-var clockScript = redis.NewScript(nowLua + `return now`)
+// moment reads the cut-offs of a user, and up to n ids of the user's list.
+func (s *Store) moment(ctx context.Context, userID string, n int) (k known, err error) {
+	keys := []string{s.userKey("c:", userID), s.allKey(session.GroupOfUser(userID)), s.userKey("u:", userID)}
+	return momentOf(momentScript.Run(ctx, s.client, keys, n))
+}
 
-// readScript returns a row and the time.
-var readScript = redis.NewScript(nowLua + `return {redis.call('GET', KEYS[1]), now}`)
+// momentOf reads the answer of momentScript.
+func momentOf(cmd *redis.Cmd) (k known, err error) {
+	answer, err := cmd.Slice()
+	if err == nil {
+		err = k.read(answer)
+	}
+	if err != nil {
+		return k, err
+	}
+	if k.latest, err = strconv.ParseFloat(fmt.Sprint(answer[3]), 64); err != nil {
+		return k, err
+	}
+	ids, _ := answer[4].([]any)
+	for _, id := range ids {
+		k.ids = append(k.ids, fmt.Sprint(id))
+	}
+	return k, nil
+}
 
-// swapScript writes a row if its text is still the one that was read. If the old text is empty, the row must not exist.
-// KEYS: row, list of the user, list of revoked. ARGV: old row, new row, id, kept until, entry among the revoked or "".
-var swapScript = redis.NewScript(nowLua + `
-local function keep(key)
-	local ttl = redis.call('PTTL', key)
-	if ttl < 0 or now + ttl < tonumber(ARGV[4]) then redis.call('PEXPIREAT', key, ARGV[4]) end
-end
-local have = redis.call('GET', KEYS[1]) or ''
-if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
-if have ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[4])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now))
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
-keep(KEYS[2])
-if ARGV[5] ~= '' then
-	redis.call('ZADD', KEYS[3], 'NX', now, ARGV[5])
-	keep(KEYS[3])
-end
-return 1`)
-
-// revokedScript returns the time and the entries since ARGV[1].
-var revokedScript = redis.NewScript(nowLua + `return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}`)
+// read takes the time and the cut-offs from the beginning of an answer.
+func (k *known) read(answer []any) error {
+	now, _ := answer[0].(int64)
+	k.at.Now = session.Millis(now)
+	k.user, _ = answer[1].(string)
+	k.all, _ = answer[2].(string)
+	return errors.Join(decode(k.user, &k.at.User), decode(k.all, &k.at.All))
+}
 
 // Create implements [session.Store].
-func (s *Store) Create(ctx context.Context, make func(session.Millis) (session.Session, error)) error {
-	// The session's own group is not known before its id. So Create asks the server of any group for the time.
-	now, err := clockScript.Run(ctx, s.client, []string{s.groupKey(rand.IntN(session.Groups)) + "clock"}).Int64()
-	if err != nil {
-		return fmt.Errorf("redisstore: create: %w", err)
+func (s *Store) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
+	for attempt := 0; ; attempt++ {
+		k, err := s.moment(ctx, userID, 0)
+		if err != nil {
+			return fmt.Errorf("redisstore: create: %w", err)
+		}
+		row, err := make(k.at)
+		if err != nil {
+			return err
+		}
+		if row.UserID != userID {
+			return fmt.Errorf("redisstore: create: the session is of %q, not of %q", row.UserID, userID)
+		}
+		n, err := s.swap(ctx, k, row, session.Session{}, noFloor)
+		switch {
+		case err != nil:
+			return fmt.Errorf("redisstore: create: %w", err)
+		case n == rowDiffers:
+			return fmt.Errorf("redisstore: create: id %q exists already", row.ID)
+		case n > s.maxPerUser:
+			_ = s.evict(ctx, row, k.at) // the session is there, and the next login tries again
+		}
+		if n != cutDiffers {
+			return nil
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return fmt.Errorf("redisstore: create: %w", err)
+		}
 	}
-	row, err := make(session.Millis(now))
-	if err != nil {
-		return err
-	}
-	done, err := s.swap(ctx, "", row, session.Session{})
-	if err != nil {
-		return fmt.Errorf("redisstore: create: %w", err)
-	}
-	if !done {
-		return fmt.Errorf("redisstore: id %q exists already", row.ID)
-	}
-	return nil
 }
 
 // Update implements [session.Store] by compare and swap.
 func (s *Store) Update(ctx context.Context, id string,
-	change func(session.Session, session.Millis) (session.Session, error)) error {
+	change func(session.Session, session.Moment) (session.Session, error)) error {
+	return s.update(ctx, id, noFloor, change)
+}
+
+// update is Update. It writes nothing if the user has not more sessions than floor.
+func (s *Store) update(ctx context.Context, id string, floor int,
+	change func(session.Session, session.Moment) (session.Session, error)) error {
 	for attempt := 0; ; attempt++ {
-		text, row, now, err := s.read(ctx, id)
+		k, row, err := s.read(ctx, id)
 		if err != nil {
 			return err
 		}
-		after, err := change(row, now)
+		after, err := change(row, k.at)
 		if err != nil || after == row {
 			return err
 		}
-		done, err := s.swap(ctx, text, after, row)
+		n, err := s.swap(ctx, k, after, row, floor)
 		if err != nil {
 			return fmt.Errorf("redisstore: update: %w", err)
 		}
-		if done {
+		if n >= 0 || n == fewSessions {
 			return nil
 		}
-		if err := pause(ctx, attempt); err != nil { // another process changed the row first
+		if err := pause(ctx, attempt); err != nil { // another process changed the row or a cut-off first
 			return fmt.Errorf("redisstore: update: %w", err)
 		}
 	}
 }
 
-func (s *Store) read(ctx context.Context, id string) (text string, row session.Session, now session.Millis, err error) {
+func (s *Store) read(ctx context.Context, id string) (k known, row session.Session, err error) {
 	group, ok := session.GroupOfID(id)
 	if !ok {
-		return "", row, 0, session.ErrNotFound
+		return k, row, session.ErrNotFound
 	}
-	answer, err := readScript.Run(ctx, s.client, []string{s.groupKey(group) + "s:" + id}).Slice()
-	if err != nil {
-		return "", row, 0, fmt.Errorf("redisstore: read: %w", err)
+	keys := []string{s.groupKey(group) + "s:" + id, s.allKey(group)}
+	args := []any{s.groupKey(group) + "c:"}
+	for {
+		answer, err := readScript.Run(ctx, s.client, keys, args...).Slice()
+		if err == nil {
+			err = k.read(answer)
+		}
+		if err != nil {
+			return k, row, fmt.Errorf("redisstore: read: %w", err)
+		}
+		if k.row, ok = answer[3].(string); !ok {
+			return k, row, session.ErrNotFound
+		}
+		if err := decode(k.row, &row); err != nil {
+			return k, row, fmt.Errorf("redisstore: read: %w", err)
+		}
+		if answer[4] == row.UserID {
+			return k, row, nil
+		}
+		args = []any{args[0], row.UserID}
 	}
-	text, found := answer[0].(string)
-	clock, _ := answer[1].(int64)
-	if !found {
-		return "", row, 0, session.ErrNotFound
-	}
-	if err := decode(text, &row); err != nil {
-		return "", row, 0, fmt.Errorf("redisstore: read: %w", err)
-	}
-	return text, row, session.Millis(clock), nil
 }
 
-// decode reads the stored text of a row.
-func decode(text string, row *session.Session) error {
+// decode reads the stored text of a row or a cut-off. An empty text is the zero value.
+func decode(text string, into json.Unmarshaler) error {
+	if text == "" {
+		return nil
+	}
 	_, stored, _ := strings.Cut(text, " ")
-	return row.UnmarshalJSON([]byte(stored))
+	return into.UnmarshalJSON([]byte(stored))
 }
 
-// swap writes a row in place of the text that was read. If the row becomes revoked, it also enters the list of revoked
-// sessions.
-func (s *Store) swap(ctx context.Context, old string, row, before session.Session) (done bool, err error) {
+// encode returns the text to store. The mark makes this write different from that of another process that read the same
+// text and changed it in the same way.
+func encode(value json.Marshaler) (string, error) {
+	stored, err := value.MarshalJSON()
+	return strconv.FormatUint(rand.Uint64(), 36) + " " + string(stored), err
+}
+
+// expiry is a day later than keepUntil.
+func expiry(keepUntil session.Millis) int64 { return int64(keepUntil.Add(24 * time.Hour)) }
+
+// The answers of swap when it has written nothing. Otherwise it returns how many sessions the user has.
+const (
+	rowDiffers  = -1
+	cutDiffers  = -2
+	fewSessions = -3
+)
+
+const noFloor = -1
+
+// swap writes a row in place of the text that was read. If the row becomes revoked, it leaves the list of the user and enters
+// the log.
+func (s *Store) swap(ctx context.Context, k known, row, before session.Session, floor int) (int, error) {
 	group, ok := session.GroupOfID(row.ID)
 	if !ok || group != session.GroupOfUser(row.UserID) {
-		return false, fmt.Errorf("session.NewID has not made the id %q for the user %q", row.ID, row.UserID)
+		return 0, fmt.Errorf("session.NewID has not made the id %q for the user %q", row.ID, row.UserID)
 	}
-	stored, err := row.MarshalJSON()
+	text, err := encode(row)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	// The mark makes this write different from that of another process that read the same row and changed it in the same
-	// way.
-	text := strconv.FormatUint(rand.Uint64(), 36) + " " + string(stored)
-	revoked := ""
-	if row.Revoked() && !before.Revoked() {
-		revoked = strconv.FormatInt(int64(row.KeepUntil), 10) + ":" + row.ID
+	entry, listed := "", 1
+	if row.Revoked() {
+		listed = 0
+		if !before.Revoked() {
+			entry = revokedEntry(row)
+		}
 	}
-	key := s.groupKey(group)
-	n, err := swapScript.Run(ctx, s.client, []string{key + "s:" + row.ID, s.userKey(row.UserID), key + "revoked"},
-		old, text, row.ID, int64(row.KeepUntil), revoked).Int()
-	return n == 1, err
+	keys := []string{s.groupKey(group) + "s:" + row.ID, s.userKey("u:", row.UserID), s.logKey(group),
+		s.userKey("c:", row.UserID), s.allKey(group)}
+	// One clock that is wrong removes nothing from the list: the script compares this machine's with the server's.
+	listKeeps := session.MillisOf(time.Now().Add(-24 * time.Hour))
+	return swapScript.Run(ctx, s.client, keys, k.row, text, k.user, k.all, row.ID, int64(row.KeepUntil),
+		expiry(row.KeepUntil), entry, listed, int64(listKeeps), s.channel(), floor).Int()
 }
 
-// ListByUser implements [session.Store].
-func (s *Store) ListByUser(ctx context.Context, userID string) ([]session.Session, error) {
-	ids, err := s.client.ZRange(ctx, s.userKey(userID), 0, -1).Result()
-	if err != nil {
-		return nil, fmt.Errorf("redisstore: list: %w", err)
-	}
-	var found []session.Session
-	for batch := range slices.Chunk(ids, 1000) {
-		keys := make([]string, len(batch))
-		for i, id := range batch {
-			keys[i] = s.groupKey(session.GroupOfUser(userID)) + "s:" + id
-		}
-		texts, err := s.client.MGet(ctx, keys...).Result()
+// List implements [session.Store].
+func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.Session, session.Moment, error) {
+	for {
+		k, err := s.moment(ctx, userID, max(limit, 0))
 		if err != nil {
-			return nil, fmt.Errorf("redisstore: list: %w", err)
+			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
-		for _, value := range texts {
-			text, ok := value.(string)
-			if !ok {
-				continue // the row has expired since ZRANGE
-			}
-			var row session.Session
-			if err := decode(text, &row); err != nil {
-				return nil, fmt.Errorf("redisstore: list: %w", err)
-			}
-			found = append(found, row)
-		}
-	}
-	return found, nil
-}
-
-// RevokedSince implements [session.Store]. In a Cluster it returns the earliest of its masters' times.
-func (s *Store) RevokedSince(ctx context.Context, since session.Millis,
-	each func(string, session.Millis)) (session.Millis, error) {
-	var lists [session.Groups]*redis.Cmd
-	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for n := range lists {
-			lists[n] = revokedScript.Eval(ctx, pipe, []string{s.groupKey(n) + "revoked"}, int64(since))
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("redisstore: revoked: %w", err)
-	}
-	var earliest session.Millis
-	for _, list := range lists {
-		answer, err := list.Slice()
+		live, removed, err := s.rows(ctx, userID, k.ids)
 		if err != nil {
-			return 0, fmt.Errorf("redisstore: revoked: %w", err)
+			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
-		clock, _ := answer[0].(int64)
-		now := session.Millis(clock)
-		if earliest == 0 || now < earliest {
-			earliest = now
-		}
-		entries, _ := answer[1].([]any)
-		for _, entry := range entries {
-			if keepUntil, id, ok := parseEntry(entry); ok && keepUntil > now {
-				each(id, keepUntil)
-			}
+		if removed == 0 || len(k.ids) < limit {
+			return live, k.at, nil
 		}
 	}
-	return earliest, nil
 }
 
-func parseEntry(entry any) (keepUntil session.Millis, id string, ok bool) {
-	text, _ := entry.(string)
-	digits, id, ok := strings.Cut(text, ":")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	return session.Millis(n), id, ok && err == nil
-}
-
-// DeleteExpired implements [session.Store]. Rows expire by themselves. DeleteExpired removes the oldest entries from the
-// lists of revoked sessions, up to limit in each group, when no token of the session can be valid any more. It counts only
-// rows, so it returns 0.
-func (s *Store) DeleteExpired(ctx context.Context, limit int) (int, error) {
-	now := session.MillisOf(time.Now().Add(-time.Hour)) // an hour earlier, because this machine's clock may be ahead
-	for n := range session.Groups {
-		key := s.groupKey(n) + "revoked"
-		entries, err := s.client.ZRange(ctx, key, 0, int64(limit)-1).Result()
+// rows returns the rows of a list without those that are revoked. It removes from the list of the user what is revoked or
+// gone, and returns how many that were. The version before this one has kept revoked sessions in the list.
+func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []session.Session, removed int, err error) {
+	group := s.groupKey(session.GroupOfUser(userID))
+	for part := range slices.Chunk(ids, batch) {
+		keys := make([]string, len(part))
+		for i, id := range part {
+			keys[i] = group + "s:" + id
+		}
+		texts, err := rowsScript.Run(ctx, s.client, keys).Slice()
 		if err != nil {
-			return 0, fmt.Errorf("redisstore: delete expired: %w", err)
+			return nil, 0, err
 		}
 		var over []any
-		for _, entry := range entries {
-			if keepUntil, _, ok := parseEntry(entry); !ok || keepUntil < now {
-				over = append(over, entry)
+		for i, value := range texts {
+			var row session.Session
+			text, _ := value.(string)
+			if err := decode(text, &row); err != nil {
+				return nil, 0, err
+			}
+			if text == "" || row.Revoked() {
+				over = append(over, part[i])
+			} else {
+				live = append(live, row)
 			}
 		}
-		if len(over) == 0 {
-			continue
-		}
-		if err := s.client.ZRem(ctx, key, over...).Err(); err != nil {
-			return 0, fmt.Errorf("redisstore: delete expired: %w", err)
+		if len(over) > 0 {
+			removed += len(over)
+			if err := s.client.ZRem(ctx, s.userKey("u:", userID), over...).Err(); err != nil {
+				return nil, 0, err
+			}
 		}
 	}
-	return 0, nil
+	return live, removed, nil
+}
+
+// evictAtOnce limits how many sessions a login revokes. There can be more only if the limit of a user became smaller.
+const evictAtOnce = 100
+
+// evict revokes sessions of a user who has too many. Of a long list it reads only the end, with those that are kept for the
+// shortest time. Sessions that a cut-off has ended go first. Of several evictions at once, none goes below the limit.
+func (s *Store) evict(ctx context.Context, created session.Session, at session.Moment) error {
+	ids, err := endScript.Run(ctx, s.client, []string{s.userKey("u:", created.UserID)}, s.maxPerUser+evictAtOnce).StringSlice()
+	if err != nil {
+		return err
+	}
+	live, _, err := s.rows(ctx, created.UserID, ids)
+	if err != nil {
+		return err
+	}
+	excess := len(live) - s.maxPerUser
+	var over []string
+	live = slices.DeleteFunc(live, func(row session.Session) bool {
+		if len(over) < excess && at.Ended(row) {
+			over = append(over, row.ID)
+			return true
+		}
+		return false
+	})
+	over = append(over, session.Excess(live, len(live)-(excess-len(over)), created.ID)...)
+	for _, id := range over {
+		err := s.update(ctx, id, s.maxPerUser, func(row session.Session, at session.Moment) (session.Session, error) {
+			return row.Revoke(session.ReasonEvicted, at.Now), nil
+		})
+		if err != nil && !errors.Is(err, session.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // pause waits between two attempts of writers that collide. The wait is random: up to a millisecond for each attempt so far,

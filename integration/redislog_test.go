@@ -1,0 +1,704 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/integration/servers"
+	"github.com/signet-go/signet/redisstore"
+	"github.com/signet-go/signet/session"
+)
+
+const day = 24 * time.Hour
+
+// onRedis runs a test on one server and on a Cluster. The clients are for the test and see all keys.
+func onRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
+	t.Run("one server", func(t *testing.T) { test(t, openRedis(t, "redis://"+servers.Redis(t).Addr())) })
+	t.Run("Cluster", func(t *testing.T) { test(t, openCluster(t, servers.RedisCluster(t, 3).Addrs())) })
+}
+
+func login(t testing.TB, store session.Store, userID string) (row session.Session) {
+	t.Helper()
+	err := store.Create(t.Context(), userID, func(at session.Moment) (session.Session, error) {
+		row = session.Session{ID: session.NewID(userID), UserID: userID, Born: at.Version(), CreatedAt: at.Now,
+			LastUsedAt: at.Now, EndsAt: at.Now.Add(day), KeepUntil: at.Now.Add(day)}
+		return row, nil
+	})
+	require.NoError(t, err)
+	return row
+}
+
+func revoke(t testing.TB, store session.Store, id string) {
+	t.Helper()
+	require.NoError(t, store.Update(t.Context(), id, func(row session.Session, at session.Moment) (session.Session, error) {
+		return row.Revoke(session.ReasonLogout, at.Now), nil
+	}))
+}
+
+// cutOff ends all sessions of a user, or those of everybody.
+func cutOff(t testing.TB, store session.Store, userID string) {
+	t.Helper()
+	require.NoError(t, store.Cut(t.Context(), userID, end))
+}
+
+func end(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+	return before.End("", max(latest, now.Add(time.Minute)), now), nil
+}
+
+// reader follows the log of a store.
+type reader struct {
+	store session.Store
+	at    session.Cursor
+	limit int
+	saw   []session.Entry
+}
+
+func follow(t testing.TB, store session.Store) *reader {
+	r := &reader{store: store, at: session.End, limit: 1000}
+	require.NoError(t, r.pull(t.Context()))
+	require.Empty(t, r.saw)
+	return r
+}
+
+func (r *reader) pull(ctx context.Context) error {
+	for {
+		page, err := r.store.ReadLog(ctx, r.at, r.limit, func(e session.Entry) { r.saw = append(r.saw, e) })
+		if err != nil {
+			return err
+		}
+		if r.at = page.Next; !page.More {
+			return nil
+		}
+	}
+}
+
+// next pulls and returns what is new.
+func (r *reader) next(t testing.TB) []session.Entry {
+	t.Helper()
+	r.saw = nil
+	require.NoError(t, r.pull(t.Context()))
+	return r.saw
+}
+
+func revoked(rows ...session.Session) (entries []session.Entry) {
+	for _, row := range rows {
+		entries = append(entries, session.RevokedEntry(row.ID, row.KeepUntil))
+	}
+	return entries
+}
+
+func TestRedisLog(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store := redisSessions(t, client, "signet")
+		r := follow(t, store)
+		var rows []session.Session
+		for i := range 200 {
+			rows = append(rows, login(t, store, fmt.Sprintf("user%d", i)))
+		}
+		require.Empty(t, r.next(t), "logins")
+		for _, row := range rows {
+			revoke(t, store, row.ID)
+		}
+		require.ElementsMatch(t, revoked(rows...), r.next(t))
+		require.Empty(t, r.next(t), "nothing is read twice")
+
+		cutOff(t, store, "user7")
+		first := r.next(t)
+		require.Len(t, first, 1)
+		require.Equal(t, session.UserCut, first[0].Kind)
+		require.Equal(t, session.KeyOf("user7"), first[0].Key)
+		require.NotZero(t, first[0].Ended)
+		cutOff(t, store, "user7") // the cursor stands on the entry that this replaces
+		second := r.next(t)
+		require.Len(t, second, 1)
+		require.Greater(t, second[0].Ended, first[0].Ended)
+		require.NoError(t, store.Cut(t.Context(), "user7", func(before session.Cutoff, _, now session.Millis) (session.Cutoff, error) {
+			require.Equal(t, second[0], session.CutEntry("user7", before))
+			return before.End(rows[7].ID, now.Add(day), now).Change(0, now), nil
+		}))
+		third := r.next(t)
+		require.Len(t, third, 1)
+		require.Equal(t, session.KeyOf(rows[7].ID), third[0].Spared)
+		require.Greater(t, third[0].Changed, third[0].Ended)
+
+		cutOff(t, store, "")
+		all := r.next(t)
+		var groups []int
+		for _, e := range all {
+			require.Equal(t, session.AllCut, e.Kind)
+			groups = append(groups, e.Group)
+		}
+		require.Len(t, groups, session.Groups)
+		slices.Sort(groups)
+		require.Len(t, slices.Compact(groups), session.Groups)
+
+		want := slices.Concat(revoked(rows...), third, all)
+		for _, limit := range []int{0, 1, 50, 10_000} {
+			r := &reader{store: store, limit: limit}
+			require.ElementsMatch(t, want, r.next(t), "from the beginning, limit %d", limit)
+			require.Empty(t, r.next(t))
+		}
+	})
+}
+
+// A cut-off that is committed between the Moment and the write makes Create and Update begin again.
+func TestRedisCutoffsInBetween(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store := redisSessions(t, client, "signet")
+		for _, cutUser := range []string{"ann", ""} {
+			var calls []session.Version
+			require.NoError(t, store.Create(t.Context(), "ann", func(at session.Moment) (session.Session, error) {
+				if calls = append(calls, at.Version()); len(calls) == 1 {
+					cutOff(t, store, cutUser)
+				}
+				return session.Session{ID: session.NewID("ann"), UserID: "ann", KeepUntil: at.Now.Add(day)}, nil
+			}))
+			require.Len(t, calls, 2)
+			require.NotEqual(t, calls[0], calls[1])
+
+			row := login(t, store, "ann")
+			calls = nil
+			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+				if calls = append(calls, at.Version()); len(calls) == 1 {
+					require.False(t, at.Ended(row))
+					cutOff(t, store, cutUser)
+				} else {
+					require.True(t, at.Ended(row))
+				}
+				row.Next++
+				return row, nil
+			}))
+			require.Len(t, calls, 2)
+		}
+		cutAtOnce(t, store, "ann")
+		cutAtOnce(t, store, "")
+	})
+}
+
+// cutAtOnce changes a cut-off in parallel. No change may be lost.
+func cutAtOnce(t *testing.T, store session.Store, userID string) {
+	const n = 8
+	version := func() (v []int64) {
+		require.NoError(t, store.Cut(t.Context(), userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
+			v = append(v, c.Changed)
+			return c, nil
+		}))
+		return v
+	}
+	before := version()
+	var group sync.WaitGroup
+	for range n {
+		group.Go(func() {
+			err := store.Cut(t.Context(), userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
+				c.Changed++
+				return c, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	for i, v := range version() {
+		require.Equal(t, before[i]+n, v)
+	}
+}
+
+// A revocation is on its way for seconds while later ones are written and read. The reader misses nothing.
+func TestRedisLogDelayedWrite(t *testing.T) {
+	server := servers.Redis(t)
+	store := redisSessions(t, openRedis(t, "redis://"+server.Addr()), "signet")
+	slow := redisSessions(t, openRedis(t, "redis://"+delayed(t, server.Addr(), 1500*time.Millisecond)), "signet")
+	late := login(t, store, "ann")
+	r := follow(t, store)
+	done := make(chan error, 1)
+	go func() {
+		done <- slow.Update(context.WithoutCancel(t.Context()), late.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+			return row.Revoke(session.ReasonLogout, at.Now), nil
+		})
+	}()
+	want := revoked(late)
+	var saw []session.Entry
+	for waiting := true; waiting; time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			waiting = false
+		default:
+			row := login(t, store, "ann")
+			revoke(t, store, row.ID)
+			want = append(want, revoked(row)...)
+		}
+		saw = append(saw, r.next(t)...)
+	}
+	require.Greater(t, len(want), 10)
+	require.ElementsMatch(t, want, saw)
+}
+
+// delayed is a proxy that passes on what the client sends only after a while.
+func delayed(t testing.TB, server string, by time.Duration) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("tcp", server)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go relay(upstream, client, func() { time.Sleep(by) })
+			go relay(client, upstream, func() {})
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// A replica is promoted that lacks the last writes. Whoever has read them begins again.
+func TestRedisLogFailover(t *testing.T) {
+	primary := servers.Redis(t)
+	host, port, err := net.SplitHostPort(primary.Addr())
+	require.NoError(t, err)
+	replica := servers.Redis(t, "--replicaof", host+" "+port)
+	client, promoted := openRedis(t, "redis://"+primary.Addr()), openRedis(t, "redis://"+replica.Addr())
+	store, after := redisSessions(t, client, "signet"), redisSessions(t, promoted, "signet")
+
+	kept, lost := login(t, store, "ann"), login(t, store, "ann")
+	revoke(t, store, kept.ID)
+	reads, lags := follow(t, store), follow(t, store)
+	require.Eventually(t, func() bool { return client.Do(t.Context(), "WAIT", 1, 100).Val() == int64(1) }, 10*time.Second, time.Millisecond)
+	require.NoError(t, promoted.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
+	revoke(t, store, lost.ID)
+	require.Equal(t, revoked(lost), reads.next(t))
+
+	reads.store, lags.store = after, after
+	require.Empty(t, lags.next(t), "it had read nothing that is lost")
+	require.ErrorIs(t, reads.pull(t.Context()), session.ErrCursor)
+	revoke(t, after, lost.ID)
+	require.ErrorIs(t, reads.pull(t.Context()), session.ErrCursor, "the log goes on without what was lost")
+	require.Equal(t, revoked(lost), lags.next(t))
+	reads.at = session.Start
+	require.ElementsMatch(t, revoked(kept, lost), reads.next(t))
+}
+
+// The server's clock was ahead and was set back, or all data is gone.
+func TestRedisLogClockSetBack(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store := redisSessions(t, client, "signet")
+		first, second, third := login(t, store, "ann"), login(t, store, "ann"), login(t, store, "ann")
+		log := logOf("ann")
+		ahead := time.Now().Add(time.Hour).UnixMilli()
+		require.NoError(t, client.ZAdd(t.Context(), log, redis.Z{Score: float64(ahead), Member: oldEntry(first)}).Err())
+		r := follow(t, store)
+		revoke(t, store, second.ID)
+		require.Equal(t, revoked(second), r.next(t))
+		revoke(t, store, third.ID)
+		require.Equal(t, revoked(third), r.next(t))
+		require.NoError(t, client.Del(t.Context(), log).Err())
+		require.ErrorIs(t, r.pull(t.Context()), session.ErrCursor)
+		_, err := store.ReadLog(t.Context(), "a cursor of another store", 10, func(session.Entry) {})
+		require.ErrorIs(t, err, session.ErrCursor)
+	})
+}
+
+// logOf returns the key of the log that a user's entries are in.
+func logOf(userID string) string {
+	return fmt.Sprintf("signet:{%d}:revoked", session.GroupOfUser(userID))
+}
+
+func TestRedisNotify(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store := redisSessions(t, client, "signet")
+		ctx, cancel := context.WithCancel(t.Context())
+		woken, ended := make(chan time.Time, 100), make(chan error, 1)
+		notify := func() { ended <- store.Notify(ctx, func() { woken <- time.Now() }) }
+		go notify()
+		await(t, woken) // the subscription
+		var took []time.Duration
+		for i := range 50 {
+			userID := fmt.Sprintf("user%d", i)
+			row := login(t, store, userID)
+			began := time.Now()
+			revoke(t, store, row.ID)
+			took = append(took, await(t, woken).Sub(began))
+		}
+		slices.Sort(took)
+		results.note(t, "Redis, from the call of Update until the wake, %s: median %v, slowest of %d %v", t.Name(),
+			took[len(took)/2], len(took), took[len(took)-1])
+		cutOff(t, store, "ann")
+		await(t, woken)
+
+		kill := func(ctx context.Context, client *redis.Client) error {
+			return client.Do(ctx, "CLIENT", "KILL", "TYPE", "pubsub").Err()
+		}
+		if cluster, ok := client.(*redis.ClusterClient); ok {
+			require.NoError(t, cluster.ForEachMaster(t.Context(), kill))
+		} else {
+			require.NoError(t, kill(t.Context(), client.(*redis.Client)))
+		}
+		require.Error(t, await(t, ended), "the connection is gone")
+		require.NoError(t, ctx.Err())
+		go notify()
+		await(t, woken)
+		cancel()
+		require.ErrorIs(t, await(t, ended), context.Canceled)
+	})
+}
+
+func await[T any](t testing.TB, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing came within 20 seconds")
+	}
+	return value
+}
+
+// If the server's access rules forbid the channel, revocations are written all the same.
+func TestRedisNotifyForbidden(t *testing.T) {
+	client := openRedis(t, "redis://"+servers.Redis(t).Addr())
+	store := redisSessions(t, client, "signet")
+	r := follow(t, store)
+	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "resetchannels").Err())
+	row := login(t, store, "ann")
+	revoke(t, store, row.ID)
+	require.Equal(t, revoked(row), r.next(t))
+	require.ErrorContains(t, store.Notify(t.Context(), func() {}), "NOPERM")
+}
+
+func TestRedisMaxPerUser(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		wide := redisSessions(t, client, "signet")
+		store, err := redisstore.New(client, redisstore.WithMaxPerUser(3))
+		require.NoError(t, err)
+		live := func() (ids []string) {
+			rows, at, err := store.List(t.Context(), "ann", 1000)
+			require.NoError(t, err)
+			for _, row := range rows {
+				if !at.Ended(row) {
+					ids = append(ids, row.ID)
+				}
+			}
+			return ids
+		}
+		var rows []session.Session
+		for range 50 {
+			rows = append(rows, login(t, wide, "ann"))
+			time.Sleep(time.Millisecond)
+		}
+		r := follow(t, store)
+		rows = append(rows, login(t, store, "ann"))
+		require.ElementsMatch(t, []string{rows[48].ID, rows[49].ID, rows[50].ID}, live())
+		require.Len(t, r.next(t), 48)
+		require.NoError(t, store.Update(t.Context(), rows[0].ID, func(row session.Session, _ session.Moment) (session.Session, error) {
+			require.Equal(t, session.ReasonEvicted, row.Reason)
+			return row, nil
+		}))
+
+		// Of those that are left, the oldest has cut off the others. They go first.
+		require.NoError(t, store.Cut(t.Context(), "ann", func(c session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+			return c.End(rows[48].ID, latest, now), nil
+		}))
+		first, second := login(t, store, "ann"), login(t, store, "ann")
+		require.ElementsMatch(t, []string{rows[48].ID, first.ID, second.ID}, live())
+
+		var group sync.WaitGroup
+		for range 10 {
+			group.Go(func() { login(t, store, "ann") })
+		}
+		group.Wait()
+		require.Len(t, live(), 3)
+		_, err = redisstore.New(client, redisstore.WithMaxPerUser(0))
+		require.ErrorContains(t, err, "WithMaxPerUser")
+	})
+}
+
+func TestRedisList(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store, list := redisSessions(t, client, "signet"), fmt.Sprintf("signet:{%d}:u:ann", session.GroupOfUser("ann"))
+		var rows []session.Session
+		for i := range 10 {
+			row := login(t, store, "ann")
+			require.NoError(t, store.Update(t.Context(), row.ID, func(s session.Session, at session.Moment) (session.Session, error) {
+				s.KeepUntil = at.Now.Add(day + time.Duration(i)*time.Hour)
+				row = s
+				return s, nil
+			}))
+			rows = append(rows, row)
+		}
+		revoke(t, store, rows[9].ID)
+		gone := redis.Z{Score: float64(time.Now().Add(90 * day).UnixMilli()), Member: session.NewID("ann")}
+		require.NoError(t, client.ZAdd(t.Context(), list, gone, // as the version before has left it
+			redis.Z{Score: float64(rows[9].KeepUntil), Member: rows[9].ID}).Err())
+		found, at, err := store.List(t.Context(), "ann", 2)
+		require.NoError(t, err)
+		require.Equal(t, []session.Session{rows[8], rows[7]}, found)
+		require.WithinDuration(t, time.Now(), at.Now.Time(), time.Minute)
+		require.NoError(t, store.Cut(t.Context(), "ann", func(_ session.Cutoff, latest, _ session.Millis) (session.Cutoff, error) {
+			require.Equal(t, rows[8].KeepUntil, latest)
+			return session.Cutoff{}, nil
+		}))
+		found, _, err = store.List(t.Context(), "ann", 0)
+		require.NoError(t, err)
+		require.Empty(t, found)
+	})
+}
+
+// A server's clock that is wrong by less than a day loses nothing.
+func TestRedisExpiry(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store := redisSessions(t, client, "signet")
+		row := login(t, store, "ann")
+		cutOff(t, store, "ann")
+		cutOff(t, store, "")
+		revoke(t, store, login(t, store, "ann").ID)
+		group := fmt.Sprintf("signet:{%d}:", session.GroupOfUser("ann"))
+		for key, want := range map[string]time.Time{
+			"s:" + row.ID: row.KeepUntil.Time().Add(day),
+			"u:ann":       row.KeepUntil.Time().Add(day),
+			"c:ann":       row.KeepUntil.Time().Add(day),
+			"all":         {},
+			"revoked":     time.UnixMilli(7258118400000),
+		} {
+			ttl, err := client.PTTL(t.Context(), group+key).Result()
+			require.NoError(t, err)
+			if want.IsZero() {
+				require.Equal(t, time.Duration(-1), ttl, key)
+			} else {
+				require.WithinDuration(t, want, time.Now().Add(ttl), 10*time.Second, key)
+			}
+		}
+	})
+}
+
+func TestRedisPrune(t *testing.T) {
+	client := openRedis(t, "redis://"+servers.Redis(t).Addr())
+	store := redisSessions(t, client, "signet")
+	now := time.Now()
+	log := logOf("ann")
+	var entries []redis.Z
+	add := func(name string, n int, keepUntil time.Time) {
+		for i := range n {
+			entries = append(entries, redis.Z{Score: float64(now.Add(-time.Hour).UnixMilli() + int64(len(entries))),
+				Member: fmt.Sprintf("%d:%s%d", keepUntil.UnixMilli(), name, i)})
+		}
+	}
+	add("0long", 15_000, now.Add(day))
+	add("0over", 500, now.Add(-time.Minute))
+	add("0soon", 500, now.Add(time.Minute))
+	add("0newest", 1000, now.Add(-time.Minute))
+	require.NoError(t, client.ZAdd(t.Context(), log, entries...).Err())
+	r := follow(t, store)
+	prune := func(before time.Time, want int) {
+		for range 3 { // the first calls see the long ones only
+			n, err := store.DeleteExpired(t.Context(), session.MillisOf(before), 1000)
+			require.NoError(t, err)
+			require.Zero(t, n)
+		}
+		left, err := client.ZCard(t.Context(), log).Result()
+		require.NoError(t, err)
+		require.EqualValues(t, want, left)
+	}
+	prune(now.Add(-time.Hour), 17_000) // by this clock nothing is over
+	prune(now.Add(time.Hour), 16_500)  // by the server's clock some are
+	row := login(t, store, "ann")
+	revoke(t, store, row.ID)
+	require.Equal(t, revoked(row), r.next(t), "the cursor has stood on an entry that is over")
+	prune(now.Add(time.Hour), 16_500) // the newest thousand and one: the oldest of them is over
+}
+
+func TestRedisRoundTrips(t *testing.T) {
+	m := startMeter(t, servers.Redis(t).Addr())
+	store := redisSessions(t, openRedis(t, "redis://"+m.addr), "signet")
+	row := login(t, store, "ann")
+	for _, c := range []struct {
+		name string
+		want float64
+		do   func()
+	}{
+		{"Create", 2, func() { login(t, store, session.NewID("ann")) }},
+		{"Update", 2, func() {
+			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
+				row.Next++
+				return row, nil
+			}))
+		}},
+		{"Cut", 2, func() { cutOff(t, store, "bob") }},
+		{"Cut of everybody", 2, func() { cutOff(t, store, "") }},
+		{"ReadLog", 1, func() { follow(t, store) }},
+	} {
+		c.do() // the server learns the scripts
+		before := m.trips.Load()
+		const n = 20
+		for range n {
+			c.do()
+		}
+		require.InDelta(t, c.want, float64(m.trips.Load()-before)/n, 0.2, c.name)
+	}
+}
+
+// The scripts of the version before this one.
+var (
+	oldNow  = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+	oldSwap = redis.NewScript(oldNow + `
+local function keep(key)
+	local ttl = redis.call('PTTL', key)
+	if ttl < 0 or now + ttl < tonumber(ARGV[4]) then redis.call('PEXPIREAT', key, ARGV[4]) end
+end
+local have = redis.call('GET', KEYS[1]) or ''
+if have == ARGV[2] then return 1 end
+if have ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now))
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
+keep(KEYS[2])
+if ARGV[5] ~= '' then
+	redis.call('ZADD', KEYS[3], 'NX', now, ARGV[5])
+	keep(KEYS[3])
+end
+return 1`)
+	oldRevoked = redis.NewScript(oldNow + `return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}`)
+)
+
+func oldEntry(row session.Session) string {
+	return strconv.FormatInt(int64(row.KeepUntil), 10) + ":" + row.ID
+}
+
+// oldRevoke revokes a session in the way of the version before this one.
+func oldRevoke(t testing.TB, client redis.UniversalClient, row session.Session) {
+	t.Helper()
+	group := fmt.Sprintf("signet:{%d}:", session.GroupOfUser(row.UserID))
+	text, err := client.Get(t.Context(), group+"s:"+row.ID).Result()
+	require.NoError(t, err)
+	stored, err := row.Revoke(session.ReasonLogout, session.MillisOf(time.Now())).MarshalJSON()
+	require.NoError(t, err)
+	done, err := oldSwap.Run(t.Context(), client, []string{group + "s:" + row.ID, group + "u:" + row.UserID, group + "revoked"},
+		text, "mark "+string(stored), row.ID, int64(row.KeepUntil), oldEntry(row)).Int()
+	require.NoError(t, err)
+	require.Equal(t, 1, done)
+}
+
+// Processes of this version and of the one before it revoke sessions, and each reads the other's.
+func TestRedisRollingUpgrade(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store, log := redisSessions(t, client, "signet"), logOf("ann")
+		r := follow(t, store)
+		var rows []session.Session
+		for i := range 30 {
+			row := login(t, store, "ann")
+			if rows = append(rows, row); i%2 == 0 {
+				oldRevoke(t, client, row)
+			} else {
+				revoke(t, store, row.ID)
+			}
+			if i%3 == 0 {
+				require.Subset(t, r.next(t), revoked(row))
+			}
+		}
+		r.next(t)
+		whole := &reader{store: store, limit: 7}
+		require.ElementsMatch(t, revoked(rows...), whole.next(t))
+
+		// The scores of this version have run ahead. An entry of the version before comes in behind the cursor.
+		ahead, behind := login(t, store, "ann"), login(t, store, "ann")
+		require.NoError(t, client.ZAdd(t.Context(), log,
+			redis.Z{Score: float64(time.Now().UnixMilli() + 500), Member: oldEntry(ahead)}).Err())
+		require.Contains(t, r.next(t), revoked(ahead)[0])
+		oldRevoke(t, client, behind)
+		require.Contains(t, r.next(t), revoked(behind)[0])
+		require.Empty(t, r.next(t), "the second before the cursor is read again only if something came in")
+
+		// The old readers take every entry for a session.
+		cutOff(t, store, "ann")
+		cutOff(t, store, "")
+		answer, err := oldRevoked.Run(t.Context(), client, []string{log}, 0).Slice()
+		require.NoError(t, err)
+		var ids []string
+		for _, entry := range answer[1].([]any) {
+			var keepUntil int64
+			var id string
+			_, err := fmt.Sscanf(entry.(string), "%d:%s", &keepUntil, &id)
+			require.NoError(t, err)
+			ids = append(ids, id)
+		}
+		for _, row := range append(rows, ahead, behind) {
+			require.Contains(t, ids, row.ID)
+		}
+
+		// The version before gives the log an end only if it has none.
+		ttl, err := client.PTTL(t.Context(), log).Result()
+		require.NoError(t, err)
+		require.Greater(t, ttl, 100*365*day)
+		last := login(t, store, "ann")
+		oldRevoke(t, client, last)
+		ttl, err = client.PTTL(t.Context(), log).Result()
+		require.NoError(t, err)
+		require.Greater(t, ttl, 100*365*day)
+
+		found, _, err := store.List(t.Context(), "ann", 5)
+		require.NoError(t, err)
+		require.Equal(t, []session.Session{ahead}, found, "without those that the version before has kept in the list")
+	})
+}
+
+// The server finds the user of a row by itself. If the id is written with an escape in JSON, that costs one round trip more.
+func TestRedisUserIDs(t *testing.T) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		store := redisSessions(t, client, "signet")
+		var trips atomic.Int64
+		client.AddHook(hookFunc(func() { trips.Add(1) }))
+		for _, c := range []struct {
+			userID string
+			trips  int64
+		}{
+			{"", 2}, {" ", 2}, {"{}", 2}, {`user`, 2}, {"é😀", 2}, {`"`, 3}, {`\`, 3}, {"a\x00b", 3}, {`","user":"ann`, 3},
+		} {
+			row := login(t, store, c.userID)
+			if c.userID != "" {
+				cutOff(t, store, c.userID)
+			}
+			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
+				row.Next++ // the server learns the scripts
+				return row, nil
+			}))
+			trips.Store(0)
+			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+				require.Equal(t, c.userID != "", at.Ended(row), "%q", c.userID)
+				require.Equal(t, c.userID, row.UserID)
+				row.Next++
+				return row, nil
+			}))
+			require.Equal(t, c.trips, trips.Load(), "%q", c.userID)
+		}
+	})
+}
+
+type hookFunc func()
+
+func (hookFunc) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h hookFunc) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		h()
+		return next(ctx, cmd)
+	}
+}
+
+func (h hookFunc) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}

@@ -1,0 +1,145 @@
+package redisstore
+
+import "github.com/redis/go-redis/v9"
+
+// The scripts compare, swap and move bytes. They do not know the rules of rotation or of cut-offs.
+
+const (
+	// nowLua is the server's clock in milliseconds.
+	nowLua = `local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+`
+	// hashLua shortens an entry of the log for cursors and for the places of entries that were replaced.
+	hashLua = `local function hash(entry) return string.sub(redis.sha1hex(entry), 1, 16) end
+`
+	// appendLua appends an entry to the log. Its score is above all others, even if the clock was set back. The log never
+	// expires: it has a time far away and not none, because the version before this one would replace none by its own.
+	// A message that is refused, or lost, costs readers one pull.
+	appendLua = `local function append(log, entry, channel)
+	local last = redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')[2]
+	redis.call('ZADD', log, string.format('%.0f', math.max(now, (last or 0) + 1)), entry)
+	redis.call('PEXPIREAT', log, 7258118400000)
+	redis.pcall('PUBLISH', channel, '')
+end
+`
+)
+
+// momentScript returns the time, the two cut-offs, and of the user's list the latest score and some ids, the latest first.
+// KEYS: cut-off of the user, cut-off of everybody, list of the user if it matters. ARGV: how many ids.
+var momentScript = redis.NewScript(nowLua + `
+local latest, ids = '0', {}
+if KEYS[3] then latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or latest end
+if ARGV[1] ~= '0' then ids = redis.call('ZREVRANGE', KEYS[3], 0, ARGV[1] - 1) end
+return {now, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), latest, ids}`)
+
+// The rows and the end of a list are read by scripts, because a client may send plain reads to a replica that lags.
+var (
+	rowsScript = redis.NewScript(`return redis.call('MGET', unpack(KEYS))`)
+	endScript  = redis.NewScript(`return redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)`)
+)
+
+// readScript returns the time, a row, the two cut-offs of its user, and the id of that user. Only the row names the user. So
+// the script takes the id from the row's text, and reads one key that KEYS does not name: it has the hash slot of the
+// others. It finds the id as it is if that has no escape in JSON. The caller compares the id with what it reads from the
+// row itself. If they differ, it calls the script again with the id.
+// KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off, and the id if it is known.
+var readScript = redis.NewScript(nowLua + `
+local row = redis.call('GET', KEYS[1])
+local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
+return {now, redis.call('GET', ARGV[1] .. user), redis.call('GET', KEYS[2]), row, user}`)
+
+// swapScript writes a row if its text, and those of the two cut-offs, are still the ones that were read. If the old text is
+// empty, the row must not exist. The script returns how many sessions the user has, or -1 if the row differs, -2 if a
+// cut-off differs, and -3 if the user has not more sessions than the floor.
+// KEYS: row, list of the user, log, cut-off of the user, cut-off of everybody. ARGV: old row, new row, cut-off of the user,
+// cut-off of everybody, id, kept until, expires at, entry for the log or "", "1" if the session is in the list, ids kept
+// until this time leave the list, channel, floor.
+var swapScript = redis.NewScript(nowLua + appendLua + `
+local have = redis.call('GET', KEYS[1]) or ''
+if have ~= ARGV[2] then -- else it is the client's own write, repeated because its answer was lost
+	if have ~= ARGV[1] then return -1 end
+	if (redis.call('GET', KEYS[4]) or '') ~= ARGV[3] or (redis.call('GET', KEYS[5]) or '') ~= ARGV[4] then return -2 end
+	if redis.call('ZCARD', KEYS[2]) <= tonumber(ARGV[12]) then return -3 end
+	redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[7])
+	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', math.min(now - 86400000, ARGV[10])))
+	if ARGV[9] == '1' then
+		redis.call('ZADD', KEYS[2], ARGV[6], ARGV[5])
+		local ttl = redis.call('PTTL', KEYS[2])
+		if ttl < 0 or now + ttl < tonumber(ARGV[7]) then redis.call('PEXPIREAT', KEYS[2], ARGV[7]) end
+	else
+		redis.call('ZREM', KEYS[2], ARGV[5])
+	end
+	if ARGV[8] ~= '' then append(KEYS[3], ARGV[8], ARGV[11]) end
+end
+return redis.call('ZCARD', KEYS[2])`)
+
+// cutScript writes a cut-off if its text is still the one that was read, and no session of the user is kept for longer than
+// the latest one then. Its new entry in the log replaces the old one. In the place of the old one stays its hash, because it
+// may be the cursor of a reader.
+// KEYS: cut-off, log. ARGV: old text, new text, old entry, new entry, channel. For the cut-off of a user, KEYS goes on with
+// the list of the user, and ARGV with the latest score in it and with the time at which the cut-off expires.
+var cutScript = redis.NewScript(nowLua + hashLua + appendLua + `
+local have = redis.call('GET', KEYS[1]) or ''
+if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
+if have ~= ARGV[1] then return 0 end
+if KEYS[3] then
+	local latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
+	if latest and tonumber(latest) > tonumber(ARGV[6]) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[2])
+if KEYS[3] then
+	redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.max(now + 86400000, ARGV[7])))
+end
+local score = redis.call('ZSCORE', KEYS[2], ARGV[3])
+if score then
+	redis.call('ZREM', KEYS[2], ARGV[3])
+	redis.call('ZADD', KEYS[2], score, '0:@was ' .. hash(ARGV[3]))
+end
+append(KEYS[2], ARGV[4], ARGV[5])
+return 1`)
+
+// logScript returns the time, the place of the last entry of a page (its score, its hash, and the number of entries in the
+// second up to it), whether there are entries behind it, and the entries, each with its score. It returns the time only if
+// the log does not go on behind the place that was asked for.
+//
+// The scores of this version rise with each entry. The version before gives the time as the score, which can be as large as
+// that of the last entry or a little smaller. The number of entries tells that one has come in before the place. Then the
+// second before the place is read again.
+// KEYS: log. ARGV: the place (score or "" or "end", hash, number), how many entries. Entries with one score stay together.
+var logScript = redis.NewScript(nowLua + hashLua + `
+local log, score, key = KEYS[1], ARGV[1], ARGV[2]
+local function second(score) return string.format('%.0f', score - 1000) end
+local entries, more = {}, 0
+if score == 'end' then
+	local last = redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')
+	score, key = last[2] or '', last[1] and hash(last[1]) or ''
+else
+	local from = '-inf'
+	if score ~= '' then
+		local there = false
+		for _, entry in ipairs(redis.call('ZRANGEBYSCORE', log, score, score)) do
+			there = there or hash(entry) == key or entry == '0:@was ' .. key
+		end
+		if not there then return {now} end
+		from = '(' .. score
+		if redis.call('ZCOUNT', log, second(score), score) ~= tonumber(ARGV[3]) then from = second(score) end
+	end
+	local last = redis.call('ZRANGEBYSCORE', log, from, '+inf', 'WITHSCORES', 'LIMIT', ARGV[4] - 1, 1)[2]
+	entries = redis.call('ZRANGEBYSCORE', log, from, last or '+inf', 'WITHSCORES')
+	if #entries > 0 then
+		score, key = entries[#entries], hash(entries[#entries - 1])
+		if last then more = redis.call('ZCOUNT', log, '(' .. score, '+inf') end
+	end
+end
+return {now, score, key, score == '' and 0 or redis.call('ZCOUNT', log, second(score), score), more, entries}`)
+
+// windowScript returns the time and a part of the log, without the entries that are never pruned: the newest thousand and
+// those of the last second. They are the cursors of readers.
+// KEYS: log. ARGV: rank of the first entry, how many.
+var windowScript = redis.NewScript(nowLua + `
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+if not last then return {now, {}} end
+local stop = math.min(ARGV[1] + ARGV[2], redis.call('ZCARD', KEYS[1]) - 1000,
+	redis.call('ZCOUNT', KEYS[1], '-inf', string.format('(%.0f', last - 1000)))
+if stop <= tonumber(ARGV[1]) then return {now, {}} end
+return {now, redis.call('ZRANGE', KEYS[1], ARGV[1], stop - 1)}`)
