@@ -30,7 +30,7 @@ type verifiedToken struct {
 const (
 	waysPerSet       = 4
 	setBytes         = 4 << 10
-	defaultCacheSize = 8 << 20 // bytes
+	defaultCacheSize = 40 << 20 // bytes, for claims and for signatures
 	minCacheSize     = 64 << 10
 )
 

@@ -109,7 +109,7 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 		}
 	}
 	iss := &issuer{name: t.Issuer, audience: cfg.audience, types: cfg.types,
-		reader: jws.NewReader(t.Keys, jws.Rules{Algorithms: slices.Clone(t.Algorithms), Foreign: true})}
+		reader: jws.NewReader(t.Keys, jws.Rules{Algorithms: slices.Clone(t.Algorithms), Foreign: true}, cfg.signatures)}
 	if t.Audience != nil {
 		iss.audience = slices.Clone(t.Audience)
 	}

@@ -57,7 +57,7 @@ func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) 
 
 // own is the issuer that is signet itself.
 func (c *verifierConfig) own(source keys.Source) *issuer {
-	return &issuer{name: c.issuer, audience: c.audience, types: c.types, reader: jws.NewReader(source, jws.Rules{})}
+	return &issuer{name: c.issuer, audience: c.audience, types: c.types, reader: jws.NewReader(source, jws.Rules{}, c.signatures)}
 }
 
 // checkSource finds sources that can never have keys.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -14,20 +15,34 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// revokedStore is a store in which n sessions were revoked before the service started.
+// revokedStore is a store in which n sessions were revoked before the service started. It makes their entries when the log
+// is read.
 type revokedStore struct {
 	sessions.Memory
-	n int
+	n    int
+	read chan struct{} // closed when they were read
 }
 
-func (s *revokedStore) RevokedSince(ctx context.Context, since sessions.Millis, each func(string, sessions.Millis)) (sessions.Millis, error) {
-	if since == 0 {
-		until := sessions.MillisOf(time.Now().Add(24 * time.Hour))
-		for i := range s.n {
-			each("revoked-"+strconv.Itoa(i), until)
+func newRevokedStore(n int) *revokedStore { return &revokedStore{n: n, read: make(chan struct{})} }
+
+// ReadLog has cursors "made N" for the entries that it makes. Then those of Memory follow.
+func (s *revokedStore) ReadLog(ctx context.Context, after sessions.Cursor, limit int, each func(sessions.Entry)) (sessions.Page, error) {
+	from := 0
+	if after != sessions.Start {
+		if n, err := fmt.Sscanf(string(after), "made %d", &from); n != 1 || err != nil {
+			return s.Memory.ReadLog(ctx, after, limit, each)
 		}
 	}
-	return s.Memory.RevokedSince(ctx, since, each)
+	now := sessions.MillisOf(time.Now())
+	to := min(from+limit, s.n)
+	for i := from; i < to; i++ {
+		each(sessions.RevokedEntry("revoked-"+strconv.Itoa(i), now+sessions.Millis(i%(20*24))*3_600_000+60_000))
+	}
+	if to < s.n {
+		return sessions.Page{Next: sessions.Cursor(fmt.Sprintf("made %d", to)), More: true, Now: now}, ctx.Err()
+	}
+	close(s.read)
+	return sessions.Page{Next: "0", More: true, Now: now}, ctx.Err()
 }
 
 // BenchmarkRevoked measures a request with one of 1,000 live tokens while N other sessions are revoked. The token is chosen
@@ -44,13 +59,14 @@ func withRevoked(b *testing.B, n int) {
 	if err := users.Add(b.Context(), user); err != nil {
 		b.Fatal(err)
 	}
-	store := &revokedStore{n: n}
+	store := newRevokedStore(n)
 	store.MaxPerUser = 2000
 	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), signet.WithSessionStore(store))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer auth.Close()
+	<-store.read
 	requests := make([]*http.Request, 1000)
 	for i := range requests {
 		tokens, err := auth.IssueFor(b.Context(), user)

@@ -35,14 +35,25 @@ func TestDeleteExpired(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.NoError(t, tx.Commit())
-			for _, want := range []int{1000, 1000, 500, 0} {
-				n, err := sessions.DeleteExpired(t.Context(), 1000)
+			for i, userID := range []string{"past", "future", ""} { // the cut-off of everybody stays
+				keep := []session.Millis{1, 1 << 50, 1}[i]
+				require.NoError(t, sessions.Cut(t.Context(), userID, func(c session.Cutoff, _, now session.Millis) (session.Cutoff, error) {
+					return c.End("", keep, now), nil
+				}))
+			}
+			n, err := sessions.DeleteExpired(t.Context(), 1, 1000) // the clock of the caller says that nothing is due but one row
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			for _, want := range []int{1000, 1000, 500, 0} { // 2499 sessions and a cut-off
+				n, err := sessions.DeleteExpired(t.Context(), 1<<50, 1000)
 				require.NoError(t, err)
 				require.Equal(t, want, n)
 			}
 			var left int
 			require.NoError(t, db.QueryRow("SELECT count(*) FROM signet_sessions").Scan(&left))
 			require.Equal(t, 100, left)
+			require.NoError(t, db.QueryRow("SELECT count(*) FROM signet_cutoffs WHERE user_id <> 'past'").Scan(&left))
+			require.Equal(t, 2, left)
 		})
 	}
 }

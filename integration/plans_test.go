@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/sqlstore"
 )
 
 // recorder notes the queries of a store exactly as they are sent.
@@ -38,8 +40,9 @@ func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 // TraceQueryEnd implements pgx.QueryTracer.
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// queriesOnRows is the number of queries of the stores that look for rows.
-const queriesOnRows = 9
+// queriesOnRows is the number of queries of the stores that look for rows. The statements that write a cut-off to PostgreSQL
+// have no arguments, and are not among them.
+const queriesOnRows = 20
 
 // TestPlans requires that every query of the stores uses an index in PostgreSQL and SQLite. The table has 50,000 sessions.
 // Few of them are revoked, and few have expired.
@@ -65,7 +68,7 @@ func TestPlans(t *testing.T) {
 				requirePlan(t, query, explainPostgres(t, plain, mode, query, args))
 			}
 		}
-		require.Equal(t, queriesOnRows, seen)
+		require.Equal(t, queriesOnRows-2, seen)
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		d := sqlite.host(t).fresh(t).database
@@ -84,6 +87,28 @@ func TestPlans(t *testing.T) {
 	})
 }
 
+// TestRefreshIsHOT requires that a refresh that does not change KeepUntil writes to no index of PostgreSQL.
+func TestRefreshIsHOT(t *testing.T) {
+	const refreshes = 20
+	d := postgres.host(t).fresh(t).database
+	db := openSQL(t, *d)
+	s := sqlSessions(t, db, d.dialect)
+	id := create(t, s, "user")
+	for range refreshes {
+		require.NoError(t, s.Update(t.Context(), id, func(row session.Session, at session.Moment) (session.Session, error) {
+			row.Next, row.LastUsedAt = row.Next+1, at.Now
+			return row, nil
+		}))
+	}
+	require.Eventually(t, func() bool { // the server counts with a delay
+		var all, hot int
+		err := db.QueryRow(`SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+			WHERE relname = 'signet_sessions' AND schemaname = current_schema()`).Scan(&all, &hot)
+		require.NoError(t, err)
+		return all == refreshes && hot == refreshes
+	}, 20*time.Second, 100*time.Millisecond)
+}
+
 func explainSQLite(t *testing.T, db *sql.DB, query string) string {
 	t.Helper()
 	rows, err := db.Query("EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
@@ -100,36 +125,50 @@ func explainSQLite(t *testing.T, db *sql.DB, query string) string {
 	return strings.Join(plan, "\n")
 }
 
-// requirePlan requires that the plan uses the index that was made for the query, and that it does not scan all rows.
+// requirePlan requires that the plan uses the indexes that were made for the query, and that it scans no table with many rows.
 func requirePlan(t *testing.T, query, plan string) {
 	t.Helper()
-	index := "" // the index of a primary key or of a unique column
-	for condition, name := range map[string]string{"revoked_at >= ": "_revoked", "keep_until < ": "_keep", "user_id = ": "_user"} {
+	plan = strings.ReplaceAll(plan, "Bitmap Heap Scan", "")
+	require.NotRegexp(t, "(?i)scan (on )?signet_(sessions|cutoffs|users)($|[^_a-z])", plan, query)
+	require.Regexp(t, "(?i)index", plan, query)
+	for condition, index := range map[string]string{
+		"FROM signet_sessions WHERE keep_until < ": "signet_sessions_keep",
+		"FROM signet_cutoffs WHERE keep_until < ":  "signet_cutoffs_keep",
+		"FROM signet_sessions WHERE user_id = ":    "signet_sessions_live",
+		" pos > ":                                  "signet_sessions_log",
+		"signet_cutoffs  WHERE pos":                "signet_cutoffs_log",
+	} {
 		if strings.Contains(query, condition) {
-			index = "signet_sessions" + name
+			require.Contains(t, plan, index, query)
 		}
 	}
-	require.NotRegexp(t, "(?i)scan on signet|scan signet", strings.ReplaceAll(plan, "Bitmap Heap Scan", ""), query)
-	require.Regexp(t, "(?i)index", plan, query)
-	require.Contains(t, plan, index, query)
 }
 
 // useEveryQuery calls every method of the stores.
 func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 	ctx := t.Context()
 	sessions, users := sqlSessions(t, db, d.dialect), sqlUsers(t, db, d.dialect)
-	row := session.Session{ID: "an id", UserID: "1", Current: 1, KeepUntil: session.Millis(1) << 50}
-	require.NoError(t, sessions.Create(ctx, func(session.Millis) (session.Session, error) { return row, nil }))
-	require.NoError(t, sessions.Update(ctx, row.ID, func(s session.Session, now session.Millis) (session.Session, error) {
-		return s.Revoke(session.ReasonLogout, now), nil
-	}))
-	_, err := sessions.ListByUser(ctx, "1")
+	log := newReader(sessions, 1)
+	require.NoError(t, revoke(ctx, sessions, create(t, sessions, "1")))
+	for range 2 { // a first cut-off, and the next one
+		require.NoError(t, cut(ctx, sessions, "1"))
+		log.requirePull(t)
+	}
+	log.requirePull(t)
+	for range 2 { // numbered in two batches
+		require.NoError(t, revoke(ctx, sessions, create(t, sessions, "1")))
+		for range 2 {
+			log.requirePull(t)
+		}
+	}
+	newReader(sessions, 1).requirePull(t) // has more than one page
+	_, _, err := sessions.List(ctx, "1", 10)
 	require.NoError(t, err)
-	now, err := sessions.RevokedSince(ctx, 0, func(string, session.Millis) {})
+	limited, err := sqlstore.NewSessions(db, d.dialect, sqlstore.WithMaxPerUser(1))
 	require.NoError(t, err)
-	_, err = sessions.RevokedSince(ctx, now, func(string, session.Millis) {}) // the query that runs every second
-	require.NoError(t, err)
-	_, err = sessions.DeleteExpired(ctx, 100)
+	create(t, limited, "1")
+	create(t, limited, "1")
+	_, err = sessions.DeleteExpired(ctx, far, 100)
 	require.NoError(t, err)
 	require.NoError(t, users.Add(ctx, john))
 	require.NoError(t, users.Update(ctx, john))
@@ -142,11 +181,14 @@ func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 // fill adds users and sessions. numbers is a table n of numbers.
 func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 	t.Helper()
-	far := session.Millis(1) << 50
 	for _, statement := range append([]string{
 		fmt.Sprintf(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
 			SELECT 'id' || n, 'user' || n / 5, 1, CASE WHEN n %% 100 = 0 THEN n ELSE %d END,
 				CASE WHEN n %% 100 = 1 THEN n ELSE 0 END, '{}' FROM %s`, far, numbers),
+		"UPDATE signet_sessions SET pos = revoked_at WHERE revoked_at > 1000",
+		fmt.Sprintf(`INSERT INTO signet_cutoffs (user_id, version, keep_until, pos, data)
+			SELECT 'other' || n, 1, CASE WHEN n %% 100 = 0 THEN n ELSE %d END, CASE WHEN n > 1000 THEN n END, '{}' FROM %s`,
+			far, numbers),
 		fmt.Sprintf(`INSERT INTO signet_users (id, email_key, email, password_hash, roles, disabled, profile, attributes)
 			SELECT 'id' || n, 'mail' || n, 'mail' || n, 'x', '[]', 0, '{}', '{}' FROM %s`, numbers),
 	}, after...) {
@@ -157,7 +199,9 @@ func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 
 // isOnRows reports whether a query looks for rows in the tables of signet.
 func isOnRows(query string) bool {
-	return strings.Contains(query, "WHERE") && !strings.HasPrefix(query, "CREATE") && (strings.Contains(query, "signet_sessions") || strings.Contains(query, "signet_users"))
+	return strings.Contains(query, "WHERE") && !strings.Contains(query, "CREATE ") && !strings.Contains(query, "MIN(revoked_at)") &&
+		!strings.Contains(query, "signet_groups SET") &&
+		(strings.Contains(query, "signet_sessions") || strings.Contains(query, "signet_users") || strings.Contains(query, "signet_cutoffs"))
 }
 
 // explainPostgres returns the plan of a prepared query.

@@ -27,7 +27,7 @@ func onRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)
 	t.Run("Cluster", func(t *testing.T) { test(t, openCluster(t, servers.RedisCluster(t, 3).Addrs())) })
 }
 
-func login(t testing.TB, store session.Store, userID string) (row session.Session) {
+func logIn(t testing.TB, store session.Store, userID string) (row session.Session) {
 	t.Helper()
 	err := store.Create(t.Context(), userID, func(at session.Moment) (session.Session, error) {
 		row = session.Session{ID: session.NewID(userID), UserID: userID, Born: at.Version(), CreatedAt: at.Now,
@@ -38,7 +38,7 @@ func login(t testing.TB, store session.Store, userID string) (row session.Sessio
 	return row
 }
 
-func revoke(t testing.TB, store session.Store, id string) {
+func revokeIn(t testing.TB, store session.Store, id string) {
 	t.Helper()
 	require.NoError(t, store.Update(t.Context(), id, func(row session.Session, at session.Moment) (session.Session, error) {
 		return row.Revoke(session.ReasonLogout, at.Now), nil
@@ -55,22 +55,22 @@ func end(before session.Cutoff, latest, now session.Millis) (session.Cutoff, err
 	return before.End("", max(latest, now.Add(time.Minute)), now), nil
 }
 
-// reader follows the log of a store.
-type reader struct {
+// redisReader follows the log of a store.
+type redisReader struct {
 	store session.Store
 	at    session.Cursor
 	limit int
 	saw   []session.Entry
 }
 
-func follow(t testing.TB, store session.Store) *reader {
-	r := &reader{store: store, at: session.End, limit: 1000}
+func follow(t testing.TB, store session.Store) *redisReader {
+	r := &redisReader{store: store, at: session.End, limit: 1000}
 	require.NoError(t, r.pull(t.Context()))
 	require.Empty(t, r.saw)
 	return r
 }
 
-func (r *reader) pull(ctx context.Context) error {
+func (r *redisReader) pull(ctx context.Context) error {
 	for {
 		page, err := r.store.ReadLog(ctx, r.at, r.limit, func(e session.Entry) { r.saw = append(r.saw, e) })
 		if err != nil {
@@ -83,7 +83,7 @@ func (r *reader) pull(ctx context.Context) error {
 }
 
 // next pulls and returns what is new.
-func (r *reader) next(t testing.TB) []session.Entry {
+func (r *redisReader) next(t testing.TB) []session.Entry {
 	t.Helper()
 	r.saw = nil
 	require.NoError(t, r.pull(t.Context()))
@@ -103,11 +103,11 @@ func TestRedisLog(t *testing.T) {
 		r := follow(t, store)
 		var rows []session.Session
 		for i := range 200 {
-			rows = append(rows, login(t, store, fmt.Sprintf("user%d", i)))
+			rows = append(rows, logIn(t, store, fmt.Sprintf("user%d", i)))
 		}
 		require.Empty(t, r.next(t), "logins")
 		for _, row := range rows {
-			revoke(t, store, row.ID)
+			revokeIn(t, store, row.ID)
 		}
 		require.ElementsMatch(t, revoked(rows...), r.next(t))
 		require.Empty(t, r.next(t), "nothing is read twice")
@@ -116,7 +116,7 @@ func TestRedisLog(t *testing.T) {
 		first := r.next(t)
 		require.Len(t, first, 1)
 		require.Equal(t, session.UserCut, first[0].Kind)
-		require.Equal(t, session.KeyOf("user7"), first[0].Key)
+		require.Equal(t, "user7", first[0].ID)
 		require.NotZero(t, first[0].Ended)
 		cutOff(t, store, "user7") // the cursor stands on the entry that this replaces
 		second := r.next(t)
@@ -128,7 +128,7 @@ func TestRedisLog(t *testing.T) {
 		}))
 		third := r.next(t)
 		require.Len(t, third, 1)
-		require.Equal(t, session.KeyOf(rows[7].ID), third[0].Spared)
+		require.Equal(t, rows[7].ID, third[0].Spared)
 		require.Greater(t, third[0].Changed, third[0].Ended)
 
 		cutOff(t, store, "")
@@ -144,7 +144,7 @@ func TestRedisLog(t *testing.T) {
 
 		want := slices.Concat(revoked(rows...), third, all)
 		for _, limit := range []int{0, 1, 50, 10_000} {
-			r := &reader{store: store, limit: limit}
+			r := &redisReader{store: store, limit: limit}
 			require.ElementsMatch(t, want, r.next(t), "from the beginning, limit %d", limit)
 			require.Empty(t, r.next(t))
 		}
@@ -166,7 +166,7 @@ func TestRedisCutoffsInBetween(t *testing.T) {
 			require.Len(t, calls, 2)
 			require.NotEqual(t, calls[0], calls[1])
 
-			row := login(t, store, "ann")
+			row := logIn(t, store, "ann")
 			calls = nil
 			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, at session.Moment) (session.Session, error) {
 				if calls = append(calls, at.Version()); len(calls) == 1 {
@@ -214,12 +214,12 @@ func cutAtOnce(t *testing.T, store session.Store, userID string) {
 	}
 }
 
-// A revocation is on its way for seconds while later ones are written and read. The reader misses nothing.
+// A revocation is on its way for seconds while later ones are written and read. The redisReader misses nothing.
 func TestRedisLogDelayedWrite(t *testing.T) {
 	server := servers.Redis(t)
 	store := redisSessions(t, openRedis(t, "redis://"+server.Addr()), "signet")
 	slow := redisSessions(t, openRedis(t, "redis://"+delayed(t, server.Addr(), 1500*time.Millisecond)), "signet")
-	late := login(t, store, "ann")
+	late := logIn(t, store, "ann")
 	r := follow(t, store)
 	done := make(chan error, 1)
 	go func() {
@@ -235,8 +235,8 @@ func TestRedisLogDelayedWrite(t *testing.T) {
 			require.NoError(t, err)
 			waiting = false
 		default:
-			row := login(t, store, "ann")
-			revoke(t, store, row.ID)
+			row := logIn(t, store, "ann")
+			revokeIn(t, store, row.ID)
 			want = append(want, revoked(row)...)
 		}
 		saw = append(saw, r.next(t)...)
@@ -277,18 +277,18 @@ func TestRedisLogFailover(t *testing.T) {
 	client, promoted := openRedis(t, "redis://"+primary.Addr()), openRedis(t, "redis://"+replica.Addr())
 	store, after := redisSessions(t, client, "signet"), redisSessions(t, promoted, "signet")
 
-	kept, lost := login(t, store, "ann"), login(t, store, "ann")
-	revoke(t, store, kept.ID)
+	kept, lost := logIn(t, store, "ann"), logIn(t, store, "ann")
+	revokeIn(t, store, kept.ID)
 	reads, lags := follow(t, store), follow(t, store)
 	require.Eventually(t, func() bool { return client.Do(t.Context(), "WAIT", 1, 100).Val() == int64(1) }, 10*time.Second, time.Millisecond)
 	require.NoError(t, promoted.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
-	revoke(t, store, lost.ID)
+	revokeIn(t, store, lost.ID)
 	require.Equal(t, revoked(lost), reads.next(t))
 
 	reads.store, lags.store = after, after
 	require.Empty(t, lags.next(t), "it had read nothing that is lost")
 	require.ErrorIs(t, reads.pull(t.Context()), session.ErrCursor)
-	revoke(t, after, lost.ID)
+	revokeIn(t, after, lost.ID)
 	require.ErrorIs(t, reads.pull(t.Context()), session.ErrCursor, "the log goes on without what was lost")
 	require.Equal(t, revoked(lost), lags.next(t))
 	reads.at = session.Start
@@ -299,14 +299,14 @@ func TestRedisLogFailover(t *testing.T) {
 func TestRedisLogClockSetBack(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		store := redisSessions(t, client, "signet")
-		first, second, third := login(t, store, "ann"), login(t, store, "ann"), login(t, store, "ann")
+		first, second, third := logIn(t, store, "ann"), logIn(t, store, "ann"), logIn(t, store, "ann")
 		log := logOf("ann")
 		ahead := time.Now().Add(time.Hour).UnixMilli()
 		require.NoError(t, client.ZAdd(t.Context(), log, redis.Z{Score: float64(ahead), Member: oldEntry(first)}).Err())
 		r := follow(t, store)
-		revoke(t, store, second.ID)
+		revokeIn(t, store, second.ID)
 		require.Equal(t, revoked(second), r.next(t))
-		revoke(t, store, third.ID)
+		revokeIn(t, store, third.ID)
 		require.Equal(t, revoked(third), r.next(t))
 		require.NoError(t, client.Del(t.Context(), log).Err())
 		require.ErrorIs(t, r.pull(t.Context()), session.ErrCursor)
@@ -331,9 +331,9 @@ func TestRedisNotify(t *testing.T) {
 		var took []time.Duration
 		for i := range 50 {
 			userID := fmt.Sprintf("user%d", i)
-			row := login(t, store, userID)
+			row := logIn(t, store, userID)
 			began := time.Now()
-			revoke(t, store, row.ID)
+			revokeIn(t, store, row.ID)
 			took = append(took, await(t, woken).Sub(began))
 		}
 		slices.Sort(took)
@@ -375,8 +375,8 @@ func TestRedisNotifyForbidden(t *testing.T) {
 	store := redisSessions(t, client, "signet")
 	r := follow(t, store)
 	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "resetchannels").Err())
-	row := login(t, store, "ann")
-	revoke(t, store, row.ID)
+	row := logIn(t, store, "ann")
+	revokeIn(t, store, row.ID)
 	require.Equal(t, revoked(row), r.next(t))
 	require.ErrorContains(t, store.Notify(t.Context(), func() {}), "NOPERM")
 }
@@ -398,11 +398,11 @@ func TestRedisMaxPerUser(t *testing.T) {
 		}
 		var rows []session.Session
 		for range 50 {
-			rows = append(rows, login(t, wide, "ann"))
+			rows = append(rows, logIn(t, wide, "ann"))
 			time.Sleep(time.Millisecond)
 		}
 		r := follow(t, store)
-		rows = append(rows, login(t, store, "ann"))
+		rows = append(rows, logIn(t, store, "ann"))
 		require.ElementsMatch(t, []string{rows[48].ID, rows[49].ID, rows[50].ID}, live())
 		require.Len(t, r.next(t), 48)
 		require.NoError(t, store.Update(t.Context(), rows[0].ID, func(row session.Session, _ session.Moment) (session.Session, error) {
@@ -414,12 +414,12 @@ func TestRedisMaxPerUser(t *testing.T) {
 		require.NoError(t, store.Cut(t.Context(), "ann", func(c session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
 			return c.End(rows[48].ID, latest, now), nil
 		}))
-		first, second := login(t, store, "ann"), login(t, store, "ann")
+		first, second := logIn(t, store, "ann"), logIn(t, store, "ann")
 		require.ElementsMatch(t, []string{rows[48].ID, first.ID, second.ID}, live())
 
 		var group sync.WaitGroup
 		for range 10 {
-			group.Go(func() { login(t, store, "ann") })
+			group.Go(func() { logIn(t, store, "ann") })
 		}
 		group.Wait()
 		require.Len(t, live(), 3)
@@ -433,7 +433,7 @@ func TestRedisList(t *testing.T) {
 		store, list := redisSessions(t, client, "signet"), fmt.Sprintf("signet:{%d}:u:ann", session.GroupOfUser("ann"))
 		var rows []session.Session
 		for i := range 10 {
-			row := login(t, store, "ann")
+			row := logIn(t, store, "ann")
 			require.NoError(t, store.Update(t.Context(), row.ID, func(s session.Session, at session.Moment) (session.Session, error) {
 				s.KeepUntil = at.Now.Add(day + time.Duration(i)*time.Hour)
 				row = s
@@ -441,7 +441,7 @@ func TestRedisList(t *testing.T) {
 			}))
 			rows = append(rows, row)
 		}
-		revoke(t, store, rows[9].ID)
+		revokeIn(t, store, rows[9].ID)
 		gone := redis.Z{Score: float64(time.Now().Add(90 * day).UnixMilli()), Member: session.NewID("ann")}
 		require.NoError(t, client.ZAdd(t.Context(), list, gone, // as the version before has left it
 			redis.Z{Score: float64(rows[9].KeepUntil), Member: rows[9].ID}).Err())
@@ -463,10 +463,10 @@ func TestRedisList(t *testing.T) {
 func TestRedisExpiry(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		store := redisSessions(t, client, "signet")
-		row := login(t, store, "ann")
+		row := logIn(t, store, "ann")
 		cutOff(t, store, "ann")
 		cutOff(t, store, "")
-		revoke(t, store, login(t, store, "ann").ID)
+		revokeIn(t, store, logIn(t, store, "ann").ID)
 		group := fmt.Sprintf("signet:{%d}:", session.GroupOfUser("ann"))
 		for key, want := range map[string]time.Time{
 			"s:" + row.ID: row.KeepUntil.Time().Add(day),
@@ -516,8 +516,8 @@ func TestRedisPrune(t *testing.T) {
 	}
 	prune(now.Add(-time.Hour), 17_000) // by this clock nothing is over
 	prune(now.Add(time.Hour), 16_500)  // by the server's clock some are
-	row := login(t, store, "ann")
-	revoke(t, store, row.ID)
+	row := logIn(t, store, "ann")
+	revokeIn(t, store, row.ID)
 	require.Equal(t, revoked(row), r.next(t), "the cursor has stood on an entry that is over")
 	prune(now.Add(time.Hour), 16_500) // the newest thousand and one: the oldest of them is over
 }
@@ -525,13 +525,13 @@ func TestRedisPrune(t *testing.T) {
 func TestRedisRoundTrips(t *testing.T) {
 	m := startMeter(t, servers.Redis(t).Addr())
 	store := redisSessions(t, openRedis(t, "redis://"+m.addr), "signet")
-	row := login(t, store, "ann")
+	row := logIn(t, store, "ann")
 	for _, c := range []struct {
 		name string
 		want float64
 		do   func()
 	}{
-		{"Create", 2, func() { login(t, store, session.NewID("ann")) }},
+		{"Create", 2, func() { logIn(t, store, session.NewID("ann")) }},
 		{"Update", 2, func() {
 			require.NoError(t, store.Update(t.Context(), row.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 				row.Next++
@@ -600,22 +600,22 @@ func TestRedisRollingUpgrade(t *testing.T) {
 		r := follow(t, store)
 		var rows []session.Session
 		for i := range 30 {
-			row := login(t, store, "ann")
+			row := logIn(t, store, "ann")
 			if rows = append(rows, row); i%2 == 0 {
 				oldRevoke(t, client, row)
 			} else {
-				revoke(t, store, row.ID)
+				revokeIn(t, store, row.ID)
 			}
 			if i%3 == 0 {
 				require.Subset(t, r.next(t), revoked(row))
 			}
 		}
 		r.next(t)
-		whole := &reader{store: store, limit: 7}
+		whole := &redisReader{store: store, limit: 7}
 		require.ElementsMatch(t, revoked(rows...), whole.next(t))
 
 		// The scores of this version have run ahead. An entry of the version before comes in behind the cursor.
-		ahead, behind := login(t, store, "ann"), login(t, store, "ann")
+		ahead, behind := logIn(t, store, "ann"), logIn(t, store, "ann")
 		require.NoError(t, client.ZAdd(t.Context(), log,
 			redis.Z{Score: float64(time.Now().UnixMilli() + 500), Member: oldEntry(ahead)}).Err())
 		require.Contains(t, r.next(t), revoked(ahead)[0])
@@ -644,7 +644,7 @@ func TestRedisRollingUpgrade(t *testing.T) {
 		ttl, err := client.PTTL(t.Context(), log).Result()
 		require.NoError(t, err)
 		require.Greater(t, ttl, 100*365*day)
-		last := login(t, store, "ann")
+		last := logIn(t, store, "ann")
 		oldRevoke(t, client, last)
 		ttl, err = client.PTTL(t.Context(), log).Result()
 		require.NoError(t, err)
@@ -668,7 +668,7 @@ func TestRedisUserIDs(t *testing.T) {
 		}{
 			{"", 2}, {" ", 2}, {"{}", 2}, {`user`, 2}, {"é😀", 2}, {`"`, 3}, {`\`, 3}, {"a\x00b", 3}, {`","user":"ann`, 3},
 		} {
-			row := login(t, store, c.userID)
+			row := logIn(t, store, c.userID)
 			if c.userID != "" {
 				cutOff(t, store, c.userID)
 			}

@@ -22,12 +22,12 @@ type reader struct {
 	store   *sqlstore.Sessions
 	limit   int
 	cursor  session.Cursor
-	seen    map[session.Key]session.Entry
+	seen    map[string]session.Entry
 	entries int // how many the store gave
 }
 
 func newReader(store *sqlstore.Sessions, limit int) *reader {
-	return &reader{store: store, limit: limit, seen: map[session.Key]session.Entry{}}
+	return &reader{store: store, limit: limit, seen: map[string]session.Entry{}}
 }
 
 // pull reads the log up to its end.
@@ -35,7 +35,7 @@ func (r *reader) pull(ctx context.Context) error {
 	for {
 		page, err := r.store.ReadLog(ctx, r.cursor, r.limit, func(e session.Entry) {
 			r.entries++
-			r.seen[e.Key] = e
+			r.seen[e.ID] = e
 		})
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func (r *reader) requirePull(t testing.TB) {
 }
 
 func (r *reader) knows(id string) bool {
-	_, ok := r.seen[session.KeyOf(id)]
+	_, ok := r.seen[id]
 	return ok
 }
 
@@ -171,14 +171,14 @@ func TestLogManyReaders(t *testing.T) {
 							errs <- err
 							return
 						}
-						want.Store(session.KeyOf(id), true)
+						want.Store(id, true)
 						if n%(each/cuts) == 0 {
 							userID := fmt.Sprint("user", i, n)
 							if err := cut(ctx, s, userID); err != nil {
 								errs <- err
 								return
 							}
-							want.Store(session.KeyOf(userID), true)
+							want.Store(userID, true)
 						}
 					}
 				})

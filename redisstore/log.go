@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // does no harm, because no session has such an id. The kinds are:
 //
 //	KEEP:SESSION                                the session was revoked
-//	KEEP:@user KEEP ENDED CHANGED KEY SPARED    the cut-off of a user; the keys of the user and of the session in base64url
+//	KEEP:@user KEEP ENDED CHANGED USER SPARED   the cut-off of a user; the ids of the user and of the session, quoted
 //	FAR:@all KEEP ENDED CHANGED                 the cut-off of everybody in the group
 //	0:@was HASH                                 here was a cut-off that has changed since
 const far = 7258118400000 // the year 2200
@@ -25,9 +24,7 @@ const far = 7258118400000 // the year 2200
 func revokedEntry(row session.Session) string { return fmt.Sprintf("%d:%s", row.KeepUntil, row.ID) }
 
 func userEntry(userID string, c session.Cutoff) string {
-	e, encoding := session.CutEntry(userID, c), base64.RawURLEncoding
-	return fmt.Sprintf("%d:@user %[1]d %d %d %s %s", e.KeepUntil, e.Ended, e.Changed,
-		encoding.EncodeToString(e.Key[:]), encoding.EncodeToString(e.Spared[:]))
+	return fmt.Sprintf("%d:@user %[1]d %d %d %q %q", c.KeepUntil, c.Ended, c.Changed, userID, c.Spared)
 }
 
 func allEntry(c session.Cutoff) string {
@@ -43,14 +40,10 @@ func parseEntry(text string, group int) (e session.Entry, err error) {
 	if !strings.HasPrefix(rest, "@") {
 		return session.RevokedEntry(rest, keepUntil), nil
 	}
-	var key, spared string
 	switch kind, values, _ := strings.Cut(rest, " "); kind {
 	case "@user":
 		e.Kind = session.UserCut
-		_, err = fmt.Sscan(values, &e.KeepUntil, &e.Ended, &e.Changed, &key, &spared)
-		if err == nil {
-			err = errors.Join(decodeKey(&e.Key, key), decodeKey(&e.Spared, spared))
-		}
+		_, err = fmt.Sscanf(values, "%d %d %d %q %q", &e.KeepUntil, &e.Ended, &e.Changed, &e.ID, &e.Spared)
 	case "@all":
 		e.Kind, e.Group = session.AllCut, group
 		_, err = fmt.Sscan(values, &e.KeepUntil, &e.Ended, &e.Changed)
@@ -62,14 +55,6 @@ func parseEntry(text string, group int) (e session.Entry, err error) {
 		err = fmt.Errorf("entry %q: %w", text, err)
 	}
 	return e, err
-}
-
-func decodeKey(key *session.Key, text string) error {
-	n, err := base64.RawURLEncoding.Decode(key[:], []byte(text))
-	if err == nil && n != len(key) {
-		err = errors.New("a key is too short")
-	}
-	return err
 }
 
 func keptUntil(entry string) (keepUntil session.Millis, rest string, err error) {

@@ -50,8 +50,8 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkMemoryOneUser measures a login and a removal while one user has 60,000 revoked sessions: for that user, who has as
-// many live ones as allowed too, and for another one. The removal is that of a session which was made in the same step.
+// BenchmarkMemoryOneUser measures logins while one user has 60,000 revoked sessions, and as many live ones as allowed: those of
+// that user, each of which evicts a session, and those of another one. It also measures the removal of a thousand sessions.
 func BenchmarkMemoryOneUser(b *testing.B) {
 	const revoked = 60_000
 	for _, userID := range []string{"u1", "another"} {

@@ -113,7 +113,7 @@ func logged(t testing.TB, m *session.Memory, after session.Cursor) (entries []se
 }
 
 // revokedIn returns the keys of the revoked sessions in the log behind a cursor.
-func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []session.Key, next session.Cursor) {
+func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []string, next session.Cursor) {
 	t.Helper()
 	entries, next := logged(t, m, after)
 	for _, e := range entries {
@@ -124,7 +124,7 @@ func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []se
 	return keys, next
 }
 
-func keysOf(ids ...string) (keys []session.Key) {
+func keysOf(ids ...string) (keys []string) {
 	for _, id := range ids {
 		keys = append(keys, id)
 	}
@@ -213,7 +213,7 @@ func TestMemoryLists(t *testing.T) {
 	m := &session.Memory{Clock: clock.now, MaxPerUser: 1000}
 	random := rand.New(rand.NewPCG(seed, 1))
 	rows, wantLive, wantRevoked := map[string]bool{}, map[string][]string{}, map[string]bool{}
-	for step := range 5000 {
+	for step := range 2000 {
 		id := fmt.Sprintf("s%d", random.IntN(300))
 		userID := fmt.Sprintf("u%d", len(id)+int(id[len(id)-1])%3)
 		isLive := slices.Contains(wantLive[userID], id)

@@ -36,20 +36,20 @@ const (
 )
 
 // In PostgreSQL and SQLite the index has only the rows with "revoked_at > 0". They use it only for a query that has this
-// condition too. LOG_INDEX is a hint for MariaDB, which would rather read the whole table. The upper bound in logTail lets
-// PostgreSQL expect few rows even if it has no statistics.
+// condition too. BY(...) names the index for MariaDB and SQLite, which could rather read the whole table. The upper bound in
+// logTail lets PostgreSQL expect few rows even if it has no statistics.
 const (
 	logFirst = `SELECT NOW_MS, head,
-		(SELECT pos FROM signet_sessions LOG_INDEX WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1),
-		(SELECT pos FROM signet_cutoffs WHERE pos > ? ORDER BY pos LIMIT 1) FROM signet_log`
-	logPage = `SELECT 1, id, keep_until, '' FROM signet_sessions LOG_INDEX WHERE revoked_at > 0 AND pos > ? AND pos <= ?
-		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ? AND pos <= ?`
+		(SELECT pos FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1),
+		(SELECT pos FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? ORDER BY pos LIMIT 1) FROM signet_log`
+	logPage = `SELECT 1, id, keep_until, '' FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? AND pos <= ?
+		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos <= ?`
 	logTail = `SELECT 0, '', head, '' FROM signet_log
-		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions LOG_INDEX
+		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions BY(signet_sessions_log)
 			WHERE revoked_at > 0 AND pos > ? AND pos < 9000000000000000000
-		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs WHERE pos > ? AND pos < 9000000000000000000
-		UNION ALL SELECT 3, id, keep_until, '' FROM signet_sessions LOG_INDEX WHERE revoked_at > 0 AND pos IS NULL
-		UNION ALL SELECT 4, user_id, keep_until, data FROM signet_cutoffs WHERE pos IS NULL`
+		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos < 9000000000000000000
+		UNION ALL SELECT 3, id, keep_until, '' FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos IS NULL
+		UNION ALL SELECT 4, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos IS NULL`
 )
 
 // place is a row of the inbox.

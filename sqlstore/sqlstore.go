@@ -98,7 +98,12 @@ func collided(err error) bool {
 		return coded.SQLState() == "40001" || coded.SQLState() == "40P01"
 	}
 	text := err.Error() // of MariaDB's driver: "Error 1213 (40001): Deadlock found"
-	return strings.Contains(text, "Error 1213") || strings.Contains(text, "Error 1205")
+	for _, number := range []string{"1213", "1205", "1020"} {
+		if strings.Contains(text, "Error "+number+" ") || strings.Contains(text, "Error "+number+":") {
+			return true
+		}
+	}
+	return false
 }
 
 // taken reports whether an error of MariaDB says that a row with the same primary key exists.

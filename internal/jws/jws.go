@@ -3,8 +3,10 @@
 package jws
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"hash"
 	"strings"
 	"sync"
 )
@@ -58,10 +60,12 @@ type Token struct {
 type buffers struct {
 	token   []byte // the encoded token
 	decoded []byte // the part that is being decoded
+	hash    hash.Hash
+	sum     []byte
 }
 
 var pool = sync.Pool{New: func() any {
-	return &buffers{token: make([]byte, 0, 1024), decoded: make([]byte, 0, 1024)}
+	return &buffers{token: make([]byte, 0, 1024), decoded: make([]byte, 0, 1024), hash: sha256.New(), sum: make([]byte, 0, sha256.Size)}
 }}
 
 // Open checks the outer form of a token. The token must not be longer than limit bytes, which is MaxToken or

@@ -2,6 +2,7 @@ package jws
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 type Reader struct {
 	source  keys.Source
 	rules   Rules
+	good    *Signatures // nil: every signature is verified
 	headers atomic.Pointer[headers]
 	absent  absentKeys
 }
@@ -30,9 +32,9 @@ type Rules struct {
 	Foreign bool
 }
 
-// NewReader returns a Reader that finds keys in the source.
-func NewReader(source keys.Source, rules Rules) *Reader {
-	return &Reader{source: source, rules: rules}
+// NewReader returns a Reader that finds keys in the source. Several Readers can share the Signatures, which may be nil.
+func NewReader(source keys.Source, rules Rules, good *Signatures) *Reader {
+	return &Reader{source: source, rules: rules, good: good}
 }
 
 // Verified is a token whose signature is good. The claims in its payload are not verified yet.
@@ -61,10 +63,19 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	head, known := r.knownHeader(set, t.header)
+	head, secret := r.knownHeader(set, t.header)
+	known := secret != nil
 	if !known {
 		if head, set, err = r.resolve(ctx, t, set); err != nil {
 			return Verified{}, err
+		}
+	}
+	verifiedWith, remember := set, known && r.good != nil && head.worthRemembering()
+	var token sum
+	if remember {
+		if token = t.sum(secret); r.good.has(token) {
+			payload, err := t.UnverifiedPayload()
+			return Verified{Type: head.typ, Payload: payload, Keys: set}, err
 		}
 	}
 	signature, err := t.decodeSignature()
@@ -81,8 +92,11 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	if !good {
 		return Verified{}, ErrSignature
 	}
-	if !known {
+	switch {
+	case !known:
 		r.remember(set, t.header, head)
+	case remember && set == verifiedWith:
+		r.good.add(token)
 	}
 	payload, err := t.UnverifiedPayload()
 	return Verified{Type: head.typ, Payload: payload, Keys: set}, err
@@ -218,21 +232,26 @@ func (r *Reader) parseHeader(text string) (h header, err error) {
 // headers are the parsed headers of tokens that one key set has verified. The key of the map is the encoded header: all
 // tokens of one key and one type have the same one. Only headers of tokens with a good signature are stored, so nobody
 // can fill the map without a key. A headers value never changes: a new header makes a new map, and a new key set begins
-// with an empty map.
+// with an empty map and another secret.
 type headers struct {
-	set   *keys.Set
-	known map[string]header
+	set    *keys.Set
+	secret *[32]byte // for Signatures
+	known  map[string]header
 }
 
 const maxHeaders = 64
 
-func (r *Reader) knownHeader(set *keys.Set, encoded string) (header, bool) {
+// knownHeader returns a header that was seen before, and the secret of the set; nil if it was not seen.
+func (r *Reader) knownHeader(set *keys.Set, encoded string) (header, *[32]byte) {
 	h := r.headers.Load()
 	if h == nil || h.set != set {
-		return header{}, false
+		return header{}, nil
 	}
 	head, ok := h.known[encoded]
-	return head, ok
+	if !ok {
+		return header{}, nil
+	}
+	return head, h.secret
 }
 
 func (r *Reader) remember(set *keys.Set, encoded string, head header) {
@@ -242,7 +261,10 @@ func (r *Reader) remember(set *keys.Set, encoded string, head header) {
 		if len(old.known) >= maxHeaders {
 			return
 		}
-		next.known = maps.Clone(old.known)
+		next.known, next.secret = maps.Clone(old.known), old.secret
+	} else {
+		next.secret = new([32]byte)
+		rand.Read(next.secret[:]) // never fails
 	}
 	next.known[strings.Clone(encoded)] = head
 	r.headers.CompareAndSwap(old, next) // if another goroutine was first, the next token tries again

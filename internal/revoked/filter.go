@@ -131,7 +131,7 @@ func (f *filter) divide(i int) bool {
 	if len(f.gens) < generations {
 		return 2*count >= len(f.lines) && generations*count >= f.total
 	}
-	if count < len(f.lines) || 6*count < f.total || 16*f.since < f.total {
+	if count < len(f.lines) || 7*count < f.total || 32*f.since < f.total {
 		return false
 	}
 	best, sum := 0, count+1

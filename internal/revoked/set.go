@@ -239,7 +239,8 @@ func (s *set) rebuild(p *segment, hash uint64, until uint32) *segment {
 	}
 	next := &segment{base: first}
 	add := func(hash uint64, until uint32) { next.add(hash, until) }
-	if size := s.share / slotBytes; 9*live > 4*size {
+	size := s.share / slotBytes &^ 1023 // so that Go needs no more memory than the arrays have
+	if 9*live > 4*size {
 		next.filter = newFilter(s.share, append(sample, latest))
 		add = func(hash uint64, until uint32) { next.filter.add(hash, until, s.now) }
 	} else {

@@ -29,6 +29,8 @@ var (
 	ErrClosed   = errors.New("the service is closed")
 )
 
+var errOld = errors.New("the answer is not newer than the last one: it is from a cache, or a clock was set back")
+
 // Source is where the revocations come from.
 type Source interface {
 	session.Log
@@ -54,7 +56,8 @@ type Config struct {
 	Insecure     bool          // Check never answers ErrStale
 	Bytes        int           // the memory for revocations
 	// Remote says that the source is another service. Then Open does not fail if the source does not answer yet: Check
-	// answers ErrStale until it does. And a page is as old as its time says, because a cache may stand in between.
+	// answers ErrStale until it does. And a page is as old as its time says, because a cache may stand in between. So the
+	// last page of a read must have a newer time than that of the read before it.
 	Remote bool
 	// NameOf returns what the source calls an id, if its entries have another text than the id itself. nil: the id.
 	NameOf func(id string) string
@@ -93,6 +96,7 @@ const (
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
 	expireEvery = time.Minute
 	retryAfter  = time.Second
+	remoteSkew  = 500 * time.Millisecond
 
 	// Values of freshUntil.
 	never  = -1
@@ -329,6 +333,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			return
 		}
 		v.watches.expire(time.Now())
+		before := cursor
 		next, err := v.pull(ctx, cursor)
 		switch {
 		case ctx.Err() != nil:
@@ -343,7 +348,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
 		}
 		cursor, failing = next, err != nil && !errors.Is(err, session.ErrCursor)
-		if cursor == session.End && failing && !v.rest(ctx) {
+		if err != nil && before == session.End && !v.rest(ctx) {
 			return
 		}
 		if now := time.Now(); now.After(expire) {
@@ -404,13 +409,16 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 		if err != nil {
 			return cursor, err
 		}
+		if v.Remote && !page.More && int64(page.Now) <= v.now.Load() {
+			return cursor, errOld
+		}
 		cursor = page.Next
 		if !page.More {
 			// Freshness counts from the start of the read, because the read may miss later entries.
 			if v.Remote {
 				began = began.Add(-max(0, began.Sub(page.Now.Time())))
 			}
-			v.freshUntil.Store(int64(began.Add(v.MaxStaleness).Sub(v.began)))
+			v.freshUntil.Store(max(v.freshUntil.Load(), int64(began.Add(v.MaxStaleness).Sub(v.began))))
 			v.now.Store(int64(page.Now))
 			return cursor, nil
 		}
@@ -419,7 +427,10 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 
 // readHistory reads the log from its start. Then whole is true.
 func (v *View) readHistory(ctx context.Context) {
-	cursor := session.Start
+	// The last page must be newer than the cursor of follow, or else an entry between the two would be missed. A remote page
+	// may be older, because a cache may stand in between, and the clocks of several machines differ.
+	since := session.Millis(v.now.Load()).Add(remoteSkew)
+	began, cursor := time.Now(), session.Start
 	for {
 		page, err := v.read(ctx, cursor, historyPage)
 		switch {
@@ -427,19 +438,24 @@ func (v *View) readHistory(ctx context.Context) {
 			return
 		case errors.Is(err, session.ErrCursor):
 			cursor = session.Start
-			fallthrough
 		case err != nil: // follow logs that the source does not answer
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(retryAfter):
-			}
+		case page.More:
+			cursor = page.Next
 			continue
-		case !page.More:
+		case !v.Remote || page.Now >= since:
 			v.whole.Store(true)
+			entries, bytes, compact := v.set.stats()
+			v.Logger.Debug("signet: the revocations were read", "source", v.Name, "sessions", entries, "bytes", bytes,
+				"exact", !compact, "took", time.Since(began).Round(time.Millisecond))
 			return
+		default:
+			cursor = page.Next
 		}
-		cursor = page.Next
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryAfter):
+		}
 	}
 }
 

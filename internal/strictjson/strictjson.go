@@ -166,6 +166,28 @@ func (s *Scanner) Ints() []int64 {
 	return list
 }
 
+// Objects returns the texts of the elements of the current value, which must be an array of objects. Scan reads each of them.
+func (s *Scanner) Objects() []string {
+	if s.value[0] != '[' {
+		s.Mistyped("an array of objects")
+		return nil
+	}
+	var list []string
+	for i := skipSpace(s.value, 1); s.value[i] != ']'; {
+		if s.value[i] == ',' {
+			i = skipSpace(s.value, i+1)
+		}
+		if s.value[i] != '{' {
+			s.Mistyped("an array of objects")
+			return nil
+		}
+		end, _ := skipObject(s.value, i, 2) // Next has checked it
+		list = append(list, s.value[i:end])
+		i = skipSpace(s.value, end)
+	}
+	return list
+}
+
 // array reads an array of strings whose syntax skipValue has checked already.
 func (s *Scanner) array() []string {
 	var list []string

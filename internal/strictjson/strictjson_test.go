@@ -342,6 +342,25 @@ func TestStrings(t *testing.T) {
 	}
 }
 
+func TestObjects(t *testing.T) {
+	for value, want := range map[string][]string{
+		`[]`: nil, "[ \n]": nil, `[{}]`: {`{}`}, "[ {\"a\":1}\t,{ } ]": {`{"a":1}`, `{ }`},
+		`[{"a":[{}]},{"]":"},{"}]`: {`{"a":[{}]}`, `{"]":"},{"}`},
+	} {
+		s := strictjson.Scan(`{"x":` + value + `}`)
+		require.True(t, s.Next(), "value %s: %v", value, s.Err())
+		require.Equal(t, want, s.Objects(), "value %s", value)
+		require.False(t, s.Next(), "value %s", value)
+		require.NoError(t, s.Err(), "value %s", value)
+	}
+	for _, value := range []string{`{}`, `null`, `"[{}]"`, `[1]`, `[{},null]`, `[[{}]]`} {
+		s := strictjson.Scan(`{"x":` + value + `}`)
+		require.True(t, s.Next(), "value %s: %v", value, s.Err())
+		require.Nil(t, s.Objects(), "value %s", value)
+		require.EqualError(t, s.Err(), `member "x" must be an array of objects`, "value %s", value)
+	}
+}
+
 func TestWrongType(t *testing.T) {
 	str := func(s *strictjson.Scanner) any { return s.String() }
 	integer := func(s *strictjson.Scanner) any { return s.Int() }

@@ -47,6 +47,9 @@ const (
 	logEnd         = "With End, ReadLog returns the cursor from which later calls go on."
 	logLost        = "It returns [ErrCursor] when the log does not go on behind the cursor"
 
+	notifyWakes = "Notify calls wake whenever the log may have new entries."
+	notifyEnds  = "It returns when ctx ends, or with an error when it cannot go on"
+
 	deleteRemoves = "DeleteExpired removes up to limit sessions, and cut-offs of users, that are past their KeepUntil " +
 		"both by the store's clock and by the time before. It returns how many it removed."
 	deleteKeeps = "So one clock that is wrong removes nothing."

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -181,17 +182,31 @@ func (k kit) cutLatest() {
 			"latest is %d; a session lives until %d, and a revoked one until %d", latest, newest.KeepUntil, row.KeepUntil)
 		return before.End("", latest, 0)
 	})
-	// A session that is committed before the cut-off counts, even if it was not there when change was called.
-	calls, given := 0, session.Millis(0)
-	k.cut("u1", func(before session.Cutoff, latest, _ session.Millis) session.Cutoff {
+	// A login while change runs is older than the cut-off, and then it counts, or it is newer. The store may make it wait.
+	var late session.Session
+	calls, done := 0, make(chan error, 1)
+	cut := k.cut("u1", func(before session.Cutoff, latest, now session.Millis) session.Cutoff {
 		if calls++; calls == 1 {
-			newest = k.create("late", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + 20*day })
+			created := make(chan struct{})
+			go func() {
+				defer close(created)
+				done <- k.store.Create(k.ctx, "u1", func(at session.Moment) (session.Session, error) {
+					late = login("late", "u1", at)
+					late.KeepUntil = at.Now + 200*day
+					return late, nil
+				})
+			}()
+			select {
+			case <-created:
+			case <-time.After(time.Second):
+			}
 		}
-		given = latest
-		return before.End("", latest, 0)
+		return before.End("", max(latest, now+day), 0)
 	})
-	conformance.True(k, given >= newest.KeepUntil, cutLatest,
-		"latest is %d; a session that was committed before the cut-off lives until %d", given, newest.KeepUntil)
+	conformance.NoError(k, <-done, createStores, "Create while the change of a Cut runs")
+	conformance.True(k, late.Born.User >= cut.Ended || late.KeepUntil <= cut.KeepUntil, cutLatest,
+		"a session of version %d lives until %d, and the cut-off of version %d, which ended it, until %d",
+		late.Born.User, late.KeepUntil, cut.Ended, cut.KeepUntil)
 }
 
 func (k kit) cutError() {
@@ -225,6 +240,7 @@ func (k kit) cutAtomic() {
 			for range each {
 				var version int64
 				err := k.store.Cut(k.ctx, userID, func(before session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
+					runtime.Gosched() // so that others run in between
 					after := before.Change(farAway, 0)
 					version = after.Changed
 					return after, nil

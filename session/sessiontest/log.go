@@ -1,6 +1,7 @@
 package sessiontest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -300,6 +301,15 @@ func (k kit) logCutAgain() {
 	for _, id := range revoked {
 		conformance.True(k, seen.has(id), logMissesNone, "%q was revoked between the pages", id)
 	}
+	_, err := k.store.ReadLog(k.ctx, session.Start, 1000, func(e session.Entry) {
+		switch e.Kind {
+		case session.UserCut:
+			conformance.Equal(k, at.User.Changed, e.Changed, logNewest, "an entry of the cut-off of a user")
+		case session.AllCut:
+			conformance.Equal(k, at.All.Changed, e.Changed, logNewest, "an entry of the cut-off of everybody")
+		}
+	})
+	conformance.NoError(k, err, logCalls, "ReadLog of Start")
 }
 
 func (k kit) logLost() {
@@ -310,6 +320,55 @@ func (k kit) logLost() {
 		conformance.ErrorIs(k, err, session.ErrCursor, logLost, "the cursor %.20q, which no store has made", cursor)
 	}
 	conformance.True(k, k.readAll(10).has(id("u1", "s1")), logCalls, "the reader begins again")
+}
+
+// logNotify checks a store that is a Notifier. Because it may miss an entry, there are more until it wakes.
+func (k kit) logNotify() {
+	notifier, ok := k.store.(session.Notifier)
+	if !ok {
+		k.Logf("the store is no session.Notifier")
+		return
+	}
+	ctx, cancel := context.WithCancel(k.ctx)
+	defer cancel()
+	woken, done := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		done <- notifier.Notify(ctx, func() {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	makeEntry := []func(i int){
+		func(i int) { k.create(fmt.Sprintf("s%d", i), "u1", revoke(session.ReasonLogout)) },
+		func(int) { k.cut("u1", outdate) },
+		func(int) { k.cut("", outdate) },
+	}
+	for kind, makeEntry := range makeEntry {
+		for i := 0; ; i++ {
+			select {
+			case <-woken: // it may be for nothing, or for an entry of before
+			default:
+			}
+			makeEntry(i)
+			select {
+			case <-woken:
+			case err := <-done:
+				k.Fatalf("%s", conformance.Broken(notifyEnds, "Notify returned early: %v", err))
+			case <-time.After(time.Second):
+				conformance.True(k, i < 10, notifyWakes, "%d entries of kind %d, and no call of wake", i, kind+1)
+				continue
+			}
+			break
+		}
+	}
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		k.Fatalf("%s", conformance.Broken(notifyEnds, "Notify goes on 10 seconds after its context was canceled"))
+	}
 }
 
 // clock requires one clock for all methods. It must be near the clock of this machine.

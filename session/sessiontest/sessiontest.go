@@ -60,6 +60,7 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"log/polling", kit.logPolling},
 		{"log/cut again", kit.logCutAgain},
 		{"log/lost", kit.logLost},
+		{"log/notify", kit.logNotify},
 		{"expired/rows go", kit.expiredGo},
 		{"expired/rows stay", kit.expiredStay},
 		{"expired/one clock", kit.expiredOneClock},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/signet-go/signet/internal/conformance"
@@ -135,7 +136,13 @@ func (k kit) updateAtomic() {
 	want := k.create("s1", "u1")
 	errs := conformance.Parallel(writers, func(int) error {
 		for range times {
+			var newest int64
 			err := k.store.Update(k.ctx, want.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
+				if row.Next < newest {
+					return row, errors.New("change was called again with an older row")
+				}
+				newest = row.Next
+				runtime.Gosched() // so that others run in between
 				row.Next++
 				return row, nil
 			})
@@ -145,7 +152,7 @@ func (k kit) updateAtomic() {
 		}
 		return nil
 	})
-	conformance.NoError(k, errors.Join(errs...), updateAtomic, "%d goroutines change one row %d times each", writers, times)
+	conformance.NoError(k, errors.Join(errs...), updateNewerRow, "%d goroutines change one row %d times each", writers, times)
 	want.Next += writers * times
 	k.requireRow(want, updateAtomic, fmt.Sprintf("after %d goroutines added 1 to Next %d times each", writers, times))
 }

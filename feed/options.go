@@ -1,0 +1,122 @@
+package feed
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/signet-go/signet/keys"
+)
+
+// Option configures [Open]. The options that [NewHandler] takes too are HandlerOptions.
+type Option interface{ applyFeed(*config) }
+
+// HandlerOption configures [NewHandler] and [Open].
+type HandlerOption interface {
+	Option
+	applyHandler(*config)
+}
+
+type option func(*config)
+
+func (o option) applyFeed(c *config) { o(c) }
+
+type handlerOption func(*config)
+
+func (o handlerOption) applyFeed(c *config)    { o(c) }
+func (o handlerOption) applyHandler(c *config) { o(c) }
+
+// config holds the options, and all mistakes in them and in the arguments. The mistakes become one joined error.
+type config struct {
+	issuer       string
+	logger       *slog.Logger
+	client       *http.Client
+	insecureHTTP bool
+	maxStaleness time.Duration
+	insecure     bool
+	memory       int
+	errs         []error
+}
+
+func defaults() config {
+	return config{logger: slog.Default(), maxStaleness: 30 * time.Second, memory: 64 << 20}
+}
+
+func (c *config) mistake(what, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("feed.%s: %w", what, fmt.Errorf(format, args...)))
+}
+
+// checkSource finds sources that can never have keys.
+func (c *config) checkSource(what string, source keys.Source) {
+	if isNil(source) {
+		c.mistake(what, "the source of keys is nil")
+	} else if made, ok := source.(interface{ Err() error }); ok && made.Err() != nil {
+		c.errs = append(c.errs, made.Err())
+	}
+}
+
+// isNil reports whether value is nil or an interface that holds a nil pointer.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// WithIssuer sets the issuer ("iss") of the documents. A follower refuses those of another issuer. Without this option, the
+// documents must be without an issuer.
+func WithIssuer(issuer string) HandlerOption {
+	return handlerOption(func(c *config) { c.issuer = issuer })
+}
+
+// WithLogger sets the logger. The default is [slog.Default].
+func WithLogger(logger *slog.Logger) HandlerOption {
+	return handlerOption(func(c *config) {
+		if logger == nil {
+			c.mistake("WithLogger", "the logger is nil; use slog.New(slog.DiscardHandler) for silence")
+		}
+		c.logger = logger
+	})
+}
+
+// WithClient sets the HTTP client, for example one with mutual TLS, or with a transport that adds credentials. A request
+// takes at most 5 seconds, even if the client's own limit is longer. The default is a plain client.
+func WithClient(client *http.Client) Option {
+	return option(func(c *config) {
+		if client == nil {
+			c.mistake("WithClient", "the client is nil; leave the option out for the default")
+		}
+		c.client = client
+	})
+}
+
+// WithInsecureHTTP allows plain http for the host in the given URL. The documents are signed, so nobody in between can
+// forge one. But everybody in between can read them, and the ids of sessions and users that are to be confirmed.
+func WithInsecureHTTP() Option { return option(func(c *config) { c.insecureHTTP = true }) }
+
+// WithMaxStaleness sets how old the newest document may be before tokens are answered 503. It is from 1 second to 24 hours;
+// the default is 30 seconds. The feed is read every second, and at least four times in this time.
+func WithMaxStaleness(bound time.Duration) Option {
+	return option(func(c *config) {
+		if bound < time.Second || bound > 24*time.Hour {
+			c.mistake("WithMaxStaleness", "%v is out of range; use 1s to 24h", bound)
+		}
+		c.maxStaleness = bound
+	})
+}
+
+// WithInsecureStaleRevocations accepts tokens however long the service is unreachable. A token that was revoked in the
+// meantime is accepted too.
+func WithInsecureStaleRevocations() Option { return option(func(c *config) { c.insecure = true }) }
+
+// WithMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB, which holds
+// about three million revocations exactly. More revocations are kept in a compact form. Then the service must confirm a few
+// sessions, each once.
+func WithMemory(bytes int) Option {
+	return option(func(c *config) {
+		if bytes < 1<<20 || bytes > 16<<30 {
+			c.mistake("WithMemory", "%d bytes are out of range; use 1048576 to 17179869184", bytes)
+		}
+		c.memory = bytes
+	})
+}

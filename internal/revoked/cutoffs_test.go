@@ -1,0 +1,201 @@
+package revoked
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+func TestCutoffs(t *testing.T) {
+	c := newCutoffs(0)
+	c.expire(start)
+	expect := func(hash uint64, want cutoff, known answer) {
+		t.Helper()
+		got, answer := c.get(hash)
+		require.Equal(t, known, answer)
+		require.Equal(t, want, got)
+	}
+	expect(1, cutoff{}, no)
+	first := cutoff{ended: 5, spared: 9, until: start + day}
+	c.put(1, first)
+	expect(1, first, yes)
+	expect(2, cutoff{}, no)
+	c.put(1, cutoff{ended: 4, changed: 4, until: start + hour})
+	expect(1, first, yes)
+	equal := cutoff{ended: 5, changed: 1, until: start + day}
+	c.put(1, equal)
+	expect(1, equal, yes)
+	second := cutoff{ended: 5, changed: 6, until: start + 2*day}
+	c.put(1, second)
+	expect(1, second, yes)
+	c.put(3, cutoff{ended: 1, until: start})
+	expect(3, cutoff{}, no)
+
+	ticket := c.begin(2)
+	c.remember(ticket, cutoff{})
+	expect(2, cutoff{}, yes)
+	c.remember(ticket, first)
+	expect(2, first, yes)
+	c.put(2, equal)
+	expect(2, equal, yes)
+	c.remember(c.begin(2), first)
+	expect(2, equal, yes)
+
+	ticket = c.begin(4)
+	c.put(4, second)
+	c.remember(ticket, first)
+	expect(4, second, yes)
+	ticket = c.begin(5)
+	c.put(5, cutoff{ended: 1, until: start}) // has expired, but is newer than what the look-up may have found
+	c.remember(ticket, cutoff{})
+	expect(5, cutoff{}, no)
+
+	c.remember(c.begin(6), second)
+	c.put(6, first) // the log is behind
+	expect(6, second, yes)
+	require.True(t, cutBucketOf(*c.table.Load(), 6).get(6).logged)
+
+	c.expire(start + 3*day)
+	c.expire(start)
+	for hash := range uint64(7) {
+		expect(hash, cutoff{}, no)
+	}
+	require.Nil(t, c.table.Load(), "all has expired")
+}
+
+func randomCutoff(now session.Millis) cutoff {
+	return cutoff{ended: rand.Int64N(1000), changed: rand.Int64N(1000), until: now + 1 + session.Millis(rand.Int64N(int64(20*day)))}
+}
+
+// Whatever leaves the memory, no answer hides a cut-off of the log that is live.
+func TestCutoffsAreLikeAMap(t *testing.T) {
+	c, now := newCutoffs(0), start
+	c.expire(now)
+	model := map[uint64]cutoff{}
+	for i := range 40_000 {
+		hash := hashOf(rand.Uint64N(20_000) + 1)
+		if i%4 == 0 { // a user without cut-off, or the record of one
+			if model[hash].until <= now {
+				c.remember(c.begin(hash), cutoff{})
+			} else {
+				c.remember(c.begin(hash), model[hash])
+			}
+		} else {
+			cut := randomCutoff(now)
+			c.put(hash, cut)
+			if old := model[hash]; old.until <= now || cut.version() >= old.version() {
+				cut.until = max(cut.until, old.until)
+				model[hash] = cut
+			} else {
+				old.until = max(cut.until, old.until)
+				model[hash] = old
+			}
+		}
+		if i%4000 != 0 {
+			continue
+		}
+		now += day
+		c.expire(now)
+		counts := map[answer]int{}
+		for hash, want := range model {
+			got, answer := c.get(hash)
+			if want.until <= now {
+				continue
+			}
+			counts[answer]++
+			if answer == yes && got.version() != want.version() {
+				require.Equal(t, want, got)
+			}
+		}
+		require.Zero(t, counts[no])
+		require.Greater(t, counts[yes], min(len(model), 6000)/2)
+		require.Equal(t, i > 30_000, counts[maybe] > 100 && i > 30_000)
+	}
+	c.expire(now + 21*day)
+	require.Nil(t, c.table.Load())
+	require.Nil(t, c.left.Load())
+}
+
+func TestTheMemoryOfCutoffs(t *testing.T) {
+	const bytes = 4 << 20
+	before := heapInUse()
+	c := newCutoffs(bytes)
+	require.Less(t, heapInUse()-before, 4096)
+	for i := range 120_000 {
+		c.put(hashOf(uint64(i+1)), randomCutoff(start))
+		if i%20_000 == 0 {
+			require.Less(t, heapInUse()-before, bytes*105/100, i)
+		}
+	}
+	require.Less(t, heapInUse()-before, bytes*105/100)
+	require.NotNil(t, c.left.Load())
+	runtime.KeepAlive(c)
+}
+
+// A look-up that begins after put has returned sees that cut-off or a newer one, or maybe.
+func TestCutoffsAreReadWhileTheyChange(t *testing.T) {
+	c := newCutoffs(0)
+	c.expire(start)
+	const users = 30_000
+	var versions [users + 1]atomic.Int64
+	done := make(chan struct{})
+	missed := make(chan uint64, 2)
+	for r := range uint64(2) {
+		go func() {
+			random := rand.New(rand.NewPCG(r, 0))
+			for {
+				select {
+				case <-done:
+					missed <- 0
+					return
+				default:
+				}
+				i := random.Uint64N(users) + 1
+				version := versions[i].Load()
+				ticket := c.begin(hashOf(i))
+				store := versions[i].Load()
+				got, answer := c.get(hashOf(i))
+				if answer == no && version > 0 || answer == yes && got.version() < version {
+					missed <- i
+					return
+				}
+				if answer == maybe {
+					c.remember(ticket, cutoff{ended: store, until: start + day})
+				}
+			}
+		}()
+	}
+	random := rand.New(rand.NewPCG(7, 7))
+	for n := range int64(60_000) {
+		i := random.Uint64N(users) + 1
+		c.put(hashOf(i), cutoff{ended: n + 1, until: start + day + session.Millis(n)})
+		versions[i].Store(n + 1)
+	}
+	close(done)
+	require.Zero(t, <-missed)
+	require.Zero(t, <-missed)
+}
+
+func BenchmarkCutoffsGet(b *testing.B) {
+	run := func(name string, users, bytes int) {
+		b.Run(name, func(b *testing.B) {
+			c := newCutoffs(bytes)
+			for i := range users {
+				c.put(hashOf(uint64(i+1)), randomCutoff(start))
+			}
+			b.ResetTimer()
+			for i := range b.N {
+				c.get(hashOf(uint64(i) % 2_000_000))
+			}
+		})
+	}
+	run("none", 0, 64<<20)
+	run("one", 1, 64<<20)
+	run("100000", 100_000, 64<<20)
+	run("1000000 in 16 MiB", 1_000_000, 16<<20)
+}
