@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -144,8 +143,8 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 		next[group] = p.String()
 		page.More = page.More || values[4] != int64(0)
 		entries, _ := values[5].([]any)
-		for pair := range slices.Chunk(entries, 2) {
-			e, err := parseEntry(fmt.Sprint(pair[0]), group)
+		for _, entry := range entries {
+			e, err := parseEntry(fmt.Sprint(entry), group)
 			if err != nil {
 				return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
 			}

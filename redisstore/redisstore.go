@@ -116,8 +116,8 @@ func (s *Store) userKey(kind, userID string) string {
 type known struct {
 	at             session.Moment
 	user, all, row string   // the texts of the two cut-offs and of the row
-	latest         float64  // until when the sessions in the user's list are kept at most
-	ids            []string // of those that are kept for longest
+	latest         float64  // the latest KeepUntil in the user's list
+	ids            []string // of the user's list, the latest KeepUntil first
 }
 
 // moment reads the cut-offs of a user, and up to n ids of the user's list.
@@ -148,7 +148,7 @@ func momentOf(cmd *redis.Cmd) (k known, err error) {
 // read takes the time and the cut-offs from the beginning of an answer.
 func (k *known) read(answer []any) error {
 	now, _ := answer[0].(int64)
-	k.at.Now = session.Millis(now)
+	*k = known{at: session.Moment{Now: session.Millis(now)}}
 	k.user, _ = answer[1].(string)
 	k.all, _ = answer[2].(string)
 	return errors.Join(decode(k.user, &k.at.User), decode(k.all, &k.at.All))
@@ -273,8 +273,8 @@ const (
 
 const noFloor = -1
 
-// swap writes a row in place of the text that was read. If the row becomes revoked, it leaves the list of the user and enters
-// the log.
+// swap writes a row in place of the text that was read, if the user has more sessions than floor. If the row becomes
+// revoked, it leaves the list of the user and enters the log.
 func (s *Store) swap(ctx context.Context, k known, row, before session.Session, floor int) (int, error) {
 	group, ok := session.GroupOfID(row.ID)
 	if !ok || group != session.GroupOfUser(row.UserID) {

@@ -99,8 +99,8 @@ append(KEYS[2], ARGV[4], ARGV[5])
 return 1`)
 
 // logScript returns the time, the place of the last entry of a page (its score, its hash, and the number of entries in the
-// second up to it), whether there are entries behind it, and the entries, each with its score. It returns the time only if
-// the log does not go on behind the place that was asked for.
+// second up to it), whether there are entries behind it, and the entries. If the log does not go on behind the place that
+// was asked for, it returns only the time.
 //
 // The scores of this version rise with each entry. The version before gives the time as the score, which can be as large as
 // that of the last entry or a little smaller. The number of entries tells that one has come in before the place. Then the
@@ -125,9 +125,9 @@ else
 		if redis.call('ZCOUNT', log, second(score), score) ~= tonumber(ARGV[3]) then from = second(score) end
 	end
 	local last = redis.call('ZRANGEBYSCORE', log, from, '+inf', 'WITHSCORES', 'LIMIT', ARGV[4] - 1, 1)[2]
-	entries = redis.call('ZRANGEBYSCORE', log, from, last or '+inf', 'WITHSCORES')
+	entries = redis.call('ZRANGEBYSCORE', log, from, last or '+inf')
 	if #entries > 0 then
-		score, key = entries[#entries], hash(entries[#entries - 1])
+		score, key = last or redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')[2], hash(entries[#entries])
 		if last then more = redis.call('ZCOUNT', log, '(' .. score, '+inf') end
 	end
 end
