@@ -35,16 +35,27 @@ func PostgresPair(t testing.TB) *Pair {
 		t.Fatalf("servers: %v", err)
 	}
 	standby.begin()
-	primary.psql(bin, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()", `DO $$ BEGIN
-		FOR i IN 1 .. 1000 LOOP
-			IF EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync') THEN RETURN; END IF;
-			PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
-		END LOOP;
-		RAISE 'the standby is not synchronous';
-	END $$`)
+	err = primary.psql(bin, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+	for limit := time.Now().Add(startLimit); err == nil; time.Sleep(pollEvery) {
+		err = primary.psql(bin, `DO $$ BEGIN
+			IF NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync') THEN RAISE 'no synchronous standby'; END IF;
+		END $$`)
+		if err == nil {
+			break
+		}
+		if time.Now().Before(limit) {
+			err = nil
+		}
+	}
+	if err != nil {
+		t.Fatalf("servers: %v\n%s", err, standby.logTail())
+	}
 	return &Pair{primary, standby, func() {
 		standby.t.Helper()
-		standby.psql(bin, `DO $$ BEGIN IF NOT pg_promote() THEN RAISE 'not promoted'; END IF; END $$`)
+		err := standby.psql(bin, `DO $$ BEGIN IF NOT pg_promote() THEN RAISE 'not promoted'; END IF; END $$`)
+		if err != nil {
+			standby.t.Fatalf("servers: %v", err)
+		}
 	}}
 }
 

@@ -22,7 +22,9 @@ func Postgres(t testing.TB) *Server {
 		t.Fatalf("servers: %v", err)
 	}
 	s.begin()
-	s.psql(bin, "CREATE ROLE signet LOGIN", "CREATE DATABASE signet OWNER signet")
+	if err := s.psql(bin, "CREATE ROLE signet LOGIN", "CREATE DATABASE signet OWNER signet"); err != nil {
+		t.Fatalf("servers: %v", err)
+	}
 	return s
 }
 
@@ -73,16 +75,13 @@ func newPostgres(t testing.TB) (s *Server, bin string) {
 }
 
 // psql runs statements as the superuser.
-func (s *Server) psql(bin string, statements ...string) {
-	s.t.Helper()
+func (s *Server) psql(bin string, statements ...string) error {
 	argv := []string{filepath.Join(bin, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1",
 		"-h", s.dir, "-p", strconv.Itoa(s.port), "-U", "postgres", "-d", "postgres"}
 	for _, statement := range statements {
 		argv = append(argv, "-c", statement)
 	}
-	if err := s.tool(argv...); err != nil {
-		s.t.Fatalf("servers: %v", err)
-	}
+	return s.tool(argv...)
 }
 
 // findPostgres returns the folder with the programs of PostgreSQL. On Debian this folder is not on the PATH, and the PATH
