@@ -12,7 +12,8 @@ import (
 
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
-	"":                             {"internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "userstore"},
+	"":                             {"feed", "internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "userstore"},
+	"feed":                         {"internal/flight", "internal/jws", "internal/limit", "internal/revoked", "internal/strictjson", "keys", "session"},
 	"keys":                         {"internal/strictjson"},
 	"password":                     {},
 	"session":                      {"internal/strictjson"},

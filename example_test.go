@@ -236,6 +236,30 @@ func ExampleAuth_RevokeUser() {
 	// true
 }
 
+// A connection that stays open ends with its session, and can say why.
+func ExampleSessionContext() {
+	auth := demoAuth()
+	defer auth.Close()
+	tokens, err := auth.Login(context.Background(), "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	events := auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := signet.SessionContext(r.Context(), signet.AtExpiry)
+		defer cancel()
+		fmt.Println("open")
+		go auth.RevokeUser(context.Background(), signet.Subject(ctx)) // as an administrator does, somewhere else
+		<-ctx.Done()                                                  // your events come meanwhile
+		fmt.Println(context.Cause(ctx))
+	}))
+	req := httptest.NewRequest("GET", "/events", nil)
+	req.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+	events.ServeHTTP(httptest.NewRecorder(), req)
+	// Output:
+	// open
+	// signet: the token is revoked
+}
+
 // Logout accepts either token. It returns nil only when the end of the session is committed.
 func ExampleAuth_Logout() {
 	auth := demoAuth()

@@ -66,6 +66,9 @@ func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verif
 	if s.issuer != "" {
 		s.mistake("NewIssuersVerifier", "WithIssuer is given too; the list says who the issuers are")
 	}
+	if s.feed != nil {
+		s.mistake("NewIssuersVerifier", "WithRevocations is given too; it is for NewVerifier")
+	}
 	if len(trusted) == 0 {
 		s.mistake("NewIssuersVerifier", "the list of issuers is empty")
 	}

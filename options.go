@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/signet-go/signet/feed"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
@@ -46,6 +47,7 @@ type verifierConfig struct {
 	logger       *slog.Logger
 	cacheBytes   int             // for claims
 	signatures   *jws.Signatures // nil: every signature is verified
+	feed         *feed.Feed      // nil: a verifier learns of no revocation
 }
 
 // verifierSettings collect the options of a Verifier, and all mistakes in them. The mistakes become one joined error.
@@ -117,6 +119,9 @@ func newSettings(opts []Option) settings {
 func (s *settings) validate() {
 	if s.stateless && s.sessionStore != nil {
 		s.mistake("WithoutSessions", "WithSessionStore is given too; leave one of them out")
+	}
+	if s.feed != nil {
+		s.mistake("WithRevocations", "it is for NewVerifier; New follows its session store")
 	}
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
@@ -249,6 +254,18 @@ func WithTokenCache(bytes int) VerifierOption {
 			s.mistake("WithTokenCache", "%d bytes are out of range; use 0, or 65536 to 4294967296", bytes)
 		}
 		s.cacheSize = bytes
+	})
+}
+
+// WithRevocations lets a verifier of [NewVerifier] follow the revocations of the service that issues the tokens. Then a
+// revoked token is refused within about a second, and a token is answered 503 if the feed was not read for too long
+// ([feed.WithMaxStaleness]). The host closes the feed. [New] does not take this option, because it follows its session store.
+func WithRevocations(f *feed.Feed) VerifierOption {
+	return verifierOption(func(s *verifierSettings) {
+		if f == nil {
+			s.mistake("WithRevocations", "the feed is nil; leave the option out to follow none")
+		}
+		s.feed = f
 	})
 }
 

@@ -125,7 +125,8 @@ const (
 // function that it returns when the connection ends.
 //
 // ctx is the context of a request behind [Auth.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
-// the token's expiry can end the context.
+// the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after
+// the expiry. The time is that of the machine, and not that of [WithClock].
 func SessionContext(ctx context.Context, also ...Ending) (context.Context, context.CancelFunc) {
 	claims := sharedClaims(ctx)
 	what := revoked.Watch{Changes: slices.Contains(also, AtUserChange)}
@@ -143,7 +144,12 @@ func SessionContext(ctx context.Context, also ...Ending) (context.Context, conte
 	}
 	watched, cancel := context.WithCancelCause(ctx)
 	stop := claims.revocations.Watch(ctx, claims.session, what, func(reason error) { cancel(revocationError(reason)) })
-	return watched, func() { stop(); cancel(context.Canceled) }
+	freed := context.AfterFunc(watched, stop) // for callers that forget it, when ctx ends
+	return watched, func() {
+		freed()
+		stop()
+		cancel(context.Canceled)
+	}
 }
 
 // SessionInfo is what users may see of their own sessions.

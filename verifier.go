@@ -44,8 +44,8 @@ type issuer struct {
 // *[keys.Files], *[keys.Remote] or a Source of the host. The error joins all mistakes in the keys and the options. It
 // starts no goroutine. Use [NewIssuersVerifier] for the tokens of other issuers.
 //
-// It does not see revocations: a token of a session that was revoked at the issuer is accepted here until it expires.
-// If that matters, use short access lifetimes at the issuer ([WithLifetimes]), or an [Auth] on the same session store.
+// Without [WithRevocations] it does not see revocations: a token of a session that was revoked at the issuer is accepted
+// here until it expires. Then use short access lifetimes at the issuer ([WithLifetimes]).
 func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) {
 	s := newVerifierConfig("NewVerifier", opts)
 	err := checkSource("NewVerifier", source)
@@ -86,8 +86,11 @@ func isNil(value any) bool {
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
 	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager,
 		maxToken: jws.MaxToken}
-	if manager != nil {
+	switch {
+	case manager != nil:
 		v.revocations = manager.View
+	case cfg.feed != nil:
+		v.revocations = cfg.feed.View()
 	}
 	for _, iss := range issuers {
 		if iss.foreign != nil {

@@ -90,7 +90,7 @@ func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
 	}
-	r.reader = jws.NewReader(source, jws.Rules{})
+	r.reader = jws.NewReader(source, jws.Rules{}, nil)
 	r.connect()
 	view, err := revoked.Open(revoked.Config{Source: r, Name: "the feed of " + r.url.Host, Logger: r.logger, Timeout: timeout,
 		Interval: min(pullInterval, r.maxStaleness/4), MaxStaleness: r.maxStaleness, Insecure: r.insecure, Bytes: r.memory,

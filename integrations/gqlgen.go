@@ -34,8 +34,7 @@ func gqlgenServer(auth *signet.Auth, schema graphql.ExecutableSchema) http.Handl
 }
 
 // gqlgenInit signs in the user of a WebSocket. Browsers cannot send a header with it, so the token is in the payload of
-// connection_init. The connection ends with the token. It does not end with the session: a subscription that must
-// notice that asks auth.Verify again.
+// connection_init. The connection ends with the session, and when the token expires.
 func gqlgenInit(auth *signet.Auth) transport.WebsocketInitFunc {
 	return func(ctx context.Context, payload transport.InitPayload) (context.Context, *transport.InitPayload, error) {
 		authorization := payload.Authorization()
@@ -47,9 +46,9 @@ func gqlgenInit(auth *signet.Auth) transport.WebsocketInitFunc {
 		if err != nil {
 			return ctx, nil, errors.New(message(err))
 		}
-		limited, cancel := context.WithDeadline(ctx, claims.ExpiresAt)
+		limited, cancel := signet.SessionContext(signet.ContextWithClaims(ctx, claims), signet.AtExpiry)
 		context.AfterFunc(ctx, cancel)
-		return signet.ContextWithClaims(limited, claims), nil, nil
+		return limited, nil, nil
 	}
 }
 

@@ -17,8 +17,9 @@ import (
 // "/shop.Shop/Users". Clients send the access token as metadata: authorization: Bearer ACCESS_TOKEN.
 //
 // Beware of two things. gRPC decodes a request before it calls a unary interceptor, so grpc.MaxRecvMsgSize bounds what
-// a stranger can make it read. And a stream can outlive its token: the interceptor here checks the token again before
-// each message that it sends. A method that must be open, such as a health check, needs an exception here.
+// a stranger can make it read. And a stream can outlive its session: here its context ends with the session and with the
+// token, and then it carries no message any more. A handler that waits for something else than messages must look at
+// stream.Context(). A method that must be open, such as a health check, needs an exception here.
 func grpcServer(auth *signet.Auth, roles map[string]string) *grpc.Server {
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		claims, err := grpcCheck(ctx, auth, roles[info.FullMethod])
@@ -28,13 +29,18 @@ func grpcServer(auth *signet.Auth, roles map[string]string) *grpc.Server {
 		return next(signet.ContextWithClaims(ctx, claims), req)
 	}
 	stream := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		ctx := stream.Context()
-		claims, err := grpcCheck(ctx, auth, roles[info.FullMethod])
+		claims, err := grpcCheck(stream.Context(), auth, roles[info.FullMethod])
 		if err != nil {
 			return err
 		}
-		check := func() error { _, err := grpcCheck(ctx, auth, roles[info.FullMethod]); return err }
-		return next(srv, grpcStream{stream, signet.ContextWithClaims(ctx, claims), check})
+		ctx, cancel := signet.SessionContext(signet.ContextWithClaims(stream.Context(), claims), signet.AtExpiry)
+		defer cancel()
+		own := grpcStream{stream, ctx}
+		err = next(srv, own)
+		if ended := own.ended(); ended != nil {
+			return ended
+		}
+		return err
 	}
 	return grpc.NewServer(grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream))
 }
@@ -52,28 +58,52 @@ func grpcCheck(ctx context.Context, auth *signet.Auth, role string) (*signet.Cla
 	}
 	claims, err := auth.Verify(ctx, token)
 	switch {
-	case errors.Is(err, signet.ErrUnavailable):
-		return nil, status.Error(codes.Unavailable, message(err))
 	case err != nil:
-		return nil, status.Error(codes.Unauthenticated, message(err))
+		return nil, grpcStatus(err)
 	case role != "" && !claims.HasRole(role):
 		return nil, status.Error(codes.PermissionDenied, message(signet.ErrInsufficientScope))
 	}
 	return claims, nil
 }
 
-// grpcStream is a stream of a signed-in user.
+// grpcStatus is the status for an error of signet, or of a context.
+func grpcStatus(err error) error {
+	switch {
+	case errors.Is(err, signet.ErrUnavailable):
+		return status.Error(codes.Unavailable, message(err))
+	case errors.Is(err, signet.ErrInvalidToken): // revoked and expired too
+		return status.Error(codes.Unauthenticated, message(err))
+	}
+	return status.FromContextError(err).Err()
+}
+
+// grpcStream is a stream of a signed-in user. ctx ends with the session.
 type grpcStream struct {
 	grpc.ServerStream
-	ctx   context.Context
-	check func() error
+	ctx context.Context
 }
 
 func (s grpcStream) Context() context.Context { return s.ctx }
 
 func (s grpcStream) SendMsg(m any) error {
-	if err := s.check(); err != nil {
+	if err := s.ended(); err != nil {
 		return err
 	}
 	return s.ServerStream.SendMsg(m)
+}
+
+func (s grpcStream) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if ended := s.ended(); ended != nil {
+		return ended
+	}
+	return err
+}
+
+// ended says why the stream has ended, or nil.
+func (s grpcStream) ended() error {
+	if s.ctx.Err() == nil {
+		return nil
+	}
+	return grpcStatus(context.Cause(s.ctx))
 }

@@ -7,6 +7,7 @@
 package integrations
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,3 +33,6 @@ func message(err error) string {
 	}
 	return "internal error"
 }
+
+// feed waits for the next event of the user in ctx, as a query of a queue does. When ctx ends, it returns the cause.
+type feed func(ctx context.Context) (event string, err error)

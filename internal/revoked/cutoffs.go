@@ -17,11 +17,13 @@ type cutoff struct {
 
 func (c cutoff) version() int64 { return max(c.ended, c.changed) }
 
-// cutoffs holds the cut-offs of users. As long as there was none, a look-up costs one atomic load. No look-up takes a lock.
+// cutoffs holds the cut-offs of users. As long as there was none, a look-up costs one atomic load. No look-up takes
+// a lock.
 //
-// It is a hash table of buckets. When it cannot grow any more, the record that expires first leaves its full bucket. If it
-// came from the log, it leaves its hash in a [filter], and a look-up answers maybe from then on. The answer of the store can be
-// kept as a record too; nothing is lost when such a record leaves. So memory is bounded: a quarter of it is for the filter.
+// It is a hash table of buckets. When it cannot grow any more, the record that expires first leaves its full bucket.
+// If it came from the log, it leaves its hash in a [filter], and a look-up answers maybe from then on. The answer of
+// the store can be kept as a record too; nothing is lost when such a record leaves. So memory is bounded: a quarter
+// of it is for the filter.
 type cutoffs struct {
 	table atomic.Pointer[[]cutBucket]
 	left  atomic.Pointer[filter] // the hashes of records that have left
@@ -29,12 +31,13 @@ type cutoffs struct {
 	tickets tickets
 	mu      sync.Mutex // one writer at a time
 	bytes   int
+	newest  int64 // the newest version that has left
 	now     session.Millis
 	swept   session.Millis
 }
 
-// cutBucket holds the hashes of records, and the records. A record never changes. A look-up compares the hash of the record
-// too, because the slot may get another record at any time.
+// cutBucket holds the hashes of records, and the records. A record never changes. A look-up compares the hash of the
+// record too, because the slot may get another record at any time.
 type cutBucket struct {
 	hashes  [8]atomic.Uint64
 	records [8]atomic.Pointer[record]
@@ -55,8 +58,8 @@ const (
 // newCutoffs returns cutoffs that will use up to so many bytes, but at least 1 MiB.
 func newCutoffs(bytes int) *cutoffs { return &cutoffs{bytes: max(bytes, minBytes)} }
 
-// get returns the cut-off of the user with that hash, if it is known. It may be the zero cut-off that remember has kept. The
-// answer is maybe if only the store knows.
+// get returns the cut-off of the user with that hash, if it is known. It may be the zero cut-off that remember has
+// kept. The answer is maybe if only the store knows.
 func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 	table := c.table.Load()
 	if table == nil {
@@ -72,7 +75,7 @@ func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 	return cutoff{}, no
 }
 
-// put takes a cut-off from the log. An older one than that which is known is ignored.
+// put takes a cut-off from the log. If a newer one is known, it stays.
 func (c *cutoffs) put(hash uint64, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,8 +89,8 @@ func (c *cutoffs) put(hash uint64, cut cutoff) {
 // begin must be called before a look-up in the store whose result will be given to remember.
 func (c *cutoffs) begin(hash uint64) ticket { return c.tickets.begin(hash) }
 
-// remember keeps what a look-up in the store has found, also that there is no cut-off. It does nothing if put was called with
-// the same hash after begin: the record of put may have left already, and what was found may be older.
+// remember keeps what a look-up in the store has found, also that there is no cut-off. It does nothing if put was
+// called with the same hash after begin: the record of put may have left already, and what was found may be older.
 func (c *cutoffs) remember(t ticket, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,6 +116,9 @@ func (c *cutoffs) set(r *record) {
 		if r.logged {
 			r.until = max(newer.until, older.until)
 		}
+	} else if left := c.left.Load(); r.logged && r.version() < c.newest && left != nil && left.has(r.hash) {
+		c.leave(r) // a newer one may have left
+		return
 	}
 	for {
 		b := cutBucketOf(*c.table.Load(), r.hash)
@@ -171,9 +177,11 @@ func (c *cutoffs) leave(r *record) {
 		c.left.Store(left)
 	}
 	left.add(r.hash, minutes(r.until), minutesPast(c.now))
+	c.newest = max(c.newest, r.version())
 }
 
-// expire removes what has expired, and now and then what remember has kept without an end. A time that goes back is ignored.
+// expire removes what has expired, and now and then what remember has kept without an end. A time that goes back is
+// ignored.
 func (c *cutoffs) expire(now session.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -69,7 +69,8 @@ func TestCutoffs(t *testing.T) {
 }
 
 func randomCutoff(now session.Millis) cutoff {
-	return cutoff{ended: rand.Int64N(1000), changed: rand.Int64N(1000), until: now + 1 + session.Millis(rand.Int64N(int64(20*day)))}
+	until := now + 1 + session.Millis(rand.Int64N(int64(20*day)))
+	return cutoff{ended: rand.Int64N(1000), changed: rand.Int64N(1000), until: until}
 }
 
 // Whatever leaves the memory, no answer hides a cut-off of the log that is live.
@@ -113,8 +114,7 @@ func TestCutoffsAreLikeAMap(t *testing.T) {
 			}
 		}
 		require.Zero(t, counts[no])
-		require.Greater(t, counts[yes], min(len(model), 6000)/2)
-		require.Equal(t, i > 30_000, counts[maybe] > 100 && i > 30_000)
+		require.True(t, i < 30_000 || counts[yes] > 5000 && counts[maybe] > 1000, "%v", counts)
 	}
 	c.expire(now + 21*day)
 	require.Nil(t, c.table.Load())
@@ -125,8 +125,8 @@ func TestTheMemoryOfCutoffs(t *testing.T) {
 	const bytes = 4 << 20
 	before := heapInUse()
 	c := newCutoffs(bytes)
-	require.Less(t, heapInUse()-before, 4096)
-	for i := range 120_000 {
+	require.Less(t, heapInUse()-before, 16<<10)
+	for i := range 90_000 {
 		c.put(hashOf(uint64(i+1)), randomCutoff(start))
 		if i%20_000 == 0 {
 			require.Less(t, heapInUse()-before, bytes*105/100, i)
@@ -171,7 +171,7 @@ func TestCutoffsAreReadWhileTheyChange(t *testing.T) {
 		}()
 	}
 	random := rand.New(rand.NewPCG(7, 7))
-	for n := range int64(60_000) {
+	for n := range int64(40_000) {
 		i := random.Uint64N(users) + 1
 		c.put(hashOf(i), cutoff{ended: n + 1, until: start + day + session.Millis(n)})
 		versions[i].Store(n + 1)

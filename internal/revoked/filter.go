@@ -6,15 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// filter is the compact form of many hashes: a Bloom filter of a fixed size. It never says that a hash is absent which was
-// added and has not expired. The fuller it is, the more often it says the opposite of an absent hash.
+// filter is the compact form of many hashes: a Bloom filter of a fixed size. It never says that a hash is absent
+// which was added and has not expired. The fuller it is, the more often it says the opposite of an absent hash.
 //
-// A hash has one line, which is one cache line of memory. A line has one word for each generation, and a hash sets a few
-// bits of one word. A generation is a range of expiry times. When its last hash has expired, its words are cleared, so
-// hashes leave without a scan for them.
+// A hash has one line, which is one cache line of memory. A line has one word for each generation, and a hash sets a
+// few bits of one word. A generation is a range of expiry times. When its last hash has expired, its words are
+// cleared, so hashes leave without a scan for them.
 //
-// The ranges follow the hashes: a generation that has many more hashes than the others is divided, and if no word is free for
-// that, two other generations become one. So all words are about equally full, whatever the order in which expiry times come.
+// The ranges follow the hashes: a generation that has many more hashes than the others is divided, and if no word is
+// free for that, two other generations become one. So all words are about equally full, whatever the order in which
+// expiry times come.
 //
 // Any number of goroutines may call has while one calls add and expire.
 type filter struct {
@@ -31,8 +32,8 @@ const (
 	lineBytes   = 8 * generations
 )
 
-// generation is the hashes that expire up to a minute, and later than those of the generation before it. A few stay longer
-// than they must. None leaves early.
+// generation is the hashes that expire up to a minute, and later than those of the generation before it. A few stay
+// longer than they must. None leaves early.
 type generation struct {
 	until uint32
 	word  int // of each line
@@ -52,8 +53,8 @@ func newFilter(size int, sample []uint32) *filter {
 	return f
 }
 
-// place returns the line of a hash, and its bits of a word. The highest bits of the hash choose the line. The lowest seven
-// bits are not used, because they are equal for all hashes of a segment of a set.
+// place returns the line of a hash, and its bits of a word. The highest bits of the hash choose the line. The lowest
+// seven bits are not used, because they are equal for all hashes of a segment of a set.
 //
 // Six bits are best for 8 to 16 bits of memory for each hash.
 func (f *filter) place(hash uint64) (l *line, mask uint64) {
@@ -63,8 +64,8 @@ func (f *filter) place(hash uint64) (l *line, mask uint64) {
 	return &f.lines[i], mask
 }
 
-// has reports whether the hash may be there. It reads the words upwards, and join moves hashes only upwards. So a hash that
-// moves at the same time is seen.
+// has reports whether the hash may be there. It reads the words upwards, and join moves hashes only upwards. So a
+// hash that moves at the same time is seen.
 func (f *filter) has(hash uint64) bool {
 	l, mask := f.place(hash)
 	for i := range l {
@@ -108,7 +109,8 @@ func (f *filter) find(until uint32) int {
 	return i
 }
 
-// room returns the index of a generation that lasts until then. It makes a new one if that generation has too many hashes.
+// room returns the index of a generation that lasts until then. It makes a new one if that generation has too many
+// hashes.
 func (f *filter) room(until uint32) int {
 	i := f.find(until)
 	extend := i == len(f.gens)
@@ -124,8 +126,8 @@ func (f *filter) room(until uint32) int {
 	return i
 }
 
-// divide reports whether the generation is to be divided, and makes sure that a word is free for that. The limits keep this
-// rare, because a join passes over all lines.
+// divide reports whether the generation is to be divided, and makes sure that a word is free for that. The limits
+// keep this rare, because a join passes over all lines.
 func (f *filter) divide(i int) bool {
 	count := f.gens[i].count
 	if len(f.gens) < generations {

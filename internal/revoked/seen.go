@@ -5,14 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// seen holds sessions that were looked up in the store and were not revoked, so that each is looked up once. Its memory is
-// bounded: a new session takes the place of another one, which is then looked up again. Nothing is allocated before the first
-// look-up.
+// seen holds sessions that were looked up in the store and were not revoked, so that each is looked up once. Its
+// memory is bounded: a new session takes the place of another one, which is then looked up again. Nothing is
+// allocated before the first look-up.
 //
-// It never holds a session that the log has named. The look-up may find a session good just before it is revoked, and the
-// log may tell that at any time, so there are three cases. If forget was called before begin, the revocation was committed
-// before the look-up, which has found it. If forget is called between begin and finish, the ticket is void. If forget is
-// called after finish, it removes the session.
+// It never holds a session that the log has named. The look-up may find a session good just before it is revoked,
+// and the log may tell that at any time, so there are three cases. If forget was called before begin, the revocation
+// was committed before the look-up, which has found it. If forget is called between begin and finish, the ticket is
+// void. If forget is called after finish, it removes the session.
 type seen struct {
 	table   atomic.Pointer[[]seenBucket]
 	tickets tickets
@@ -30,8 +30,8 @@ func (s *seen) bucket(table []seenBucket, hash uint64) *seenBucket {
 	return &table[hash>>32%seenBuckets]
 }
 
-// has reports whether the session with that hash was good when it was looked up, and the log has not named it since. It takes
-// no lock.
+// has reports whether the session with that hash was good when it was looked up, and the log has not named it since.
+// It takes no lock.
 func (s *seen) has(hash uint64) bool {
 	table := s.table.Load()
 	if table == nil {
@@ -100,8 +100,8 @@ func (s *seen) reset() {
 	s.table.Store(nil)
 }
 
-// tickets tell whether the log has named a hash while it was being looked up. There are fewer counters than hashes, so a
-// ticket may also be void for the sake of another hash. Then what was found is used once, and not kept.
+// tickets tell whether the log has named a hash while it was being looked up. There are fewer counters than hashes,
+// so a ticket may also be void for the sake of another hash. Then what was found is used once, and not kept.
 //
 // begin may be called at any time. The caller of the other methods holds a lock.
 type tickets struct {

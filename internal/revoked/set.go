@@ -18,17 +18,18 @@ const (
 	maybe        // only the store knows
 )
 
-// set holds the revoked sessions until their last token has expired. Every request makes a look-up. A look-up takes no lock
-// and reads a few words of memory, however many sessions are revoked.
+// set holds the revoked sessions until their last token has expired. Every request makes a look-up. A look-up takes
+// no lock and reads a few words of memory, however many sessions are revoked.
 //
-// The entries are 64-bit hashes, with a random seed for each process. The set has segments by the first bits of the hash. A
-// segment is exact as long as it fits into its share of the memory: a hash table with open addressing, of 12 bytes for each
-// slot, of which two thirds are used. So 64 MiB hold 3.7 million entries. If more come, the segment becomes a [filter], which
-// has the same share, and a look-up answers maybe instead of yes. When all that is in the filter has expired, the segment is
-// exact again. Each segment changes by itself, so no change needs more memory than one share.
+// The entries are 64-bit hashes, with a random seed for each process. The set has segments by the first bits of the
+// hash. A segment is exact as long as it fits into its share of the memory: a hash table with open addressing, of 12
+// bytes for each slot, of which two thirds are used. So 64 MiB hold 3.7 million entries. If more come, the segment
+// becomes a [filter], which has the same share, and a look-up answers maybe instead of yes. When all that is in the
+// filter has expired, the segment is exact again. Each segment changes by itself, so no change needs more memory
+// than one share.
 //
-// If two sessions had the same hash, one that is not revoked would get yes. With a million entries the chance is 2^-43 for a
-// session, and nobody can cause it on purpose.
+// If two sessions had the same hash, one that is not revoked would get yes. With a million entries the chance is
+// 2^-43 for a session, and nobody can cause it on purpose.
 type set struct {
 	segments [segments]atomic.Pointer[segment]
 
@@ -66,8 +67,8 @@ func minutesPast(t session.Millis) uint32 {
 // turn moves the bits of a hash that have chosen the segment to the end.
 func turn(hash uint64) uint64 { return bits.RotateLeft64(hash, segmentBits) }
 
-// has reports whether the session with that hash is revoked. It answers no or yes of an exact segment, and no or maybe of a
-// compact one. A session whose last token has expired may be there a while longer.
+// has reports whether the session with that hash is revoked. It answers no or yes of an exact segment, and no or
+// maybe of a compact one. A session whose last token has expired may be there a while longer.
 func (s *set) has(hash uint64) answer {
 	part := s.segments[hash>>(64-segmentBits)].Load()
 	switch {
@@ -81,8 +82,8 @@ func (s *set) has(hash uint64) answer {
 	return no
 }
 
-// add marks the session with that hash as revoked until its tokens have expired. The hash is not 0. If it is there already,
-// the later time is valid.
+// add marks the session with that hash as revoked until its tokens have expired. The hash is not 0. If it is there
+// already, the later time is valid.
 func (s *set) add(hash uint64, until session.Millis) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,8 +145,8 @@ func (s *set) stats() (entries, bytes int, compact bool) {
 	return entries, bytes, compact
 }
 
-// segment is a part of a set, in one of two forms. The exact form is a hash table. Its size is the share divided by a power
-// of two.
+// segment is a part of a set, in one of two forms. The exact form is a hash table. Its size is the share divided by
+// a power of two.
 type segment struct {
 	filter *filter // the compact form, or nil
 	hashes []atomic.Uint64
@@ -220,8 +221,8 @@ func (p *segment) add(hash uint64, until uint32) bool {
 	}
 }
 
-// rebuild returns a segment with the entries of p that have not expired, and with one more if hash is not 0. An exact segment
-// has room for half as many again. If that does not fit into the share, the segment is compact.
+// rebuild returns a segment with the entries of p that have not expired, and with one more if hash is not 0. An
+// exact segment has room for half as many again. If that does not fit into the share, the segment is compact.
 func (s *set) rebuild(p *segment, hash uint64, until uint32) *segment {
 	live, first, latest := 0, uint32(math.MaxUint32), p.latest
 	var sample []uint32

@@ -83,7 +83,7 @@ func TestASetIsLikeAMap(t *testing.T) {
 					if until > now {
 						model[hash] = max(model[hash], until)
 					}
-					if i%(n/4) == 0 {
+					if i%(n/2) == 0 {
 						now += day
 						s.expire(now)
 						check()
@@ -91,10 +91,10 @@ func TestASetIsLikeAMap(t *testing.T) {
 				}
 				s.expire(now - day)
 				_, _, compact := s.stats()
-				require.Equal(t, n >= 60_000 && name != "years", compact)
-				for range 6 {
+				require.True(t, compact || n < 60_000 || name == "years", "it does not fit")
+				for range 4 {
 					check()
-					now += 5 * day
+					now += 8 * day
 					s.expire(now)
 				}
 				check()
@@ -145,8 +145,8 @@ func TestTimesOfASet(t *testing.T) {
 // The rate of maybe for absent hashes, at 16 and 14 bits of memory for each entry. Rising times are
 // worse, because the filter cannot know how many entries its last generation will get.
 func TestTheRateOfMaybe(t *testing.T) {
-	const n = 200_000 // the rate does not depend on it
-	for order, limits := range map[string][2]float64{"random": {0.03, 0.045}, "rising": {0.05, 0.07}} {
+	const n = 160_000 // the rate does not depend on it
+	for order, limits := range map[string][2]float64{"random": {0.035, 0.05}, "rising": {0.06, 0.08}} {
 		s := &set{share: n * 14 / 8 / segments}
 		s.expire(start)
 		add := func(from, to int) float64 {
@@ -165,7 +165,7 @@ func TestTheRateOfMaybe(t *testing.T) {
 }
 
 func rateOfMaybe(s *set) float64 {
-	const looks = 200_000
+	const looks = 50_000
 	n := 0
 	for i := range uint64(looks) {
 		if s.has(hashOf(1<<40+i)) != no {
@@ -177,21 +177,20 @@ func rateOfMaybe(s *set) float64 {
 
 func heapInUse() int {
 	runtime.GC()
-	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
 
 func TestTheMemoryOfASet(t *testing.T) {
-	const bytes = 8 << 20
+	const bytes = 4 << 20
 	before := heapInUse()
 	s := newSet(bytes)
-	require.Less(t, heapInUse()-before, 4096, "an empty set")
+	require.Less(t, heapInUse()-before, 16<<10, "an empty set")
 	const limit = bytes * 105 / 100
-	for i := range 460_000 {
+	for i := range 230_000 {
 		s.add(hashOf(uint64(i+1)), orders["random"](i, 0))
-		if i%50_000 == 0 || i > 425_000 && i < 450_000 && i%2500 == 0 {
+		if i%25_000 == 0 || i > 205_000 && i%2500 == 0 {
 			require.Less(t, heapInUse()-before, limit, i)
 		}
 	}
@@ -205,7 +204,7 @@ func TestTheMemoryOfASet(t *testing.T) {
 func TestASetIsReadWhileItChanges(t *testing.T) {
 	s := newSet(0)
 	s.expire(start)
-	const perDay, days = 10_000, 12 // an entry lives for up to ten days
+	const perDay, days = 7_000, 10 // an entry lives for up to ten days
 	until := func(i uint64) session.Millis { return start + day*session.Millis(i/perDay+1+i%10) }
 	var added, today atomic.Uint64 // the entries up to added are there
 	done := make(chan struct{})
@@ -230,14 +229,18 @@ func TestASetIsReadWhileItChanges(t *testing.T) {
 			}
 		}()
 	}
+	wasCompact := false
 	for i := uint64(1); i <= perDay*days; i++ {
 		s.add(hashOf(i), until(i))
 		added.Store(i)
 		if i%perDay == 0 {
-			today.Add(1)
+			today.Add(1) // before expire
 			s.expire(start + day*session.Millis(today.Load()))
+			_, _, compact := s.stats()
+			wasCompact = wasCompact || compact
 		}
 	}
+	require.True(t, wasCompact)
 	for range 10 {
 		today.Add(1)
 		s.expire(start + day*session.Millis(today.Load()))
@@ -252,6 +255,7 @@ func TestASetIsReadWhileItChanges(t *testing.T) {
 // Hashes move between the words of a line while others look for them.
 func TestAFilterIsReadWhileGenerationsJoin(t *testing.T) {
 	f := newFilter(4096, nil)
+	f.add(hashOf(1), 1_000_000, 999_999)
 	done := make(chan struct{})
 	missed := make(chan bool, 1)
 	go func() {
@@ -269,8 +273,6 @@ func TestAFilterIsReadWhileGenerationsJoin(t *testing.T) {
 		}
 	}()
 	joins := 0
-	defer func() { require.Greater(t, joins, 50) }()
-	f.add(hashOf(1), 1_000_000, 1)
 	for round := range uint32(5_000) {
 		before := f.since
 		f.add(hashOf(uint64(round)+2), 1_000_000+round/20, 999_999)
@@ -288,6 +290,7 @@ func TestAFilterIsReadWhileGenerationsJoin(t *testing.T) {
 	}
 	close(done)
 	require.False(t, <-missed)
+	require.Greater(t, joins, 50)
 }
 
 var sets = map[string]*set{} // big sets are made once
@@ -308,26 +311,31 @@ func bigSet(n, bytes int) *set {
 
 // The big set of a hundred million entries takes a minute to make. It is measured if REVOKED_BIG is set.
 func BenchmarkSetHas(b *testing.B) {
-	for _, c := range []struct{ n, bytes int }{{0, 64 << 20}, {1_000_000, 64 << 20}, {10_000_000, 200_000_000}, {100_000_000, 175_000_000}} {
+	for _, c := range []struct{ n, bytes int }{
+		{0, 64 << 20}, {1_000_000, 64 << 20}, {10_000_000, 200_000_000}, {100_000_000, 175_000_000},
+	} {
 		if c.n > 10_000_000 && os.Getenv("REVOKED_BIG") == "" {
 			continue
 		}
-		for _, form := range []string{"absent", "present"} {
+		for _, form := range []string{"absent", "present", "again"} { // again: a thousand sessions that come all the time
 			if c.n == 0 && form == "present" {
 				continue
 			}
 			b.Run(fmt.Sprintf("%d/%s", c.n, form), func(b *testing.B) {
 				s := bigSet(c.n, c.bytes)
 				_, used, _ := s.stats()
-				next, from := uint64(1), uint64(1)<<40
-				if form == "present" {
+				next, from, many := uint64(1), uint64(1)<<40, uint64(max(c.n, 1))
+				switch form {
+				case "present":
 					from = 1
+				case "again":
+					many = 1000
 				}
 				found := 0
 				b.ResetTimer()
 				for range b.N {
 					next = next*6364136223846793005 + 1442695040888963407
-					n, _ := bits.Mul64(next, uint64(max(c.n, 1)))
+					n, _ := bits.Mul64(next, many)
 					if s.has(hashOf(from+n)) != no {
 						found++
 					}

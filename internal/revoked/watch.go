@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"sync"
 	"time"
 )
@@ -41,11 +42,24 @@ func (v *View) Watch(ctx context.Context, ref Ref, what Watch, end func(reason e
 	var once sync.Once
 	w.end = func(reason error) { once.Do(func() { end(reason) }) }
 	v.watches.add(w)
-	if err := v.Check(ctx, &ref, time.Now()); err != nil && (err != ErrOutdated || what.Changes) {
+	if err := v.over(ctx, ref, what); err != nil {
 		v.watches.remove(w)
 		w.end(err)
 	}
 	return func() { v.watches.remove(w) }
+}
+
+// over returns the reason why a watch has to end at once, or nil.
+func (v *View) over(ctx context.Context, ref Ref, what Watch) error {
+	err := v.Check(ctx, &ref, time.Now())
+	if err == ErrOutdated && !what.Changes {
+		ref.Version.User = math.MaxInt64 // what remains is whether the session has ended
+		err = v.Check(ctx, &ref, time.Now())
+	}
+	if err == nil && v.freshUntil.Load() == closed { // an insecure view is never stale
+		return ErrClosed
+	}
+	return err
 }
 
 func (s *watches) add(w *watch) {
@@ -156,8 +170,10 @@ func (e *expiries) Push(w any) {
 	*e = append(*e, w.(*watch))
 }
 func (e *expiries) Pop() any {
-	last := (*e)[len(*e)-1]
+	i := len(*e) - 1
+	last := (*e)[i]
 	last.index = -1
-	*e = (*e)[:len(*e)-1]
+	(*e)[i] = nil // or the array would keep it
+	*e = (*e)[:i]
 	return last
 }

@@ -78,6 +78,36 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// A change of the user hides no other reason to end.
+func TestAWatchOfAnOutdatedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{history: make(chan struct{}), states: map[string]Status{"revoked": {Revoked: true, KeepUntil: far()}}}
+		v := open(t, source)
+		source.add(session.CutEntry("user", session.Cutoff{Changed: 5, KeepUntil: far()}))
+		time.Sleep(2 * time.Second)
+		e := &ends{why: map[string]error{}}
+		ref := func(id string) Ref { return v.Ref(id, "user", session.Version{User: 4}, 0) }
+		require.ErrorIs(t, v.Check(t.Context(), new(ref("revoked")), time.Now()), ErrOutdated, "memory knows no more")
+		e.watch(t, v, "good", ref("good"), Watch{})
+		e.watch(t, v, "revoked", ref("revoked"), Watch{})
+		require.Equal(t, map[string]error{"revoked": ErrRevoked}, e.all(), "the store knows")
+		source.set(func() { source.broken = errAway })
+		time.Sleep(time.Minute)
+		e.watch(t, v, "stale", ref("good"), Watch{})
+		v.Close()
+		e.watch(t, v, "closed", ref("good"), Watch{})
+		require.Equal(t, map[string]error{"good": ErrClosed, "revoked": ErrRevoked, "stale": ErrStale, "closed": ErrClosed}, e.all())
+	})
+}
+
+func TestAWatchOfAnInsecureViewThatIsClosed(t *testing.T) {
+	v := open(t, &fakeSource{}, func(cfg *Config) { cfg.Insecure = true })
+	v.Close()
+	e := &ends{why: map[string]error{}}
+	e.watch(t, v, "closed", v.Ref("s", "user", session.Version{}, 0), Watch{})
+	require.Equal(t, map[string]error{"closed": ErrClosed}, e.all())
+}
+
 // A connection needs no goroutine.
 func TestManyWatches(t *testing.T) {
 	source := &fakeSource{}
