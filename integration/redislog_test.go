@@ -133,7 +133,7 @@ func TestRedisLog(t *testing.T) {
 		first := r.next(t)
 		require.Len(t, first, 1)
 		require.Equal(t, session.UserCut, first[0].Kind)
-		require.Equal(t, session.KeyOf("user7"), first[0].Key)
+		require.Equal(t, "user7", first[0].ID)
 		require.NotZero(t, first[0].Ended)
 		redisCut(t, store, "user7") // the cursor stands on the entry that this replaces
 		second := r.next(t)
@@ -145,7 +145,7 @@ func TestRedisLog(t *testing.T) {
 		})
 		third := r.next(t)
 		require.Len(t, third, 1)
-		require.Equal(t, session.KeyOf(rows[7].ID), third[0].Spared)
+		require.Equal(t, rows[7].ID, third[0].Spared)
 		require.Greater(t, third[0].Changed, third[0].Ended)
 
 		redisCut(t, store, "")
