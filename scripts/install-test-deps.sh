@@ -15,6 +15,9 @@ PATH=$PATH:/usr/sbin:/usr/local/sbin
 need gcc gcc libc6-dev
 need redis-server redis-server
 need mariadbd mariadb-server
+need rsync rsync
+need ss iproute2
+ls /usr/lib*/galera*/libgalera_smm.so >/dev/null 2>&1 || missing="$missing galera-4"
 if ! command -v initdb >/dev/null 2>&1 && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 	missing="$missing postgresql"
 fi

@@ -11,6 +11,16 @@ import (
 // has all rights on it. The user root may connect from loopback without a password.
 func MariaDB(t testing.TB) *Server {
 	t.Helper()
+	s, install := newMariaDB(t)
+	install()
+	s.begin()
+	s.addSignet()
+	return s
+}
+
+// newMariaDB makes a server without data. install makes its data folder.
+func newMariaDB(t testing.TB) (s *Server, install func()) {
+	t.Helper()
 	const kind = "MariaDB"
 	needLinux(t, kind)
 	programs := map[string]string{}
@@ -21,7 +31,7 @@ func MariaDB(t testing.TB) *Server {
 		}
 		programs[name] = path
 	}
-	s := newServer(t, kind, "maria", ownerFor(t, kind, "mysql"))
+	s = newServer(t, kind, "maria", ownerFor(t, kind, "mysql"))
 	data := filepath.Join(s.dir, "data")
 	socket := filepath.Join(s.dir, "socket")
 
@@ -54,20 +64,27 @@ func MariaDB(t testing.TB) *Server {
 			"--socket="+socket, "--user=root", "--connect-timeout=5", "ping")
 	}
 
-	err := s.tool(programs["mariadb-install-db"], "--no-defaults",
-		"--datadir="+data, "--tmpdir="+s.dir, "--skip-test-db", "--skip-name-resolve",
-		"--auth-root-authentication-method=normal",
-		"--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M")
-	if err != nil {
-		t.Fatalf("servers: %v", err)
+	s.sql = func(statements string) error {
+		return s.tool(programs["mariadb"], "--no-defaults", "--socket="+socket, "--user=root", "--execute", statements)
 	}
-	s.begin()
-	err = s.tool(programs["mariadb"], "--no-defaults", "--socket="+socket, "--user=root", "--execute",
-		"CREATE DATABASE signet; "+
-			"CREATE USER signet@'%' IDENTIFIED BY 'signet'; "+
-			"GRANT ALL ON signet.* TO signet@'%'")
-	if err != nil {
-		t.Fatalf("servers: %v", err)
+	return s, func() {
+		t.Helper()
+		err := s.tool(programs["mariadb-install-db"], "--no-defaults",
+			"--datadir="+data, "--tmpdir="+s.dir, "--skip-test-db", "--skip-name-resolve",
+			"--auth-root-authentication-method=normal",
+			"--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M")
+		if err != nil {
+			t.Fatalf("servers: %v", err)
+		}
 	}
-	return s
+}
+
+func (s *Server) addSignet() {
+	s.t.Helper()
+	err := s.sql("CREATE DATABASE signet; " +
+		"CREATE USER signet@'%' IDENTIFIED BY 'signet'; " +
+		"GRANT ALL ON signet.* TO signet@'%'")
+	if err != nil {
+		s.t.Fatalf("servers: %v", err)
+	}
 }

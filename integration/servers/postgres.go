@@ -14,13 +14,30 @@ import (
 // is not a superuser. Every role, even the superuser postgres, may connect from loopback without a password.
 func Postgres(t testing.TB) *Server {
 	t.Helper()
+	s, bin := newPostgres(t)
+	// --no-sync is safe here: the tests kill servers, but never the system.
+	err := s.tool(filepath.Join(bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "postgres",
+		"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	if err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	s.begin()
+	if err := s.psql(bin, "CREATE ROLE signet LOGIN", "CREATE DATABASE signet OWNER signet"); err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	return s
+}
+
+// newPostgres makes a server without data. It also returns the folder with the programs of PostgreSQL.
+func newPostgres(t testing.TB) (s *Server, bin string) {
+	t.Helper()
 	const kind = "PostgreSQL"
 	needLinux(t, kind)
 	bin, ok := findPostgres()
 	if !ok {
 		missing(t, kind+" is not installed (apt-get install postgresql)")
 	}
-	s := newServer(t, kind, "pg", ownerFor(t, kind, "postgres"))
+	s = newServer(t, kind, "pg", ownerFor(t, kind, "postgres"))
 	data := filepath.Join(s.dir, "data")
 
 	// A killed server leaves a segment of shared memory. The next start on the same folder would remove it, but here there
@@ -54,21 +71,17 @@ func Postgres(t testing.TB) *Server {
 		return s.tool(filepath.Join(bin, "pg_isready"), "-q", "-t", "5",
 			"-h", s.dir, "-p", strconv.Itoa(s.port), "-U", "postgres", "-d", "postgres")
 	}
+	return s, bin
+}
 
-	// --no-sync is safe here: the tests kill servers, but never the system.
-	err := s.tool(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres",
-		"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-	if err != nil {
-		t.Fatalf("servers: %v", err)
+// psql runs statements as the superuser.
+func (s *Server) psql(bin string, statements ...string) error {
+	argv := []string{filepath.Join(bin, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1",
+		"-h", s.dir, "-p", strconv.Itoa(s.port), "-U", "postgres", "-d", "postgres"}
+	for _, statement := range statements {
+		argv = append(argv, "-c", statement)
 	}
-	s.begin()
-	err = s.tool(filepath.Join(bin, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1",
-		"-h", s.dir, "-p", strconv.Itoa(s.port), "-U", "postgres", "-d", "postgres",
-		"-c", "CREATE ROLE signet LOGIN", "-c", "CREATE DATABASE signet OWNER signet")
-	if err != nil {
-		t.Fatalf("servers: %v", err)
-	}
-	return s
+	return s.tool(argv...)
 }
 
 // findPostgres returns the folder with the programs of PostgreSQL. On Debian this folder is not on the PATH, and the PATH
@@ -94,7 +107,7 @@ func findPostgres() (dir string, ok bool) {
 var postgresDirs = "/usr/lib/postgresql/*/bin"
 
 func hasPostgres(dir string) bool {
-	for _, name := range []string{"initdb", "postgres", "pg_isready", "psql"} {
+	for _, name := range []string{"initdb", "postgres", "pg_isready", "psql", "pg_basebackup"} {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
 			return false
 		}

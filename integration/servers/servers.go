@@ -1,5 +1,5 @@
-// Package servers starts real database servers for tests: PostgreSQL, MariaDB, Redis and Redis Cluster. Each has a private
-// loopback port and keeps its data in a temporary folder.
+// Package servers starts real database servers for tests: PostgreSQL, MariaDB, Redis, Redis Cluster, a primary with a replica,
+// and a Galera cluster. Each has a private loopback port and keeps its data in a temporary folder.
 //
 // A server belongs to the test that started it. When that test ends, or when the test process dies in any way, the server is
 // killed and its folder is removed.
@@ -55,6 +55,7 @@ type Server struct {
 	ready   func() error
 	url     func() string
 	cleanup func()
+	sql     func(statements string) error // runs statements as root; only for MariaDB
 
 	mu      sync.Mutex
 	port    int

@@ -463,3 +463,46 @@ func TestNothingSurvives(t *testing.T) {
 		}
 	}
 }
+
+// A replica has what was written to its primary, and takes over.
+func TestPairs(t *testing.T) {
+	for name, start := range map[string]func(testing.TB) *Pair{"PostgreSQL": PostgresPair, "Redis": RedisPair} {
+		t.Run(name, func(t *testing.T) {
+			c := clients[name]
+			began := time.Now()
+			pair := start(t)
+			t.Logf("start: %v", time.Since(began).Round(time.Millisecond))
+			c.mustAsk(t, pair.Primary, c.write)
+			kept := c.mustAsk(t, pair.Primary, c.read)
+			if name == "Redis" {
+				time.Sleep(time.Second) // it does not wait for its replica
+			}
+			pair.Primary.Kill()
+			pair.Promote()
+			if got := c.mustAsk(t, pair.Replica, c.read); got != kept {
+				t.Errorf("after the promotion: got %q, want %q", got, kept)
+			}
+			if name == "PostgreSQL" {
+				c.mustAsk(t, pair.Replica, "DROP TABLE kept")
+			} else {
+				c.mustAsk(t, pair.Replica, "DEL kept")
+			}
+		})
+	}
+}
+
+// Every node of a Galera cluster accepts writes, and the others have them.
+func TestGalera(t *testing.T) {
+	c := clients["MariaDB"]
+	began := time.Now()
+	nodes := Galera(t, 3)
+	t.Logf("start: %v", time.Since(began).Round(time.Millisecond))
+	for i, writer := range nodes {
+		c.mustAsk(t, writer, fmt.Sprintf("CREATE TABLE kept%d (word text) ENGINE=InnoDB; INSERT INTO kept%[1]d VALUES ('x')", i))
+		for _, reader := range nodes {
+			if got := c.mustAsk(t, reader, fmt.Sprintf("SET wsrep_sync_wait=1; SELECT word FROM kept%d", i)); got != "x" {
+				t.Errorf("got %q", got)
+			}
+		}
+	}
+}
