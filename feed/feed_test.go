@@ -344,7 +344,7 @@ func TestALongLog(t *testing.T) {
 			}
 			list = append(list, tok)
 		}
-		f := s.follow()
+		f := s.follow(feed.WithMemory(16 << 20))
 		time.Sleep(settle)
 		require.GreaterOrEqual(t, s.gets.Load(), int64(5))
 		posts := s.posts.Load()
