@@ -21,6 +21,12 @@ import (
 var workspace string
 
 func TestMain(m *testing.M) {
+	if at := os.Getenv(guardedPlace); at != "" {
+		if err := serveGuarded(at); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "signet-integration")
 	if err != nil {
 		panic(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/signet-go/signet/integration/servers"
 )
 
-// program is a running example program.
+// program is a running example program, or another program of this package.
 type program struct {
 	url   string
 	cmd   *exec.Cmd
@@ -46,9 +46,15 @@ func launch(t testing.TB, args ...string) (p *program, await func() error) {
 	t.Helper()
 	binary, err := buildExample()
 	require.NoError(t, err)
-	p = &program{log: &lockedBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
-	p.cmd.Env = append(os.Environ(), "SIGNET_SECRET="+secret)
+	cmd := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	cmd.Env = append(os.Environ(), "SIGNET_SECRET="+secret)
+	return launchCommand(t, cmd)
+}
+
+// launchCommand starts a program that says on which URL it listens, as the example does.
+func launchCommand(t testing.TB, cmd *exec.Cmd) (p *program, await func() error) {
+	t.Helper()
+	p = &program{cmd: cmd, log: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -29,7 +29,8 @@ type store struct {
 
 // host is a running store.
 type host struct {
-	server *servers.Server // nil if there is not exactly one server
+	server *servers.Server   // nil if there is not exactly one server
+	nodes  []*servers.Server // of a cluster
 	fresh  func(t testing.TB) place
 }
 
@@ -65,7 +66,7 @@ func freshName() string { return fmt.Sprintf("place%d", counter.Add(1)) }
 func hostPostgres(t testing.TB) *host {
 	server := servers.Postgres(t)
 	admin := openSQL(t, database{"pgx", server.URL(), sqlstore.PostgreSQL})
-	return &host{server, func(t testing.TB) place {
+	return &host{server, nil, func(t testing.TB) place {
 		name := freshName()
 		_, err := admin.Exec("CREATE SCHEMA " + name)
 		require.NoError(t, err)
@@ -78,7 +79,7 @@ func hostMariaDB(t testing.TB) *host {
 	server := servers.MariaDB(t)
 	root := strings.Replace(server.URL(), "signet:signet@", "root@", 1)
 	admin := openSQL(t, database{"mysql", root, sqlstore.MariaDB})
-	return &host{server, func(t testing.TB) place {
+	return &host{server, nil, func(t testing.TB) place {
 		name := freshName()
 		for _, statement := range []string{"CREATE DATABASE " + name, "GRANT ALL ON " + name + ".* TO signet@'%'"} {
 			_, err := admin.Exec(statement)
@@ -90,7 +91,7 @@ func hostMariaDB(t testing.TB) *host {
 }
 
 func hostSQLite(testing.TB) *host {
-	return &host{nil, func(t testing.TB) place {
+	return &host{nil, nil, func(t testing.TB) place {
 		file := filepath.Join(t.TempDir(), "signet.db")
 		dsn := "file:" + file + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate"
 		return sqlPlace(database{"sqlite", dsn, sqlstore.SQLite}, "sqlite:"+file)
@@ -105,7 +106,7 @@ func sqlPlace(d database, flag string) place {
 
 func hostRedis(t testing.TB) *host {
 	server := servers.Redis(t, "--databases", "1000")
-	return &host{server, func(t testing.TB) place {
+	return &host{server, nil, func(t testing.TB) place {
 		url := fmt.Sprintf("redis://%s/%d", server.Addr(), counter.Add(1)%1000)
 		return place{args: []string{"-redis", url}, sessions: func(t testing.TB) session.Store {
 			return redisSessions(t, openRedis(t, url), "signet")
@@ -115,7 +116,7 @@ func hostRedis(t testing.TB) *host {
 
 func hostCluster(t testing.TB) *host {
 	cluster := servers.RedisCluster(t, 3)
-	return &host{nil, func(t testing.TB) place {
+	return &host{nil, cluster.Nodes(), func(t testing.TB) place {
 		prefix := freshName()
 		return place{sessions: func(t testing.TB) session.Store {
 			return redisSessions(t, openCluster(t, cluster.Addrs()), prefix)

@@ -88,6 +88,9 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
+// Nodes returns the servers of the cluster.
+func (c *Cluster) Nodes() []*Server { return c.nodes }
+
 // RedisCluster starts a Redis Cluster with this number of masters and without replicas. The masters serve all slots, in
 // ranges of about equal size. RedisCluster returns when every node sees the whole cluster.
 func RedisCluster(t testing.TB, masters int) *Cluster {
