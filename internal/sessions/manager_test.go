@@ -109,7 +109,7 @@ func TestAProofIsToldOnceWithManySessions(t *testing.T) {
 		for i, ref := range refs {
 			require.NoError(t, check(t, m, ref))
 			m.Prove(&ref)
-			for i%200 == 0 && len(m.proofs.queue) > 0 {
+			for i%5000 == 0 && len(m.proofs.queue) > 0 {
 				time.Sleep(10 * time.Microsecond)
 			}
 		}
