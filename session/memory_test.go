@@ -124,13 +124,6 @@ func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []st
 	return keys, next
 }
 
-func keysOf(ids ...string) (keys []string) {
-	for _, id := range ids {
-		keys = append(keys, id)
-	}
-	return keys
-}
-
 func cutIn(t testing.TB, m *session.Memory, userID string, keepFor time.Duration) (cut session.Cutoff) {
 	t.Helper()
 	change := func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
@@ -163,7 +156,7 @@ func TestMemoryEvicts(t *testing.T) {
 	require.Equal(t, map[string]session.Reason{"a": "", "b": session.ReasonEvicted, "c": "", "d": ""},
 		reasons(t, m, "a", "b", "c", "d"), "b was not used for longest")
 	revoked, _ := revokedIn(t, m, end)
-	require.Equal(t, keysOf("b"), revoked, "an eviction is a revocation")
+	require.Equal(t, []string{"b"}, revoked, "an eviction is a revocation")
 	require.ElementsMatch(t, []string{"other a", "other b", "other c"}, live(t, m, "u2"), "another user")
 
 	revokeIn(t, m, "a")
@@ -353,12 +346,12 @@ func TestMemoryClockSetBack(t *testing.T) {
 	clock.step(-40 * time.Minute)
 	revokeIn(t, m, "b")
 	revoked, next := revokedIn(t, m, next)
-	require.Equal(t, keysOf("b"), revoked)
+	require.Equal(t, []string{"b"}, revoked)
 	revokeIn(t, m, "c")
 	revoked, _ = revokedIn(t, m, next)
-	require.Equal(t, keysOf("c"), revoked)
+	require.Equal(t, []string{"c"}, revoked)
 	revoked, _ = revokedIn(t, m, session.Start)
-	require.Equal(t, keysOf("a", "b", "c"), revoked)
+	require.Equal(t, []string{"a", "b", "c"}, revoked)
 	require.Greater(t, cutIn(t, m, "u2", time.Hour).Ended, cut.Ended)
 
 	refreshIn(t, m, "d")
