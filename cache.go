@@ -12,12 +12,14 @@ import (
 // would refuse is refused at a hit too.
 //
 // It is a set-associative cache, as in processors. The hash of a token, under a random seed of this process, selects a
-// set. A set has four places and a budget of bytes. If the set is full, a new token replaces others. So a flood of
-// tokens can only push other tokens out. There is no lock.
+// set. A set has four places and a budget of bytes. If the set is full, a token that comes a second time replaces others.
+// So a flood of tokens can only push other tokens out, and tokens that come once do not push out those that come often.
+// There is no lock.
 type tokenCache struct {
 	seed   maphash.Seed
 	places []atomic.Pointer[verifiedToken]
-	sets   uint64 // a power of two
+	sets   uint64          // a power of two
+	once   []atomic.Uint32 // parts of the hashes of tokens that came lately and found a full set
 }
 
 // verifiedToken is one entry. It never changes.
@@ -32,6 +34,7 @@ const (
 	setBytes         = 4 << 10
 	defaultCacheSize = 40 << 20 // bytes, for claims and for signatures
 	minCacheSize     = 64 << 10
+	oncePerSet       = 32
 )
 
 func newTokenCache(size int) *tokenCache {
@@ -40,7 +43,7 @@ func newTokenCache(size int) *tokenCache {
 		sets *= 2
 	}
 	places := make([]atomic.Pointer[verifiedToken], sets*waysPerSet)
-	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets)}
+	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet)}
 }
 
 // cost estimates the bytes of an entry: the token, its payload, and the parts of the claims.
@@ -69,6 +72,12 @@ func (c *tokenCache) get(hash uint64, token string) *Claims {
 
 func (e *verifiedToken) current() bool { return e.claims.keys == e.claims.from.reader.Current() }
 
+// cameBefore reports whether a token was here not long ago, and notes that it is here now.
+func (c *tokenCache) cameBefore(hash uint64) bool {
+	tag := uint32(hash>>16) | 1
+	return c.once[hash%uint64(len(c.once))].Swap(tag) == tag
+}
+
 // put stores a token that was just verified. If possible it replaces an entry that has expired or was verified with old
 // keys. Then it removes other entries until the set keeps its budget.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
@@ -77,13 +86,16 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 		return // a token of over 2 kB is verified each time
 	}
 	set := c.set(hash)
-	place := hash >> 62
+	place, full := hash>>62, true
 	for i := range set {
 		e := set[i].Load()
 		if e == nil || e.token == token || !e.claims.ExpiresAt.After(now) || !e.current() {
-			place = uint64(i)
+			place, full = uint64(i), false
 			break
 		}
+	}
+	if full && !c.cameBefore(hash) {
+		return
 	}
 	for i := range set {
 		e := set[i].Load()

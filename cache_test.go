@@ -207,3 +207,43 @@ func TestLongTokensShareTheBytesOfTheCache(t *testing.T) {
 	require.Less(t, used, uint64(5<<19), "a cache of 1 MiB")
 	runtime.KeepAlive(v)
 }
+
+// Tokens that come once do not push out those that come often, and a token that begins to come often gets in.
+func TestAFloodLeavesTheTokensThatComeOften(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c, signet.WithTokenCache(5*256<<10)) // 128 tokens
+	guard := v.RequireAuth(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	w := nothing{http.Header{}}
+	request := func(id string) *http.Request {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+sign(goodHeader, goodPayload(c, `,"jti":"`+id+`"`)))
+		return r
+	}
+	var often []*http.Request
+	for i := range 30 {
+		often = append(often, request(fmt.Sprint("often", i)))
+	}
+	flood := func(name string) {
+		for i := range 1000 {
+			guard.ServeHTTP(w, request(fmt.Sprint(name, i)))
+		}
+	}
+	cached := func() (n int) {
+		for _, r := range often {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			guard.ServeHTTP(w, r)
+			runtime.ReadMemStats(&after)
+			if after.Mallocs-before.Mallocs <= 3 { // a verification makes six and more
+				n++
+			}
+		}
+		return n
+	}
+	flood("first") // the cache is full before they come
+	for round := range 20 {
+		cached()
+		flood(fmt.Sprint(round, "-"))
+	}
+	require.Greater(t, cached(), 25, "of 30")
+}
