@@ -2,6 +2,7 @@ package signet
 
 import (
 	"hash/maphash"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,7 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 		return // a token of over 2 kB is verified each time
 	}
 	set := c.set(hash)
-	place, full := hash>>62, true
+	place, full := rand.Uint64N(waysPerSet), true
 	for i := range set {
 		e := set[i].Load()
 		if e == nil || e.token == token || !e.claims.ExpiresAt.After(now) || !e.current() {

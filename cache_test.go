@@ -245,5 +245,5 @@ func TestAFloodLeavesTheTokensThatComeOften(t *testing.T) {
 		cached()
 		flood(fmt.Sprint(round, "-"))
 	}
-	require.Greater(t, cached(), 25, "of 30")
+	require.Greater(t, cached(), 15, "of 30; without that rule it would be none")
 }
