@@ -21,7 +21,7 @@ lint:
 	go tool staticcheck $(MODULES)
 
 fuzz: ## runs each fuzz target for FUZZTIME
-	@set -e; for package in . ./internal/strictjson ./keys ./session; do \
+	@set -e; for package in . ./feed ./internal/strictjson ./keys ./session; do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \

@@ -45,10 +45,10 @@ func signedIn(t *testing.T, auth interface {
 }
 
 func TestConnectionsEndWithTheirSession(t *testing.T) {
-	both := []signet.Ending{signet.AtExpiry, signet.AtUserChange}
+	both := []error{signet.ErrExpiredToken, signet.ErrUserChanged}
 	sessionOf := func(tokens signet.Tokens) string { return part(t, tokens.AccessToken, 1)["sid"].(string) }
 	for name, tc := range map[string]struct {
-		also []signet.Ending
+		also []error
 		do   func(ctx context.Context, auth *signet.Auth, tokens signet.Tokens) error
 		want error // nil: the connection goes on
 	}{
@@ -73,12 +73,12 @@ func TestConnectionsEndWithTheirSession(t *testing.T) {
 		"RevokeAll": {nil, func(ctx context.Context, auth *signet.Auth, _ signet.Tokens) error {
 			return auth.RevokeAll(ctx)
 		}, signet.ErrRevoked},
-		"UserChanged": {[]signet.Ending{signet.AtExpiry}, func(ctx context.Context, auth *signet.Auth, _ signet.Tokens) error {
+		"UserChanged": {[]error{signet.ErrExpiredToken}, func(ctx context.Context, auth *signet.Auth, _ signet.Tokens) error {
 			return auth.UserChanged(ctx, "1")
 		}, nil},
 		"UserChanged, asked for": {both, func(ctx context.Context, auth *signet.Auth, _ signet.Tokens) error {
 			return auth.UserChanged(ctx, "1")
-		}, signet.ErrInvalidToken},
+		}, signet.ErrUserChanged},
 		"UserChanged, and then RevokeUser": {nil, func(ctx context.Context, auth *signet.Auth, _ signet.Tokens) error {
 			return errors.Join(auth.UserChanged(ctx, "1"), auth.RevokeUser(ctx, "1"))
 		}, signet.ErrRevoked},
@@ -96,11 +96,11 @@ func TestConnectionsEndWithTheirSession(t *testing.T) {
 			require.ErrorIs(t, err, signet.ErrInvalidToken)
 			return nil
 		}, signet.ErrRevoked},
-		"expiry": {[]signet.Ending{signet.AtExpiry}, func(context.Context, *signet.Auth, signet.Tokens) error {
+		"expiry": {[]error{signet.ErrExpiredToken}, func(context.Context, *signet.Auth, signet.Tokens) error {
 			time.Sleep(11 * time.Second)
 			return nil
 		}, signet.ErrExpiredToken},
-		"expiry, not asked for": {[]signet.Ending{signet.AtUserChange}, func(context.Context, *signet.Auth, signet.Tokens) error {
+		"expiry, not asked for": {[]error{signet.ErrUserChanged}, func(context.Context, *signet.Auth, signet.Tokens) error {
 			time.Sleep(11 * time.Second)
 			return nil
 		}, nil},
@@ -130,7 +130,7 @@ func TestConnectionsEndWithTheirSession(t *testing.T) {
 					}
 					require.Equal(t, tc.want == nil, ctx.Err() == nil)
 					require.ErrorIs(t, context.Cause(ctx), tc.want)
-					if tc.want == signet.ErrInvalidToken {
+					if tc.want == signet.ErrUserChanged {
 						require.NotErrorIs(t, context.Cause(ctx), signet.ErrRevoked)
 						require.NotErrorIs(t, context.Cause(ctx), signet.ErrExpiredToken)
 					}
@@ -151,15 +151,15 @@ func TestAConnectionThatIsOpenedTooLate(t *testing.T) {
 		auth := newTimed(t)
 		tokens := loginJohn(t, auth)
 		request := signedIn(t, auth, tokens.AccessToken)
-		cause := func(also ...signet.Ending) error {
+		cause := func(also ...error) error {
 			ctx, cancel := signet.SessionContext(request, also...)
 			defer cancel()
 			return context.Cause(ctx)
 		}
-		require.NoError(t, cause(signet.AtExpiry, signet.AtUserChange))
+		require.NoError(t, cause(signet.ErrExpiredToken, signet.ErrUserChanged))
 		require.NoError(t, auth.UserChanged(t.Context(), "1"))
 		require.NoError(t, cause())
-		require.ErrorIs(t, cause(signet.AtUserChange), signet.ErrInvalidToken)
+		require.ErrorIs(t, cause(signet.ErrUserChanged), signet.ErrUserChanged)
 		require.NoError(t, auth.Logout(t.Context(), tokens.RefreshToken))
 		require.ErrorIs(t, cause(), signet.ErrRevoked)
 		request = signedIn(t, auth, loginJohn(t, auth).AccessToken)
@@ -198,9 +198,9 @@ func TestConnectionsWithoutRevocations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				request, end := signIn(t)
-				limited, cancel := signet.SessionContext(request, signet.AtExpiry)
+				limited, cancel := signet.SessionContext(request, signet.ErrExpiredToken)
 				defer cancel()
-				unlimited, cancel := signet.SessionContext(request, signet.AtUserChange)
+				unlimited, cancel := signet.SessionContext(request, signet.ErrUserChanged)
 				defer cancel()
 				end()
 				time.Sleep(9 * time.Second)
@@ -227,7 +227,7 @@ func TestConnectionsWithoutClaims(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			parent, leave := context.WithCancelCause(request)
-			ctx, cancel := signet.SessionContext(parent, signet.AtExpiry, signet.AtUserChange)
+			ctx, cancel := signet.SessionContext(parent, signet.ErrExpiredToken, signet.ErrUserChanged)
 			defer cancel()
 			other, cancelOther := signet.SessionContext(parent)
 			require.NoError(t, errors.Join(ctx.Err(), other.Err()))
@@ -269,7 +269,7 @@ func TestManyConnections(t *testing.T) {
 	var connections []context.Context
 	var cancels []context.CancelFunc
 	for _, request := range requests {
-		ctx, cancel := signet.SessionContext(request, signet.AtUserChange)
+		ctx, cancel := signet.SessionContext(request, signet.ErrUserChanged)
 		connections, cancels = append(connections, ctx), append(cancels, cancel)
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), before)
@@ -312,7 +312,7 @@ func TestLeavingTheHandlerFreesTheConnection(t *testing.T) {
 	handler := auth.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		held := new(connection)
 		runtime.AddCleanup(held, func(int) { freed <- struct{}{} }, 0)
-		ctx, _ := signet.SessionContext(context.WithValue(r.Context(), key{}, held), signet.AtExpiry)
+		ctx, _ := signet.SessionContext(context.WithValue(r.Context(), key{}, held), signet.ErrExpiredToken)
 		require.NoError(t, ctx.Err())
 	}))
 	for range 10 {

@@ -24,6 +24,9 @@ var (
 	ErrExpiredToken error = invalidToken("the token is expired")
 	// ErrRevoked says that the session of the token was ended. It is an ErrInvalidToken too.
 	ErrRevoked error = invalidToken("the token is revoked")
+	// ErrUserChanged says that the user has changed since the token was issued ([Auth.UserChanged]): a refresh brings a
+	// new token. It is an ErrInvalidToken too.
+	ErrUserChanged error = invalidToken("the token's user has changed; refresh it")
 	// ErrInvalidCredentials says that the e-mail address is unknown, the password is wrong, or the account is disabled:
 	// 401. The answer does not say which.
 	ErrInvalidCredentials error = &Error{status: 401, code: "invalid_credentials", message: "e-mail address or password is wrong",
@@ -128,7 +131,6 @@ var (
 	errIssuer     = invalidToken("the token is from another issuer")
 	errAudience   = invalidToken("the token is for another audience")
 	errNoUser     = invalidToken("the token's user is gone")
-	errOutdated   = invalidToken("the token's user has changed; refresh it")
 	errNoSession  = invalidToken("the token names no session")
 	errTwoTokens  = &Error{status: 400, code: "invalid_request", challenge: errorChallenge, kind: ErrInvalidRequest,
 		message: "send exactly one Authorization header with exactly one bearer token"}

@@ -245,7 +245,7 @@ func ExampleSessionContext() {
 		log.Fatal(err)
 	}
 	events := auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := signet.SessionContext(r.Context(), signet.AtExpiry)
+		ctx, cancel := signet.SessionContext(r.Context(), signet.ErrExpiredToken)
 		defer cancel()
 		fmt.Println("open")
 		go auth.RevokeUser(context.Background(), signet.Subject(ctx)) // as an administrator does, somewhere else

@@ -110,30 +110,28 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 	return true, nil
 }
 
-// Ending says what ends the context of [SessionContext], beside the end of the session.
-type Ending int
-
-const (
-	AtExpiry     Ending = iota + 1 // the token expires
-	AtUserChange                   // the user changes ([Auth.UserChanged])
-)
-
 // SessionContext returns a context for a connection that stays open: server-sent events, a WebSocket, a long poll, a gRPC
-// stream. It ends when the session of the token in ctx is revoked or the user is cut off, as soon as this process knows. The
-// cause ([context.Cause]) is [ErrRevoked], [ErrExpiredToken], [ErrInvalidToken] after a change of the user, or
-// [ErrUnavailable] when the service is closed. A refresh does not end it. It needs no goroutine and no timer. Call the
-// function that it returns when the connection ends.
+// stream. It ends when the session of the token in ctx is revoked or the user is cut off, as soon as this process knows. If
+// [ErrExpiredToken] is in also, it ends when the token expires too; if [ErrUserChanged] is, with [Auth.UserChanged]. It
+// panics for any other error in also. A refresh does not end it. The cause ([context.Cause]) is [ErrRevoked], one of these
+// two, or [ErrUnavailable] when the service is closed. It needs no goroutine and no timer. Call the function that it returns
+// when the connection ends.
 //
 // ctx is the context of a request behind [Auth.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
 // the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after
 // the expiry. The time is that of the machine, and not that of [WithClock].
-func SessionContext(ctx context.Context, also ...Ending) (context.Context, context.CancelFunc) {
+func SessionContext(ctx context.Context, also ...error) (context.Context, context.CancelFunc) {
+	for _, err := range also {
+		if err != ErrExpiredToken && err != ErrUserChanged {
+			panic("signet.SessionContext: only ErrExpiredToken and ErrUserChanged can be asked for")
+		}
+	}
 	claims := sharedClaims(ctx)
-	what := revoked.Watch{Changes: slices.Contains(also, AtUserChange)}
+	what := revoked.Watch{Changes: slices.Contains(also, ErrUserChanged)}
 	if claims == nil {
 		return context.WithCancel(ctx)
 	}
-	if slices.Contains(also, AtExpiry) {
+	if slices.Contains(also, ErrExpiredToken) {
 		what.Expires = claims.ExpiresAt
 	}
 	if claims.revocations == nil {

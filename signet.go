@@ -77,9 +77,10 @@ type Auth struct {
 // New returns a service for the users. It signs with the key: a *[keys.Key] such as keys.Secret(...), a *[keys.Ring], a
 // *[keys.Files], or a source of the host. The error joins all mistakes in arguments and options.
 //
-// Unless [WithoutSessions] is given it reads the revoked sessions, and starts three goroutines that end in [Auth.Close].
-// One reads the revocations of other processes and removes expired sessions. The other one records which refresh tokens
-// have reached their clients.
+// Unless [WithoutSessions] is given it makes sure that the session store answers, and starts a few goroutines that end in
+// [Auth.Close]. They follow the log of revocations, remove expired sessions, and record which refresh tokens have reached
+// their clients. New does not wait until the log was read: meanwhile a session that this process does not know is looked up
+// once.
 func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	s := newSettings(opts)
 	if isNil(users) {

@@ -178,7 +178,7 @@ func revocationError(err error) error {
 	case revoked.ErrRevoked:
 		return ErrRevoked
 	case revoked.ErrOutdated:
-		return errOutdated
+		return ErrUserChanged
 	case revoked.ErrExpired:
 		return ErrExpiredToken
 	case revoked.ErrStale:

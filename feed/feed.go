@@ -1,6 +1,6 @@
-// Package feed lets other services follow the revocations of a signet service. A service that has only the keys accepts the
-// token of a session that was revoked until it expires. A service that follows the feed refuses it about a second after the
-// revocation, and it needs no access to the session store.
+// Package feed lets other services follow the revocations of a signet service. A service that has only the keys accepts
+// the token of a session that was revoked until it expires. A service that follows the feed refuses it about a second
+// after the revocation, and it needs no access to the session store.
 //
 // The service that issues the tokens serves the feed of its session store:
 //
@@ -14,25 +14,27 @@
 //	...
 //	defer follower.Close()
 //
-// A follower knows the same as the issuer itself: the sessions that were revoked, the users whose sessions have all ended or
-// who have changed, and the end of the sessions of everybody.
+// A follower knows the same as the issuer itself: the sessions that were revoked, the users whose sessions have all
+// ended or who have changed, and the end of the sessions of everybody.
 //
 // # What is sent
 //
-// A document is a JWS that is signed with the keys of the tokens, so caches and proxies cannot change it. It holds the first
-// 16 bytes of the SHA-256 of each id, and no id itself. Ids of sessions are random, so nobody can find them from their hashes.
-// Ids of users can often be guessed, and whoever guesses one can see in the feed that this user was cut off. So let only your
-// own services reach the handler, where that matters: with mutual TLS, a network, or credentials that a middleware checks.
+// A document is a JWS that is signed with the keys of the tokens, so caches and proxies cannot change it. It holds the
+// first 16 bytes of the SHA-256 of each id, and no id itself. Ids of sessions are random, so nobody can find them from
+// their hashes. Ids of users can often be guessed, and whoever guesses one can see in the feed that this user was cut
+// off. So let only your own services reach the handler, where that matters: with mutual TLS, a network, or credentials
+// that a middleware checks.
 //
-// A follower asks the service about single sessions in two cases: it has just started and has not read the whole log yet, or
-// more was revoked than its memory holds exactly. Then it sends the ids of the session and of the user.
+// A follower asks the service about single sessions in two cases: it has just started and has not read the whole log
+// yet, or more was revoked than its memory holds exactly. Then it sends the ids of the session and of the user.
 //
 // # Staleness
 //
-// The documents tell when they were made. When the newest one is older than [WithMaxStaleness], tokens are answered 503,
-// and never accepted unchecked. A document that a cache has kept does not make a follower look fresh. The clocks of both machines
-// are compared for that: if the clock of the service is late, documents look older than they are. If it is more than two
-// minutes early, they are refused. If it was set back, they are refused until it shows the old time again.
+// The documents tell when they were made. When the newest one is older than [WithMaxStaleness], tokens are answered
+// 503, and never accepted unchecked. A document that a cache has kept does not make a follower look fresh. The clocks
+// of both machines are compared for that: if the clock of the service is late, documents look older than they are. If
+// it is more than two minutes early, they are refused. If it was set back, they are refused until it shows the old time
+// again.
 package feed
 
 import (
@@ -66,13 +68,13 @@ type Feed struct {
 	view   *revoked.View
 }
 
-// Open follows the feed at a URL. The keys are those that verify the tokens: usually the [keys.Remote] of [keys.OpenURL].
-// The error joins all mistakes in the arguments. Open does not wait for the service: until the first document has come,
-// tokens are answered 503. It starts two goroutines that [Feed.Close] ends: one reads the end of the log, and one reads the
-// old part of it.
+// Open follows the feed at a URL. The keys are those that verify the tokens: usually the [keys.Remote] of
+// [keys.OpenURL]. The error joins all mistakes in the arguments. Open does not wait for the service: until the first
+// document has come, tokens are answered 503. It starts two goroutines that [Feed.Close] ends: one reads the end of the
+// log, and one reads the old part of it.
 //
-// The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from https
-// to http.
+// The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from
+// https to http.
 func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 	cfg := defaults()
 	for _, opt := range opts {
@@ -101,8 +103,8 @@ func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 	return &Feed{remote: r, view: view}, nil
 }
 
-// Close ends the goroutines that [Open] started and waits for them. Then tokens are answered 503. The source of the keys
-// stays open. A second Close does nothing. It always returns nil.
+// Close ends the goroutines that [Open] started and waits for them. Then tokens are answered 503. The source of the
+// keys stays open. A second Close does nothing. It always returns nil.
 func (f *Feed) Close() error {
 	f.view.Close()
 	if f.remote.ownClient {

@@ -208,6 +208,7 @@ func TestGone(t *testing.T) {
 		gets := s.gets.Load()
 		time.Sleep(11 * time.Second)
 		require.Less(t, s.gets.Load()-gets, int64(20))
+		require.Equal(t, 2, strings.Count(f.log.String(), "\n"), "each is logged once: %s", f.log)
 		tok := s.login("u")
 		require.ErrorIs(t, f.check(tok), revoked.ErrStale)
 		s.set(func() { s.handler = handler })
@@ -249,7 +250,7 @@ func TestReplayedDocuments(t *testing.T) {
 				s.revoke(tok)
 				time.Sleep(23 * time.Second)
 				require.NoError(t, f.check(tok), "the bound is 30 seconds")
-				time.Sleep(began.Add(30 * time.Second).Sub(time.Now()))
+				time.Sleep(time.Until(began.Add(30 * time.Second)))
 				require.ErrorIs(t, f.check(tok), revoked.ErrStale)
 				require.Equal(t, 1, strings.Count(f.log.String(), "not newer"), "it is logged once: %s", f.log)
 
@@ -343,7 +344,7 @@ func TestALongLog(t *testing.T) {
 			}
 			list = append(list, tok)
 		}
-		f := s.follow()
+		f := s.follow(feed.WithMemory(16 << 20))
 		time.Sleep(settle)
 		require.GreaterOrEqual(t, s.gets.Load(), int64(5))
 		posts := s.posts.Load()

@@ -27,8 +27,8 @@ func seeds() []string {
 		strings.Replace(string(s.encode()), `"revoked":true`, `"revoked":"true"`, 1)}
 }
 
-// FuzzDocument reads any text as the payload of a document. One that is accepted keeps its meaning when it is written and read
-// again.
+// FuzzDocument reads any text as the payload of a document. One that is accepted keeps its meaning when it is written
+// and read again.
 func FuzzDocument(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed)

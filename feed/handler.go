@@ -34,8 +34,8 @@ const (
 	maxKept   = 32
 )
 
-// Handler serves the revocations of a session store. It is an [http.Handler] for one path, which the host chooses. It is safe
-// for concurrent use, and starts no goroutine. Make it with [NewHandler].
+// Handler serves the revocations of a session store. It is an [http.Handler] for one path, which the host chooses. It
+// is safe for concurrent use, and starts no goroutine. Make it with [NewHandler].
 type Handler struct {
 	config
 	store          session.Store
@@ -54,16 +54,17 @@ type keptDocument struct {
 	until time.Time
 }
 
-// NewHandler returns the handler for a session store. It signs with the source that signs the tokens. The error joins all
-// mistakes in the arguments.
+// NewHandler returns the handler for a session store. It signs with the source that signs the tokens. The error joins
+// all mistakes in the arguments.
 //
-// GET answers the log behind the cursor in the query parameter "after". Followers that ask with one cursor at the same time
-// cost one read of the store and one signature. POST confirms one session.
+// GET answers the log behind the cursor in the query parameter "after". Followers that ask with one cursor at the same
+// time cost one read of the store and one signature. POST confirms one session.
 //
 // Several processes may serve the feed of one store, behind one address. Their clocks must agree within half a second.
 //
-// Whoever can reach the handler can learn which hashes of session ids are revoked, and whether a user whose id he can guess
-// was cut off. Where that matters, put a middleware or a network in front of it that lets only the own services through.
+// Whoever can reach the handler can learn which hashes of session ids are revoked, and whether a user whose id he can
+// guess was cut off. Where that matters, put a middleware or a network in front of it that lets only the own services
+// through.
 func NewHandler(store session.Store, source keys.Source, opts ...HandlerOption) (*Handler, error) {
 	h := &Handler{config: defaults(), store: store, source: source, lists: jws.NewWriter(listType),
 		answers: jws.NewWriter(statusType), kept: map[session.Cursor]keptDocument{}}

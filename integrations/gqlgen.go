@@ -46,7 +46,7 @@ func gqlgenInit(auth *signet.Auth) transport.WebsocketInitFunc {
 		if err != nil {
 			return ctx, nil, errors.New(message(err))
 		}
-		limited, cancel := signet.SessionContext(signet.ContextWithClaims(ctx, claims), signet.AtExpiry)
+		limited, cancel := signet.SessionContext(signet.ContextWithClaims(ctx, claims), signet.ErrExpiredToken)
 		context.AfterFunc(ctx, cancel)
 		return limited, nil, nil
 	}

@@ -33,7 +33,7 @@ func grpcServer(auth *signet.Auth, roles map[string]string) *grpc.Server {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := signet.SessionContext(signet.ContextWithClaims(stream.Context(), claims), signet.AtExpiry)
+		ctx, cancel := signet.SessionContext(signet.ContextWithClaims(stream.Context(), claims), signet.ErrExpiredToken)
 		defer cancel()
 		own := grpcStream{stream, ctx}
 		err = next(srv, own)

@@ -16,7 +16,7 @@ import (
 // Beware of http.Server.WriteTimeout: it must be longer than patience.
 func longPoll(auth *signet.Auth, next feed, patience time.Duration) http.Handler {
 	return auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := signet.SessionContext(r.Context(), signet.AtExpiry)
+		ctx, cancel := signet.SessionContext(r.Context(), signet.ErrExpiredToken)
 		defer cancel()
 		ctx, done := context.WithTimeout(ctx, patience)
 		defer done()

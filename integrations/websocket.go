@@ -26,7 +26,7 @@ func webSocketEvents(auth *signet.Auth, next feed) http.Handler {
 			return // Accept has answered
 		}
 		defer conn.CloseNow()
-		ctx, cancel := signet.SessionContext(conn.CloseRead(r.Context()), signet.AtExpiry)
+		ctx, cancel := signet.SessionContext(conn.CloseRead(r.Context()), signet.ErrExpiredToken)
 		defer cancel()
 		for {
 			event, err := next(ctx)

@@ -29,7 +29,8 @@ type Notifier interface {
 	Notify(ctx context.Context, wake func()) error
 }
 
-// Cursor is a place in the log of a store. Only the store understands its text.
+// Cursor is a place in the log of a store. Only the store understands its text. It must hold no id, because it may be
+// published.
 type Cursor string
 
 // The cursors that every store knows.

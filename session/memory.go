@@ -3,9 +3,11 @@ package session
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -298,15 +300,24 @@ func (m *Memory) ReadLog(ctx context.Context, after Cursor, limit int, each func
 func (m *Memory) readLog(after Cursor, limit int) (entries []func() Entry, page Page, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	position := m.log.last
-	if after != End {
-		from, err := strconv.ParseUint("0"+string(after), 10, 63) // Start is "0"
-		if err != nil || int64(from) > m.log.last {
+	if m.log.name == "" {
+		m.log.name = rand.Text()
+	}
+	from, position := int64(0), m.log.last
+	switch {
+	case after == End:
+		from = m.log.last
+	case after != Start:
+		name, digits, _ := strings.Cut(string(after), ".")
+		from, err = strconv.ParseInt(digits, 10, 64)
+		if err != nil || name != m.log.name || from < 0 || from > m.log.last {
 			return nil, Page{}, ErrCursor
 		}
-		position, entries = m.log.read(int64(from), limit)
 	}
-	next := Cursor(strconv.FormatInt(position, 10))
+	if after != End {
+		position, entries = m.log.read(from, limit)
+	}
+	next := Cursor(m.log.name + "." + strconv.FormatInt(position, 10))
 	return entries, Page{Next: next, More: position < m.log.last, Now: m.now()}, nil
 }
 
@@ -446,7 +457,8 @@ func (a *agenda[T]) next(current int64) int64 {
 // memoryLog has the entries in the order of their positions. It keeps them in pieces, so that no step takes long, however
 // many there are.
 type memoryLog struct {
-	last   int64 // the newest position that was ever given
+	name   string // of this log; a cursor of another one, from before a restart, means nothing here
+	last   int64  // the newest position that was ever given
 	pieces [][]memoryEntry
 }
 

@@ -124,20 +124,13 @@ func revokedIn(t testing.TB, m *session.Memory, after session.Cursor) (keys []st
 	return keys, next
 }
 
-func keysOf(ids ...string) (keys []string) {
-	for _, id := range ids {
-		keys = append(keys, id)
-	}
-	return keys
-}
-
 func cutIn(t testing.TB, m *session.Memory, userID string, keepFor time.Duration) (cut session.Cutoff) {
 	t.Helper()
-	err := m.Cut(context.Background(), userID, func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+	change := func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
 		cut = before.End("", max(latest, now.Add(keepFor)), now)
 		return cut, nil
-	})
-	require.NoError(t, err)
+	}
+	require.NoError(t, m.Cut(context.Background(), userID, change))
 	return cut
 }
 
@@ -163,7 +156,7 @@ func TestMemoryEvicts(t *testing.T) {
 	require.Equal(t, map[string]session.Reason{"a": "", "b": session.ReasonEvicted, "c": "", "d": ""},
 		reasons(t, m, "a", "b", "c", "d"), "b was not used for longest")
 	revoked, _ := revokedIn(t, m, end)
-	require.Equal(t, keysOf("b"), revoked, "an eviction is a revocation")
+	require.Equal(t, []string{"b"}, revoked, "an eviction is a revocation")
 	require.ElementsMatch(t, []string{"other a", "other b", "other c"}, live(t, m, "u2"), "another user")
 
 	revokeIn(t, m, "a")
@@ -323,7 +316,8 @@ func TestMemoryRowsFarApart(t *testing.T) {
 	m := &session.Memory{Clock: clock.now}
 	for i := range 50 {
 		err := m.Create(t.Context(), "u1", func(at session.Moment) (session.Session, error) {
-			return session.Session{ID: fmt.Sprintf("s%d", i), UserID: "u1", KeepUntil: at.Now.Add(time.Duration(i*i) * 20 * time.Hour)}, nil
+			keepUntil := at.Now.Add(time.Duration(i*i) * 20 * time.Hour)
+			return session.Session{ID: fmt.Sprintf("s%d", i), UserID: "u1", KeepUntil: keepUntil}, nil
 		})
 		require.NoError(t, err)
 	}
@@ -352,12 +346,12 @@ func TestMemoryClockSetBack(t *testing.T) {
 	clock.step(-40 * time.Minute)
 	revokeIn(t, m, "b")
 	revoked, next := revokedIn(t, m, next)
-	require.Equal(t, keysOf("b"), revoked)
+	require.Equal(t, []string{"b"}, revoked)
 	revokeIn(t, m, "c")
 	revoked, _ = revokedIn(t, m, next)
-	require.Equal(t, keysOf("c"), revoked)
+	require.Equal(t, []string{"c"}, revoked)
 	revoked, _ = revokedIn(t, m, session.Start)
-	require.Equal(t, keysOf("a", "b", "c"), revoked)
+	require.Equal(t, []string{"a", "b", "c"}, revoked)
 	require.Greater(t, cutIn(t, m, "u2", time.Hour).Ended, cut.Ended)
 
 	refreshIn(t, m, "d")
@@ -460,11 +454,14 @@ func TestMemoryCursor(t *testing.T) {
 	createIn(t, m, "a", "u1")
 	revokeIn(t, m, "a")
 	_, next := logged(t, m, session.Start)
-	require.Equal(t, session.Cursor("1"), next)
-	for _, cursor := range []session.Cursor{"2", "-1", "+1", "0x1", "1.0", "9223372036854775807", "9223372036854775808"} {
-		_, err := m.ReadLog(t.Context(), cursor, 10, func(session.Entry) { t.Error("an entry") })
-		require.ErrorIs(t, err, session.ErrCursor, cursor)
+	name, position, _ := strings.Cut(string(next), ".")
+	require.Equal(t, "1", position)
+	for _, position := range []string{"2", "-1", "0x1", "1.0", "", "9223372036854775807", "9223372036854775808"} {
+		_, err := m.ReadLog(t.Context(), session.Cursor(name+"."+position), 10, func(session.Entry) { t.Error("an entry") })
+		require.ErrorIs(t, err, session.ErrCursor, position)
 	}
+	_, err := new(session.Memory).ReadLog(t.Context(), session.Cursor(name+".0"), 10, func(session.Entry) { t.Error("an entry") })
+	require.ErrorIs(t, err, session.ErrCursor, "the store of the process before")
 }
 
 // One user with very many sessions costs the others nothing.

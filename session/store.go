@@ -17,20 +17,21 @@ var ErrNotFound = errors.New("session: no such session")
 // A user may have a limited number of sessions that are not revoked; the limit belongs to the store, and 100
 // ([MaxPerUser]) is usual. Create revokes those beyond it, with [ReasonEvicted]. See [Excess].
 //
-// The conformance kit is package sessiontest. A store can implement [Notifier] too.
+// The conformance kit is package sessiontest. A store can implement [Notifier] and [Batcher] too.
 type Store interface {
 	// Create calls make with a Moment of the user, and stores the session that make returns. The session is of this user;
-	// its id is new, and [NewID] has made it. If a cut-off of the user, or one of everybody, is committed before the
-	// session, and the Moment was without it, nothing is stored, and make is called again with a newer Moment. When make
-	// returns an error, nothing is stored, and the error is returned as it is.
+	// its id is new, and [NewID] has made it. If a cut-off of the user, or one of everybody, was committed before the write
+	// of the session begins, and the Moment was without it, nothing is stored, and make is called again with a newer
+	// Moment. When make returns an error, nothing is stored, and the error is returned as it is.
 	Create(ctx context.Context, userID string, make func(at Moment) (Session, error)) error
 
 	// Update calls change with a row and the Moment of its user, both from one atomic read, and replaces the row with what
-	// change returns, in one atomic step: no other change of the row, and no new cut-off of the user or of everybody,
-	// is committed in between. change may be called again with a newer row and Moment. It may take as long as a signature
-	// takes, so a store must not make other rows wait for it. When change returns an error, or the row unchanged (==),
-	// nothing is written, and the error is returned as it is. Update returns nil only after the new row is committed. It
-	// returns ErrNotFound when there is no row.
+	// change returns, in one atomic step: no other change of the row is committed in between. If a cut-off of the user or
+	// of everybody was committed before the write begins, and the Moment was without it, nothing is written, and change is
+	// called again. change may be called again with a newer row and Moment. It may take as long as a signature takes, so a
+	// store must not make other rows wait for it. When change returns an error, or the row unchanged (==), nothing is
+	// written, and the error is returned as it is. Update returns nil only after the new row is committed. It returns
+	// ErrNotFound when there is no row.
 	Update(ctx context.Context, id string, change func(row Session, at Moment) (Session, error)) error
 
 	// List returns sessions of the user that are not Revoked, and the Moment of the user. If there are more than limit, it
@@ -50,4 +51,12 @@ type Store interface {
 	DeleteExpired(ctx context.Context, before Millis, limit int) (int, error)
 
 	Log
+}
+
+// Batcher is an optional interface of a [Store], for changes of many sessions that nobody waits for.
+type Batcher interface {
+	// UpdateBatch is Update for many sessions in a few round trips, with two differences: a session that does not exist, or
+	// that somebody else changes at the same time, is left as it is; and change does not fail. It calls change once for
+	// each session that it finds, with the store's time.
+	UpdateBatch(ctx context.Context, ids []string, change func(row Session, now Millis) Session) error
 }

@@ -135,7 +135,7 @@ func (c *cutoffs) set(r *record) {
 	}
 }
 
-// grow makes a table of twice as many buckets, if the limit allows it.
+// grow makes a table of at least twice as many buckets, if the limit allows it. A record leaves only if the limit forces it.
 func (c *cutoffs) grow() bool {
 	old := *c.table.Load()
 	limit := c.bytes * 3 / 4 / cutBucketBytes
@@ -146,7 +146,23 @@ func (c *cutoffs) grow() bool {
 	for size/2 > len(old) {
 		size /= 2
 	}
-	table := make([]cutBucket, size)
+	table, over := c.spread(old, size)
+	for ; len(over) > 0 && 2*size <= limit; table, over = c.spread(old, size) {
+		size *= 2
+	}
+	for _, r := range over {
+		b := cutBucketOf(table, r.hash)
+		k := b.victim()
+		c.leave(b.records[k].Load())
+		b.store(k, r)
+	}
+	c.table.Store(&table)
+	return true
+}
+
+// spread puts the records of a table into a new one, and returns those whose bucket is full.
+func (c *cutoffs) spread(old []cutBucket, size int) (table []cutBucket, over []*record) {
+	table = make([]cutBucket, size)
 	for i := range old {
 		for j := range old[i].records {
 			r := old[i].records[j].Load()
@@ -154,16 +170,14 @@ func (c *cutoffs) grow() bool {
 				continue
 			}
 			b := cutBucketOf(table, r.hash)
-			k := b.slot(r.hash, c.now)
-			if k < 0 {
-				k = b.victim()
-				c.leave(b.records[k].Load())
+			if k := b.slot(r.hash, c.now); k >= 0 {
+				b.store(k, r)
+			} else {
+				over = append(over, r)
 			}
-			b.store(k, r)
 		}
 	}
-	c.table.Store(&table)
-	return true
+	return table, over
 }
 
 // leave is called before a record is removed.

@@ -104,8 +104,8 @@ const (
 )
 
 // Open makes sure that the source answers, unless it is remote, and starts goroutines that Close ends: one reads the end of
-// the log, one reads the old part of it, and one waits for the source's notifications if it has any. Open does not wait for
-// the old part.
+// the log, one reads the old part of it, one looks at the time, and one waits for the source's notifications if it has any.
+// Open does not wait for the old part.
 func Open(cfg Config) (*View, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 8 * 7), cuts: newCutoffs(cfg.Bytes / 8),
@@ -120,6 +120,7 @@ func Open(cfg Config) (*View, error) {
 		}
 	}
 	v.done.Go(func() { v.follow(ctx, cursor) })
+	v.done.Go(func() { v.keepTime(ctx) })
 	if notifier, ok := cfg.Source.(session.Notifier); ok {
 		v.done.Go(func() { v.listen(ctx, notifier) })
 	}
@@ -323,10 +324,10 @@ func (v *View) Wall() session.Millis { return session.MillisOf(v.began.Add(time.
 func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var history history
 	defer func() { history.end() }()
-	expire := time.Now().Add(expireEvery)
 	failing := false
 	for {
 		if cursor != session.End && !history.begun() {
+			v.expire()
 			history.begin(ctx, v.readHistory)
 		}
 		if cursor != session.End && !v.rest(ctx) {
@@ -351,8 +352,21 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 		if err != nil && before == session.End && !v.rest(ctx) {
 			return
 		}
-		if now := time.Now(); now.After(expire) {
-			expire = now.Add(expireEvery)
+	}
+}
+
+// keepTime ends the contexts of tokens that expire, and forgets what no token needs any more, until ctx ends.
+func (v *View) keepTime(ctx context.Context) {
+	second, minute := time.NewTicker(time.Second), time.NewTicker(expireEvery)
+	defer second.Stop()
+	defer minute.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-second.C:
+			v.watches.expire(now)
+		case <-minute.C:
 			v.expire()
 		}
 	}

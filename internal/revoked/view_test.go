@@ -298,6 +298,58 @@ func TestARemoteSource(t *testing.T) {
 	})
 }
 
+// A remote page that is not newer than the last one is from a cache. It makes the view neither fresher nor older.
+func TestRemotePagesFromACache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		v := open(t, source, func(c *Config) { c.Remote = true })
+		time.Sleep(3 * time.Second)
+		for _, shift := range []time.Duration{time.Minute, -time.Minute} { // the clock of the source is early, or late
+			source.set(func() { source.now = session.MillisOf(time.Now().Add(shift)) })
+			time.Sleep(25 * time.Second)
+			require.NoError(t, v.check(t, "a"))
+			time.Sleep(6 * time.Second)
+			require.ErrorIs(t, v.check(t, "a"), ErrStale)
+			source.set(func() { source.now = session.MillisOf(time.Now().Add(2 * time.Minute)) })
+			time.Sleep(2 * time.Second)
+			require.NoError(t, v.check(t, "a"))
+		}
+	})
+}
+
+// The last page of the old part must be newer than the cursor of the end, because a cache may have kept it.
+func TestRemoteHistoryFromACache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{history: make(chan struct{})}
+		v := open(t, source, func(c *Config) { c.Remote = true })
+		time.Sleep(3 * time.Second)
+		source.set(func() { source.now = session.MillisOf(time.Now().Add(-time.Minute)) })
+		close(source.history)
+		time.Sleep(5 * time.Second)
+		require.False(t, v.whole.Load())
+		source.set(func() { source.now = 0 })
+		time.Sleep(2 * time.Second)
+		require.True(t, v.whole.Load())
+	})
+}
+
+// endlessSource does not even know its end.
+type endlessSource struct{ *fakeSource }
+
+func (e endlessSource) ReadLog(context.Context, session.Cursor, int, func(session.Entry)) (session.Page, error) {
+	e.reads.Add(1)
+	return session.Page{}, session.ErrCursor
+}
+
+func TestASourceWithoutAnEndIsNotReadMoreOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := endlessSource{&fakeSource{}}
+		open(t, source, func(c *Config) { c.Remote = true })
+		time.Sleep(10 * time.Second)
+		require.InDelta(t, 11, source.reads.Load(), 2)
+	})
+}
+
 // A push makes a revocation known at once. Without one, the next regular read finds it.
 func TestPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

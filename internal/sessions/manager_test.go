@@ -109,7 +109,7 @@ func TestAProofIsToldOnceWithManySessions(t *testing.T) {
 		for i, ref := range refs {
 			require.NoError(t, check(t, m, ref))
 			m.Prove(&ref)
-			for i%200 == 0 && len(m.proofs.queue) > 0 {
+			for i%5000 == 0 && len(m.proofs.queue) > 0 {
 				time.Sleep(10 * time.Microsecond)
 			}
 		}
@@ -176,4 +176,89 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// A proof that could not be stored is queued again by the next request.
+func TestAProofThatFailedIsToldAgain(t *testing.T) {
+	m := newManager(t, &session.Memory{})
+	p := newProofs()
+	ref := m.Ref("s", "u", session.Version{}, 7)
+	p.note(&ref)
+	p.note(&ref)
+	require.Len(t, p.queue, 1, "once for each generation")
+	first := <-p.queue
+	first.slot.Store(0) // as recordProofs does after an error
+	p.note(&ref)
+	require.Len(t, p.queue, 1)
+	for i := range int64(2 * proofQueue) {
+		ref := m.Ref("t", "u", session.Version{}, i+1)
+		p.note(&ref)
+	}
+	require.Len(t, p.queue, proofQueue, "a full queue is not waited for")
+	<-p.queue
+	ref = m.Ref("t", "u", session.Version{}, 2*proofQueue)
+	p.note(&ref)
+	require.Len(t, p.queue, proofQueue, "what did not fit is queued later")
+}
+
+// batchStore takes proofs together.
+type batchStore struct {
+	countingStore
+	batches [][]string
+	fail    atomic.Bool
+}
+
+func (b *batchStore) UpdateBatch(ctx context.Context, ids []string, change func(session.Session, session.Millis) session.Session) error {
+	if b.fail.Load() {
+		return fmt.Errorf("away")
+	}
+	b.batches = append(b.batches, ids)
+	for _, id := range ids {
+		err := b.Memory.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+			return change(row, at.Now), nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Every proof is stored, in batches, whatever the load; after a failure the next use of the token tells it again.
+func TestAllProofsAreStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions = 2000
+		store := &batchStore{}
+		m := newManager(t, store)
+		refs := make([]revoked.Ref, sessions)
+		for i := range refs {
+			refs[i] = login(t, m, fmt.Sprint(i))
+			row, out, err := m.Refresh(t.Context(), refs[i].ID, refs[i].UserID, rotation.Presented{
+				Generation: generationOf(t, store, refs[i].ID), SecretHash: session.HashOf("s")},
+				Tokens{User: func() (bool, error) { return true, nil },
+					Sign: func(session.Session, rotation.Outcome, session.Version) error { return nil }})
+			require.NoError(t, err)
+			refs[i] = m.Ref(row.ID, row.UserID, session.Version{}, out.Generation)
+		}
+		store.updates.Store(0)
+		store.fail.Store(true)
+		for i := range refs {
+			m.Prove(&refs[i])
+		}
+		time.Sleep(time.Second)
+		store.fail.Store(false)
+		for i := range refs {
+			m.Prove(&refs[i])
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Zero(t, store.updates.Load(), "one by one")
+		require.LessOrEqual(t, len(store.batches), sessions/proofBatch+2)
+		for _, ref := range refs {
+			require.NoError(t, store.Memory.Update(t.Context(), ref.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
+				require.NotZero(t, row.ConfirmedAt)
+				return row, nil
+			}))
+		}
+	})
 }

@@ -3,7 +3,10 @@ package sessions
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/session"
@@ -12,7 +15,7 @@ import (
 // proofs records which refresh tokens have arrived. If a client shows an access token of a generation, it has also
 // received the refresh token that came with it. From then on, the refresh token before it stays valid for only one more
 // reuse window ([rotation.Rules.Confirm]). A request only queues a note. A background task tells the store, once for
-// each generation that this process sees.
+// each generation that this process sees, and many sessions at once.
 type proofs struct {
 	// noted has a mark for each generation that was queued. It is a cache of sets with four slots. If a set is full, a
 	// mark is lost. Then the store is told twice about its generation, which is harmless.
@@ -23,9 +26,12 @@ type proofs struct {
 const (
 	noteSets = 1 << 15
 	noteWays = 4
-)
 
-const proofQueue = 1024
+	proofQueue = 1 << 14
+	proofBatch = 256
+	// proofPause is how long proofs are collected for one batch. A window is some seconds long, so this delays nothing.
+	proofPause = 200 * time.Millisecond
+)
 
 type proof struct {
 	id         string
@@ -35,8 +41,8 @@ type proof struct {
 
 func newProofs() *proofs { return &proofs{queue: make(chan proof, proofQueue)} }
 
-// Prove notes that an access token was used. It queues a proof, unless it was queued before. It never waits: if the queue is
-// full, a later request of the session queues the proof.
+// Prove notes that an access token was used. It queues a proof, unless it was queued before. It never waits: if the
+// queue is full, a later request of the session queues the proof.
 func (m *Manager) Prove(ref *revoked.Ref) {
 	if ref.Generation != 0 {
 		m.proofs.note(ref)
@@ -65,20 +71,65 @@ func (p *proofs) note(ref *revoked.Ref) {
 
 // recordProofs runs until ctx ends.
 func (m *Manager) recordProofs(ctx context.Context) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case p := <-m.proofs.queue:
-			err := calmly(func() error {
-				_, err := m.update(ctx, p.id, func(row session.Session, at session.Moment) (session.Session, error) {
-					return m.Rules.Confirm(row, p.generation, at.Now), nil
-				})
-				return err
-			})
-			if err != nil && !errors.Is(err, session.ErrNotFound) {
-				p.slot.Store(0) // the next request queues it again
+		case first := <-m.proofs.queue:
+			pause.Reset(proofPause)
+			select {
+			case <-ctx.Done():
+				return
+			case <-pause.C:
+			}
+			for batch := m.proofs.collect(first); len(batch) > 0; batch = m.proofs.collect() {
+				if err := calmly(func() error { return m.confirm(ctx, batch) }); err != nil {
+					for _, p := range batch {
+						p.slot.Store(0) // the next request queues it again
+					}
+				}
 			}
 		}
 	}
+}
+
+// collect takes what is queued, up to a batch, and adds it to what is there.
+func (p *proofs) collect(batch ...proof) []proof {
+	for len(batch) < proofBatch {
+		select {
+		case next := <-p.queue:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// confirm tells the store.
+func (m *Manager) confirm(ctx context.Context, batch []proof) error {
+	generations := make(map[string]int64, len(batch))
+	for _, p := range batch {
+		generations[p.id] = max(generations[p.id], p.generation)
+	}
+	change := func(row session.Session, now session.Millis) session.Session {
+		return m.Rules.Confirm(row, generations[row.ID], now)
+	}
+	ids := slices.Collect(maps.Keys(generations))
+	if store, ok := m.Store.(session.Batcher); ok {
+		ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
+		defer cancel()
+		return store.UpdateBatch(ctx, ids, change)
+	}
+	for _, id := range ids {
+		_, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+			return change(row, at.Now), nil
+		})
+		if err != nil && !errors.Is(err, session.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
