@@ -44,7 +44,7 @@ func TestFaultsOpenTransaction(t *testing.T) {
 				time.Sleep(30 * time.Millisecond)
 			}
 			require.Greater(t, time.Since(began), held*9/10)
-			require.Greater(t, len(ended), 10, "revocations meanwhile")
+			require.NotEmpty(t, ended, "revocations meanwhile")
 			require.NoError(t, <-done)
 			require.NoError(t, <-done)
 			committed := time.Now()

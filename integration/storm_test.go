@@ -12,12 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
 )
 
 // A storm lasts about stormTime.
 const (
 	stormClients  = 40
-	stormSessions = 10 // of each client
+	stormSessions = 7 // of each client; no user may have more sessions than a store allows
 	stormTime     = 10 * time.Second
 )
 
@@ -57,11 +58,17 @@ type attempt struct {
 
 func newStorm(t testing.TB, f *fleet, sessions session.Store) *storm {
 	t.Helper()
-	auth := newAuth(t, onlyJohn(t), sessions) // the same service, but without password hashes, which take long
+	// These are the users of the example, but without password hashes, which take long.
+	users := userstore.NewMemory()
+	three := []userstore.User{john, {ID: "2", Email: "maria@mail.com"}, {ID: "3", Email: "admin@mail.com"}}
+	for _, user := range three {
+		require.NoError(t, users.Add(t.Context(), user))
+	}
+	auth := newAuth(t, users, sessions)
 	s := &storm{fleet: f, stop: make(chan struct{}), clients: make([][]*browser, stormClients)}
 	for i := range s.clients {
 		for range stormSessions {
-			tokens, err := auth.IssueFor(t.Context(), john)
+			tokens, err := auth.IssueFor(t.Context(), three[i%len(three)])
 			require.NoError(t, err)
 			s.clients[i] = append(s.clients[i], &browser{storm: s, held: pair{tokens.AccessToken, tokens.RefreshToken}})
 		}

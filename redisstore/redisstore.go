@@ -5,8 +5,13 @@
 // Redis answers before a write is on disk or on a replica. A server with appendonly yes and appendfsync always keeps every
 // write if it is killed and restarted. With appendfsync everysec it can lose the last second. A failover to a replica loses
 // the writes that had not reached that replica. The settings min-replicas-to-write and min-replicas-max-lag limit how far a
-// replica can be behind. With the WAIT command after a login or a revocation, a host can learn whether the write has reached
-// a replica.
+// replica can be behind.
+//
+// With the WAIT command a host can make sure that a login or a revocation has reached a replica. WAIT counts only the
+// writes of its own connection. So send a write of your own and WAIT in one pipeline, after the method of the Store has
+// returned; a replica has that write after all earlier ones. A type that embeds *Store can do that in Create, Update and
+// Cut, and return an error if no replica answers in time. Then the client is answered 503. In a Cluster, send them to the
+// master of the user's group: the key of the write needs the hash tag {GROUP}, as the keys of [Store] have it.
 //
 // The server must run with maxmemory-policy noeviction. If the server evicts the log or a cut-off, revoked tokens pass.
 //

@@ -152,8 +152,9 @@ func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
 	if err := row.Scan(&from); err != nil {
 		return err
 	}
+	// With IS TRUE no database uses the index of the inbox.
 	old := d.sql(`SELECT id, revoked_at FROM signet_sessions
-		WHERE revoked_at > 0 AND revoked_at >= ? AND COALESCE(pos, 0) = 0 ORDER BY revoked_at LIMIT ?`)
+		WHERE revoked_at > 0 AND revoked_at >= ? AND (pos IS NULL) IS TRUE ORDER BY revoked_at LIMIT ?`)
 	for attempt := 0; from.Valid; {
 		var head int64
 		if err := db.QueryRowContext(ctx, `SELECT head FROM signet_log`).Scan(&head); err != nil {

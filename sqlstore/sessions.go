@@ -40,12 +40,14 @@ func (o option) apply(s *Sessions) { o(s) }
 func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUser = n }) }
 
 // NewSessions returns a store on db. The host closes db. Call [Migrate] before the first use. With go-sql-driver/mysql, set
-// interpolateParams=true. Otherwise every query costs a second round trip.
+// interpolateParams=true. Otherwise every query costs a second round trip. Leave the isolation level of MariaDB and MySQL at
+// REPEATABLE READ, their default: with READ COMMITTED a refresh could be committed beside a cut-off that it does not know.
 //
 // A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of
-// this package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log, with the indexes, and
-// with the one row of signet_log. The names of the tables are fixed. A schema of PostgreSQL (search_path), or a database of
-// its own, keeps them apart from other tables. Later versions of this package add files to the folder.
+// this package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log, in PostgreSQL also
+// signet_groups, with their indexes and first rows. The names of tables and indexes are fixed. A schema of PostgreSQL
+// (search_path), or a database of its own, keeps them apart from other tables. Later versions of this package add files to
+// the folder.
 func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err

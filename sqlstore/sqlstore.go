@@ -1,6 +1,19 @@
 // Package sqlstore keeps sessions ([Sessions]) and users ([Users]) in a SQL database. Any number of processes can use the
 // same database. The package works on PostgreSQL and its wire-compatible clusters, on MariaDB and MySQL, and on SQLite. It
 // imports no driver: the host opens the database with a driver of its choice.
+//
+// # Several database servers
+//
+// If another server takes over, it must have every commit that was answered. PostgreSQL does that with a synchronous
+// standby (synchronous_standby_names). Otherwise the last revocations can be lost, and their tokens pass again.
+//
+// In a Galera cluster of MariaDB, processes may use any node, and also several nodes at once. Set wsrep_sync_wait=1 for
+// their connections (with go-sql-driver/mysql, add wsrep_sync_wait=1 to the data source name). Two refreshes of one
+// session on two nodes give one successor even without it. But then a node that is behind the others does not know that
+// it is: a session that was made on another node a moment ago is refused with 401, and a revoked token passes until the
+// node has caught up. With it, both are answered 503 if the node needs too long.
+//
+// For the same reasons, do not send reads to a replica of any database.
 package sqlstore
 
 import (
