@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench faults govulncheck deps
+.PHONY: run test lint fuzz bench bench-service faults govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example
@@ -35,6 +35,13 @@ bench: deps ## measures every peer in ROUNDS rounds, writes bench/RESULTS.md and
 		for round in $$(seq $(ROUNDS)); do go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 60m . | tee -a $$run; done; \
 		go run ./report -in $$run -md RESULTS.md -svg results.svg
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./session/ ./integration/
+
+SERVICETIME ?= 3s
+
+bench-service: deps ## measures whole services in ROUNDS rounds (20 minutes), writes bench/SERVICE.md and bench/service.svg
+	@set -e; run=$$(mktemp); trap 'rm -f '$$run EXIT; cd bench; \
+		go test -count=1 -v -timeout 3h -run '^TestService$$' . -service $$run -service-rounds $(ROUNDS) -service-time $(SERVICETIME); \
+		go run ./report -service $$run -md SERVICE.md -svg service.svg
 
 faults: deps ## prints a table of what a crash of a process, a database or Redis costs
 	go test -count=1 -v -run '^TestFaults' ./integration/

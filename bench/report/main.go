@@ -1,4 +1,5 @@
-// Command report reads the output of go test -bench. It writes the tables and the picture.
+// Command report reads the output of go test -bench, or what TestService has measured. It writes the tables and the
+// picture.
 package main
 
 import (
@@ -15,9 +16,14 @@ func main() {
 	in := flag.String("in", "", "output of go test -bench; standard input if empty")
 	md := flag.String("md", "RESULTS.md", "where the tables go")
 	svg := flag.String("svg", "results.svg", "where the picture goes; the tables link to it by its base name")
+	service := flag.String("service", "", "what TestService has measured; it takes the place of the output of go test")
 	date := flag.String("date", time.Now().UTC().Format(time.DateOnly), "the date of the run")
 	flag.Parse()
-	if err := run(*in, *md, *svg, *date); err != nil {
+	work := func() error { return run(*in, *md, *svg, *date) }
+	if *service != "" {
+		work = func() error { return runService(*service, *md, *svg) }
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
 	}
@@ -41,12 +47,16 @@ func run(in, md, svg, date string) (err error) {
 	if err := draw(&picture, res); err != nil {
 		return err
 	}
-	text := render(res, date, svg)
+	return publish(render(res, date, svg), picture.Bytes(), md, svg)
+}
+
+// publish writes the page and the picture, and prints the page.
+func publish(text string, picture []byte, md, svg string) error {
 	if _, err := os.Stdout.WriteString(text); err != nil {
 		return err
 	}
 	if err := os.WriteFile(md, []byte(text), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(svg, picture.Bytes(), 0o644)
+	return os.WriteFile(svg, picture, 0o644)
 }
