@@ -20,7 +20,7 @@ var walls = map[string][]string{
 	"session/sessiontest":          {"internal/conformance", "internal/rotation", "session"},
 	"userstore":                    {},
 	"userstore/storetest":          {"internal/conformance", "userstore"},
-	"signettest":                   {"", "internal/jws", "keys", "password", "userstore"},
+	"signettest":                   {"", "internal/jws", "keys", "password", "session", "userstore"},
 	"sqlstore":                     {"session", "userstore"},
 	"internal/conformance":         {},
 	"internal/conformance/kittest": {"internal/conformance"},

@@ -23,6 +23,7 @@ import (
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -96,13 +97,13 @@ func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http
 	return withToken(r, tokens.AccessToken)
 }
 
-// Token returns an access token with any claims, signed with the key of the service. If claims do not have "sub", "iat"
-// or "exp", Token adds them: the known user, now, and in an hour. A claim that is nil is left out. The token belongs to
-// no session.
+// Token returns an access token with any claims, signed with the key of the service. If claims do not have "sub", "iat",
+// "exp" or "sid", Token adds them: the known user, now, in an hour, and the id of a session that the store does not know.
+// A claim that is nil is left out.
 func (s *Service) Token(claims map[string]any) string {
 	s.t.Helper()
 	now := s.Clock.Now()
-	all := map[string]any{"sub": UserID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}
+	all := map[string]any{"sub": UserID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "sid": session.NewID(UserID)}
 	for name, value := range claims {
 		all[name] = value
 		if value == nil {
