@@ -27,7 +27,8 @@ func (a *Auth) LoginHandler() http.Handler {
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, http.StatusCreated, tokens)
+		writeTokens(w, tokens)
+		return nil
 	}, http.MethodPost)
 }
 
@@ -46,7 +47,8 @@ func (a *Auth) RefreshHandler() http.Handler {
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, http.StatusCreated, tokens)
+		writeTokens(w, tokens)
+		return nil
 	}, http.MethodPost)
 }
 
