@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/signet-go/signet/session"
@@ -73,20 +71,15 @@ type queries struct {
 
 // The columns of a Moment, and the tables that they come from.
 const (
-	momentColumns = `NOW_MS, GROUP_VERSION, COALESCE(u.version, 0), u.data, COALESCE(a.version, 0), a.data`
+	momentColumns = `NOW_MS, COALESCE(u.version, 0), u.data, COALESCE(a.version, 0), a.data`
 	allCutoffs    = `LEFT JOIN signet_cutoffs a ON a.user_id = ''`
 	userCutoffs   = `LEFT JOIN signet_cutoffs u ON u.user_id = ? ` + allCutoffs
 )
 
-// A write of a session has the condition that the cut-offs are as they were read. MariaDB locks the rows and gaps that a
-// subquery of a write reads, and SQLite has one writer. So no cut-off is committed in between. PostgreSQL reads the snapshot
-// of the statement, where a cut-off that is committed meanwhile is not visible. There the write locks the row of the user's
-// group, and every cut-off changes the version of its group first.
-const (
-	sameCutoffs = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ?), 0) = ?
+// A write of a session has the condition that the cut-offs are as they were read. A cut-off that is committed while the
+// statement runs is newer than the session.
+const sameCutoffs = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ?), 0) = ?
 			AND COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ''), 0) = ?`
-	sameGroup = `EXISTS (SELECT 1 FROM signet_groups WHERE id = ? AND version = ? FOR SHARE)`
-)
 
 func queriesOf(d Dialect) queries {
 	// The subquery reads the clock only once, so the database can use the index. Without it PostgreSQL reads the clock for
@@ -98,37 +91,34 @@ func queriesOf(d Dialect) queries {
 		}
 		return d.sql(`DELETE FROM ` + table + ` WHERE ` + id + ` IN (SELECT ` + id + ` FROM ` + expired + `)`)
 	}
-	// A session that was made after the read may live longer than the cut-off.
-	const sameLatest = `COALESCE((SELECT MAX(keep_until) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0), 0) <= ?`
-	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id)
-		SELECT ?, ?, ?, ? FROM (SELECT 1 AS one) AS one WHERE ` + sameLatest
+	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id) VALUES (?, ?, ?, ?)`
 	if d != MariaDB { // there the error says that another process was first
 		cutNew += ` ON CONFLICT (user_id) DO NOTHING`
 	}
-	index, same, group := "INDEXED BY $1", sameCutoffs, "?"
+	index := "INDEXED BY $1"
 	switch d {
 	case MariaDB:
 		index = "FORCE INDEX ($1)"
 	case PostgreSQL:
-		index, same, group = "", sameGroup, "(SELECT version FROM signet_groups WHERE id = ?)"
+		index = ""
 	}
 	text := func(query string) string {
 		query = regexp.MustCompile(` BY\((\w+)\)`).ReplaceAllString(query, " "+index)
-		return d.sql(strings.NewReplacer("GROUP_VERSION", group, "SAME_CUTOFFS", same).Replace(query))
+		return d.sql(query)
 	}
 	return queries{
 		// signet_log has one row.
 		createRead: text(`SELECT ` + momentColumns + `,
 			(SELECT COUNT(*) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0) FROM signet_log ` + userCutoffs),
 		create: text(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
-			SELECT ?, ?, 1, ?, CASE WHEN ? = 1 THEN NOW_MS ELSE 0 END, ? FROM (SELECT 1 AS one) AS one WHERE SAME_CUTOFFS`),
+			SELECT ?, ?, 1, ?, CASE WHEN ? = 1 THEN NOW_MS ELSE 0 END, ? FROM (SELECT 1 AS one) AS one WHERE ` + sameCutoffs),
 		updateRead: text(`SELECT ` + momentColumns + `, s.version, s.data FROM signet_sessions s
 			LEFT JOIN signet_cutoffs u ON u.user_id = s.user_id ` + allCutoffs + ` WHERE s.id = ?`),
 		// Without a position a revoked row is in the inbox. Processes of the version before read by revoked_at, which is the
 		// time of this write and not of the decision.
 		update: text(`UPDATE signet_sessions SET version = version + 1, keep_until = ?, pos = NULL,
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
-			WHERE id = ? AND version = ? AND SAME_CUTOFFS`),
+			WHERE id = ? AND version = ? AND ` + sameCutoffs),
 		// The row of signet_log carries the Moment even if the user has no session.
 		list: text(`SELECT ` + momentColumns + `, s.data FROM signet_log ` + userCutoffs + `
 			LEFT JOIN (SELECT data, keep_until FROM signet_sessions WHERE user_id = ? AND revoked_at = 0
@@ -136,9 +126,9 @@ func queriesOf(d Dialect) queries {
 		oldest: text(`SELECT data FROM signet_sessions WHERE user_id = ? AND revoked_at = 0 ORDER BY keep_until LIMIT ?`),
 		cutRead: text(`SELECT NOW_MS, (SELECT MAX(keep_until) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0),
 			COALESCE(c.version, 0), c.data FROM signet_log LEFT JOIN signet_cutoffs c ON c.user_id = ?`),
-		cutNew: cutNew,
-		cutAgain: `UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
-			WHERE user_id = ? AND ` + sameLatest + ` AND version = ?`,
+		cutNew: text(cutNew),
+		cutAgain: text(`UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
+			WHERE user_id = ? AND version = ?`),
 		removeSessions: remove("signet_sessions", "id", ""),
 		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
 		first:          text(logFirst),
@@ -150,14 +140,14 @@ func queriesOf(d Dialect) queries {
 // moment is a [session.Moment] as it is in the database. The versions are those of the rows, for compare and swap; 0 means
 // that there is no row.
 type moment struct {
-	now              session.Millis
-	group, user, all int64
-	data             [2][]byte
+	now       session.Millis
+	user, all int64
+	data      [2][]byte
 }
 
 // columns returns where to put momentColumns, and more columns.
 func (m *moment) columns(more ...any) []any {
-	return append([]any{&m.now, &m.group, &m.user, &m.data[0], &m.all, &m.data[1]}, more...)
+	return append([]any{&m.now, &m.user, &m.data[0], &m.all, &m.data[1]}, more...)
 }
 
 func (m *moment) read() (at session.Moment, err error) {
@@ -172,23 +162,15 @@ func (m *moment) read() (at session.Moment, err error) {
 	return at, nil
 }
 
-// unchanged returns the arguments of the condition that the cut-offs are those of m.
-func (s *Sessions) unchanged(m moment, group int, user any) []any {
-	if s.dialect == PostgreSQL {
-		return []any{group, m.group}
-	}
-	return []any{user, m.user, m.all}
-}
-
 // Create implements [session.Store].
 func (s *Sessions) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
-	user, group := s.text(userID), session.GroupOfUser(userID)
+	user := s.text(userID)
 	var row session.Session
 	var made moment
 	for attempt := 0; ; attempt++ {
 		var m moment
 		var live int
-		err := s.db.QueryRowContext(ctx, s.queries.createRead, group, user, user).Scan(m.columns(&live)...)
+		err := s.db.QueryRowContext(ctx, s.queries.createRead, user, user).Scan(m.columns(&live)...)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
@@ -206,8 +188,8 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
-		args := []any{row.ID, row.UserID, row.KeepUntil, flag(row.Revoked()), data}
-		done, err := s.write(ctx, s.queries.create, append(args, s.unchanged(m, group, user)...)...)
+		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, row.KeepUntil, flag(row.Revoked()), data,
+			user, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
@@ -253,12 +235,11 @@ func (s *Sessions) evict(ctx context.Context, created session.Session) {
 // Update implements [session.Store] by compare and swap.
 func (s *Sessions) Update(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
-	group, _ := session.GroupOfID(id)
 	var after session.Session
 	var changed moment
 	var changedVersion int64
 	for attempt := 0; ; attempt++ {
-		row, m, version, err := s.read(ctx, id, group)
+		row, m, version, err := s.read(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -276,8 +257,8 @@ func (s *Sessions) Update(ctx context.Context, id string,
 		if err != nil {
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
-		args := []any{after.KeepUntil, flag(after.Revoked()), data, id, version}
-		done, err := s.write(ctx, s.queries.update, append(args, s.unchanged(m, group, row.UserID)...)...)
+		done, err := s.write(ctx, s.queries.update, after.KeepUntil, flag(after.Revoked()), data, id, version,
+			row.UserID, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
@@ -290,9 +271,9 @@ func (s *Sessions) Update(ctx context.Context, id string,
 	}
 }
 
-func (s *Sessions) read(ctx context.Context, id string, group int) (row session.Session, m moment, version int64, err error) {
+func (s *Sessions) read(ctx context.Context, id string) (row session.Session, m moment, version int64, err error) {
 	var data []byte
-	err = s.db.QueryRowContext(ctx, s.queries.updateRead, group, s.text(id)).Scan(m.columns(&version, &data)...)
+	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(m.columns(&version, &data)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row, m, 0, session.ErrNotFound
 	}
@@ -321,7 +302,7 @@ func (s *Sessions) write(ctx context.Context, query string, args ...any) (done b
 // List implements [session.Store].
 func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []session.Session, at session.Moment, err error) {
 	user := s.text(userID)
-	rows, err := s.db.QueryContext(ctx, s.queries.list, session.GroupOfUser(userID), user, user, limit)
+	rows, err := s.db.QueryContext(ctx, s.queries.list, user, user, limit)
 	if err != nil {
 		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
@@ -384,49 +365,15 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 		return false, fmt.Errorf("sqlstore: cut: %w", err)
 	}
 	// The new version follows the clock, so a row that was deleted and made again has another version.
-	query, args := s.queries.cutNew, []any{max(version+1, now), after.KeepUntil, data, user, user, latest.Int64}
+	query, args := s.queries.cutNew, []any{max(version+1, now), after.KeepUntil, data, user}
 	if version > 0 {
 		query, args = s.queries.cutAgain, append(args, version)
-	}
-	if s.dialect == PostgreSQL {
-		query, args = cutInPostgreSQL(userID, query, args), nil
-	} else {
-		query = s.dialect.sql(query)
 	}
 	done, err = s.write(ctx, query, args...)
 	if err != nil && !taken(err) {
 		return false, fmt.Errorf("sqlstore: cut: %w", err)
 	}
 	return done, nil
-}
-
-// cutInPostgreSQL returns the text of two statements: the first one locks the groups, and the second one writes the cut-off if
-// nobody else has. PostgreSQL runs a text without arguments as one transaction, with a snapshot for each statement. So a
-// process that stalls cannot keep the locks.
-func cutInPostgreSQL(userID, query string, args []any) string {
-	groups := `UPDATE signet_groups SET version = version + 1`
-	if userID != "" {
-		groups += ` WHERE id = ` + strconv.Itoa(session.GroupOfUser(userID))
-	}
-	var b strings.Builder
-	for _, c := range query {
-		if c != '?' {
-			b.WriteRune(c)
-			continue
-		}
-		switch arg := args[0].(type) {
-		case nil:
-			b.WriteString("NULL")
-		case string:
-			fmt.Fprintf(&b, "convert_from(decode('%x', 'hex'), 'UTF8')", arg)
-		case []byte:
-			fmt.Fprintf(&b, "convert_from(decode('%x', 'hex'), 'UTF8')", arg)
-		default:
-			fmt.Fprint(&b, arg)
-		}
-		args = args[1:]
-	}
-	return groups + "; " + b.String()
 }
 
 // DeleteExpired implements [session.Store].

@@ -14,14 +14,15 @@ const (
 
 	createStores = "Create calls make with a Moment of the user, and stores the session that make returns. " +
 		"The session is of this user; its id is new"
-	createAgain = "If a cut-off of the user, or one of everybody, is committed before the session, " +
+	createAgain = "If a cut-off of the user, or one of everybody, was committed before the write of the session begins, " +
 		"and the Moment was without it, nothing is stored, and make is called again with a newer Moment."
 	createError = "When make returns an error, nothing is stored, and the error is returned as it is."
 
 	updateReplaces = "Update calls change with a row and the Moment of its user, both from one atomic read, " +
 		"and replaces the row with what change returns, in one atomic step"
-	updateAtomic = "no other change of the row, and no new cut-off of the user or of everybody, " +
-		"is committed in between."
+	updateAtomic = "no other change of the row is committed in between."
+	updateAgain  = "If a cut-off of the user or of everybody was committed before the write begins, " +
+		"and the Moment was without it, nothing is written, and change is called again."
 	updateNewerRow  = "change may be called again with a newer row and Moment."
 	updateUnchanged = "When change returns an error, or the row unchanged (==), nothing is written, " +
 		"and the error is returned as it is."

@@ -16,10 +16,3 @@ CREATE TABLE IF NOT EXISTS signet_log (
 	head BIGINT NOT NULL
 );
 INSERT INTO signet_log (id, head) VALUES (1, 0) ON CONFLICT (id) DO NOTHING;
-
--- One row for each group of users. A write of a session locks the row of its group against a new cut-off (FOR SHARE).
-CREATE TABLE IF NOT EXISTS signet_groups (
-	id      INTEGER PRIMARY KEY,
-	version BIGINT NOT NULL
-);
-INSERT INTO signet_groups (id, version) SELECT n, 1 FROM generate_series(0, 15) AS n(n) ON CONFLICT (id) DO NOTHING;
