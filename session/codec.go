@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strconv"
 
@@ -15,7 +16,7 @@ const codecVersion = 1
 // [Session.UnmarshalJSON] read and did not know. So a row that a newer version of this package has written loses nothing
 // when an older version changes it.
 func (s Session) MarshalJSON() ([]byte, error) {
-	b := make([]byte, 0, 512)
+	b := make([]byte, 0, 768+len(s.unknown)) // enough for nearly all
 	b = strconv.AppendInt(append(b, `{"v":`...), codecVersion, 10)
 	text := func(name, value string) {
 		if value != "" {
@@ -29,8 +30,7 @@ func (s Session) MarshalJSON() ([]byte, error) {
 	}
 	text(`,"id":`, s.ID)
 	text(`,"user":`, s.UserID)
-	secret, _ := s.SecretHash.MarshalText() // it cannot fail
-	text(`,"secret":`, string(secret))
+	b = append(base64.RawURLEncoding.AppendEncode(append(b, `,"secret":"`...), s.SecretHash[:]), '"')
 	text(`,"agent":`, s.UserAgent)
 	text(`,"addr":`, s.Address)
 	if s.Born != (Version{}) {
@@ -78,7 +78,7 @@ func (s *Session) UnmarshalJSON(text []byte) error {
 		case "user":
 			s.UserID = scan.String()
 		case "secret":
-			hashErr = s.SecretHash.UnmarshalText([]byte(scan.String()))
+			hashErr = s.SecretHash.UnmarshalText(append(make([]byte, 0, 64), scan.String()...)) // on the stack
 		case "agent":
 			s.UserAgent = scan.String()
 		case "addr":

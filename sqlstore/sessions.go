@@ -1,11 +1,13 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 
 	"github.com/signet-go/signet/session"
@@ -81,6 +83,19 @@ const (
 const sameCutoffs = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ?), 0) = ?
 			AND COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ''), 0) = ?`
 
+// maxLater is how much later than its KeepUntil the keep_until of a session may be. An index has keep_until, and an update
+// costs far less if it changes no index. So most updates leave keep_until as it is.
+const maxLater = session.Millis(6 * 60 * 60 * 1000)
+
+// keep returns between which times keep_until must be. If it is not, it becomes the later one. In a revoked row it is exact,
+// because it is in the log.
+func keep(row session.Session) (from, to session.Millis) {
+	if later := min(maxLater, row.KeepUntil-row.LastUsedAt); later > 0 && !row.Revoked() {
+		return row.KeepUntil, row.KeepUntil + later
+	}
+	return row.KeepUntil, row.KeepUntil
+}
+
 func queriesOf(d Dialect) queries {
 	// The subquery reads the clock only once, so the database can use the index. Without it PostgreSQL reads the clock for
 	// every row.
@@ -116,13 +131,16 @@ func queriesOf(d Dialect) queries {
 			LEFT JOIN signet_cutoffs u ON u.user_id = s.user_id ` + allCutoffs + ` WHERE s.id = ?`),
 		// Without a position a revoked row is in the inbox. Processes of the version before read by revoked_at, which is the
 		// time of this write and not of the decision.
-		update: text(`UPDATE signet_sessions SET version = version + 1, keep_until = ?, pos = NULL,
+		update: text(`UPDATE signet_sessions SET version = version + 1, pos = NULL,
+			keep_until = CASE WHEN keep_until BETWEEN ? AND ? THEN keep_until ELSE ? END,
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
 			WHERE id = ? AND version = ? AND ` + sameCutoffs),
-		// The row of signet_log carries the Moment even if the user has no session.
+		// The row of signet_log carries the Moment even if the user has no session. Rows with the latest KeepUntil are among
+		// those that are maxLater before the last one of the page.
 		list: text(`SELECT ` + momentColumns + `, s.data FROM signet_log ` + userCutoffs + `
-			LEFT JOIN (SELECT data, keep_until FROM signet_sessions WHERE user_id = ? AND revoked_at = 0
-				ORDER BY keep_until DESC LIMIT ?) s ON 1 = 1`),
+			LEFT JOIN (SELECT data FROM signet_sessions WHERE user_id = ? AND revoked_at = 0
+				AND keep_until >= ? + COALESCE((SELECT keep_until FROM signet_sessions WHERE user_id = ? AND revoked_at = 0
+					ORDER BY keep_until DESC LIMIT 1 OFFSET ?), 0)) s ON 1 = 1`),
 		oldest: text(`SELECT data FROM signet_sessions WHERE user_id = ? AND revoked_at = 0 ORDER BY keep_until LIMIT ?`),
 		cutRead: text(`SELECT NOW_MS, (SELECT MAX(keep_until) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0),
 			COALESCE(c.version, 0), c.data FROM signet_log LEFT JOIN signet_cutoffs c ON c.user_id = ?`),
@@ -188,7 +206,8 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
-		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, row.KeepUntil, flag(row.Revoked()), data,
+		_, keepUntil := keep(row)
+		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), data,
 			user, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
@@ -257,7 +276,8 @@ func (s *Sessions) Update(ctx context.Context, id string,
 		if err != nil {
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
-		done, err := s.write(ctx, s.queries.update, after.KeepUntil, flag(after.Revoked()), data, id, version,
+		from, to := keep(after)
+		done, err := s.write(ctx, s.queries.update, from, to, to, flag(after.Revoked()), data, id, version,
 			row.UserID, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: update: %w", err)
@@ -302,7 +322,7 @@ func (s *Sessions) write(ctx context.Context, query string, args ...any) (done b
 // List implements [session.Store].
 func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []session.Session, at session.Moment, err error) {
 	user := s.text(userID)
-	rows, err := s.db.QueryContext(ctx, s.queries.list, user, user, limit)
+	rows, err := s.db.QueryContext(ctx, s.queries.list, user, user, -maxLater, user, max(limit, 1)-1)
 	if err != nil {
 		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
@@ -325,6 +345,10 @@ func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []s
 	}
 	if err := rows.Err(); err != nil {
 		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
+	}
+	if len(list) > limit {
+		slices.SortFunc(list, func(a, b session.Session) int { return cmp.Compare(b.KeepUntil, a.KeepUntil) })
+		list = list[:max(limit, 0)]
 	}
 	return list, at, nil
 }

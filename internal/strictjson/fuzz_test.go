@@ -27,7 +27,7 @@ func FuzzScan(f *testing.F) {
 		`{"a":9223372036854775807,"b":-9223372036854775808,"c":9223372036854775808}`,
 		`{"a":[ "x" , "y,\"]" ],"b":[true,false,null,{}]}`,
 		nested(32, "[", "]"), nested(33, "[", "]"), nested(32, `{"a":`, "}"), nested(33, `{"a":`, "}"),
-		numbered(17), numbered(17, `"m16":0`),
+		numbered(25), numbered(25, `"m24":0`),
 	} {
 		f.Add(seed)
 	}

@@ -149,12 +149,12 @@ func (s *Scanner) Strings() []string {
 
 // Ints returns the current value, which must be an array of integers that fit in 64 bits.
 func (s *Scanner) Ints() []int64 {
-	var list []int64
 	body, isArray := strings.CutPrefix(s.value, "[")
 	body = strings.TrimSpace(strings.TrimSuffix(body, "]"))
 	if isArray && body == "" {
 		return nil
 	}
+	list := make([]int64, 0, 1+strings.Count(body, ","))
 	for text := range strings.SplitSeq(body, ",") {
 		n, ok := parseInt(strings.TrimSpace(text))
 		if !ok || !isArray {
@@ -209,10 +209,10 @@ func (s *Scanner) array() []string {
 	return list
 }
 
-// nameSet remembers the member names of one object. It compares up to 16 names one by one, without an allocation. For more
+// nameSet remembers the member names of one object. It compares up to 24 names one by one, without an allocation. For more
 // it uses a map. Otherwise hostile input could cost time that grows with the square of its length.
 type nameSet struct {
-	few  [16]string
+	few  [24]string
 	n    int
 	many map[string]struct{}
 }

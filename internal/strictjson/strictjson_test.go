@@ -75,7 +75,7 @@ func TestScanAccepts(t *testing.T) {
 }
 
 func TestScanManyMembers(t *testing.T) {
-	for _, n := range []int{15, 16, 17, 18, 200} {
+	for _, n := range []int{15, 16, 17, 23, 24, 25, 26, 200} {
 		got, err := read(numbered(n))
 		require.NoError(t, err, "%d members", n)
 		require.Len(t, got, n, "%d members", n)
@@ -120,8 +120,8 @@ func TestScanRefuses(t *testing.T) {
 		{"comma last", `{"a":1,}`, strictjson.ErrSyntax},
 		{"comma twice", `{"a":1,,"b":2}`, strictjson.ErrSyntax},
 		{"comma missing", `{"a":1 "b":2}`, strictjson.ErrSyntax},
-		{"comma missing after the 16th", "{" + strings.Trim(numbered(16), "{}") + ` "x":1}`, strictjson.ErrSyntax},
-		{"comma missing after the 17th", "{" + strings.Trim(numbered(17), "{}") + ` "x":1}`, strictjson.ErrSyntax},
+		{"comma missing after the 24th", "{" + strings.Trim(numbered(24), "{}") + ` "x":1}`, strictjson.ErrSyntax},
+		{"comma missing after the 25th", "{" + strings.Trim(numbered(25), "{}") + ` "x":1}`, strictjson.ErrSyntax},
 		{"semicolon", `{"a":1;"b":2}`, strictjson.ErrSyntax},
 		{"comma last in an array", `{"a":[1,]}`, strictjson.ErrSyntax},
 		{"comma first in an array", `{"a":[,1]}`, strictjson.ErrSyntax},
@@ -221,11 +221,11 @@ func TestScanRefuses(t *testing.T) {
 		{"duplicate by an escape in an inner object", `{"a":{"b":1,"\u0062":2}}`, strictjson.ErrDuplicate},
 		{"duplicate in an array", `{"a":[0,{"b":1,"b":2}]}`, strictjson.ErrDuplicate},
 		{"duplicate after an inner object with the name", `{"a":{"b":1},"b":1,"b":2}`, strictjson.ErrDuplicate},
-		{"duplicate of the first as 16th", numbered(15, `"m0":1`), strictjson.ErrDuplicate},
-		{"duplicate of the first as 17th", numbered(16, `"m0":1`), strictjson.ErrDuplicate},
-		{"duplicate of the 16th as 17th", numbered(16, `"m15":1`), strictjson.ErrDuplicate},
-		{"duplicate of the first as 18th", numbered(17, `"m0":1`), strictjson.ErrDuplicate},
-		{"duplicate of the 17th as 18th", numbered(17, `"m16":1`), strictjson.ErrDuplicate},
+		{"duplicate of the first as 24th", numbered(23, `"m0":1`), strictjson.ErrDuplicate},
+		{"duplicate of the first as 25th", numbered(24, `"m0":1`), strictjson.ErrDuplicate},
+		{"duplicate of the 24th as 25th", numbered(24, `"m23":1`), strictjson.ErrDuplicate},
+		{"duplicate of the first as 26th", numbered(25, `"m0":1`), strictjson.ErrDuplicate},
+		{"duplicate of the 25th as 26th", numbered(25, `"m24":1`), strictjson.ErrDuplicate},
 		{"duplicate of the 17th by an escape", numbered(17, `"\u006d16":1`), strictjson.ErrDuplicate},
 		{"duplicate of the last of 200", numbered(200, `"m199":1`), strictjson.ErrDuplicate},
 		{"duplicate in an inner object of 18", `{"a":` + numbered(17, `"m16":1`) + `}`, strictjson.ErrDuplicate},

@@ -2,6 +2,8 @@ package sessiontest
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/signet-go/signet/internal/conformance/kittest"
@@ -13,7 +15,8 @@ func TestSentences(t *testing.T) {
 	kittest.Sentences(t, "contract.go", "../store.go", "../session.go", "../cutoff.go", "../log.go")
 }
 
-// The kit allows stores that expire rows by themselves, at some time after a day, and stores that are a Notifier.
+// The kit allows stores that expire rows by themselves, at some time after a day, and stores that are a Notifier and a
+// Batcher.
 func TestRunAllows(t *testing.T) {
 	for _, later := range []session.Millis{day, 1000 * day} {
 		Run(t, func(*testing.T) session.Store { return &expiring{later: later, wakes: make(chan struct{}, 1)} })
@@ -41,6 +44,24 @@ func (e *expiring) Cut(ctx context.Context, userID string,
 func (e *expiring) Create(ctx context.Context, userID string, make func(at session.Moment) (session.Session, error)) error {
 	defer e.wake()
 	return e.Memory.Create(ctx, userID, make)
+}
+
+func (e *expiring) UpdateBatch(ctx context.Context, ids []string,
+	change func(row session.Session, now session.Millis) session.Session) error {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		calls := 0
+		err := e.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+			if calls++; calls == 1 {
+				row = change(row, at.Now)
+			}
+			return row, nil
+		})
+		if err != nil && !errors.Is(err, session.ErrNotFound) {
+			return err
+		}
+	}
+	e.wake()
+	return nil
 }
 
 func (e *expiring) wake() {
