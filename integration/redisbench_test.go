@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/integration/servers"
+	"github.com/signet-go/signet/session"
 )
 
 // BenchmarkRedisService compares refreshes over HTTP with a bare service that reads a row of 400 bytes and writes it
@@ -37,6 +38,7 @@ func BenchmarkRedisService(b *testing.B) {
 				bodies[i] = []byte(`{"refresh_token":"` + tokens.RefreshToken + `"}`)
 				bare[i] = []byte(`{"refresh_token":"` + strings.Repeat("x", len(tokens.RefreshToken)-1) + string(rune('A'+i)) + `"}`)
 			}
+			b.Run("batch", func(b *testing.B) { measureBatch(b, client) })
 			b.Run("refresh", func(b *testing.B) { measureService(b, client, auth.RefreshHandler(), bodies[:]) })
 			b.Run("bare", func(b *testing.B) { measureService(b, client, bareService(client), bare[:]) })
 		})
@@ -130,6 +132,30 @@ func nextBody(client *http.Client, url string, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %s", response.Status, answer)
 	}
 	return []byte(`{"` + name + string(token[:end]) + `"}`), nil
+}
+
+// measureBatch changes 256 sessions at once. It counts each as an operation.
+func measureBatch(b *testing.B, client *redis.Client) {
+	const n = 256
+	store := redisSessions(b, client, "batch")
+	var ids []string
+	for i := range n {
+		ids = append(ids, redisLogin(b, store, strconv.Itoa(i)).ID)
+	}
+	ours, theirs := processTime(b), redisTime(b, client)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += n {
+		change := func(row session.Session, now session.Millis) session.Session {
+			row.Next++
+			row.ConfirmedAt = now
+			return row
+		}
+		require.NoError(b, store.UpdateBatch(b.Context(), ids[:min(n, b.N-done)], change))
+	}
+	b.StopTimer()
+	b.ReportMetric((processTime(b)-ours)*1e6/float64(b.N), "process-us/op")
+	b.ReportMetric((redisTime(b, client)-theirs)*1e6/float64(b.N), "redis-us/op")
 }
 
 // processTime returns the CPU time of this process in seconds.

@@ -64,8 +64,8 @@ type Store struct {
 	rank [session.Groups]atomic.Int64 // of the first entry in the log that DeleteExpired looks at next
 }
 
-// groupKeys are the keys of a group: what all its keys begin with, its cut-off, and its log.
-type groupKeys struct{ prefix, all, log string }
+// groupKeys are the keys of a group, and what its other keys and those of cut-offs of users begin with.
+type groupKeys struct{ prefix, all, log, cut string }
 
 // Option is an option of [New].
 type Option interface{ apply(*Store) }
@@ -105,7 +105,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s.channel = s.prefix + ":revoked"
 	for n := range s.groups {
 		group := s.prefix + ":{" + strconv.Itoa(n) + "}:"
-		s.groups[n] = groupKeys{prefix: group, all: group + "all", log: group + "revoked"}
+		s.groups[n] = groupKeys{prefix: group, all: group + "all", log: group + "revoked", cut: group + "c:"}
 	}
 	return s, nil
 }
@@ -161,7 +161,10 @@ func (k *known) read(answer []any) error {
 	*k = known{at: session.Moment{Now: session.Millis(now)}}
 	k.user, _ = answer[1].(string)
 	k.all, _ = answer[2].(string)
-	return errors.Join(decode(k.user, &k.at.User), decode(k.all, &k.at.All))
+	if err := decode(k.user, &k.at.User); err != nil {
+		return err
+	}
+	return decode(k.all, &k.at.All)
 }
 
 // Create implements [session.Store].
@@ -233,7 +236,7 @@ func (s *Store) read(ctx context.Context, id string) (k known, row session.Sessi
 		return k, row, session.ErrNotFound
 	}
 	keys := []string{s.groupKey(group) + "s:" + id, s.allKey(group)}
-	args := []any{s.groupKey(group) + "c:"}
+	args := []any{s.groups[group].cut}
 	for {
 		answer, err := readScript.Run(ctx, s.client, keys, args...).Slice()
 		if err == nil {
@@ -372,8 +375,9 @@ func (s *Store) evict(ctx context.Context, created session.Session, at session.M
 		return false
 	})
 	over = append(over, session.Excess(live, len(live)-(excess-len(over)), created.ID)...)
+	floor := strconv.Itoa(s.maxPerUser)
 	for _, id := range over {
-		err := s.update(ctx, id, strconv.Itoa(s.maxPerUser), func(row session.Session, at session.Moment) (session.Session, error) {
+		err := s.update(ctx, id, floor, func(row session.Session, at session.Moment) (session.Session, error) {
 			return row.Revoke(session.ReasonEvicted, at.Now), nil
 		})
 		if err != nil && !errors.Is(err, session.ErrNotFound) {

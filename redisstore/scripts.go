@@ -77,9 +77,10 @@ var (
 // row itself. If they differ, it calls the script again with the id.
 // KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off, and the id if it is known.
 var readScript = redis.NewScript(nowLua + `
-local row = redis.call('GET', KEYS[1])
+local have = redis.call('MGET', KEYS[1], KEYS[2])
+local row = have[1]
 local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
-return {now, redis.call('GET', ARGV[1] .. user), redis.call('GET', KEYS[2]), row, user}`)
+return {now, redis.call('GET', ARGV[1] .. user), have[2], row, user}`)
 
 // swapScript writes a row if its text, and those of the two cut-offs, are still the ones that were read. If the old text is
 // empty, the row must not exist; then the script returns how many sessions the user has. It returns -1 if the row differs,

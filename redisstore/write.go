@@ -20,7 +20,7 @@ func (s *Store) swap(ctx context.Context, k known, row, before session.Session, 
 	if err := s.write(&c, group, k.row, row, before); err != nil {
 		return 0, err
 	}
-	c.keys = append(c.keys, s.userKey("c:", row.UserID), s.allKey(group))
+	c.keys = append(c.keys, s.groupKey(group)+"c:"+row.UserID, s.allKey(group))
 	c.args = append(c.args, k.user, k.all, floor)
 	return swapScript.Run(ctx, s.client, c.keys, c.args...).Int()
 }
@@ -55,7 +55,7 @@ func (s *Store) write(c *call, group int, old string, row, before session.Sessio
 			entry = revokedEntry(row)
 		}
 	}
-	c.keys = append(c.keys, s.groupKey(group)+"s:"+row.ID, s.userKey("u:", row.UserID))
+	c.keys = append(c.keys, s.groupKey(group)+"s:"+row.ID, s.groupKey(group)+"u:"+row.UserID)
 	c.args = append(c.args, old, marked(text), row.ID, int64(row.KeepUntil), expiry(row.KeepUntil), listed, entry)
 	return nil
 }
