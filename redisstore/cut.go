@@ -54,7 +54,7 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) (again []cut, err error) {
 	var reads, writes []call
 	for _, c := range cuts {
-		reads = append(reads, call{append([]string{c.key, c.key}, c.list...), []any{0}})
+		reads = append(reads, call{append([]string{c.key, c.key}, c.list...), []any{0, listSlack}})
 	}
 	answers, err := s.run(ctx, momentScript, reads)
 	if err != nil {
@@ -78,11 +78,11 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 		if after == k.at.User {
 			continue
 		}
-		text, err := encode(after)
+		text, err := after.MarshalJSON()
 		if err != nil {
 			return nil, fmt.Errorf("redisstore: cut: %w", err)
 		}
-		args := []any{k.user, text, c.entry(k.at.User), c.entry(after), s.channel(), k.latest, expiry(after.KeepUntil)}
+		args := []any{k.user, marked(text), c.entry(k.at.User), c.entry(after), s.channel, k.latest, expiry(after.KeepUntil)}
 		changed, writes = append(changed, c), append(writes, call{append([]string{c.key, c.log}, c.list...), args})
 	}
 	answers, err = s.run(ctx, cutScript, writes)

@@ -17,7 +17,7 @@ const quiet = 10 * time.Second
 // allow the channel PREFIX:revoked, to publish and to subscribe. If they do not, nothing is lost but the time until the next
 // pull.
 func (s *Store) Notify(ctx context.Context, wake func()) error {
-	subscription := s.client.Subscribe(ctx, s.channel())
+	subscription := s.client.Subscribe(ctx, s.channel)
 	defer subscription.Close()
 	defer context.AfterFunc(ctx, func() { subscription.Close() })() // Receive does not look at ctx while it waits
 	for asked := false; ; {

@@ -30,6 +30,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,7 @@ import (
 // cut-offs and the log change in one atomic step, even in a Cluster:
 //
 //	PREFIX:{GROUP}:s:SESSION  the row: a random mark, a space, and the session as JSON
-//	PREFIX:{GROUP}:u:USER     the user's sessions that are not revoked, by the time until which they are kept
+//	PREFIX:{GROUP}:u:USER     the user's sessions that are not revoked, by a time up to which they are kept
 //	PREFIX:{GROUP}:c:USER     the user's cut-off: a random mark, a space, and the cut-off as JSON
 //	PREFIX:{GROUP}:all        the cut-off of everybody in the group; it never expires
 //	PREFIX:{GROUP}:revoked    the log: the entries of revoked sessions and of cut-offs, in their order; it never expires
@@ -62,9 +63,14 @@ type Store struct {
 	client     redis.UniversalClient
 	prefix     string
 	maxPerUser int
+	channel    string                    // for Notify
+	groups     [session.Groups]groupKeys // each begins with the prefix
 
 	rank [session.Groups]atomic.Int64 // of the first entry in the log that DeleteExpired looks at next
 }
+
+// groupKeys are the keys of a group, and what its other keys and those of cut-offs of users begin with.
+type groupKeys struct{ prefix, all, log, cut string }
 
 // Option is an option of [New].
 type Option interface{ apply(*Store) }
@@ -101,16 +107,20 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	case s.maxPerUser < 1:
 		return nil, fmt.Errorf("redisstore.WithMaxPerUser: %d; a user needs at least one session", s.maxPerUser)
 	}
+	s.channel = s.prefix + ":revoked"
+	for n := range s.groups {
+		group := s.prefix + ":{" + strconv.Itoa(n) + "}:"
+		s.groups[n] = groupKeys{prefix: group, all: group + "all", log: group + "revoked", cut: group + "c:"}
+	}
 	return s, nil
 }
 
 // batch is how many rows or entries one command reads at most, so that no command keeps the server busy.
 const batch = 1000
 
-func (s *Store) groupKey(n int) string { return s.prefix + ":{" + strconv.Itoa(n) + "}:" }
-func (s *Store) logKey(n int) string   { return s.groupKey(n) + "revoked" }
-func (s *Store) allKey(n int) string   { return s.groupKey(n) + "all" }
-func (s *Store) channel() string       { return s.prefix + ":revoked" }
+func (s *Store) groupKey(n int) string { return s.groups[n].prefix }
+func (s *Store) logKey(n int) string   { return s.groups[n].log }
+func (s *Store) allKey(n int) string   { return s.groups[n].all }
 
 // userKey returns the key of a user's list ("u:") or cut-off ("c:").
 func (s *Store) userKey(kind, userID string) string {
@@ -121,14 +131,14 @@ func (s *Store) userKey(kind, userID string) string {
 type known struct {
 	at             session.Moment
 	user, all, row string   // the texts of the two cut-offs and of the row
-	latest         float64  // the latest KeepUntil in the user's list
-	ids            []string // of the user's list, the latest KeepUntil first
+	latest         float64  // the latest score in the user's list
+	ids            []string // of the user's list
 }
 
-// moment reads the cut-offs of a user, and up to n ids of the user's list.
+// moment reads the cut-offs of a user, and ids of the user's list: the n with the latest KeepUntil are among them.
 func (s *Store) moment(ctx context.Context, userID string, n int) (k known, err error) {
 	keys := []string{s.userKey("c:", userID), s.allKey(session.GroupOfUser(userID)), s.userKey("u:", userID)}
-	return momentOf(momentScript.Run(ctx, s.client, keys, n))
+	return momentOf(momentScript.Run(ctx, s.client, keys, n, listSlack))
 }
 
 // momentOf reads the answer of momentScript.
@@ -156,7 +166,10 @@ func (k *known) read(answer []any) error {
 	*k = known{at: session.Moment{Now: session.Millis(now)}}
 	k.user, _ = answer[1].(string)
 	k.all, _ = answer[2].(string)
-	return errors.Join(decode(k.user, &k.at.User), decode(k.all, &k.at.All))
+	if err := decode(k.user, &k.at.User); err != nil {
+		return err
+	}
+	return decode(k.all, &k.at.All)
 }
 
 // Create implements [session.Store].
@@ -198,7 +211,7 @@ func (s *Store) Update(ctx context.Context, id string,
 }
 
 // update is Update. It writes nothing if the user has not more sessions than floor.
-func (s *Store) update(ctx context.Context, id string, floor int,
+func (s *Store) update(ctx context.Context, id, floor string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
 	for attempt := 0; ; attempt++ {
 		k, row, err := s.read(ctx, id)
@@ -228,7 +241,7 @@ func (s *Store) read(ctx context.Context, id string) (k known, row session.Sessi
 		return k, row, session.ErrNotFound
 	}
 	keys := []string{s.groupKey(group) + "s:" + id, s.allKey(group)}
-	args := []any{s.groupKey(group) + "c:"}
+	args := []any{s.groups[group].cut}
 	for {
 		answer, err := readScript.Run(ctx, s.client, keys, args...).Slice()
 		if err == nil {
@@ -259,11 +272,10 @@ func decode(text string, into json.Unmarshaler) error {
 	return into.UnmarshalJSON([]byte(stored))
 }
 
-// encode returns the text to store. The mark makes this write different from that of another process that read the same
+// marked returns the text to store. The mark makes this write different from that of another process that read the same
 // text and changed it in the same way.
-func encode(value json.Marshaler) (string, error) {
-	stored, err := value.MarshalJSON()
-	return strconv.FormatUint(rand.Uint64(), 36) + " " + string(stored), err
+func marked(stored []byte) string {
+	return strconv.FormatUint(rand.Uint64(), 36) + " " + string(stored)
 }
 
 // expiry is a day later than keepUntil.
@@ -276,33 +288,8 @@ const (
 	fewSessions = -3
 )
 
-const noFloor = -1
-
-// swap writes a row in place of the text that was read, if the user has more sessions than floor. If the row becomes
-// revoked, it leaves the list of the user and enters the log.
-func (s *Store) swap(ctx context.Context, k known, row, before session.Session, floor int) (int, error) {
-	group, ok := session.GroupOfID(row.ID)
-	if !ok || group != session.GroupOfUser(row.UserID) {
-		return 0, fmt.Errorf("session.NewID has not made the id %q for the user %q", row.ID, row.UserID)
-	}
-	text, err := encode(row)
-	if err != nil {
-		return 0, err
-	}
-	entry, listed := "", 1
-	if row.Revoked() {
-		listed = 0
-		if !before.Revoked() {
-			entry = revokedEntry(row)
-		}
-	}
-	keys := []string{s.groupKey(group) + "s:" + row.ID, s.userKey("u:", row.UserID), s.logKey(group),
-		s.userKey("c:", row.UserID), s.allKey(group)}
-	// One clock that is wrong removes nothing from the list: the script compares this machine's with the server's.
-	listKeeps := session.MillisOf(time.Now().Add(-24 * time.Hour))
-	return swapScript.Run(ctx, s.client, keys, k.row, text, k.user, k.all, row.ID, int64(row.KeepUntil),
-		expiry(row.KeepUntil), entry, listed, int64(listKeeps), s.channel(), floor).Int()
-}
+// noFloor is the floor that allows everything.
+const noFloor = ""
 
 // List implements [session.Store].
 func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.Session, session.Moment, error) {
@@ -316,7 +303,8 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
 		if removed == 0 || len(k.ids) < limit {
-			return live, k.at, nil
+			slices.SortFunc(live, func(a, b session.Session) int { return cmp.Compare(b.KeepUntil, a.KeepUntil) })
+			return live[:min(len(live), max(limit, 0))], k.at, nil
 		}
 	}
 }
@@ -330,7 +318,7 @@ func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []s
 		for i, id := range part {
 			keys[i] = group + "s:" + id
 		}
-		texts, err := rowsScript.Run(ctx, s.client, keys).Slice()
+		_, texts, err := rowsOf(rowsScript.Run(ctx, s.client, keys))
 		if err != nil {
 			return nil, 0, err
 		}
@@ -357,6 +345,17 @@ func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []s
 	return live, removed, nil
 }
 
+// rowsOf reads the answer of rowsScript: the time, and the texts of the rows that exist.
+func rowsOf(cmd *redis.Cmd) (now session.Millis, texts []any, err error) {
+	answer, err := cmd.Slice()
+	if err != nil {
+		return 0, nil, err
+	}
+	time, _ := answer[0].(int64)
+	texts, _ = answer[1].([]any)
+	return session.Millis(time), texts, nil
+}
+
 // evictAtOnce limits how many sessions a login revokes. There can be more only if the limit of a user became smaller.
 const evictAtOnce = 100
 
@@ -381,8 +380,9 @@ func (s *Store) evict(ctx context.Context, created session.Session, at session.M
 		return false
 	})
 	over = append(over, session.Excess(live, len(live)-(excess-len(over)), created.ID)...)
+	floor := strconv.Itoa(s.maxPerUser)
 	for _, id := range over {
-		err := s.update(ctx, id, s.maxPerUser, func(row session.Session, at session.Moment) (session.Session, error) {
+		err := s.update(ctx, id, floor, func(row session.Session, at session.Moment) (session.Session, error) {
 			return row.Revoke(session.ReasonEvicted, at.Now), nil
 		})
 		if err != nil && !errors.Is(err, session.ErrNotFound) {

@@ -5,9 +5,13 @@ import "github.com/redis/go-redis/v9"
 // The scripts compare, swap and move bytes. They do not know the rules of rotation or of cut-offs.
 
 const (
-	// nowLua is the server's clock in milliseconds.
-	nowLua = `local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+	// clockLua is the server's clock in milliseconds.
+	clockLua = `local function clock()
+	local t = redis.call('TIME')
+	return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+`
+	nowLua = clockLua + `local now = clock()
 `
 	// hashLua shortens an entry of the log for cursors and for the places of entries that were replaced.
 	hashLua = `local function hash(entry) return string.sub(redis.sha1hex(entry), 1, 16) end
@@ -17,24 +21,53 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 	// A message that is refused, or lost, costs readers one pull.
 	appendLua = `local function append(log, entry, channel)
 	local last = redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')[2]
-	redis.call('ZADD', log, string.format('%.0f', math.max(now, (last or 0) + 1)), entry)
+	redis.call('ZADD', log, string.format('%.0f', math.max(clock(), (last or 0) + 1)), entry)
 	redis.call('PEXPIREAT', log, 7258118400000)
 	redis.pcall('PUBLISH', channel, '')
 end
 `
+	// writeLua writes a row. Values for it are in ARGV from index i on: new row, id, kept until, expires at, "1" if the session
+	// is in the list, entry for the log or "". ARGV[1] is the channel. Ids kept until ARGV[2] leave the list.
+	//
+	// The score in the list is later than the row's KeepUntil: by a sixteenth of the time that is left, and by at most
+	// listSlack. So most refreshes leave the list as it is. A score is never earlier than the KeepUntil of its row.
+	writeLua = `local function write(row, list, log, i)
+	redis.call('SET', row, ARGV[i], 'PXAT', ARGV[i + 3])
+	if ARGV[i + 4] ~= '1' then
+		redis.call('ZREM', list, ARGV[i + 1])
+		if ARGV[i + 5] ~= '' then append(log, ARGV[i + 5], ARGV[1]) end
+		return
+	end
+	local score, keep = redis.call('ZSCORE', list, ARGV[i + 1]), tonumber(ARGV[i + 2])
+	if score and tonumber(score) >= keep then return end
+	local now = clock()
+	score = math.floor(keep + math.max(0, math.min((keep - now) / 16, 21600000)))
+	redis.call('ZADD', list, string.format('%.0f', score), ARGV[i + 1])
+	redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', math.min(now - 86400000, ARGV[2])))
+	local ttl, expires = redis.call('PTTL', list), score + 86400000
+	if ttl < 0 or now + ttl < expires then redis.call('PEXPIREAT', list, string.format('%.0f', expires)) end
+end
+`
 )
 
-// momentScript returns the time, the two cut-offs, and of the user's list the latest score and some ids, the latest first.
-// KEYS: cut-off of the user, cut-off of everybody, list of the user if it matters. ARGV: how many ids.
+// listSlack is the most by which a score in a user's list is later than the KeepUntil of its row, in milliseconds.
+const listSlack = 21600000
+
+// momentScript returns the time, the two cut-offs, and of the user's list the latest score and some ids: those of the latest
+// scores, and of every other session that can be kept for longer than one of them.
+// KEYS: cut-off of the user, cut-off of everybody, list of the user if it matters. ARGV: how many ids, listSlack.
 var momentScript = redis.NewScript(nowLua + `
 local latest, ids = '0', {}
 if KEYS[3] then latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or latest end
-if ARGV[1] ~= '0' then ids = redis.call('ZREVRANGE', KEYS[3], 0, ARGV[1] - 1) end
+if ARGV[1] ~= '0' then
+	local last = redis.call('ZREVRANGE', KEYS[3], ARGV[1] - 1, ARGV[1] - 1, 'WITHSCORES')[2]
+	ids = redis.call('ZREVRANGEBYSCORE', KEYS[3], '+inf', last and string.format('%.0f', last - ARGV[2]) or '-inf')
+end
 return {now, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), latest, ids}`)
 
 // The rows and the end of a list are read by scripts, because a client may send plain reads to a replica that lags.
 var (
-	rowsScript = redis.NewScript(`return redis.call('MGET', unpack(KEYS))`)
+	rowsScript = redis.NewScript(nowLua + `return {now, redis.call('MGET', unpack(KEYS))}`)
 	endScript  = redis.NewScript(`return redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)`)
 )
 
@@ -44,34 +77,36 @@ var (
 // row itself. If they differ, it calls the script again with the id.
 // KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off, and the id if it is known.
 var readScript = redis.NewScript(nowLua + `
-local row = redis.call('GET', KEYS[1])
+local have = redis.call('MGET', KEYS[1], KEYS[2])
+local row = have[1]
 local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
-return {now, redis.call('GET', ARGV[1] .. user), redis.call('GET', KEYS[2]), row, user}`)
+return {now, redis.call('GET', ARGV[1] .. user), have[2], row, user}`)
 
 // swapScript writes a row if its text, and those of the two cut-offs, are still the ones that were read. If the old text is
-// empty, the row must not exist. The script returns how many sessions the user has, or -1 if the row differs, -2 if a
-// cut-off differs, and -3 if the user has not more sessions than the floor.
-// KEYS: row, list of the user, log, cut-off of the user, cut-off of everybody. ARGV: old row, new row, cut-off of the user,
-// cut-off of everybody, id, kept until, expires at, entry for the log or "", "1" if the session is in the list, ids kept
-// until this time leave the list, channel, floor.
-var swapScript = redis.NewScript(nowLua + appendLua + `
-local have = redis.call('GET', KEYS[1]) or ''
-if have ~= ARGV[2] then -- else it is the client's own write, repeated because its answer was lost
-	if have ~= ARGV[1] then return -1 end
-	if (redis.call('GET', KEYS[4]) or '') ~= ARGV[3] or (redis.call('GET', KEYS[5]) or '') ~= ARGV[4] then return -2 end
-	if redis.call('ZCARD', KEYS[2]) <= tonumber(ARGV[12]) then return -3 end
-	redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[7])
-	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', math.min(now - 86400000, ARGV[10])))
-	if ARGV[9] == '1' then
-		redis.call('ZADD', KEYS[2], ARGV[6], ARGV[5])
-		local ttl = redis.call('PTTL', KEYS[2])
-		if ttl < 0 or now + ttl < tonumber(ARGV[7]) then redis.call('PEXPIREAT', KEYS[2], ARGV[7]) end
-	else
-		redis.call('ZREM', KEYS[2], ARGV[5])
-	end
-	if ARGV[8] ~= '' then append(KEYS[3], ARGV[8], ARGV[11]) end
+// empty, the row must not exist; then the script returns how many sessions the user has. It returns -1 if the row differs,
+// -2 if a cut-off differs, and -3 if the user has not more sessions than the floor.
+// KEYS: log, row, list of the user, cut-off of the user, cut-off of everybody. ARGV: channel, ids kept until this time leave
+// the list, old row, the six values for write, cut-off of the user, cut-off of everybody, floor or "".
+var swapScript = redis.NewScript(clockLua + appendLua + writeLua + `
+local have = redis.call('MGET', KEYS[2], KEYS[4], KEYS[5])
+if have[1] ~= ARGV[4] then -- else it is the client's own write, repeated because its answer was lost
+	if (have[1] or '') ~= ARGV[3] then return -1 end
+	if (have[2] or '') ~= ARGV[10] or (have[3] or '') ~= ARGV[11] then return -2 end
+	if ARGV[12] ~= '' and redis.call('ZCARD', KEYS[3]) <= tonumber(ARGV[12]) then return -3 end
+	write(KEYS[2], KEYS[3], KEYS[1], 4)
 end
-return redis.call('ZCARD', KEYS[2])`)
+return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or 0`)
+
+// batchScript writes each row whose text is still the one that was read.
+// KEYS: log, and of each row its key and that of the list of its user. ARGV: channel, ids kept until this time leave the
+// list, and of each row the old text and the six values for write.
+var batchScript = redis.NewScript(clockLua + appendLua + writeLua + `
+local i = 3
+for k = 2, #KEYS, 2 do
+	if redis.call('GET', KEYS[k]) == ARGV[i] then write(KEYS[k], KEYS[k + 1], KEYS[1], i + 1) end
+	i = i + 7
+end
+return 1`)
 
 // cutScript writes a cut-off if its text is still the one that was read, and no session of the user is kept for longer than
 // the latest one then. Its new entry in the log replaces the old one. In the place of the old one stays its hash, because it
