@@ -156,7 +156,7 @@ func requireGood(t testing.TB, url string, people []person) {
 	}
 }
 
-// patiently repeats a request until it is answered, and not with 503.
+// patiently repeats a request until it is answered with another status than 503.
 func patiently(t testing.TB, send func() (answer, error)) (a answer) {
 	t.Helper()
 	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {

@@ -105,7 +105,7 @@ func TestFaultsRevocationKill(t *testing.T) {
 					server = host.nodes[i%len(host.nodes)]
 				}
 				server.Kill() // in the middle of eight logouts
-				time.Sleep(300 * time.Millisecond)
+				time.Sleep(time.Second)
 				server.Start()
 			}
 			ended = append(ended, l.next(t, between)...)
