@@ -90,7 +90,8 @@ func TestTheStoredFormOfACutoffKeepsEveryField(t *testing.T) {
 func TestTheStoredFormOfACutoffOfANewerVersionIsAnError(t *testing.T) {
 	var cut session.Cutoff
 	require.ErrorContains(t, json.Unmarshal([]byte(`{"v":2,"ended":{"not":"a number"}}`), &cut), "version 2")
-	for _, text := range []string{`{"v":1,"ended":"1"}`, `{"v":1,"ended":1,"ended":2}`, `{"v":1,"spared":1}`, `{"v":"1"}`, `[]`, ``} {
+	for _, text := range []string{`{"v":1,"ended":"1"}`, `{"v":1,"ended":1,"ended":2}`, `{"v":1,"spared":1}`, `{"v":"1"}`,
+		`[]`, ``} {
 		require.Error(t, cut.UnmarshalJSON([]byte(text)), text)
 	}
 	require.NoError(t, cut.UnmarshalJSON([]byte(`{"v":1,"ended":7,"new":[{}]}`)), "a member that this version may ignore")

@@ -133,11 +133,11 @@ func keysOf(ids ...string) (keys []session.Key) {
 
 func cutIn(t testing.TB, m *session.Memory, userID string, keepFor time.Duration) (cut session.Cutoff) {
 	t.Helper()
-	err := m.Cut(context.Background(), userID, func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+	change := func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
 		cut = before.End("", max(latest, now.Add(keepFor)), now)
 		return cut, nil
-	})
-	require.NoError(t, err)
+	}
+	require.NoError(t, m.Cut(context.Background(), userID, change))
 	return cut
 }
 
@@ -323,7 +323,8 @@ func TestMemoryRowsFarApart(t *testing.T) {
 	m := &session.Memory{Clock: clock.now}
 	for i := range 50 {
 		err := m.Create(t.Context(), "u1", func(at session.Moment) (session.Session, error) {
-			return session.Session{ID: fmt.Sprintf("s%d", i), UserID: "u1", KeepUntil: at.Now.Add(time.Duration(i*i) * 20 * time.Hour)}, nil
+			keepUntil := at.Now.Add(time.Duration(i*i) * 20 * time.Hour)
+			return session.Session{ID: fmt.Sprintf("s%d", i), UserID: "u1", KeepUntil: keepUntil}, nil
 		})
 		require.NoError(t, err)
 	}

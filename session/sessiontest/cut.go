@@ -12,8 +12,11 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
+// cutChange is a function for Cut that returns no error.
+type cutChange func(before session.Cutoff, latest, now session.Millis) session.Cutoff
+
 // cut changes the cut-off of a user and returns the new one.
-func (k kit) cut(userID string, change func(before session.Cutoff, latest, now session.Millis) session.Cutoff) session.Cutoff {
+func (k kit) cut(userID string, change cutChange) session.Cutoff {
 	k.Helper()
 	var after session.Cutoff
 	err := k.store.Cut(k.ctx, userID, func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
@@ -49,9 +52,11 @@ func (k kit) requireCuts(userID string, user, all session.Cutoff, what string) {
 	check := func(at session.Moment, method string) {
 		k.Helper()
 		if userID != "" { // "" stands for everybody
-			conformance.Equal(k, user, at.User, momentIs, "the cut-off of the user in the Moment of %s(%+q), %s", method, userID, what)
+			conformance.Equal(k, user, at.User, momentIs,
+				"the cut-off of the user in the Moment of %s(%+q), %s", method, userID, what)
 		}
-		conformance.Equal(k, all, at.All, momentIs, "the cut-off of everybody in the Moment of %s(%+q), %s", method, userID, what)
+		conformance.Equal(k, all, at.All, momentIs,
+			"the cut-off of everybody in the Moment of %s(%+q), %s", method, userID, what)
 	}
 	check(k.moment(userID), "List")
 	stop := errors.New("an error of make")
@@ -108,7 +113,7 @@ func (k kit) cutEveryField() {
 		})
 		k.requireCuts("u1", want, session.Cutoff{}, "after a change of "+step.field)
 	}
-	for _, step := range []func(session.Cutoff, session.Millis, session.Millis) session.Cutoff{end, outdate, end} {
+	for _, step := range []cutChange{end, outdate, end} {
 		all := k.cut("", step)
 		k.requireCuts("u1", want, all, "after a cut-off of everybody")
 	}
@@ -121,7 +126,8 @@ func (k kit) cutUserIDs() {
 			cuts[userID] = k.cut(userID, func(before session.Cutoff, latest, now session.Millis) session.Cutoff {
 				conformance.Equal(k, session.Cutoff{}, before, cutZero, "the first Cut(%+q)", userID)
 				conformance.Equal(k, 0, latest, cutLatest, "Cut(%+q), a user without sessions", userID)
-				return session.Cutoff{Ended: int64(i + 1), Spared: id(userID, fmt.Sprint(i)), Changed: int64(now), KeepUntil: farAway}
+				spared := id(userID, fmt.Sprint(i))
+				return session.Cutoff{Ended: int64(i + 1), Spared: spared, Changed: int64(now), KeepUntil: farAway}
 			})
 		}
 	}
@@ -170,13 +176,12 @@ func (k kit) cutLatest() {
 	k.create("other", "u2", func(row *session.Session, _ session.Millis) { row.KeepUntil += 300 * day })
 	var newest session.Session
 	for i, days := range []session.Millis{1, 5, 3} {
-		row := k.create(fmt.Sprintf("s%d", i), "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + days*day })
+		row := k.create(fmt.Sprintf("s%d", i), "u1", keep(days*day))
 		if days == 5 {
 			newest = row
 		}
 	}
-	row := k.create("revoked", "u1", revoke(session.ReasonLogout),
-		func(row *session.Session, now session.Millis) { row.KeepUntil = now + 9*day })
+	row := k.create("revoked", "u1", revoke(session.ReasonLogout), keep(9*day))
 	k.cut("u1", func(before session.Cutoff, latest, _ session.Millis) session.Cutoff {
 		conformance.True(k, newest.KeepUntil <= latest && latest <= row.KeepUntil, cutLatest,
 			"latest is %d; a session lives until %d, and a revoked one until %d", latest, newest.KeepUntil, row.KeepUntil)
@@ -273,7 +278,7 @@ func (k kit) cutAtomic() {
 // meanwhile lists the cut-offs that are committed while make or change runs, and whether it must then run again.
 var meanwhile = []struct {
 	userID string
-	change func(session.Cutoff, session.Millis, session.Millis) session.Cutoff
+	change cutChange
 	again  bool
 }{{"u1", end, true}, {"u1", outdate, true}, {"", end, true}, {"", outdate, true},
 	{neighbours(2)[1], end, false}, {neighbours(3)[2], outdate, false}, {"u2", end, false}, {"u3", outdate, false}}
@@ -327,7 +332,8 @@ func (k kit) updateAgain() {
 	}
 }
 
-// requireAgain requires that the last call had the cut-offs that are there now, and that there were not more calls than needed.
+// requireAgain requires that the last call had the cut-offs that are there now, and that there was another call only if one
+// was needed.
 func (k kit) requireAgain(moments []session.Moment, again bool, sentence, what string) {
 	k.Helper()
 	now, last := k.moment("u1"), moments[len(moments)-1]

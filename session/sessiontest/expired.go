@@ -19,7 +19,7 @@ func (k kit) expiredGo() {
 	var gone []string
 	for i := range 5 {
 		row := k.create(fmt.Sprintf("created%d", i), "u1",
-			func(row *session.Session, now session.Millis) { row.KeepUntil = now - 2*day })
+			keep(-2*day))
 		gone = append(gone, row.ID)
 	}
 	for i := range 8 {
@@ -85,8 +85,8 @@ func (k kit) expiredGo() {
 	}
 }
 
-// deleteNothing calls DeleteExpired in an empty store, with a time in the past. A store may remove rows by itself until the time
-// of the last call. It returns the store's time.
+// deleteNothing calls DeleteExpired in an empty store, with a time in the past, and returns the store's time. A store may
+// remove rows by itself, as if that call came again.
 func (k kit) deleteNothing(past session.Millis) session.Millis {
 	k.Helper()
 	now := k.moment("u1").Now
@@ -100,10 +100,10 @@ func (k kit) deleteNothing(past session.Millis) session.Millis {
 func (k kit) expiredOneClock() {
 	revoked, users := map[session.Key]session.Millis{}, map[session.Key]session.Entry{}
 	var rows []session.Session
-	keep := func(name string, offset session.Millis) {
-		rows = append(rows, k.create(name, "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + offset }))
+	add := func(name string, offset session.Millis) {
+		rows = append(rows, k.create(name, "u1", keep(offset)))
 		row := k.create("revoked "+name, "u1", revoke(session.ReasonLogout),
-			func(row *session.Session, now session.Millis) { row.KeepUntil = now + offset })
+			keep(offset))
 		rows, revoked[session.KeyOf(row.ID)] = append(rows, row), row.KeepUntil
 		cut := k.cut(name, func(before session.Cutoff, _, now session.Millis) session.Cutoff {
 			return before.End("", now+offset, now)
@@ -111,9 +111,9 @@ func (k kit) expiredOneClock() {
 		users[session.KeyOf(name)] = session.CutEntry(name, cut)
 	}
 	now := k.deleteNothing(3 * hour)
-	keep("not past the store's clock", hour)
-	keep("long not past the store's clock", 20*day)
-	keep("not past the other time", -2*hour)
+	add("not past the store's clock", hour)
+	add("long not past the store's clock", 20*day)
+	add("not past the other time", -2*hour)
 	all := k.cut("", func(before session.Cutoff, _, _ session.Millis) session.Cutoff { return before.End("", 1, 0) })
 	check := func(before session.Millis, what string) {
 		k.Helper()
@@ -164,7 +164,7 @@ func (k kit) found(want []string) []string {
 // expiredStay requires that a store keeps rows until their newest KeepUntil, even if the session ended long before.
 func (k kit) expiredStay() {
 	const short = 30
-	soon := k.create("soon", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + short })
+	soon := k.create("soon", "u1", keep(short))
 	var extended session.Session
 	err := k.store.Update(k.ctx, soon.ID, func(row session.Session, at session.Moment) (session.Session, error) {
 		row.KeepUntil = at.Now + hour
@@ -176,13 +176,13 @@ func (k kit) expiredStay() {
 		conformance.NoError(k, err, updateReplaces, "Update to a later KeepUntil")
 	}
 	kept := []session.Session{
-		k.create("a minute", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + hour/60 }),
+		k.create("a minute", "u1", keep(hour/60)),
 		k.create("over", "u1", func(row *session.Session, now session.Millis) {
 			row.EndsAt, row.LastUsedAt = now-hour, now-10*hour
 			*row = (*row).Revoke(session.ReasonExpired, now)
 		}),
 		k.create("revoked", "u1", revoke(session.ReasonLogout)),
-		k.create("far", "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + 1000*day }),
+		k.create("far", "u1", keep(1000*day)),
 	}
 	for over := soon.KeepUntil.Time().Add(5 * time.Millisecond); time.Now().Before(over); time.Sleep(time.Millisecond) {
 		_, err := k.store.DeleteExpired(k.ctx, session.MillisOf(time.Now()), 100)
@@ -200,7 +200,7 @@ func (k kit) expiredStay() {
 
 func (k kit) canceled() {
 	before := k.create("s1", "u1")
-	k.create("old", "u2", func(row *session.Session, now session.Millis) { row.KeepUntil = now - 2*hour })
+	k.create("old", "u2", keep(-2*hour))
 	ctx, cancel := context.WithCancel(k.ctx)
 	cancel()
 	update := func(ctx context.Context, id string) error {

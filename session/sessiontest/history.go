@@ -15,7 +15,8 @@ import (
 func (k kit) history() {
 	const seed, steps = 20240229, 400
 	h := &historian{kit: k, random: rand.New(rand.NewPCG(seed, 1)), rows: map[string]session.Session{},
-		cuts: map[string]session.Cutoff{}, secrets: map[string]session.Hash{}, given: map[string][]int64{}, seen: map[rotation.Event]int{}}
+		cuts: map[string]session.Cutoff{}, secrets: map[string]session.Hash{}, given: map[string][]int64{},
+		seen: map[rotation.Event]int{}}
 	for step := range steps {
 		// The rules see a time that runs ahead of the store's clock, so that windows close without a wait.
 		if h.random.IntN(3) == 0 {

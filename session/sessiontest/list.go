@@ -29,12 +29,11 @@ func (k kit) list() {
 
 func (k kit) listLimit() {
 	var byKeepUntil []string // the latest first
-	for i, hours := range []session.Millis{5, 1, 9, 3, 7, 8, 2, 10, 6, 4} {
-		k.create(fmt.Sprintf("s%d", hours), "u1", func(row *session.Session, now session.Millis) { row.KeepUntil = now + hours*day })
+	for i, days := range []session.Millis{5, 1, 9, 3, 7, 8, 2, 10, 6, 4} {
+		k.create(fmt.Sprintf("s%d", days), "u1", keep(days*day))
 		byKeepUntil = append(byKeepUntil, id("u1", fmt.Sprintf("s%d", 10-i)))
 	}
-	k.create("revoked", "u1", revoke(session.ReasonLogout),
-		func(row *session.Session, now session.Millis) { row.KeepUntil = now + 20*day })
+	k.create("revoked", "u1", revoke(session.ReasonLogout), keep(20*day))
 	for _, limit := range []int{1, 2, 3, 9, 10, 11, 1000} {
 		rows, _, err := k.store.List(k.ctx, "u1", limit)
 		conformance.NoError(k, err, listReturns, "List with the limit %d", limit)
@@ -111,7 +110,8 @@ func (k kit) capParallel() {
 	})
 	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "%d Creates at once", n)
 	rows, _ := k.list1("u1")
-	conformance.True(k, most <= len(rows) && len(rows) <= most+n/2, capEvicts, "%d live sessions after %d Creates at once", len(rows), n)
+	conformance.True(k, most <= len(rows) && len(rows) <= most+n/2, capEvicts,
+		"%d live sessions after %d Creates at once", len(rows), n)
 	k.create("next", "u1")
 	rows, _ = k.list1("u1")
 	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after the next Create")

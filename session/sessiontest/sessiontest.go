@@ -146,6 +146,11 @@ func revoke(reason session.Reason) change {
 	return func(row *session.Session, now session.Millis) { *row = (*row).Revoke(reason, now) }
 }
 
+// keep is a change. The row is kept for that time.
+func keep(duration session.Millis) change {
+	return func(row *session.Session, now session.Millis) { row.KeepUntil = now + duration }
+}
+
 // get reads a row with an Update that changes nothing.
 func (k kit) get(id string) (row session.Session, err error) {
 	err = k.store.Update(k.ctx, id, func(found session.Session, _ session.Moment) (session.Session, error) {
