@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -105,23 +106,24 @@ type call struct {
 	args []any
 }
 
-// run calls a script several times in one round trip to each server.
+// run calls a script several times in one round trip to each server. Each answer has its own error.
 func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
+	unknown := func(cmd *redis.Cmd) bool { return cmd == nil || redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }
 	pipelined := func(eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
 		_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i, call := range calls {
-				cmds[i] = eval(ctx, pipe, call.keys, call.args...)
+				if unknown(cmds[i]) {
+					cmds[i] = eval(ctx, pipe, call.keys, call.args...)
+				}
 			}
 			return nil
 		})
 		return err
 	}
 	err := pipelined(script.EvalSha)
-	for _, cmd := range cmds {
-		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // a call that has succeeded on another server may be repeated
-			return cmds, pipelined(script.Eval)
-		}
+	if slices.ContainsFunc(cmds, unknown) {
+		err = pipelined(script.Eval)
 	}
 	return cmds, err
 }
