@@ -370,18 +370,8 @@ func (s *Store) evict(ctx context.Context, created session.Session, at session.M
 	if err != nil {
 		return err
 	}
-	excess := len(live) - s.maxPerUser
-	var over []string
-	live = slices.DeleteFunc(live, func(row session.Session) bool {
-		if len(over) < excess && at.Ended(row) {
-			over = append(over, row.ID)
-			return true
-		}
-		return false
-	})
-	over = append(over, session.Excess(live, len(live)-(excess-len(over)), created.ID)...)
 	floor := strconv.Itoa(s.maxPerUser)
-	for _, id := range over {
+	for _, id := range session.Excess(live, at, s.maxPerUser, created.ID) {
 		err := s.update(ctx, id, floor, func(row session.Session, at session.Moment) (session.Session, error) {
 			return row.Revoke(session.ReasonEvicted, at.Now), nil
 		})

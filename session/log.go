@@ -91,19 +91,29 @@ func AllEntry(group int, c Cutoff) Entry {
 // MaxPerUser is how many sessions of a user are usually not revoked at most.
 const MaxPerUser = 100
 
-// Excess returns the ids of the sessions that must be revoked so that limit remain: those that have been unused for the
-// longest time. It never returns created, the id of the session that was made just now.
-func Excess(live []Session, limit int, created string) []string {
+// Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
+// ended, and then those that have been unused for the longest time. It never returns created, the id of the session that
+// was made just now.
+func Excess(live []Session, at Moment, limit int, created string) []string {
 	if len(live) <= limit {
 		return nil
 	}
 	others := slices.DeleteFunc(slices.Clone(live), func(s Session) bool { return s.ID == created })
-	slices.SortFunc(others, func(a, b Session) int {
-		return cmp.Or(cmp.Compare(a.LastUsedAt, b.LastUsedAt), cmp.Compare(a.CreatedAt, b.CreatedAt))
-	})
+	slices.SortFunc(others, at.goesFirst)
 	var ids []string
 	for _, s := range others[:min(len(live)-limit, len(others))] {
 		ids = append(ids, s.ID)
 	}
 	return ids
+}
+
+// goesFirst orders sessions by how well a user can do without them.
+func (m Moment) goesFirst(a, b Session) int {
+	if ended := m.Ended(a); ended != m.Ended(b) {
+		if ended {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.LastUsedAt, b.LastUsedAt), cmp.Compare(a.CreatedAt, b.CreatedAt))
 }

@@ -393,15 +393,14 @@ func (m *Memory) evict(userID string, created *memoryRow) {
 	if limit <= 0 {
 		limit = MaxPerUser
 	}
-	for {
+	for at := m.moment(userID); ; {
 		newest := m.byUser[userID]
 		if newest == nil || newest.live <= limit {
 			return
 		}
 		var oldest *memoryRow
 		for row := newest; row != nil; row = row.older {
-			if row != created && (oldest == nil || cmp.Or(cmp.Compare(row.session.LastUsedAt, oldest.session.LastUsedAt),
-				cmp.Compare(row.session.CreatedAt, oldest.session.CreatedAt)) <= 0) {
+			if row != created && (oldest == nil || at.goesFirst(row.session, oldest.session) <= 0) {
 				oldest = row
 			}
 		}

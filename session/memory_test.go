@@ -189,7 +189,7 @@ func TestMemoryEvictsOthersOnly(t *testing.T) {
 				require.Contains(t, got, id, "the session that was just created")
 				require.Len(t, got, min(i+1, session.MaxPerUser), "live sessions after %d logins", i+1)
 				slices.Reverse(before) // the oldest first
-				for _, evicted := range session.Excess(append(before, session.Session{ID: id}), session.MaxPerUser, id) {
+				for _, evicted := range session.Excess(append(before, session.Session{ID: id}), session.Moment{}, session.MaxPerUser, id) {
 					if tc.step != 0 { // otherwise any of them may go
 						require.NotContains(t, got, evicted)
 					}

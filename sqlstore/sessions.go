@@ -185,6 +185,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 	user := s.text(userID)
 	var row session.Session
 	var made moment
+	var at session.Moment
 	for attempt := 0; ; attempt++ {
 		var m moment
 		var live int
@@ -193,8 +194,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
 		if attempt == 0 || m.user != made.user || m.all != made.all {
-			at, err := m.read()
-			if err != nil {
+			if at, err = m.read(); err != nil {
 				return fmt.Errorf("sqlstore: create: %w", err)
 			}
 			if row, err = make(at); err != nil {
@@ -214,7 +214,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		}
 		if done {
 			if 2*live >= s.maxPerUser { // other logins may have been counted too early
-				s.evict(ctx, row)
+				s.evict(ctx, row, at)
 			}
 			return nil
 		}
@@ -229,7 +229,7 @@ const maxEvicted = 100
 
 // evict revokes the sessions of the user that are too many. An error does not matter: the new session is stored, and the next
 // login tries again.
-func (s *Sessions) evict(ctx context.Context, created session.Session) {
+func (s *Sessions) evict(ctx context.Context, created session.Session, at session.Moment) {
 	rows, err := s.db.QueryContext(ctx, s.queries.oldest, created.UserID, s.maxPerUser+maxEvicted)
 	if err != nil {
 		return
@@ -244,7 +244,7 @@ func (s *Sessions) evict(ctx context.Context, created session.Session) {
 		}
 	}
 	rows.Close() // before the next query: there may be only one connection
-	for _, id := range session.Excess(live, s.maxPerUser, created.ID) {
+	for _, id := range session.Excess(live, at, s.maxPerUser, created.ID) {
 		_ = s.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 			return row.Revoke(session.ReasonEvicted, at.Now), nil
 		})
