@@ -18,7 +18,9 @@ deps:
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
 	go vet $(MODULES)
+	go vet -tags figures ./integration/
 	go tool staticcheck $(MODULES)
+	go tool staticcheck -tags figures ./integration/
 
 fuzz: ## runs each fuzz target for FUZZTIME
 	@set -e; for package in . ./feed ./internal/strictjson ./keys ./session; do \
@@ -45,6 +47,9 @@ bench-service: deps ## measures whole services in ROUNDS rounds (20 minutes), wr
 
 faults: deps ## prints a table of what a crash of a process, a database or Redis costs
 	go test -count=1 -v -run '^TestFaults' ./integration/
+
+figures-revocation: deps ## prints the figures of revocation beside their goals; needs a quiet machine, 3 GB of memory and ten minutes
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -tags figures -run '^TestFigures' -timeout 40m ./integration/
 
 govulncheck: ## looks for known vulnerabilities; needs the internet for their database
 	go tool govulncheck $(MODULES)
