@@ -60,8 +60,12 @@ func (s *stores) openSQL(ctx context.Context, source string) error {
 		return err
 	}
 	s.closers = append(s.closers, db.Close)
-	db.SetMaxOpenConns(16)
-	db.SetMaxIdleConns(16) // the default of 2 would open and close connections all the time
+	connections := 16
+	if dialect == sqlstore.SQLite {
+		connections = 1 // its writers come one after the other anyway
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections) // the default of 2 would open and close connections all the time
 	db.SetConnMaxIdleTime(time.Minute)
 	users, errUsers := sqlstore.NewUsers(db, dialect)
 	sessions, errSessions := sqlstore.NewSessions(db, dialect)
@@ -89,7 +93,7 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
 		return "mysql", config.FormatDSN(), sqlstore.MariaDB, nil
 	case "sqlite":
-		// Several connections write to one file: wait for each other, and let readers go on.
+		// Several processes write to one file: wait for each other, and let readers go on.
 		return "sqlite", "file:" + rest + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate", sqlstore.SQLite, nil
 	}
 	return "", "", "", errors.New("use postgres://..., sqlite:FILE or mysql:DSN")

@@ -21,6 +21,7 @@ func ExampleNewSessions() {
 		log.Fatal(err)
 	}
 	defer db.Close()
+	db.SetMaxOpenConns(1)
 	if err := sqlstore.Migrate(ctx, db, sqlstore.SQLite); err != nil {
 		log.Fatal(err)
 	}
@@ -45,6 +46,8 @@ func ExampleNewUsers() {
 		log.Fatal(err)
 	}
 	defer db.Close()
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16)
 	if err := sqlstore.Migrate(ctx, db, sqlstore.MariaDB); err != nil {
 		log.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"sync"
@@ -22,6 +23,8 @@ type Sessions struct {
 	dialect    Dialect
 	maxPerUser int
 	queries    queries
+	logger     *slog.Logger
+	pool       pool
 
 	mu    sync.Mutex
 	inbox map[place]bool // what was in the inbox when this process looked last
@@ -42,6 +45,11 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // NewSessions returns a store on db. The host closes db. Call [Migrate] before the first use. With go-sql-driver/mysql, set
 // interpolateParams=true. Otherwise every query costs a second round trip. Leave the isolation level of MariaDB and MySQL at
 // REPEATABLE READ, their default: with READ COMMITTED a refresh could be committed beside a cut-off that it does not know.
+//
+// The pool of db matters. With PostgreSQL and MariaDB, call db.SetMaxOpenConns(16), or with what the server can bear, and
+// db.SetMaxIdleConns with the same number. The default of 2 idle connections opens and closes connections all the time, which
+// costs a third of the rate. With SQLite call db.SetMaxOpenConns(1): writers then queue here, and do not poll the lock of the
+// file. The store looks at the pool now and then, and logs a warning once if it is set otherwise.
 //
 // A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of
 // this package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log, in PostgreSQL also
@@ -182,6 +190,7 @@ func (m *moment) read() (at session.Moment, err error) {
 
 // Create implements [session.Store].
 func (s *Sessions) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
+	s.count()
 	user := s.text(userID)
 	var row session.Session
 	var made moment
@@ -254,6 +263,7 @@ func (s *Sessions) evict(ctx context.Context, created session.Session, at sessio
 // Update implements [session.Store] by compare and swap.
 func (s *Sessions) Update(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
+	s.count()
 	var after session.Session
 	var changed moment
 	var changedVersion int64
