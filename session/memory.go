@@ -24,24 +24,15 @@ type Memory struct {
 	// Clock is the store's clock; nil means time.Now.
 	Clock func() time.Time
 
-	mu     sync.Mutex
-	rows   map[string]*memoryRow
-	byUser map[string]*memoryRow // the newest row of the user that is not revoked
-	cuts   map[string]*memoryCut // by the user; that of everybody has the user ""
-	log    memoryLog
+	mu   sync.Mutex
+	rows memoryRows
+	cuts map[string]*memoryCut // by the user; that of everybody has the user ""
+	log  memoryLog
 
-	dueRows agenda[*memoryRow]
+	dueRows agenda[rowNumber]
 	dueCuts agenda[*memoryCut]
 	before  Millis    // of the last DeleteExpired; 0: there was none
 	started time.Time // the first use, by a clock that cannot be set
-}
-
-// memoryRow is one session. Readers copy it under the lock. It takes 320 bytes. With 8 bytes more it would take 352.
-type memoryRow struct {
-	session      Session
-	newer, older *memoryRow // of the same user and not revoked
-	live         int        // in the newest row: how many rows there are from here
-	position     int64      // in the log; 0: it is not revoked
 }
 
 // memoryCut is the cut-off of a user. It never changes: a new one takes its place.
@@ -95,26 +86,23 @@ func (m *Memory) Create(ctx context.Context, userID string, make func(at Moment)
 
 // insert stores a new row if the cut-offs are still those of the moment.
 func (m *Memory) insert(userID string, s Session, at Moment) (done bool, err error) {
+	packedRow := pack(&s)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.rows[s.ID] != nil {
+	if m.rows.find(byID, s.ID) != 0 {
 		return true, fmt.Errorf("session: id %q exists already", s.ID)
 	}
 	if !m.still(userID, at) {
 		return false, nil
 	}
-	if m.rows == nil {
-		m.rows, m.byUser = map[string]*memoryRow{}, map[string]*memoryRow{}
-	}
-	row := new(memoryRow)
-	m.write(row, s)
-	m.rows[row.session.ID] = row
+	number := m.rows.add(packedRow)
+	m.place(number, &s)
 	until := m.until()
-	m.dueRows.add(row, s.KeepUntil, until)
+	m.note(number, s.KeepUntil, until)
 	for range sweepPerCreate {
 		m.look(until)
 	}
-	m.evict(s.UserID, row)
+	m.evict(s.UserID, number)
 	return true, nil
 }
 
@@ -130,88 +118,73 @@ func (m *Memory) Update(ctx context.Context, id string, change func(Session, Mom
 			return err
 		}
 		m.mu.Lock()
-		row := m.rows[id]
-		if row == nil {
+		number := m.rows.find(byID, id)
+		if number == 0 {
 			m.mu.Unlock()
 			return ErrNotFound
 		}
-		before := row.session
-		at := m.moment(before.UserID)
+		read := m.rows.at(number).session
+		at := m.moment(read.userID())
 		m.mu.Unlock()
 
+		before := read.unpack()
 		after, err := change(before, at)
-		if err != nil || after == before {
+		switch {
+		case err != nil || after == before:
 			return err
+		case after.ID != before.ID || after.UserID != before.UserID:
+			return fmt.Errorf("session: a change of session %q gives it another id or user", id)
 		}
-		if m.replace(row, before, after, at) {
+		if m.replace(number, read, &before, &after, at) {
 			return nil
 		}
 	}
 }
 
 // replace stores a changed row if nobody else has changed or removed it, and the cut-offs are still those of the moment.
-func (m *Memory) replace(row *memoryRow, before, after Session, at Moment) bool {
+func (m *Memory) replace(number rowNumber, read packed, before, after *Session, at Moment) bool {
+	written := pack(after)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if row.session != before || !m.still(before.UserID, at) { // a row that was removed is empty
+	// If the row was removed, there is no text at its place, or that of another session.
+	if m.rows.at(number).session != read || !m.still(before.UserID, at) {
 		return false
 	}
-	m.write(row, after)
+	m.write(number, written, before, after)
 	return true
 }
 
-// write changes a row. A row is either in the list of its user or in the log.
-func (m *Memory) write(row *memoryRow, after Session) {
-	before := row.session
-	if before.ID == "" || after.UserAgent != before.UserAgent || after.Address != before.Address {
-		after = after.inOnePiece()
-	}
-	listed, revoked := before.ID != "" && row.position == 0, after.Revoked()
-	if listed && revoked {
-		m.unlink(row)
-	}
-	row.session = after
-	switch {
-	case revoked && row.position == 0:
-		row.position = m.log.add(memoryEntry{row: row})
-	case !revoked && row.position != 0:
-		m.log.remove(row.position)
-		row.position = 0
-	}
-	if !listed && !revoked {
-		m.link(row)
-	}
+// write changes a row.
+func (m *Memory) write(number rowNumber, written packed, before, after *Session) {
+	m.rows.at(number).session = written
+	m.place(number, after)
 	if after.KeepUntil < before.KeepUntil {
-		m.dueRows.add(row, after.KeepUntil, m.until()) // it is then there twice; look skips a row that is gone
+		m.note(number, after.KeepUntil, m.until()) // a second note
 	}
 }
 
-// link makes a row the newest one of its user.
-func (m *Memory) link(row *memoryRow) {
-	row.live = 1
-	if second := m.byUser[row.session.UserID]; second != nil {
-		second.newer, row.older, row.live = row, second, second.live+1
+// place puts a row into the list of its user, or into the log if it is revoked. It is never in both.
+func (m *Memory) place(number rowNumber, s *Session) {
+	row := m.rows.at(number)
+	switch listed := row.live != 0; {
+	case s.Revoked() && row.position == 0:
+		if listed {
+			m.rows.unlink(number)
+		}
+		row.position = m.log.add(memoryEntry{row: number})
+	case !s.Revoked() && !listed:
+		if row.position != 0 {
+			m.log.remove(row.position)
+			row.position = 0
+		}
+		m.rows.link(number)
 	}
-	m.byUser[row.session.UserID] = row
 }
 
-// unlink takes a row out of the list of its user.
-func (m *Memory) unlink(row *memoryRow) {
-	newest := m.byUser[row.session.UserID]
-	newest.live--
-	switch {
-	case row != newest:
-		row.newer.older = row.older
-	case row.older != nil:
-		row.older.live = row.live
-		m.byUser[row.session.UserID] = row.older
-	default:
-		delete(m.byUser, row.session.UserID)
-	}
-	if row.older != nil {
-		row.older.newer = row.newer
-	}
-	row.newer, row.older = nil, nil
+// note notes when a row may be due.
+func (m *Memory) note(number rowNumber, keepUntil, until Millis) {
+	m.rows.at(number).notes++
+	m.dueRows.add(number, keepUntil, until)
 }
 
 // List implements [Store].
@@ -219,17 +192,25 @@ func (m *Memory) List(ctx context.Context, userID string, limit int) ([]Session,
 	if err := ctx.Err(); err != nil {
 		return nil, Moment{}, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var list []Session
-	for row := m.byUser[userID]; row != nil; row = row.older {
-		list = append(list, row.session)
+	rows, at := m.list(userID)
+	list := slices.Grow([]Session(nil), len(rows))
+	for _, row := range rows {
+		list = append(list, row.unpack())
 	}
 	if len(list) > limit {
 		slices.SortFunc(list, func(a, b Session) int { return cmp.Compare(b.KeepUntil, a.KeepUntil) })
 		list = list[:max(limit, 0)]
 	}
-	return list, m.moment(userID), nil
+	return list, at, nil
+}
+
+func (m *Memory) list(userID string) (rows []packed, at Moment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, row := range m.rows.of(userID) {
+		rows = append(rows, row.session)
+	}
+	return rows, m.moment(userID)
 }
 
 // Cut implements [Store]. change runs without the lock.
@@ -279,8 +260,8 @@ func (m *Memory) latest(userID string) (latest Millis) {
 	if userID == "" {
 		return 0
 	}
-	for row := m.byUser[userID]; row != nil; row = row.older {
-		latest = max(latest, row.session.KeepUntil)
+	for _, row := range m.rows.of(userID) {
+		latest = max(latest, row.session.unpack().KeepUntil)
 	}
 	return latest
 }
@@ -291,13 +272,13 @@ func (m *Memory) ReadLog(ctx context.Context, after Cursor, limit int, each func
 		return Page{}, err
 	}
 	entries, page, err := m.readLog(after, max(limit, 1))
-	for _, read := range entries { // without the lock, because the keys take a while
-		each(read())
+	for _, e := range entries {
+		each(e)
 	}
 	return page, err
 }
 
-func (m *Memory) readLog(after Cursor, limit int) (entries []func() Entry, page Page, err error) {
+func (m *Memory) readLog(after Cursor, limit int) (entries []Entry, page Page, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.log.name == "" {
@@ -315,10 +296,26 @@ func (m *Memory) readLog(after Cursor, limit int) (entries []func() Entry, page 
 		}
 	}
 	if after != End {
-		position, entries = m.log.read(from, limit)
+		var read []memoryEntry
+		position, read = m.log.read(from, limit)
+		for _, e := range read {
+			entries = append(entries, m.entry(e))
+		}
 	}
 	next := Cursor(m.log.name + "." + strconv.FormatInt(position, 10))
 	return entries, Page{Next: next, More: position < m.log.last, Now: m.now()}, nil
+}
+
+func (m *Memory) entry(e memoryEntry) Entry {
+	switch {
+	case e.row != 0:
+		s := m.rows.at(e.row).session.unpack()
+		return RevokedEntry(s.ID, s.KeepUntil)
+	case e.cut.userID == "":
+		return AllEntry(AllGroups, e.cut.Cutoff)
+	default:
+		return CutEntry(e.cut.userID, e.cut.Cutoff)
+	}
 }
 
 // DeleteExpired implements [Store].
@@ -356,16 +353,8 @@ func (m *Memory) until() Millis {
 
 // look looks at one row or cut-off that may be due, if there is one, and removes it if it is.
 func (m *Memory) look(until Millis) (looked, removed bool) {
-	if row, ok := m.dueRows.pop(until); ok {
-		switch {
-		case row.session.ID == "": // removed already
-		case row.session.KeepUntil > until: // it was used since
-			m.dueRows.add(row, row.session.KeepUntil, until)
-		default:
-			m.remove(row)
-			return true, true
-		}
-		return true, false
+	if number, ok := m.dueRows.pop(until); ok {
+		return true, m.lookAt(number, until)
 	}
 	cut, ok := m.dueCuts.pop(until)
 	if !ok || m.cuts[cut.userID] != cut { // replaced
@@ -376,175 +365,52 @@ func (m *Memory) look(until Millis) (looked, removed bool) {
 	return true, true
 }
 
-func (m *Memory) remove(row *memoryRow) {
-	delete(m.rows, row.session.ID)
-	if row.position == 0 {
-		m.unlink(row)
-	} else {
-		m.log.remove(row.position)
+// lookAt looks at a row whose note was just taken out of the agenda.
+func (m *Memory) lookAt(number rowNumber, until Millis) (removed bool) {
+	row := m.rows.at(number)
+	row.notes--
+	if row.session != "" {
+		if keepUntil := row.session.unpack().KeepUntil; keepUntil > until { // it was used since
+			m.note(number, keepUntil, until)
+			return false
+		}
+		if row.position != 0 {
+			m.log.remove(row.position)
+		} else {
+			m.rows.unlink(number)
+		}
+		m.rows.clear(number)
+		removed = true
 	}
-	row.session = Session{}
+	if row.notes == 0 { // otherwise the other note would be one of the next session in this place
+		m.rows.release(number)
+	}
+	return removed
 }
 
 // evict revokes the least recently used sessions of a user who has too many. It never revokes the one that was just created.
 // It does what [Excess] says, without a copy of the rows.
-func (m *Memory) evict(userID string, created *memoryRow) {
+func (m *Memory) evict(userID string, created rowNumber) {
 	limit := m.MaxPerUser
 	if limit <= 0 {
 		limit = MaxPerUser
 	}
 	for at := m.moment(userID); ; {
-		newest := m.byUser[userID]
-		if newest == nil || newest.live <= limit {
+		newest := m.rows.find(byUser, userID)
+		if newest == 0 || int(m.rows.at(newest).live) <= limit {
 			return
 		}
-		var oldest *memoryRow
-		for row := newest; row != nil; row = row.older {
-			if row != created && (oldest == nil || at.goesFirst(row.session, oldest.session) <= 0) {
-				oldest = row
+		var oldest rowNumber
+		var before Session
+		for number, row := range m.rows.of(userID) {
+			s := row.session.unpack()
+			if number != created && (oldest == 0 || at.goesFirst(s, before) <= 0) {
+				oldest, before = number, s
 			}
 		}
-		m.write(oldest, oldest.session.Revoke(ReasonEvicted, m.now()))
+		after := before.Revoke(ReasonEvicted, m.now())
+		m.write(oldest, pack(&after), &before, &after)
 	}
-}
-
-// agenda notes in which minute something may be due. Most rows are used again before that time, and look then notes them
-// again. This is cheaper than an order that every use changes.
-type agenda[T any] struct {
-	due   map[int64][]T
-	first int64 // no earlier minute has anything
-}
-
-func (a *agenda[T]) add(item T, keepUntil, until Millis) {
-	if a.due == nil {
-		a.due = map[int64][]T{}
-	}
-	at := max(int64(keepUntil/minute), int64(until/minute)-1) // a time in the past counts as due now
-	a.first = min(a.first, at)
-	a.due[at] = append(a.due[at], item)
-}
-
-// pop takes one thing whose minute is over.
-func (a *agenda[T]) pop(until Millis) (item T, ok bool) {
-	for current := int64(until / minute); a.first < current; a.first = a.next(current) {
-		if items := a.due[a.first]; len(items) > 0 {
-			item, items[len(items)-1] = items[len(items)-1], item
-			a.due[a.first] = items[:len(items)-1]
-			return item, true
-		}
-		delete(a.due, a.first)
-	}
-	return item, false
-}
-
-// next skips minutes that have nothing. It looks at the following ones first, and if they are empty, at all that are there.
-func (a *agenda[T]) next(current int64) int64 {
-	at := a.first + 1
-	for range a.due {
-		if at >= current || a.due[at] != nil {
-			return at
-		}
-		at++
-	}
-	at = current
-	for other := range a.due {
-		at = min(at, other)
-	}
-	return at
-}
-
-// memoryLog has the entries in the order of their positions. It keeps them in pieces, so that no step takes long, however
-// many there are.
-type memoryLog struct {
-	name   string // of this log; a cursor of another one, from before a restart, means nothing here
-	last   int64  // the newest position that was ever given
-	pieces [][]memoryEntry
-}
-
-// memoryEntry stands for a row or a cut-off.
-type memoryEntry struct {
-	position int64
-	row      *memoryRow
-	cut      *memoryCut
-}
-
-const entriesPerPiece = 1000
-
-// add appends an entry and returns its position.
-func (l *memoryLog) add(e memoryEntry) int64 {
-	l.last++
-	e.position = l.last
-	if n := len(l.pieces); n == 0 || len(l.pieces[n-1]) == entriesPerPiece {
-		l.pieces = append(l.pieces, nil)
-	}
-	last := &l.pieces[len(l.pieces)-1]
-	*last = append(*last, e)
-	return e.position
-}
-
-// find returns the place of the first entry at a position or after it.
-func (l *memoryLog) find(position int64) (piece, place int) {
-	compare := func(e memoryEntry, position int64) int { return cmp.Compare(e.position, position) }
-	piece, _ = slices.BinarySearchFunc(l.pieces, position, func(piece []memoryEntry, position int64) int {
-		return compare(piece[len(piece)-1], position)
-	})
-	if piece < len(l.pieces) {
-		place, _ = slices.BinarySearchFunc(l.pieces[piece], position, compare)
-	}
-	return piece, place
-}
-
-func (l *memoryLog) remove(position int64) {
-	i, j := l.find(position)
-	left := slices.Delete(l.pieces[i], j, j+1)
-	switch {
-	case len(left) == 0:
-		l.pieces = slices.Delete(l.pieces, i, i+1)
-	case len(left) < cap(left)/4:
-		l.pieces[i] = slices.Clone(left)
-	default:
-		l.pieces[i] = left
-	}
-}
-
-// read copies up to limit entries behind a position. It returns the position behind them.
-func (l *memoryLog) read(after int64, limit int) (last int64, entries []func() Entry) {
-	i, j := l.find(after + 1)
-	for ; i < len(l.pieces); i, j = i+1, 0 {
-		for _, e := range l.pieces[i][j:] {
-			if len(entries) == limit {
-				return last, entries
-			}
-			entries, last = append(entries, e.copied()), e.position
-		}
-	}
-	return l.last, entries
-}
-
-// copied returns a function that makes the entry without the lock.
-func (e memoryEntry) copied() func() Entry {
-	if cut := e.cut; cut != nil {
-		return func() Entry {
-			if cut.userID == "" {
-				return AllEntry(AllGroups, cut.Cutoff)
-			}
-			return CutEntry(cut.userID, cut.Cutoff)
-		}
-	}
-	id, keepUntil := e.row.session.ID, e.row.session.KeepUntil
-	return func() Entry { return RevokedEntry(id, keepUntil) }
-}
-
-// inOnePiece puts the texts of a row into one piece of memory. With millions of rows this saves much work of the garbage
-// collector and many cache misses.
-func (s Session) inOnePiece() Session {
-	text := s.ID + s.UserID + s.Address + s.UserAgent
-	cut := func(part *string) { *part, text = text[:len(*part)], text[len(*part):] }
-	cut(&s.ID)
-	cut(&s.UserID)
-	cut(&s.Address)
-	cut(&s.UserAgent)
-	return s
 }
 
 // Format implements [fmt.Formatter]. It prints only the name of the type.

@@ -39,8 +39,8 @@ type Store interface {
 	List(ctx context.Context, userID string, limit int) ([]Session, Moment, error)
 
 	// Cut calls change with the cut-off of a user, or of everybody if userID is "", and replaces it with what change
-	// returns, in one atomic step. The cut-off is zero if there was none. latest is the latest KeepUntil of a session of
-	// the user; for everybody it is 0. change may be called again. When change returns an error, or the cut-off
+	// returns, in one atomic step. The cut-off is zero if there was none. latest is not earlier than the KeepUntil of
+	// any session of the user; for everybody it is 0. change may be called again. When change returns an error, or the cut-off
 	// unchanged, nothing is written, and the error is returned as it is. A store that keeps groups of users on different
 	// servers changes the cut-off of everybody once for each group.
 	Cut(ctx context.Context, userID string, change func(before Cutoff, latest, now Millis) (Cutoff, error)) error

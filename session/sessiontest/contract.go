@@ -39,7 +39,7 @@ const (
 	cutReplaces = "Cut calls change with the cut-off of a user, or of everybody if userID is \"\", " +
 		"and replaces it with what change returns, in one atomic step."
 	cutZero      = "The cut-off is zero if there was none."
-	cutLatest    = "latest is the latest KeepUntil of a session of the user; for everybody it is 0."
+	cutLatest    = "latest is not earlier than the KeepUntil of any session of the user; for everybody it is 0."
 	cutUnchanged = "When change returns an error, or the cut-off unchanged, nothing is written, " +
 		"and the error is returned as it is."
 	momentIs = "Moment is what a store knows at one instant: its time, and the cut-offs of a user."
