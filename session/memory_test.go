@@ -485,7 +485,7 @@ func TestMemoryManySessionsOfOneUser(t *testing.T) {
 
 // The memory of one session is limited, so that a host can tell how many sessions fit. The benchmark measures a million.
 func TestMemorySize(t *testing.T) {
-	const sessions, most = 100_000, 60_000_000
+	const sessions, most = 100_000, 35_000_000
 	m := &session.Memory{}
 	before := heap()
 	for i := range sessions {
