@@ -42,8 +42,8 @@ const (
 	logFirst = `SELECT NOW_MS, head,
 		(SELECT pos FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1),
 		(SELECT pos FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? ORDER BY pos LIMIT 1) FROM signet_log`
-	logPage = `SELECT 1, id, keep_until, '' FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? AND pos <= ?
-		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos <= ?`
+	logSessions = `SELECT id, keep_until FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? AND pos <= ?`
+	logCutoffs  = `SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos <= ?`
 	logTail = `SELECT 0, '', head, '' FROM signet_log
 		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions BY(signet_sessions_log)
 			WHERE revoked_at > 0 AND pos > ? AND pos < 9000000000000000000
@@ -92,7 +92,9 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	// The first batch, and about limit rows behind it. All of them are committed, because the head is larger.
 	if until := first + int64(limit) - 1; until < head {
 		page.Next, page.More = cursor(until), true
-		_, _, err = s.readRows(ctx, each, s.queries.page, from, until, from, until)
+		if err = s.readSessions(ctx, each, from, until); err == nil {
+			_, _, err = s.readRows(ctx, each, s.queries.cutoffs, from, until)
+		}
 		return page, err
 	}
 	head, inbox, err := s.readRows(ctx, each, s.queries.tail, from, from)
@@ -105,6 +107,27 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 }
 
 func cursor(number int64) session.Cursor { return session.Cursor(strconv.FormatInt(number, 10)) }
+
+// readSessions calls each for the sessions of some batches. These may be millions, so it does nothing else.
+func (s *Sessions) readSessions(ctx context.Context, each func(session.Entry), from, until int64) error {
+	rows, err := s.db.QueryContext(ctx, s.queries.sessions, from, until)
+	if err != nil {
+		return fmt.Errorf("sqlstore: log: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var keepUntil int64
+		if err := rows.Scan(&id, &keepUntil); err != nil {
+			return fmt.Errorf("sqlstore: log: %w", err)
+		}
+		each(session.RevokedEntry(id, session.Millis(keepUntil)))
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("sqlstore: log: %w", err)
+	}
+	return nil
+}
 
 // readRows calls each for every row. It returns the head, if it is among the rows, and up to batchSize rows of the inbox.
 func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query string,

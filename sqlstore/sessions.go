@@ -76,7 +76,7 @@ type queries struct {
 	create, createRead, update, updateRead, list, oldest string // sessions
 	cutRead, cutNew, cutAgain                            string
 	removeSessions, removeCutoffs                        string
-	first, page, tail                                    string // the log
+	first, sessions, cutoffs, tail                       string // the log
 }
 
 // The columns of a Moment, and the tables that they come from.
@@ -158,7 +158,8 @@ func queriesOf(d Dialect) queries {
 		removeSessions: remove("signet_sessions", "id", ""),
 		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
 		first:          text(logFirst),
-		page:           text(logPage),
+		sessions:       text(logSessions),
+		cutoffs:        text(logCutoffs),
 		tail:           text(logTail),
 	}
 }

@@ -77,6 +77,9 @@ func (s *seen) finish(t ticket) {
 
 // forget is called when the log says that the session with that hash is revoked.
 func (s *seen) forget(hash uint64) {
+	if s.tickets.none() { // and so nothing was noted
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tickets.void(hash)
@@ -139,5 +142,8 @@ func (t *tickets) void(hash uint64) {
 		counts[hash>>40%ticketCounts].Add(1)
 	}
 }
+
+// none reports whether there was no ticket yet. A ticket that begins later belongs to a look-up that begins later.
+func (t *tickets) none() bool { return t.counts.Load() == nil }
 
 func (t *tickets) voidAll() { t.counts.Store(nil) }

@@ -91,7 +91,7 @@ type View struct {
 }
 
 const (
-	historyPage = 20_000                // entries in one read of the old part of the log
+	historyPage = 100_000               // entries in one read of the old part of the log
 	tailPage    = 5_000                 // entries in one read of its end
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
 	expireEvery = time.Minute

@@ -140,10 +140,13 @@ func (s *watches) expire(now time.Time) {
 
 // endAmong ends those watches of a list for which reason returns an error. It calls their functions without the lock.
 func (s *watches) endAmong(list func() map[*watch]struct{}, reason func(*watch) error) {
-	reasons := map[*watch]error{}
+	var reasons map[*watch]error
 	s.mu.Lock()
 	for w := range list() {
 		if err := reason(w); err != nil {
+			if reasons == nil {
+				reasons = map[*watch]error{}
+			}
 			reasons[w] = err
 		}
 	}
