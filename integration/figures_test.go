@@ -126,9 +126,7 @@ func TestFiguresHundredMillion(t *testing.T) {
 	var tokens, others []string
 	for i := range live {
 		tokens = append(tokens, issue(t, auth, list[i%len(list)]).AccessToken)
-		if i < 1000 {
-			others = append(others, issue(t, none, list[i%len(list)]).AccessToken)
-		}
+		others = append(others, issue(t, none, list[i%len(list)]).AccessToken)
 	}
 	time.Sleep(2 * time.Second)
 	store.lookups.Store(0)
@@ -140,8 +138,9 @@ func TestFiguresHundredMillion(t *testing.T) {
 	}
 	looked := store.lookups.Load()
 	say(t, refused == 0, "the same: valid tokens refused, of 100,000", "0", "%d (%d looked up once, %.1f %%)", refused, looked, float64(looked)/live*100)
-	for _, token := range tokens { // again: what was looked up is remembered
+	for i, token := range tokens { // again: what was looked up is remembered
 		auth.Verify(t.Context(), token)
+		none.Verify(t.Context(), others[i])
 	}
 	say(t, store.lookups.Load()-looked < looked/50+1, "the same, a second time: look-ups", "none", "%d", store.lookups.Load()-looked)
 	passed := 0
@@ -173,7 +172,7 @@ func TestFiguresHundredMillion(t *testing.T) {
 				return time.Since(began) / 200_000
 			}
 		}
-		with, without := guard(auth, tokens[dead:dead+n]), guard(none, others[:n])
+		with, without := guard(auth, tokens[dead:dead+n]), guard(none, others[dead:dead+n])
 		with()
 		without()
 		var ratios []float64
@@ -213,6 +212,21 @@ func TestFiguresTenMillionInPostgreSQL(t *testing.T) {
 	db := openSQL(t, d)
 	db.SetMaxOpenConns(4)
 	require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+	var indexes []string // made again when the rows are there, which is faster
+	found, err := db.QueryContext(t.Context(), `SELECT indexname, indexdef FROM pg_indexes
+		WHERE tablename = 'signet_sessions' AND schemaname = current_schema() AND indexdef NOT LIKE '%UNIQUE%'`)
+	require.NoError(t, err)
+	var names []string
+	for found.Next() {
+		var name, def string
+		require.NoError(t, found.Scan(&name, &def))
+		names, indexes = append(names, name), append(indexes, def)
+	}
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		_, err := db.ExecContext(t.Context(), "DROP INDEX "+name)
+		require.NoError(t, err)
+	}
 	for from := 0; from < rows; from += rows / 20 {
 		_, err := db.ExecContext(t.Context(), `INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, pos, data)
 			SELECT '0' || md5(g::text), 'u' || g % 100000, 2, extract(epoch FROM now()) * 1000 + 86400000 * (1 + g % 20),
@@ -220,7 +234,11 @@ func TestFiguresTenMillionInPostgreSQL(t *testing.T) {
 			FROM generate_series($1::bigint, $2::bigint) g`, from, from+rows/20-1)
 		require.NoError(t, err)
 	}
-	_, err := db.ExecContext(t.Context(), `UPDATE signet_log SET head = $1`, rows)
+	for _, index := range indexes {
+		_, err := db.ExecContext(t.Context(), index)
+		require.NoError(t, err)
+	}
+	_, err = db.ExecContext(t.Context(), `UPDATE signet_log SET head = $1`, rows)
 	require.NoError(t, err)
 	_, err = db.ExecContext(t.Context(), `ANALYZE signet_sessions`)
 	require.NoError(t, err)
