@@ -20,8 +20,6 @@ lint:
 	go vet $(MODULES)
 	go vet -tags figures ./integration/
 	go tool staticcheck $(MODULES)
-	go vet -tags figures ./integration/
-	go tool staticcheck -tags figures ./integration/
 	go tool staticcheck -tags figures ./integration/
 
 fuzz: ## runs each fuzz target for FUZZTIME
@@ -52,9 +50,6 @@ faults: deps ## prints a table of what a crash of a process, a database or Redis
 
 figures-revocation: deps ## prints the figures of revocation beside their goals; needs a quiet machine, 3 GB of memory and ten minutes
 	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -tags figures -run '^TestFigures' -timeout 40m ./integration/
-
-figures-revocation: deps ## prints the figures of revocation beside their goals; run it on a quiet machine
-	go test -count=1 -v -tags figures -run '^TestFigures' -timeout 40m ./integration/
 
 govulncheck: ## looks for known vulnerabilities; needs the internet for their database
 	go tool govulncheck $(MODULES)
