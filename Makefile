@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench bench-service faults govulncheck deps
+.PHONY: run test lint fuzz bench bench-service faults figures-revocation govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example

@@ -628,11 +628,25 @@ func TestFiguresFeed(t *testing.T) {
 		"503 after %v, %d passes of a revoked token; works again after %v", until.Round(time.Millisecond), passes, time.Since(back).Round(time.Millisecond))
 }
 
+// learning notes when a process reads the entry of a session for the first time.
+type learning struct {
+	session.Store
+	at *sync.Map
+}
+
+func (l learning) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
+	return l.Store.ReadLog(ctx, after, limit, func(e session.Entry) {
+		l.at.LoadOrStore(e.ID, time.Now())
+		each(e)
+	})
+}
+
 func TestFiguresStreams(t *testing.T) {
 	const streams, some = 10_000, 1000
 	at := postgres.host(t).fresh(t)
 	users, list := manyUsers(t, streams/50)
-	here, there := newAuth(t, users, at.sessions(t)), newAuth(t, users, at.sessions(t))
+	var learned sync.Map // when the other process read the entry of a session
+	here, there := newAuth(t, users, at.sessions(t)), newAuth(t, users, learning{at.sessions(t), &learned})
 	guard := there.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		*r.Context().Value(contextOf{}).(*context.Context) = r.Context()
 	}))
@@ -670,19 +684,12 @@ func TestFiguresStreams(t *testing.T) {
 	}
 	var after []time.Duration
 	for i := range some {
-		learned := time.Time{}
-		for learned.IsZero() {
-			if _, err := there.Verify(t.Context(), tokens[i].AccessToken); err != nil {
-				learned = time.Now()
-			} else {
-				time.Sleep(time.Millisecond)
-			}
-		}
-		for ended[i].Load() == 0 {
-			time.Sleep(100 * time.Microsecond)
-		}
-		after = append(after, max(0, time.Unix(0, ended[i].Load()).Sub(learned)))
+		require.Eventually(t, func() bool { return ended[i].Load() > 0 }, 10*time.Second, time.Millisecond, "a stream goes on")
+		at, known := learned.Load(ids[i])
+		require.True(t, known, "a stream ended before its entry was read")
+		after = append(after, time.Unix(0, ended[i].Load()).Sub(at.(time.Time)))
 	}
+	time.Sleep(2 * time.Second) // so that others could end too
 	wrong := 0
 	for i, ctx := range contexts {
 		if (ctx.Err() != nil) != (i < some) {
