@@ -14,6 +14,7 @@ import (
 // was committed before the look-up, which has found it. If forget is called between begin and finish, the ticket is
 // void. If forget is called after finish, it removes the session.
 type seen struct {
+	bytes   int // of the table
 	table   atomic.Pointer[[]seenBucket]
 	tickets tickets
 
@@ -24,10 +25,10 @@ type seen struct {
 // seenBucket is one cache line of hashes. 0: free.
 type seenBucket [8]atomic.Uint64
 
-const seenBuckets = 1 << 17 // 8 MiB
+const seenBucketBytes = 64
 
 func (s *seen) bucket(table []seenBucket, hash uint64) *seenBucket {
-	return &table[hash>>32%seenBuckets]
+	return &table[hash>>32%uint64(len(table))]
 }
 
 // has reports whether the session with that hash was good when it was looked up, and the log has not named it since.
@@ -58,7 +59,7 @@ func (s *seen) finish(t ticket) {
 	}
 	table := s.table.Load()
 	if table == nil {
-		made := make([]seenBucket, seenBuckets)
+		made := make([]seenBucket, max(1, s.bytes/seenBucketBytes))
 		table = &made
 		s.table.Store(table)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func TestSeen(t *testing.T) {
-	s := &seen{}
+	s := &seen{bytes: 8 << 20}
 	require.False(t, s.has(1))
 	s.forget(1)
 	s.reset()
@@ -50,7 +50,7 @@ func TestSeen(t *testing.T) {
 }
 
 func TestSeenHoldsAMillion(t *testing.T) {
-	s, n := &seen{}, 100_000
+	s, n := &seen{bytes: 8 << 20}, 100_000
 	for i := range n {
 		s.finish(s.begin(hashOf(uint64(i + 1))))
 	}
@@ -65,7 +65,7 @@ func TestSeenHoldsAMillion(t *testing.T) {
 
 // A session that is revoked in the store, and then named by the log, is never there afterwards.
 func TestSeenNeverMissesARevocation(t *testing.T) {
-	s := &seen{}
+	s := &seen{bytes: 8 << 20}
 	const sessions = 20_000
 	var revoked [sessions + 1]atomic.Bool // the store
 	done := make(chan struct{})
@@ -110,7 +110,7 @@ func TestSeenNeverMissesARevocation(t *testing.T) {
 }
 
 func BenchmarkSeenHas(b *testing.B) {
-	s := &seen{}
+	s := &seen{bytes: 8 << 20}
 	for i := range uint64(500_000) {
 		s.finish(s.begin(hashOf(i + 1)))
 	}

@@ -108,8 +108,8 @@ const (
 // Open does not wait for the old part.
 func Open(cfg Config) (*View, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 8 * 7), cuts: newCutoffs(cfg.Bytes / 8),
-		seen: &seen{}, ended: &seen{}, began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
+	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 16 * 13), cuts: newCutoffs(cfg.Bytes / 8),
+		seen: &seen{bytes: cfg.Bytes / 32}, ended: &seen{bytes: cfg.Bytes / 32}, began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
 	v.freshUntil.Store(never)
 	cursor := session.End
 	if !cfg.Remote {
