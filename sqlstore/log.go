@@ -44,7 +44,7 @@ const (
 		(SELECT pos FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? ORDER BY pos LIMIT 1) FROM signet_log`
 	logSessions = `SELECT id, keep_until FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? AND pos <= ?`
 	logCutoffs  = `SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos <= ?`
-	logTail = `SELECT 0, '', head, '' FROM signet_log
+	logTail     = `SELECT 0, '', head, '' FROM signet_log
 		UNION ALL SELECT 1, id, keep_until, '' FROM signet_sessions BY(signet_sessions_log)
 			WHERE revoked_at > 0 AND pos > ? AND pos < 9000000000000000000
 		UNION ALL SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos < 9000000000000000000
