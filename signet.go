@@ -40,6 +40,8 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/signet-go/signet/internal/flight"
 	"github.com/signet-go/signet/internal/gate"
@@ -188,6 +190,16 @@ func (a *Auth) findByID(ctx context.Context, id string) (userstore.User, error) 
 			id, user.ID))
 	}
 	return user, err
+}
+
+// maxUserID is the longest user id, in bytes.
+const maxUserID = 1024
+
+var errUserID = internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
+
+// canBeUserID reports whether every store can hold the id. No user has another one.
+func canBeUserID(id string) bool {
+	return id != "" && len(id) <= maxUserID && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
 
 // activeUser finds a user who may still use tokens.

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
@@ -59,16 +58,6 @@ type grant struct {
 	secret     string          // the refresh token's jti
 	proof      bool            // put the generation into the access token: its use proves that the refresh token has arrived
 	notAfter   time.Time
-}
-
-// maxUserID is the longest user id, in bytes.
-const maxUserID = 1024
-
-var errUserID = internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
-
-// canBeUserID reports whether every store can hold the id. No user has another one.
-func canBeUserID(id string) bool {
-	return id != "" && len(id) <= maxUserID && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
 
 // issue signs a pair. It reads no store. It fails if the key cannot sign.
