@@ -108,8 +108,10 @@ const (
 // Open does not wait for the old part.
 func Open(cfg Config) (*View, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(cfg.Bytes / 16 * 13), cuts: newCutoffs(cfg.Bytes / 8),
-		seen: &seen{bytes: cfg.Bytes / 32}, ended: &seen{bytes: cfg.Bytes / 32}, began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
+	share := cfg.Bytes / 32
+	v := &View{Config: cfg, seed: maphash.MakeSeed(), set: newSet(26 * share), cuts: newCutoffs(4 * share),
+		seen: &seen{bytes: share}, ended: &seen{bytes: share},
+		began: time.Now(), wake: make(chan struct{}, 1), stop: stop}
 	v.freshUntil.Store(never)
 	cursor := session.End
 	if !cfg.Remote {
@@ -333,7 +335,6 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 		if cursor != session.End && !v.rest(ctx) {
 			return
 		}
-		v.watches.expire(time.Now())
 		before := cursor
 		next, err := v.pull(ctx, cursor)
 		switch {
