@@ -14,15 +14,6 @@ func TestSessionStores(t *testing.T) {
 	t.Run("Memory", func(t *testing.T) {
 		sessiontest.Run(t, func(*testing.T) session.Store { return &session.Memory{} })
 	})
-	t.Run("SQLite, one connection", func(t *testing.T) {
-		t.Parallel()
-		sessiontest.Run(t, func(t *testing.T) session.Store {
-			d := sqlite.host(t).fresh(t).database
-			db := openSQL(t, *d)
-			db.SetMaxOpenConns(1)
-			return sqlSessions(t, db, d.dialect)
-		})
-	})
 	for _, kind := range []store{postgres, mariadb, sqlite, redisOne, redisCluster} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
