@@ -41,9 +41,9 @@ bench: deps ## measures every peer in ROUNDS rounds, writes bench/RESULTS.md and
 SERVICETIME ?= 3s
 
 bench-service: deps ## measures whole services in ROUNDS rounds (20 minutes), writes bench/SERVICE.md and bench/service.svg
-	@set -e; run=$$(mktemp); trap 'rm -f '$$run EXIT; cd bench; \
+	@set -e; run=$$(mktemp); cd bench; \
 		go test -count=1 -v -timeout 3h -run '^TestService$$' . -service $$run -service-rounds $(ROUNDS) -service-time $(SERVICETIME); \
-		go run ./report -service $$run -md SERVICE.md -svg service.svg
+		go run ./report -service $$run -md SERVICE.md -svg service.svg; rm -f $$run
 
 faults: deps ## prints a table of what a crash of a process, a database or Redis costs
 	go test -count=1 -v -run '^TestFaults' ./integration/

@@ -49,9 +49,6 @@ func TestService(t *testing.T) {
 	}
 	t.Run("stores", func(t *testing.T) { run.Stores, run.Missing = measureStores(t, size) })
 	t.Run("login", func(t *testing.T) { run.Login = measureLogin(t, size) })
-	if t.Failed() {
-		return
-	}
 	text, err := json.MarshalIndent(run, "", "\t")
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +59,9 @@ func TestService(t *testing.T) {
 	}
 	if err := os.WriteFile(file, text, 0o644); err != nil {
 		t.Fatal(err)
+	}
+	if t.Failed() {
+		t.Fatalf("a part failed; what was measured is in %s", file) // minutes of measurements are not thrown away
 	}
 	checkService(t, run)
 }
