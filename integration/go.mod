@@ -48,3 +48,5 @@ replace (
 	github.com/signet-go/signet => ../
 	github.com/signet-go/signet/redisstore => ../redisstore
 )
+
+ignore ./npm/node_modules
