@@ -31,8 +31,10 @@ export function memoryStorage() {
 export function createClient({ baseURL, mode = "bearer", origins = [], patience = 30, onSignedOut, ...options }) {
   if (mode !== "bearer" && mode !== "cookie") throw new TypeError('mode is "bearer" or "cookie"');
   const cookie = mode === "cookie";
-  const base = new URL(baseURL, globalThis.location?.href).href.replace(/\/+$/, "");
-  const trusted = [base, ...origins].map((url) => new URL(url).origin);
+  const mount = new URL(baseURL, globalThis.location?.href);
+  const base = mount.origin + mount.pathname.replace(/\/+$/, "");
+  const trusted = [mount, ...origins].map((url) => new URL(url).origin);
+  if (trusted.includes("null")) throw new TypeError("an API has an http or https URL");
   const key = "signet:" + base;
   const storage = options.storage ?? browserStorage() ?? memoryStorage();
   const send = options.fetch ?? ((...request) => globalThis.fetch(...request));
@@ -158,7 +160,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   async function logoutAll() {
     const { sid } = claims(read()?.refreshToken);
-    await leave(() => ask("/logout-all", { method: "POST" }));
+    await leave(() => ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) }));
     if (claims(read()?.refreshToken).sid === sid) write(); // otherwise somebody else has signed in
   }
 

@@ -55,7 +55,11 @@ test("errors say what the server says", async (t) => {
   proxy.rule = () => ({ status: 201, body: "<html>a portal of a hotel</html>" });
   await assert.rejects(client.login(...john), { status: 0, code: "bad_answer" });
   assert.equal(client.signedIn, false);
-  assert.throws(() => tabs[0].module.createClient({ baseURL: proxy.url, mode: "basic" }), { name: "TypeError" });
+  const { createClient } = tabs[0].module;
+  assert.throws(() => createClient({ baseURL: proxy.url, mode: "basic" }), { name: "TypeError" });
+  assert.throws(() => createClient({ baseURL: "app://shop/auth" }), { message: /http or https/ });
+  assert.throws(() => createClient({ baseURL: proxy.url, origins: ["api.shop.example"] }), { code: "ERR_INVALID_URL" });
+  createClient({ baseURL: "/auth/?query#fragment" }).close(); // relative to the page, in a browser
 });
 
 test("the second step takes the ticket of the error", async (t) => {

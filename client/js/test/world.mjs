@@ -54,15 +54,48 @@ class Locks {
   }
 }
 
-/** A browser has a storage that all its tabs share. */
+/** A Jar keeps cookies, as far as the server sets them (RFC 6265), and sends them with requests whose credentials are included. */
+class Jar {
+  cookies = new Map(); // {value, path} by name
+
+  async fetch(...args) {
+    const request = new Request(...args);
+    const { pathname } = new URL(request.url);
+    const included = request.credentials === "include";
+    const sent = [...this.cookies].filter(([, { path }]) => pathname === path || pathname.startsWith(path.replace(/\/?$/, "/")));
+    if (included && sent.length) request.headers.set("Cookie", sent.map(([name, { value }]) => name + "=" + value).join("; "));
+    const response = await fetch(request);
+    if (included) for (const line of response.headers.getSetCookie()) this.#take(line);
+    return response;
+  }
+
+  #take(line) {
+    const [pair, ...attributes] = line.split(/; */);
+    const [name, value] = pair.split(/=(.*)/s);
+    const of = (wanted) => attributes.map((text) => text.split("=")).find(([key]) => key.toLowerCase() === wanted)?.[1];
+    if (Number(of("max-age") ?? 1) <= 0 || new Date(of("expires") ?? 8.64e15) <= new Date()) this.cookies.delete(name);
+    else this.cookies.set(name, { value, path: of("path") ?? "/", line });
+  }
+
+  /** named returns the only cookie with such a name. */
+  named(part) {
+    const [name, ...others] = [...this.cookies.keys()].filter((each) => each.includes(part));
+    if (!name || others.length) throw new Error("cookies: " + [...this.cookies.keys()]);
+    return name;
+  }
+}
+
+/** A browser has a storage and cookies that all its tabs share. */
 export class Browser {
+  jar = new Jar();
   items = new Map();
   locks = new Locks();
   tabs = [];
   forbidden = false; // the storage throws
 
   /** open opens a tab. Without Web Locks it is a tab of a page without https; without channels it is an old browser. */
-  async open({ locks = true, channels = true, fetch = globalThis.fetch, search } = {}) {
+  async open({ locks = true, channels = true, cookies = false } = {}) {
+    const fetch = cookies ? (...request) => this.jar.fetch(...request) : globalThis.fetch;
     const tab = new Tab(this, { locks, channels, fetch });
     await tab.load();
     this.tabs.push(tab);
