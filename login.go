@@ -28,7 +28,7 @@ func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error
 			return nil
 		}
 		// The hash has changed during this login. The reason is a new password, or only a better hash of the same one.
-		ok, _, err := a.gate.Verify(ctx, current.PasswordHash, password)
+		ok, _, err := a.gate.Verify(ctx, clientOf(ctx).Address, current.PasswordHash, password)
 		return passwordError(current, ok, err)
 	})
 }
@@ -51,7 +51,7 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	hash, err := a.gate.Hash(ctx, password)
+	hash, err := a.gate.Hash(ctx, clientOf(ctx).Address, password)
 	if err != nil {
 		return "", hashError(err)
 	}
@@ -61,8 +61,8 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 // maxEmail is the longest e-mail address, in bytes. User stores accept no longer one (userstore.User.Validate).
 const maxEmail = 1024
 
-// authenticate finds the user with these credentials. Every refusal takes the time of one password hash. So the time
-// does not show who has an account.
+// authenticate finds the user with these credentials. Every refusal takes the same time. So the time does not show who has
+// an account.
 func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, error) {
 	if strings.TrimSpace(email) == "" || len(email) > maxEmail || strings.ContainsFunc(email, unicode.IsControl) {
 		return userstore.User{}, badRequest(`field "email" is not an e-mail address`)
@@ -71,18 +71,15 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 		return userstore.User{}, err
 	}
 	user, err := a.findByEmail(ctx, email)
-	if errors.Is(err, userstore.ErrNotFound) || err == nil && user.PasswordHash == "" {
-		return userstore.User{}, a.refuseLogin(ctx, email, pass)
-	}
-	if err != nil {
+	if errors.Is(err, userstore.ErrNotFound) {
+		user = userstore.User{}
+	} else if err != nil {
 		return userstore.User{}, storeError(err)
 	}
-	ok, outdated, err := a.gate.Verify(ctx, user.PasswordHash, pass)
+	ok, outdated, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
 	if errors.Is(err, password.ErrFormat) { // no password matches it
 		a.verifier.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
-		return userstore.User{}, a.refuseLogin(ctx, email, pass)
 	}
-	a.decoys.Learn(user.PasswordHash)
 	if err := passwordError(user, ok, err); err != nil {
 		return userstore.User{}, err
 	}
@@ -126,14 +123,6 @@ func hashError(err error) error {
 	return internal(err)
 }
 
-// refuseLogin refuses a login of a user without a hash. It takes as long as a login with a wrong password.
-func (a *Auth) refuseLogin(ctx context.Context, email, pass string) error {
-	if _, _, err := a.gate.Verify(ctx, a.decoys.Pick(email), pass); err != nil && !errors.Is(err, password.ErrTooLong) {
-		return unavailable(err)
-	}
-	return ErrInvalidCredentials
-}
-
 // upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
 // afterwards. A failure is logged, and the login goes on.
 func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
@@ -143,7 +132,7 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	}
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	hash, err := a.gate.Hash(ctx, pass)
+	hash, err := a.gate.Hash(ctx, clientOf(ctx).Address, pass)
 	if err == nil {
 		err = store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
 	}

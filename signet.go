@@ -71,7 +71,6 @@ type Auth struct {
 	withoutCORS   bool
 
 	gate      *gate.Gate
-	decoys    *gate.Decoys
 	sessions  *sessions.Manager    // nil: WithoutSessions
 	refreshes flight.Group[Tokens] // by refresh token
 }
@@ -92,9 +91,9 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.accessType()), refresh: jws.NewWriter(jws.RefreshType),
-		lifetimes: s.lifetimes, claims: s.claims, clientAddress: s.clientAddress, withoutCORS: s.withoutCORS, gate: gate.New(s.hasher)}
+		lifetimes: s.lifetimes, claims: s.claims, clientAddress: s.clientAddress, withoutCORS: s.withoutCORS}
 	var err error
-	if a.decoys, err = gate.NewDecoys(s.hasher); err != nil {
+	if a.gate, err = gate.New(s.hasher, 0); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)
 	}
 	if _, ok := users.(userstore.PasswordUpdater); !ok {
