@@ -18,6 +18,8 @@ var walls = map[string][]string{
 	"password":                     {},
 	"session":                      {"internal/strictjson"},
 	"session/sessiontest":          {"internal/conformance", "internal/rotation", "session"},
+	"throttle":                     {"internal/limit"},
+	"throttle/throttletest":        {"internal/conformance", "throttle"},
 	"userstore":                    {},
 	"userstore/storetest":          {"internal/conformance", "userstore"},
 	"signettest":                   {"", "internal/jws", "keys", "password", "session", "userstore"},
