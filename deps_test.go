@@ -24,6 +24,7 @@ var walls = map[string][]string{
 	"userstore/storetest":          {"internal/conformance", "userstore"},
 	"signettest":                   {"", "internal/jws", "keys", "password", "session", "userstore"},
 	"sqlstore":                     {"session", "userstore"},
+	"internal/clientip":            {},
 	"internal/conformance":         {},
 	"internal/conformance/kittest": {"internal/conformance"},
 	"internal/flight":              {},
