@@ -322,7 +322,7 @@ func TestNothingPublicPrintsASecret(t *testing.T) {
 	ring, err := keys.NewRing(keys.Secret(secret))
 	require.NoError(t, err)
 	printed := log.String()
-	for _, value := range []any{s.Auth, s.Auth.Verifier(), tokens, &tokens, user, keys.Secret(secret), s.users, ring} {
+	for _, value := range []any{s.Auth, s.Auth.Verifier, tokens, &tokens, user, keys.Secret(secret), s.users, ring} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 			printed += fmt.Sprintf(verb+"\n", value)
 		}
