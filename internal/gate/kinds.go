@@ -43,6 +43,13 @@ func (k *kinds) start(hasher password.Hasher) error {
 	return nil
 }
 
+// first returns the decoy of the kind that the hasher makes.
+func (k *kinds) first() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.list[0].hash
+}
+
 // learn returns the kind of a user's hash, and adds it if it is new. cost is what a hash took just now, or 0 if it was not
 // measured.
 func (k *kinds) learn(hash string, cost time.Duration) string {
