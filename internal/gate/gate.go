@@ -85,7 +85,7 @@ func (g *Gate) Verify(ctx context.Context, key, hash, password string) (ok, outd
 //
 // Every refusal costs one hash of each kind that the Gate knows: the user's own hash, and decoys, which match nobody, of the
 // other kinds. So its time does not depend on the user, and not on which process answers. The Gate learns a kind from the
-// first user's hash of it. A kind that costs over 16 times the hasher's own kind, and over 50 ms, is never a decoy:
+// first user's hash of it. A kind that costs over 16 times the hasher's own kind, and over 200 ms, is never a decoy:
 // otherwise one user's hash would make every refusal slow.
 //
 // An unreadable hash costs the same as an unknown user, and the error is [password.ErrFormat] (test with [errors.Is]). Other

@@ -25,11 +25,11 @@ type kind struct {
 type decoy struct{ kind, hash string }
 
 const (
-	maxDecoys = 8                     // each of them costs one hash in every refusal
-	maxKinds  = 2 * maxDecoys         // with those that are no decoys
-	maxHash   = 1024                  // bytes: a longer hash is not learned
-	dearTimes = 16                    // a kind that costs more than this many hashes of the first kind is no decoy,
-	dearFloor = 50 * time.Millisecond // unless it costs less than this
+	maxDecoys = 8                      // each of them costs one hash in every refusal
+	maxKinds  = 2 * maxDecoys          // with those that are no decoys
+	maxHash   = 1024                   // bytes: a longer hash is not learned
+	dearTimes = 16                     // a kind that costs more than this many hashes of the first kind is no decoy,
+	dearFloor = 200 * time.Millisecond // unless it costs no more than this
 )
 
 // start learns the kind that the hasher makes.
