@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,10 +119,6 @@ func startLogins(t *testing.T, procs int) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestLoginFiguresService$")
 	cmd.Env = append(os.Environ(), loginService+"=1", fmt.Sprint("GOMAXPROCS=", procs))
-	if os.Getenv("GCT") != "" {
-		cmd.Env = append(cmd.Env, "GODEBUG=gctrace=1")
-		cmd.Stderr = os.Stderr
-	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -215,15 +212,9 @@ func TestLoginFiguresRate(t *testing.T) {
 	say(t, l >= 0.95*b, "16 clients: logins a second against bare hashes", "at least 95 %", "%.0f %% (%.1f of %.1f)", 100*l/b, l, b)
 }
 
+// middle returns the median.
 func middle(list []float64) float64 {
-	list = append([]float64(nil), list...)
-	for i := range list {
-		for j := range i {
-			if list[i] < list[j] {
-				list[i], list[j] = list[j], list[i]
-			}
-		}
-	}
+	list = slices.Sorted(slices.Values(list))
 	return list[len(list)/2]
 }
 
