@@ -74,6 +74,7 @@ func (b bench) delayed(want time.Duration, account, address string) {
 	var delayed *Delayed
 	require.ErrorAs(b, err, &delayed)
 	require.Equal(b, want, delayed.RetryAfter)
+	require.Equal(b, "throttle: too many failures: retry after "+want.String(), err.Error())
 }
 
 // address returns the address number i.
