@@ -14,8 +14,8 @@
 // others still get in.
 //
 // A success resets the budget that the attempt has used, and no other one. Besides, there are limits for a day that no
-// success resets. So in any 24 hours at most 100 failures of an account are checked at all (NIST SP 800-63B-4, section
-// 3.2.2, allows 100 in a row): at most 44 of strangers, and at most 56 of known places.
+// success resets; only [Limiter.Clear] does. So in any 24 hours at most 100 failures of an account are checked at all
+// (NIST SP 800-63B-4, section 3.2.2, allows 100 in a row): at most 44 of strangers, and at most 56 of known places.
 //
 // # How it is used
 //
