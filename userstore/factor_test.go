@@ -19,7 +19,8 @@ func TestValidateFactor(t *testing.T) {
 		require.NoError(t, userstore.ValidateFactor(name, nil), "%q", name)
 		require.ErrorIs(t, userstore.ValidateFactor(name, long), userstore.ErrInvalidFactor, "%q", name)
 	}
-	for _, name := range []string{"", "A", "a b", "a_b", "\u00e9", "a\x00", "\xff", "`", "{", "/", ":", strings.Repeat("z", 65)} {
+	for _, name := range []string{"", "A", "a b", "a_b", "\u00e9", "a\x00", "\xff", "`", "{", "/", ":",
+		strings.Repeat("z", 65)} {
 		require.ErrorIs(t, userstore.ValidateFactor(name, nil), userstore.ErrInvalidFactor, "%q", name)
 	}
 }

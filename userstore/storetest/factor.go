@@ -145,7 +145,8 @@ func (f factors) copied(userID, name string) {
 // names requires that values of other names and other users are other values.
 func (f factors) names() {
 	longest := strings.Repeat("n", 64)
-	own := []struct{ userID, name string }{{"u1", "a"}, {"u1", "a-"}, {"u1", "0"}, {"u1", longest}, {"u1", longest[1:]}, {"u2", "a"}}
+	own := []struct{ userID, name string }{{"u1", "a"}, {"u1", "a-"}, {"u1", "0"}, {"u1", longest}, {"u1", longest[1:]},
+		{"u2", "a"}}
 	for i, one := range own {
 		f.replace("a value of its own", one.userID, one.name, nil, []byte{byte(i), 1})
 	}
@@ -154,8 +155,8 @@ func (f factors) names() {
 	}
 	f.replace("no value", "u1", "a", []byte{0, 1}, nil)
 	f.requireValue(factorNames, "after another user's was deleted", "u2", "a", []byte{5, 1})
-	for _, one := range []struct{ userID, name string }{{"u1", "A"}, {"u1", "a "}, {"u1", "a\x00"}, {"u1", "\xff"}, {"u1", ""}} {
-		f.requireValue(factorNames, "which nobody stored", one.userID, one.name, nil)
+	for _, name := range []string{"A", "a ", "a\x00", "\xff", ""} {
+		f.requireValue(factorNames, "which nobody stored", "u1", name, nil)
 	}
 }
 
@@ -226,7 +227,9 @@ func (k kit) factorParallel() {
 		f.requireValue(replaces, "after many calls at once", "u2", "a", values[won])
 		old = values[won]
 	}
-	errs := conformance.Parallel(n, func(i int) error { return f.store.ReplaceFactor(f.ctx, "u1", fmt.Sprint("n", i), nil, []byte{1}) })
+	errs := conformance.Parallel(n, func(i int) error {
+		return f.store.ReplaceFactor(f.ctx, "u1", fmt.Sprint("n", i), nil, []byte{1})
+	})
 	conformance.NoError(f, errors.Join(errs...), safe, "%d ReplaceFactor of other names at once", n)
 }
 
