@@ -15,17 +15,17 @@ import (
 	app "github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/totp"
 	"github.com/signet-go/signet/userstore"
 )
 
-// factorPlaces opens n factors with handles of their own on one place.
-func factorPlaces(t *testing.T, d database, n int, now func() time.Time) (factors []*totp.Factor) {
+// factorPlaces opens a factor on each of the databases, with connections of its own.
+func factorPlaces(t *testing.T, at []database, now func() time.Time) (factors []*totp.Factor) {
 	t.Helper()
-	for range n {
-		users := sqlUsers(t, openSQL(t, d), d.dialect)
-		f, err := totp.New(users, bytes.Repeat([]byte{7}, 32), totp.WithClock(now))
+	for _, d := range at {
+		f, err := totp.New(sqlUsers(t, openSQL(t, d), d.dialect), bytes.Repeat([]byte{7}, 32), totp.WithClock(now))
 		require.NoError(t, err)
 		factors = append(factors, f)
 	}
@@ -54,47 +54,59 @@ func TestFactorOnce(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			d := *kind.host(t).fresh(t).database
-			var step atomic.Int64
-			now := func() time.Time { return time.Unix(1_800_000_000+30*step.Load(), 0) }
-			factors := factorPlaces(t, d, 3, now)
-			require.NoError(t, sqlUsers(t, openSQL(t, d), d.dialect).Add(t.Context(), john))
-			ctx := t.Context()
-
-			e, err := factors[0].Begin(ctx, john.ID, john.Email)
-			require.NoError(t, err)
-			code, err := app.GenerateCode(e.Secret, now())
-			require.NoError(t, err)
-			var mu sync.Mutex
-			var codes []string
-			require.Equal(t, 1, each(t, factors, func(f *totp.Factor) (bool, error) {
-				got, err := f.Confirm(ctx, john.ID, code)
-				if errors.Is(err, totp.ErrEnrolled) {
-					return false, nil
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				codes = append(codes, got...)
-				return err == nil, err
-			}))
-			require.Len(t, codes, 10)
-			verify := func(code string) int {
-				return each(t, factors, func(f *totp.Factor) (bool, error) {
-					amr, err := f.Verify(ctx, john.ID, code)
-					return amr != nil, err
-				})
-			}
-			for i := range 3 {
-				require.Zero(t, verify(code), "a used code of the app")
-				step.Add(1)
-				code, err = app.GenerateCode(e.Secret, now())
-				require.NoError(t, err)
-				require.Equal(t, 1, verify(code), "a code of the app")
-				require.Equal(t, 1, verify(codes[i]), "a recovery code")
-				require.Zero(t, verify(codes[i]), "a used recovery code")
-			}
-			require.Equal(t, 7, each(t, factors, allCodes(t, john.ID, codes[3:])), "seven recovery codes at once")
+			factorOnce(t, []database{d, d, d})
 		})
 	}
+}
+
+// TestFactorOnceGalera does the same with three nodes of a cluster.
+func TestFactorOnceGalera(t *testing.T) {
+	var at []database
+	for _, node := range servers.Galera(t, 3) {
+		at = append(at, database{"mysql", node.URL() + "&interpolateParams=true" + causal, sqlstore.MariaDB})
+	}
+	factorOnce(t, at)
+}
+
+func factorOnce(t *testing.T, at []database) {
+	ctx := t.Context()
+	var step atomic.Int64
+	now := func() time.Time { return time.Unix(1_800_000_000+30*step.Load(), 0) }
+	factors := factorPlaces(t, at, now)
+	require.NoError(t, sqlUsers(t, openSQL(t, at[0]), at[0].dialect).Add(ctx, john))
+	e, err := factors[0].Begin(ctx, john.ID, john.Email)
+	require.NoError(t, err)
+	code, err := app.GenerateCode(e.Secret, now())
+	require.NoError(t, err)
+	var mu sync.Mutex
+	var codes []string
+	require.Equal(t, 1, each(t, factors, func(f *totp.Factor) (bool, error) {
+		got, err := f.Confirm(ctx, john.ID, code)
+		if errors.Is(err, totp.ErrEnrolled) {
+			return false, nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		codes = append(codes, got...)
+		return err == nil, err
+	}))
+	require.Len(t, codes, 10)
+	verify := func(code string) int {
+		return each(t, factors, func(f *totp.Factor) (bool, error) {
+			amr, err := f.Verify(ctx, john.ID, code)
+			return amr != nil, err
+		})
+	}
+	for i := range 3 {
+		require.Zero(t, verify(code), "a used code of the app")
+		step.Add(1)
+		code, err = app.GenerateCode(e.Secret, now())
+		require.NoError(t, err)
+		require.Equal(t, 1, verify(code), "a code of the app")
+		require.Equal(t, 1, verify(codes[i]), "a recovery code")
+		require.Zero(t, verify(codes[i]), "a used recovery code")
+	}
+	require.Equal(t, 7, each(t, factors, allCodes(t, john.ID, codes[3:])), "seven recovery codes at once")
 }
 
 // allCodes gives one of the codes to each call.

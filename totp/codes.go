@@ -58,7 +58,8 @@ func (r *record) use(code string, now time.Time) error {
 	return r.useRecovery(code)
 }
 
-// useStep accepts a code of a step around now, but only of a step after the last one that was used.
+// useStep accepts a code of a step around now, but only of a step after the last one that was used. If two steps have the
+// same code, it takes the later one, so that the code does not work a second time.
 func (r *record) useStep(code string, now time.Time) error {
 	current := now.Unix() / period
 	var used int64
@@ -67,7 +68,7 @@ func (r *record) useStep(code string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if subtle.ConstantTimeCompare([]byte(want), []byte(code)) == 1 && step > r.Last && used == 0 {
+		if subtle.ConstantTimeCompare([]byte(want), []byte(code)) == 1 && step > r.Last {
 			used = step
 		}
 	}

@@ -240,3 +240,13 @@ func FuzzCode(f *testing.F) {
 		}
 	})
 }
+
+// This secret has the same code in two steps in a row. The code works once nevertheless.
+func TestSameCodeInTwoSteps(t *testing.T) {
+	c := newClock()
+	f := factor(t, users(t), key(1), WithClock(c.Now))
+	put(t, f, record{Version: 1, Algorithm: sha1Name, Digits: 6, Secret: []byte("00000000000000008284"), Confirmed: true})
+	requireRight(t, f, "753327", "in the first step")
+	c.add(period * time.Second)
+	requireWrong(t, f, "753327", "in the second step")
+}
