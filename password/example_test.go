@@ -1,6 +1,8 @@
 package password_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -71,4 +73,28 @@ func ExampleHash() {
 	ok, _, err := password.Default().Verify(hash, "correct horse battery staple")
 	fmt.Println(ok, err)
 	// Output: true <nil>
+}
+
+func ExamplePolicy() {
+	breached := map[string]bool{"password1": true} // a real list is a service or a Bloom filter
+	policy := password.Policy{
+		MinLength: 8,
+		Blocked: func(ctx context.Context, password string) (bool, error) {
+			return breached[password], nil
+		},
+	}
+	for _, candidate := range []string{"1234567", "password1", "correct horse battery staple"} {
+		err := policy.Check(context.Background(), candidate)
+		fmt.Println(err, errors.Is(err, password.ErrBlocked))
+	}
+	// Output:
+	// password: too short: less than 8 bytes false
+	// password: known to attackers true
+	// <nil> false
+}
+
+// The same word, typed on two devices, is one password.
+func ExampleNormalize() {
+	fmt.Println(password.Normalize("Ko\u0308nig") == password.Normalize("K\u00f6nig"))
+	// Output: true
 }

@@ -126,3 +126,23 @@ func TestDefault(t *testing.T) {
 	_, err = hasher.Hash(strings.Repeat("a", password.MaxLength+1))
 	require.ErrorIs(t, err, password.ErrTooLong)
 }
+
+func TestNormalize(t *testing.T) {
+	for _, tc := range []struct{ name, in, want string }{
+		{"empty", "", ""},
+		{"ASCII", "König", "König"},
+		{"NFD", "Ko\u0308nig", "K\u00f6nig"},
+		{"NFC", "K\u00f6nig", "K\u00f6nig"},
+		{"two marks in the other order", "a\u0302\u0323", "\u1ead"},
+		{"Hangul", "\u1112\u1161\u11ab", "\ud55c"},
+		{"Angstrom sign", "\u212b", "\u00c5"},
+		{"no compatibility forms", "\ufb01\uff21\u00b2", "\ufb01\uff21\u00b2"},
+		{"spaces stay", " a\u00a0 ", " a\u00a0 "},
+		{"not UTF-8", "o\u0308\xff", "o\u0308\xff"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			require.Equal(t, tc.want, password.Normalize(tc.in))
+			require.Equal(t, tc.want, password.Normalize(tc.want), "a normal form stays")
+		})
+	}
+}
