@@ -75,6 +75,35 @@ func ExampleHash() {
 	// Output: true <nil>
 }
 
+// The users of a Django program come with their hashes. Imported verifies them, and Argon2id makes the new ones.
+func ExampleImported() {
+	hasher := password.Chain(password.Argon2id{}, password.Imported{})
+	stored := "pbkdf2_sha256$260000$seasalt$YlZ2Vggtqdc61YjArZuoApoBh9JNGYoDRBUGu6tcJQo="
+	ok, outdated, err := hasher.Verify(stored, "lètmein")
+	fmt.Println(ok, outdated, err)
+	ok, outdated, err = hasher.Verify("{noop}letmein", "letmein")
+	fmt.Println(ok, outdated, err)
+	// Output:
+	// true true <nil>
+	// false false password: hash is in no known format
+}
+
+// A program that needs FIPS 140 makes PBKDF2 hashes, and still accepts the Argon2id hashes that it made before.
+func ExamplePBKDF2() {
+	hasher := password.Chain(password.PBKDF2{}, password.Argon2id{})
+	hash, err := hasher.Hash("correct horse battery staple")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(strings.Join(strings.Split(hash, "$")[:3], "$"))
+	ok, outdated, err := hasher.Verify(hash, "correct horse battery staple")
+	fmt.Println(ok, outdated, err)
+	// Output:
+	// $pbkdf2-sha256$i=600000
+	// true false <nil>
+}
+
 func ExamplePolicy() {
 	breached := map[string]bool{"password1": true} // a real list is a service or a Bloom filter
 	policy := password.Policy{

@@ -1,5 +1,6 @@
 // Package password hashes and verifies passwords, and says which new ones are good enough. [Argon2id] is for new
-// hashes. [Bcrypt] is for users who come from an older program. [Chain] uses several kinds of hashes at once. [Policy] checks a new password. [Normalize] makes one text of
+// hashes, [PBKDF2] for new hashes where FIPS 140 rules. [Bcrypt] and [Imported] are for users who come from an older
+// program. [Chain] uses several kinds of hashes at once. [Policy] checks a new password. [Normalize] makes one text of
 // the ways in which devices send the same password.
 package password
 
@@ -55,9 +56,10 @@ type Hasher interface {
 	Verify(hash, password string) (ok, outdated bool, err error)
 }
 
-// Default returns the [Hasher] that signet uses if the host sets no other. It makes Argon2id hashes with the default costs,
-// and accepts bcrypt hashes too. So the users of an older program can log in, and each gets a new hash at a login.
-func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}) }
+// Default returns the [Hasher] that signet uses if the host sets no other. It makes Argon2id hashes with the default
+// costs, and accepts those of [Bcrypt] and [Imported] too. So the users of an older program can log in, and each gets a
+// new hash at a login.
+func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}, Imported{}) }
 
 // Hash returns a hash of a password, made by the [Default] hasher. It is for programs that fill a user store. A server
 // should use the HashPassword method of its signet.Auth, which limits how many passwords are hashed at one time. Hash

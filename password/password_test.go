@@ -119,7 +119,10 @@ func TestDefault(t *testing.T) {
 	requireVerify(t, hasher, old, "\xff\xff", false, false)
 	requireVerify(t, hasher, seventyTwoHash, seventyTwo+"x", false, false)
 
-	for _, hash := range []string{"", "secret", "$argon2i$v=19$m=256,t=2,p=2$c29tZXNhbHQ$T/XOJ2mh1/TIpJHfCdQan76Q5esCFVoT5MAeIM1Oq2E",
+	requireVerify(t, hasher, "pbkdf2_sha256$1000$eH7hPG1QaE9fmrw5KWo4lq$NGGLK1X2wwPJEE1GYwjdA87SCcIE4KRR/Fxr3kUgEck=", "pässword",
+		true, true)
+
+	for _, hash := range []string{"", "secret", "$argon2d$v=19$m=256,t=2,p=2$c29tZXNhbHQ$T/XOJ2mh1/TIpJHfCdQan76Q5esCFVoT5MAeIM1Oq2E",
 		"$2x$05$/OK.fbVrR/bpIqNJ5ianF.CE5elHaaO4EbggVDjb8P19RukzXSM3e", "$1$c29tZXNh$T1XOJ2mh1XTIpJHfCdQan7"} {
 		requireFault(t, hasher, hash, "secret", password.ErrFormat)
 	}
