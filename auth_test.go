@@ -238,7 +238,7 @@ func TestEveryRefusedLoginCostsOneHash(t *testing.T) {
 	}
 }
 
-func TestAnUnknownAddressCostsWhatSomeUserWould(t *testing.T) {
+func TestEveryRefusedLoginCostsOneHashOfEachKind(t *testing.T) {
 	ctx := context.Background()
 	var verified []string
 	s := newService(t, signet.WithPasswordHasher(countingHasher{cheap, &verified}))
@@ -247,22 +247,17 @@ func TestAnUnknownAddressCostsWhatSomeUserWould(t *testing.T) {
 	require.NoError(t, s.users.Add(ctx, userstore.User{ID: "9", Email: "old@mail.com", PasswordHash: old}))
 	_, err = s.Login(ctx, "old@mail.com", "wrong")
 	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
-	kinds := map[string]int{}
-	for i := range 40 {
-		var kind string
-		for range 2 {
-			verified = nil
-			_, err = s.Login(ctx, fmt.Sprintf("nobody%d@mail.com", i), "brought over")
-			require.ErrorIs(t, err, signet.ErrInvalidCredentials)
-			require.Len(t, verified, 1)
-			require.NotEqual(t, old, verified[0], "a decoy is nobody's hash")
-			require.True(t, kind == "" || kind == verified[0][:4], "always the same for one address")
-			kind = verified[0][:4]
+	for _, email := range []string{"nobody@mail.com", "john@mail.com", "old@mail.com"} {
+		verified = nil
+		_, err = s.Login(ctx, email, "wrong")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+		require.Len(t, verified, 2, email)
+		kinds := []string{verified[0][:4], verified[1][:4]}
+		require.ElementsMatch(t, []string{"$arg", "$2a$"}, kinds, email)
+		if email == "nobody@mail.com" {
+			require.NotContains(t, verified, old, "a decoy is nobody's hash")
 		}
-		kinds[kind]++
 	}
-	require.Positive(t, kinds["$2a$"])
-	require.Positive(t, kinds["$arg"])
 }
 
 func TestAHashInNoKnownFormat(t *testing.T) {
@@ -327,7 +322,7 @@ func TestNothingPublicPrintsASecret(t *testing.T) {
 	ring, err := keys.NewRing(keys.Secret(secret))
 	require.NoError(t, err)
 	printed := log.String()
-	for _, value := range []any{s.Auth, s.Auth.Verifier(), tokens, &tokens, user, keys.Secret(secret), s.users, ring} {
+	for _, value := range []any{s.Auth, s.Auth.Verifier, tokens, &tokens, user, keys.Secret(secret), s.users, ring} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 			printed += fmt.Sprintf(verb+"\n", value)
 		}

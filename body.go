@@ -23,7 +23,11 @@ const maxBody = 64 << 10
 type field struct {
 	names []string
 	value *string
+	wish  bool // the client may leave it out, and a value of another type counts as absent
 }
+
+// textField is a field with one name.
+func textField(name string, value *string) field { return field{names: []string{name}, value: value} }
 
 func (f field) is(name string) bool { return slices.Contains(f.names, name) }
 
@@ -40,8 +44,13 @@ func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 	if err := parseBody(media, body, want...); err != nil {
 		return err
 	}
+	return present(want)
+}
+
+// present makes sure that all fields were given.
+func present(want []field) error {
 	for _, f := range want {
-		if *f.value == "" {
+		if *f.value == "" && !f.wish {
 			return badRequest(fmt.Sprintf("field %q is missing or empty", f.names[0]))
 		}
 	}
@@ -102,7 +111,11 @@ func parseBody(media, body string, want ...field) error {
 					return twice(f)
 				}
 				given[f.value] = true
-				*f.value = s.String()
+				if f.wish {
+					*f.value = strings.Trim(s.Raw(), `"`)
+				} else {
+					*f.value = s.String()
+				}
 			}
 		}
 	}
@@ -138,6 +151,15 @@ func parseForm(body string, want ...field) error {
 		}
 	}
 	return nil
+}
+
+// isYes reads a wish, as JSON and forms write it.
+func isYes(text string) bool {
+	switch text {
+	case "true", "1", "on", "yes":
+		return true
+	}
+	return false
 }
 
 func twice(f field) error {

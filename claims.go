@@ -59,8 +59,8 @@ func (c *Claims) clone() *Claims {
 	return &own
 }
 
-// Subject returns the id of the signed-in user. It returns "" if nobody is signed in: outside of [Auth.RequireAuth], or
-// in a request that [Auth.OptionalAuth] let pass without a token. With several trusted issuers a user is the pair of
+// Subject returns the id of the signed-in user. It returns "" if nobody is signed in: outside of [Verifier.RequireAuth], or
+// in a request that [Verifier.OptionalAuth] let pass without a token. With several trusted issuers a user is the pair of
 // issuer and subject; see [ClaimsFromContext].
 //
 // ctx must be the context of the request. In gin that is c.Request.Context(), and not c, which is a context of its own.
@@ -71,7 +71,7 @@ func Subject(ctx context.Context) string {
 	return ""
 }
 
-// ClaimsFromContext returns a copy of the claims that [Auth.RequireAuth] and the other middleware verified, or that
+// ClaimsFromContext returns a copy of the claims that [Verifier.RequireAuth] and the other middleware verified, or that
 // [ContextWithClaims] put there. It returns false when there are none. [Subject] is cheaper if only the id is needed.
 func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	if c := sharedClaims(ctx); c != nil {
@@ -81,7 +81,7 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 }
 
 // ContextWithClaims returns a context in which [Subject] and [ClaimsFromContext] find a copy of the claims. It is for
-// hosts that verify a token by themselves ([Auth.Verify]), as in gRPC or for a WebSocket, and for tests of handlers.
+// hosts that verify a token by themselves ([Verifier.Verify]), as in gRPC or for a WebSocket, and for tests of handlers.
 // With nil nobody is signed in.
 func ContextWithClaims(ctx context.Context, claims *Claims) context.Context {
 	if claims != nil {

@@ -31,6 +31,18 @@ var (
 	// 401. The answer does not say which.
 	ErrInvalidCredentials error = &Error{status: 401, code: "invalid_credentials", message: "e-mail address or password is wrong",
 		challenge: bareChallenge}
+	// ErrSecondStepRequired says that the password was right, and that the user must show a code too: 401. The [*Error] has
+	// the ticket for [Auth.SecondStep], and the answer has it as the member "ticket".
+	ErrSecondStepRequired error = &Error{status: 401, code: "second_step_required", message: "a code is needed too",
+		challenge: bareChallenge}
+	// ErrTooManyAttempts says that too many passwords or codes were wrong: 429 with Retry-After. The answer is the same
+	// whether the account exists or not. Running sessions go on.
+	ErrTooManyAttempts error = &Error{status: 429, code: "too_many_attempts", message: "too many attempts; try again later"}
+	// ErrPassword says that the rules refuse a new password: 422. The message says why.
+	ErrPassword error = &Error{status: 422, code: "password_refused", message: "this password cannot be used"}
+	// ErrInsufficientAuthentication says that the user must show again, or better, who it is: 401 (RFC 9470 section 3).
+	ErrInsufficientAuthentication error = &Error{status: 401, code: "insufficient_user_authentication",
+		message: "more recent authentication is required", challenge: errorChallenge}
 	// ErrInsufficientScope says that a valid token lacks the role or scope that is asked for: 403 "insufficient_scope".
 	ErrInsufficientScope error = &Error{status: 403, code: "insufficient_scope", message: "you are not allowed to do this",
 		challenge: errorChallenge}
@@ -52,6 +64,8 @@ type Error struct {
 	message    string
 	retryAfter time.Duration
 	challenge  challenge
+	asks       string // further parameters of the challenge
+	ticket     string // for the second step of a login
 	allow      string // for 405: the methods that are allowed
 	kind       error  // the sentinel; nil for a sentinel itself, and for an error of the host
 	cause      error  // what went wrong inside; nil if the client alone is at fault
@@ -84,6 +98,10 @@ func (e *Error) Message() string { return e.message }
 
 // RetryAfter returns the time after which the client should try again, or 0.
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
+
+// Ticket returns the secret for [Auth.SecondStep] if the error is [ErrSecondStepRequired], and otherwise "". A handler of
+// [WithErrorHandler] must give it to the client. Do not log it.
+func (e *Error) Ticket() string { return e.ticket }
 
 // Error describes the error for a log, with its cause.
 func (e *Error) Error() string {
@@ -136,6 +154,19 @@ var (
 		message: "send exactly one Authorization header with exactly one bearer token"}
 )
 
+// insufficientAuthentication is the answer of RFC 9470 section 3.
+func insufficientAuthentication(maxAge time.Duration, acr []string) *Error {
+	e := because(ErrInsufficientAuthentication, nil)
+	if len(acr) > 0 {
+		e.message = "a different authentication level is required"
+		e.asks = `, acr_values="` + strings.Join(acr, " ") + `"`
+	}
+	if maxAge > 0 {
+		e.asks += `, max_age="` + strconv.FormatInt(int64(maxAge/time.Second), 10) + `"`
+	}
+	return e
+}
+
 func invalidToken(message string) *Error {
 	e := *ErrInvalidToken.(*Error)
 	e.message, e.kind = message, ErrInvalidToken
@@ -185,6 +216,7 @@ type problem struct {
 	Code    string `json:"code"`
 	Detail  string `json:"detail"`
 	Message string `json:"message"`
+	Ticket  string `json:"ticket,omitempty"`
 }
 
 // WriteError writes the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457
@@ -196,6 +228,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	status := e.Status()
 	body, _ := json.Marshal(problem{ // a struct of strings cannot fail
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: e.code, Detail: e.message, Message: e.message,
+		Ticket: e.ticket,
 	})
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
@@ -217,7 +250,7 @@ func setErrorHeaders(h http.Header, e *Error) {
 		h.Set("WWW-Authenticate", bareBearer)
 	case errorChallenge:
 		description := strings.ReplaceAll(e.message, `"`, `'`)
-		h.Set("WWW-Authenticate", bareBearer+`, error="`+e.code+`", error_description="`+description+`"`)
+		h.Set("WWW-Authenticate", bareBearer+`, error="`+e.code+`", error_description="`+description+`"`+e.asks)
 	}
 }
 

@@ -2,6 +2,7 @@ package signet
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/session"
 )
@@ -18,19 +20,18 @@ import (
 // The handlers read the request, call the method of the same name and write the answer. They contain no rules.
 
 // LoginHandler serves POST with {"email": ..., "password": ...} and answers 201 with a pair of tokens; see
-// [Auth.Login]. The body may be a form with the same fields.
-func (a *Auth) LoginHandler() http.Handler {
-	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		var email, pass string
-		if err := readBody(w, r, field{[]string{"email"}, &email}, field{[]string{"password"}, &pass}); err != nil {
+// [Auth.Login]. The body may be a form with the same fields. [LoginPolicy].Decide learns whether the member "remember" is true.
+func (a *Auth) LoginHandler() http.Handler { return carrier{auth: a}.login() }
+
+func (c carrier) login() http.Handler {
+	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+		var email, pass, remember string
+		if err := c.readBody(w, r, textField("email", &email), textField("password", &pass),
+			field{names: []string{"remember"}, value: &remember, wish: true}); err != nil {
 			return err
 		}
-		tokens, err := a.Login(a.ContextWithClient(r), email, pass)
-		if err != nil {
-			return err
-		}
-		writeTokens(w, tokens)
-		return nil
+		tokens, err := c.auth.login(c.context(r), email, pass, isYes(remember))
+		return c.answer(w, r, tokens, err)
 	}, http.MethodPost)
 }
 
@@ -39,25 +40,66 @@ var refreshNames = []string{"refreshToken", "refresh_token"}
 
 // RefreshHandler serves POST with {"refreshToken": ...} and answers 201 with a new pair of tokens; see [Auth.Refresh].
 // The member may also have the name "refresh_token", as in the answer. The body may be a form.
-func (a *Auth) RefreshHandler() http.Handler {
-	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		var token string
-		if err := readBody(w, r, field{refreshNames, &token}); err != nil {
-			return err
-		}
-		tokens, err := a.Refresh(a.ContextWithClient(r), token)
+func (a *Auth) RefreshHandler() http.Handler { return carrier{auth: a}.refresh() }
+
+func (c carrier) refresh() http.Handler {
+	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+		token, err := c.refreshToken(w, r)
 		if err != nil {
 			return err
 		}
-		writeTokens(w, tokens)
-		return nil
+		tokens, err := c.auth.Refresh(c.context(r), token)
+		return c.answer(w, r, tokens, err)
 	}, http.MethodPost)
+}
+
+// SecondStepHandler serves POST with {"ticket": ..., "code": ...} and answers 201 with a pair of tokens; see [Auth.SecondStep].
+// The body may be a form.
+func (a *Auth) SecondStepHandler() http.Handler { return carrier{auth: a}.secondStep() }
+
+func (c carrier) secondStep() http.Handler {
+	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+		var ticket, code string
+		if err := c.readBody(w, r, textField("ticket", &ticket), textField("code", &code)); err != nil {
+			return err
+		}
+		tokens, err := c.auth.SecondStep(c.context(r), ticket, code)
+		return c.answer(w, r, tokens, err)
+	}, http.MethodPost)
+}
+
+// StepUpHandler serves POST with an access token and {"refreshToken": ..., "code": ...}, or "password" in place of "code" for
+// users without a second factor. It answers 201 with a new pair of tokens; see [Auth.StepUp]. The body may be a form.
+func (a *Auth) StepUpHandler() http.Handler { return carrier{auth: a}.stepUp() }
+
+func (c carrier) stepUp() http.Handler {
+	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+		access, err := c.auth.credentials(r)
+		if err != nil {
+			return err
+		}
+		var answer string
+		token, err := c.refreshToken(w, r, field{names: []string{"code", "password"}, value: &answer})
+		if err != nil {
+			return err
+		}
+		tokens, err := c.auth.StepUp(c.context(r), access, token, answer)
+		return c.answer(w, r, tokens, err)
+	}, http.MethodPost)
+}
+
+// answer gives a pair of tokens to the client, or returns the error.
+func (c carrier) answer(w http.ResponseWriter, r *http.Request, tokens Tokens, err error) error {
+	if err == nil {
+		c.give(w, r, tokens)
+	}
+	return err
 }
 
 // ProfileHandler serves GET with an access token and answers with the user's profile; see [Auth.Profile].
 func (a *Auth) ProfileHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		claims, err := a.verifier.check(r)
+		claims, err := a.check(r)
 		if err != nil {
 			return err
 		}
@@ -72,15 +114,18 @@ func (a *Auth) ProfileHandler() http.Handler {
 // LogoutHandler serves POST and ends one session: the session of {"refreshToken": ...} in the body, or that of the
 // access token in the Authorization header if the body names no token. Expired tokens are accepted. It answers 204
 // after the store has committed, and also if the session had already ended; see [Auth.Logout].
-func (a *Auth) LogoutHandler() http.Handler {
-	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		token, err := logoutToken(w, r)
+func (a *Auth) LogoutHandler() http.Handler { return carrier{auth: a}.logout() }
+
+func (c carrier) logout() http.Handler {
+	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+		token, err := c.logoutToken(w, r)
 		if err != nil {
 			return err
 		}
-		if err := a.Logout(r.Context(), token); err != nil {
+		if err := c.auth.Logout(c.context(r), token); err != nil {
 			return err
 		}
+		c.clear(w, r)
 		noContent(w)
 		return nil
 	}, http.MethodPost)
@@ -101,7 +146,7 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (token string, err erro
 	case err != nil:
 		return "", err
 	}
-	if err := parseBody(media, body, field{refreshNames, &token}); err != nil || token != "" {
+	if err := parseBody(media, body, field{names: refreshNames, value: &token}); err != nil || token != "" {
 		return token, err
 	}
 	if !inHeader {
@@ -112,15 +157,19 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (token string, err erro
 
 // LogoutAllHandler serves POST with an access token and ends all sessions of the user, including this one. It answers
 // 204.
-func (a *Auth) LogoutAllHandler() http.Handler {
-	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		claims, err := a.verifier.check(r)
+func (a *Auth) LogoutAllHandler() http.Handler { return carrier{auth: a}.logoutAll() }
+
+func (c carrier) logoutAll() http.Handler {
+	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+		claims, err := c.auth.check(r)
 		if err != nil {
 			return err
 		}
-		if err := a.endUser(r.Context(), claims.Subject, "", "logged out everywhere"); err != nil {
+		out := event.Event{Kind: event.LoggedOut, Reason: "everywhere"}
+		if err := c.auth.endUser(c.context(r), claims.Subject, "", out); err != nil {
 			return err
 		}
+		c.clear(w, r)
 		noContent(w)
 		return nil
 	}, http.MethodPost)
@@ -141,7 +190,7 @@ func (a *Auth) SessionsHandler() http.Handler {
 }
 
 func (a *Auth) listSessions(w http.ResponseWriter, r *http.Request) error {
-	claims, err := a.verifier.check(r)
+	claims, err := a.check(r)
 	if err != nil {
 		return err
 	}
@@ -156,11 +205,11 @@ func (a *Auth) listSessions(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
-	claims, err := a.verifier.check(r)
+	claims, err := a.check(r)
 	if err != nil {
 		return err
 	}
-	found, err := a.revoke(r.Context(), r.PathValue("id"), session.ReasonLogout, func(row session.Session) error {
+	found, err := a.revoke(a.ContextWithClient(r), r.PathValue("id"), session.ReasonLogout, func(row session.Session) error {
 		if row.UserID != claims.Subject {
 			return ErrNotFound
 		}
@@ -205,7 +254,7 @@ func (a *Auth) JWKSHandler() http.Handler {
 // jwksURI is the public URL of [Auth.JWKSHandler]. The document names no endpoint for login, because the login of the
 // contract is not one of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer.
 func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
-	issuer := a.verifier.issuer
+	issuer := a.Verifier.issuer
 	if issuer == "" {
 		panic("signet.MetadataHandler: there is no issuer; set WithIssuer")
 	}
@@ -243,6 +292,17 @@ func servePublic(w http.ResponseWriter, r *http.Request, contentType string, bod
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
+func (c carrier) handler(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
+	return c.auth.handler(serve, methods...)
+}
+
+// context is the context of a request, with its client and the way that tokens travel.
+func (c carrier) context(r *http.Request) context.Context {
+	from := c.auth.caller(r)
+	from.cookies = c.cookies != nil
+	return context.WithValue(r.Context(), callerKey{}, from)
+}
+
 // handler checks the method, and answers with the error that serve returns.
 func (a *Auth) handler(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
 	allow := strings.Join(methods, ", ")
@@ -250,11 +310,11 @@ func (a *Auth) handler(serve func(http.ResponseWriter, *http.Request) error, met
 		kind: ErrInvalidRequest}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(methods, r.Method) {
-			a.verifier.refuse(w, r, notAllowed)
+			a.refuse(w, r, notAllowed)
 			return
 		}
 		if err := serve(w, r); err != nil {
-			a.verifier.refuse(w, r, err)
+			a.refuse(w, r, err)
 		}
 	})
 }

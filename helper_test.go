@@ -177,3 +177,13 @@ func (l *lines) String() string {
 }
 
 func (l *lines) count(part string) int { return strings.Count(l.String(), part) }
+
+// serve sends a request with a token to a handler.
+func serve(t testing.TB, h http.Handler, token string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}

@@ -7,157 +7,197 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/signet-go/signet/internal/gate"
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
 // Login checks an e-mail address and a password and returns a first pair of tokens. The error is
-// [ErrInvalidCredentials] for an unknown address, a wrong password or a disabled user, [ErrInvalidRequest] for values
-// that no user can have, and [ErrUnavailable] when a store, the key or the password gate does not answer.
-// [ContextWithClient] says what the session stores about the client.
+// [ErrInvalidCredentials] for an unknown address, a wrong password or a disabled user, [ErrTooManyAttempts] when too many
+// passwords were wrong before, [ErrSecondStepRequired] when the user must show a code too ([Auth.SecondStep]),
+// [ErrInvalidRequest] for values that no user can have, and [ErrUnavailable] when a store, the key or the password gate does
+// not answer. [LoginPolicy].Decide can add errors of the host. [ContextWithClient] says what the session stores about the
+// client.
 func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error) {
-	user, err := a.authenticate(ctx, email, password)
+	return a.login(ctx, email, password, false)
+}
+
+func (a *Auth) login(ctx context.Context, email, password string, remember bool) (Tokens, error) {
+	user, attempt, err := a.authenticate(ctx, email, password)
 	if err != nil {
 		return Tokens{}, err
 	}
-	return a.start(ctx, user, func(current userstore.User) error {
+	bounded, limited := limit.New(ctx, storeTimeout) // for the host's function and the second factor
+	terms, pending, err := a.decide(bounded, user, remember)
+	limited.Release()
+	if err != nil {
+		a.end(ctx, attempt, unavailable(err)) // the password was right
+		a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: asError(err).Code()})
+		return Tokens{}, err
+	}
+	tokens, err := a.start(ctx, user, terms, pending, func(current userstore.User) error {
 		if current.PasswordHash == user.PasswordHash {
 			return nil
 		}
 		// The hash has changed during this login. The reason is a new password, or only a better hash of the same one.
-		ok, _, err := a.gate.Verify(ctx, current.PasswordHash, password)
-		return passwordError(current, ok, err)
+		ok, _, err := a.gate.Verify(ctx, clientOf(ctx).Address, current.PasswordHash, password)
+		return passwordError(current.ID, ok && !current.Disabled, err)
 	})
+	a.end(ctx, attempt, err)
+	return tokens, err
+}
+
+// Authenticate checks an e-mail address and a password and returns the user. It begins no session and issues nothing: it is
+// for a host with tokens or steps of its own. It counts attempts as [Auth.Login] does, and has the same errors, except
+// [ErrSecondStepRequired]: it does not ask [LoginPolicy].Decide and the second factor.
+func (a *Auth) Authenticate(ctx context.Context, email, password string) (userstore.User, error) {
+	user, attempt, err := a.authenticate(ctx, email, password)
+	if err != nil {
+		return userstore.User{}, err
+	}
+	a.end(ctx, attempt, nil)
+	return user, nil
 }
 
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a
-// magic link, a command line. It asks for no password. The user store must know the user: the tokens carry what the store
-// knows, because every refresh looks the user up. The error is [ErrInvalidCredentials] for a disabled user and for one that the store does not know, or
-// [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
-func (a *Auth) IssueFor(ctx context.Context, user userstore.User) (Tokens, error) {
+// magic link, a command line. It asks for no password and no second step. The user store must know the user: the tokens
+// carry what the store knows, because every refresh looks the user up. The lifetimes and facts of a decision hold for the
+// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user and for one that the store
+// does not know, or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
+func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials
 	}
-	return a.start(ctx, user, func(userstore.User) error { return nil })
-}
-
-// HashPassword hashes a password for the user store, at sign-up or when a user changes it. A hash costs much time and
-// memory by design, so only a few run at once and the others wait. The error is [ErrInvalidRequest] for a password that
-// is empty or too long for the hasher, or [ErrUnavailable] when too many passwords wait.
-func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
-	if err := checkPassword(password); err != nil {
-		return "", err
+	var terms rotation.Terms
+	for _, d := range decision {
+		var err error
+		if terms, err = a.terms(d); err != nil {
+			return Tokens{}, err
+		}
 	}
-	hash, err := a.gate.Hash(ctx, password)
-	if err != nil {
-		return "", hashError(err)
-	}
-	return hash, nil
+	return a.start(ctx, user, terms, false, func(userstore.User) error { return nil })
 }
 
 // maxEmail is the longest e-mail address, in bytes. User stores accept no longer one (userstore.User.Validate).
 const maxEmail = 1024
 
-// authenticate finds the user with these credentials. Every refusal takes the time of one password hash. So the time
-// does not show who has an account.
-func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, error) {
+// authenticate finds the user with these credentials. Every refusal takes the same time. So the time does not show who has an
+// account. The attempt counts as a failure until the caller says otherwise.
+func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, *attempt, error) {
 	if strings.TrimSpace(email) == "" || len(email) > maxEmail || strings.ContainsFunc(email, unicode.IsControl) {
-		return userstore.User{}, badRequest(`field "email" is not an e-mail address`)
+		return userstore.User{}, nil, badRequest(`field "email" is not an e-mail address`)
 	}
 	if err := checkPassword(pass); err != nil {
-		return userstore.User{}, err
+		return userstore.User{}, nil, err
+	}
+	attempt, err := a.begin(ctx, email, "")
+	if err != nil {
+		return userstore.User{}, nil, err
 	}
 	user, err := a.findByEmail(ctx, email)
-	if errors.Is(err, userstore.ErrNotFound) || err == nil && user.PasswordHash == "" {
-		return userstore.User{}, a.refuseLogin(ctx, email, pass)
+	if err != nil && !errors.Is(err, userstore.ErrNotFound) {
+		err = storeError(err)
+		a.end(ctx, attempt, err)
+		return userstore.User{}, nil, err
 	}
 	if err != nil {
-		return userstore.User{}, storeError(err)
+		user = userstore.User{} // whatever the store returned
 	}
-	ok, outdated, err := a.gate.Verify(ctx, user.PasswordHash, pass)
-	if errors.Is(err, password.ErrFormat) { // no password matches it
-		a.verifier.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
-		return userstore.User{}, a.refuseLogin(ctx, email, pass)
-	}
-	a.decoys.Learn(user.PasswordHash)
-	if err := passwordError(user, ok, err); err != nil {
-		return userstore.User{}, err
+	ok, outdated, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
+	if refusal := passwordError(user.ID, ok, err); refusal != nil {
+		a.end(ctx, attempt, refusal)
+		a.failed(ctx, user, err)
+		return userstore.User{}, nil, refusal
 	}
 	if outdated {
 		user.PasswordHash = a.upgradeHash(ctx, user, pass)
 	}
-	return user, nil
+	return user, attempt, nil
 }
 
-// checkPassword refuses passwords that no user can have.
-func checkPassword(pass string) error {
+// failed notes why a password was refused. err is that of the gate, and user is zero for an unknown account.
+func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
+	reason := "wrong password"
 	switch {
-	case pass == "":
-		return badRequest(`field "password" is empty`)
-	case len(pass) > password.MaxLength:
-		return badRequest(`field "password" is too long`)
-	}
-	return nil
-}
-
-// passwordError is the answer after a password was verified. It is nil if the password is right and the user may log
-// in.
-func passwordError(user userstore.User, ok bool, err error) error {
-	switch {
-	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrFormat), err == nil && (!ok || user.Disabled):
-		return ErrInvalidCredentials
+	case errors.Is(err, password.ErrFormat):
+		reason = "unreadable hash"
+		a.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
 	case err != nil:
-		return unavailable(fmt.Errorf("verify the password of user %q: %w", user.ID, err))
+		return // it was not checked
+	case user.ID == "":
+		reason = "unknown account"
+	case user.Disabled:
+		reason = "disabled"
+	case user.PasswordHash == "":
+		reason = "no password"
 	}
-	return nil
+	a.events.emit(ctx, event.Event{Kind: event.LoginFailed, Subject: user.ID, Reason: reason})
 }
 
-// hashError is the answer when a password could not be hashed.
-func hashError(err error) error {
-	switch {
-	case errors.Is(err, password.ErrTooLong):
-		return badRequest(`field "password" is too long`)
-	case errors.Is(err, gate.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return unavailable(err)
-	}
-	return internal(err)
-}
-
-// refuseLogin refuses a login of a user without a hash. It takes as long as a login with a wrong password.
-func (a *Auth) refuseLogin(ctx context.Context, email, pass string) error {
-	if _, _, err := a.gate.Verify(ctx, a.decoys.Pick(email), pass); err != nil && !errors.Is(err, password.ErrTooLong) {
-		return unavailable(err)
-	}
-	return ErrInvalidCredentials
-}
-
-// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
-// afterwards. A failure is logged, and the login goes on.
-func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
-	store, ok := a.users.(userstore.PasswordUpdater)
-	if !ok {
-		return user.PasswordHash
-	}
+// begin counts an attempt to show a password or a code for an account, or refuses it because there were too many. userID is ""
+// if it is not known.
+//
+// A few attempts of one account are under way at one time in this process, and further ones wait. An attempt counts as a failure
+// while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
+func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	hash, err := a.gate.Hash(ctx, pass)
-	if err == nil {
-		err = store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
-	}
+	account := userstore.NormalizeEmail(email)
+	leave, err := a.attempts.Enter(ctx, account)
 	if err != nil {
-		a.verifier.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
-		return user.PasswordHash
+		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
-	return hash
+	counted, err := a.throttle.Begin(ctx, account, clientOf(ctx).Address)
+	if err == nil {
+		return &attempt{counted, leave}, nil
+	}
+	leave()
+	var delayed *throttle.Delayed
+	if errors.As(err, &delayed) {
+		a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
+		e := because(ErrTooManyAttempts, nil)
+		e.retryAfter = delayed.RetryAfter
+		return nil, e
+	}
+	return nil, unavailable(err)
+}
+
+// attempt is an attempt that is under way. It ends by Auth.end.
+type attempt struct {
+	*throttle.Attempt
+	leave func()
+}
+
+// end ends an attempt. A nil error says that all that was asked for was right. ErrUnavailable says that nobody can tell, and then
+// the attempt does not count. With any other error it stays a failure. It goes on when the client has gone away, so that
+// attempts are counted right.
+func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
+	defer attempt.leave()
+	finish := attempt.Succeeded
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		finish = attempt.Cancelled
+	case err != nil:
+		return
+	}
+	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
+	if err := finish(ctx); err != nil {
+		a.logger.WarnContext(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer",
+			"error", err)
+	}
 }
 
 // start makes a session and its first tokens. It reads the user again, after it has read the cut-offs of the user and before
 // the session is committed. So a password change or a ban during the login is seen here, or its cut-off ends the session. If
-// mayStart refuses the user, nothing is stored.
-func (a *Auth) start(ctx context.Context, user userstore.User, mayStart func(current userstore.User) error) (Tokens, error) {
+// mayStart refuses the user, nothing is stored. If the login is pending, the error has the ticket for its second step.
+func (a *Auth) start(ctx context.Context, user userstore.User, terms rotation.Terms, pending bool,
+	mayStart func(current userstore.User) error) (Tokens, error) {
 	if a.sessions == nil { // no session could be revoked later
 		return a.issueAlone(ctx, user)
 	}
@@ -167,9 +207,12 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayStart func(cur
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the user, the claims and the signatures
 	defer limited.Release()
 	var tokens Tokens
+	var id string
 	g := grant{secret: randomID()}
-	err := a.sessions.Create(ctx, user.ID, g.secret, clientOf(ctx), func(row session.Session) (err error) {
-		if end := row.EndsAt.Time(); !end.After(a.verifier.clock()) {
+	login := sessions.Login{UserID: user.ID, Secret: g.secret, Terms: terms, Client: clientOf(ctx), Pending: pending}
+	err := a.sessions.Create(ctx, login, func(row session.Session) (err error) {
+		id = row.ID
+		if end := row.EndsAt.Time(); !end.After(a.clock()) {
 			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v",
 				row.CreatedAt.Time()))
 		}
@@ -178,18 +221,22 @@ func (a *Auth) start(ctx context.Context, user userstore.User, mayStart func(cur
 		} else if err != nil {
 			return err
 		}
-		if err := mayStart(g.user); err != nil {
+		if err := mayStart(g.user); err != nil || pending {
 			return err
 		}
 		if g.claims, err = a.customClaims(ctx, g.user); err != nil {
 			return err
 		}
-		g.sessionID, g.generation, g.notAfter, g.version = row.ID, row.Current, row.EndsAt.Time(), row.Born
-		tokens, err = a.issue(ctx, g)
+		tokens, err = a.issue(ctx, g.of(row, row.Current, row.Born))
 		return err
 	})
 	if err != nil {
 		return Tokens{}, storeError(err)
 	}
+	if pending {
+		a.events.emit(ctx, event.Event{Kind: event.SecondStepRequired, Subject: user.ID, SessionID: id})
+		return Tokens{}, secondStep(id, g.secret)
+	}
+	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: user.ID, SessionID: id})
 	return tokens, nil
 }

@@ -2,6 +2,7 @@ package signet
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -20,11 +21,24 @@ func (v *Verifier) Check(r *http.Request) (*Claims, error) {
 
 // check is Check with claims that requests share.
 func (v *Verifier) check(r *http.Request) (*Claims, error) {
-	token, err := bearerToken(r)
+	token, err := v.credentials(r)
 	if err != nil {
 		return nil, err
 	}
 	return v.verifyAccess(r.Context(), token)
+}
+
+// credentials returns the access token of a request: that of the Authorization header, or that of the cookie if there is no such
+// header.
+func (v *Verifier) credentials(r *http.Request) (string, error) {
+	token, err := bearerToken(r)
+	if err == nil || v.cookies == nil || len(r.Header["Authorization"]) > 0 {
+		return token, err
+	}
+	if token, err = v.cookies.token(r, accessCookie); err == nil {
+		err = v.cookies.sameSite(r)
+	}
+	return token, err
 }
 
 // RequireAuth calls next only for requests with a valid access token in the Authorization header (RFC 6750 section
@@ -41,23 +55,30 @@ func (v *Verifier) RequireAuth(next http.Handler) http.Handler {
 // RequireRole is RequireAuth for users that have one of the roles. Others get 403.
 func (v *Verifier) RequireRole(role string, or ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return v.require("RequireRole", next, func(c *Claims) bool { return c.HasRole(role, or...) })
+		return v.require("RequireRole", next, func(c *Claims) error { return allowed(c.HasRole(role, or...)) })
 	}
 }
 
 // RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1).
 func (v *Verifier) RequireScope(scope string, and ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return v.require("RequireScope", next, func(c *Claims) bool { return c.HasScope(scope, and...) })
+		return v.require("RequireScope", next, func(c *Claims) error { return allowed(c.HasScope(scope, and...)) })
 	}
 }
 
-func (v *Verifier) require(name string, next http.Handler, permits func(*Claims) bool) http.Handler {
+func allowed(ok bool) error {
+	if !ok {
+		return ErrInsufficientScope
+	}
+	return nil
+}
+
+func (v *Verifier) require(name string, next http.Handler, permit func(*Claims) error) http.Handler {
 	mustHaveNext(name, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, err := v.check(r)
-		if err == nil && permits != nil && !permits(claims) {
-			err = ErrInsufficientScope
+		if err == nil && permit != nil {
+			err = permit(claims)
 		}
 		if err != nil {
 			v.refuse(w, r, err)
@@ -75,8 +96,8 @@ func mustHaveNext(name string, next http.Handler) {
 }
 
 // OptionalAuth is RequireAuth that also calls next for requests without a token, with no claims in their context. A
-// token that is sent must be valid: a client with an expired token gets 401 and not the answer for anonymous users. It
-// panics if next is nil.
+// token that is sent must be valid: a client with an expired token gets 401 and not the answer for anonymous users. A cookie
+// ([WithCookies]) with a bad token counts as none, because a browser sends it without being asked. It panics if next is nil.
 func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 	mustHaveNext("OptionalAuth", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +105,7 @@ func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 		switch {
 		case err == nil:
 			next.ServeHTTP(w, r.WithContext(withClaims(r.Context(), claims)))
-		case errors.Is(err, ErrNoToken):
+		case errors.Is(err, ErrNoToken), errors.Is(err, ErrInvalidToken) && len(r.Header["Authorization"]) == 0:
 			next.ServeHTTP(w, r)
 		default:
 			v.refuse(w, r, err)
@@ -114,12 +135,17 @@ func bearerToken(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// refuse answers a failed request. It logs failures of the server. It does not log mistakes of clients, nor tokens of
-// unknown keys, which strangers can send at any rate.
+// refuse answers a failed request. It logs failures of the server as errors, except for tokens of unknown keys, which
+// strangers can send at any rate. It logs mistakes of clients at the level Debug.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
+	level := slog.LevelDebug
 	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) {
-		v.logger.ErrorContext(r.Context(), "signet: request failed", "method", r.Method, "status", e.Status(), "error", err)
+		level = slog.LevelError
+	}
+	if v.logger.Enabled(r.Context(), level) {
+		v.logger.Log(r.Context(), level, "signet: request failed", "method", label(r.Method), "path", label(r.URL.Path),
+			"request", label(r.Header.Get("X-Request-Id")), "status", e.Status(), "code", e.code, "error", err)
 	}
 	if v.errorHandler == nil {
 		WriteError(w, e)

@@ -9,12 +9,15 @@ import (
 
 // Handler serves the whole contract below a path, with and without a trailing slash:
 //
-//	POST prefix/login          LoginHandler
-//	POST prefix/refresh-token  RefreshHandler
-//	GET  prefix/profile        ProfileHandler
-//	POST prefix/logout         LogoutHandler
-//	POST prefix/logout-all     LogoutAllHandler
-//	GET  prefix/sessions       SessionsHandler, and DELETE prefix/sessions/{id}
+//	POST prefix/login              LoginHandler
+//	POST prefix/login/second-step  SecondStepHandler, if LoginPolicy.SecondFactor is set
+//	POST prefix/refresh-token      RefreshHandler
+//	GET  prefix/profile            ProfileHandler
+//	POST prefix/logout             LogoutHandler
+//	POST prefix/logout-all         LogoutAllHandler
+//	GET  prefix/sessions           SessionsHandler, and DELETE prefix/sessions/{id}
+//	POST prefix/ticket             TicketHandler
+//	POST prefix/step-up            StepUpHandler, if WithLogin is given
 //
 //	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
 //
@@ -37,21 +40,34 @@ import (
 // Access-Control-Allow-Origin, Handler does not change it. [WithoutCORS] turns CORS off. Handler never redirects, so no
 // client sends a password twice.
 func (a *Auth) Handler(prefix string) http.Handler {
-	m := &mount{auth: a, prefix: strings.TrimRight(prefix, "/"), routes: map[string]http.Handler{
-		"login":         a.LoginHandler(),
-		"refresh-token": a.RefreshHandler(),
-		"profile":       a.ProfileHandler(),
-	}}
-	if a.sessions != nil {
-		m.routes["logout"] = a.LogoutHandler()
-		m.routes["logout-all"] = a.LogoutAllHandler()
-		m.routes["sessions"] = a.handler(a.listSessions, http.MethodGet, http.MethodHead)
-		m.deleteSession = a.handler(a.deleteSession, http.MethodDelete)
-	}
+	m := a.mount(strings.TrimRight(prefix, "/"), carrier{auth: a})
 	if a.withoutCORS {
 		return m
 	}
 	return anyOrigin(m)
+}
+
+func (a *Auth) mount(prefix string, c carrier) *mount {
+	m := &mount{auth: a, prefix: prefix, routes: map[string]http.Handler{
+		"login":         c.login(),
+		"refresh-token": c.refresh(),
+		"profile":       a.ProfileHandler(),
+	}}
+	if a.sessions == nil {
+		return m
+	}
+	m.routes["logout"] = c.logout()
+	m.routes["logout-all"] = c.logoutAll()
+	m.routes["sessions"] = a.handler(a.listSessions, http.MethodGet, http.MethodHead)
+	m.routes["ticket"] = a.TicketHandler()
+	if a.policy.SecondFactor != nil {
+		m.routes["login/second-step"] = c.secondStep()
+	}
+	if a.policySet {
+		m.routes["step-up"] = c.stepUp()
+	}
+	m.deleteSession = a.handler(a.deleteSession, http.MethodDelete)
+	return m
 }
 
 // mount serves the contract below a path.
@@ -76,7 +92,7 @@ func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route = m.deleteSession
 	}
 	if !below || route == nil {
-		m.auth.verifier.refuse(w, r, ErrNotFound)
+		m.auth.refuse(w, r, ErrNotFound)
 		return
 	}
 	route.ServeHTTP(w, r)
@@ -139,7 +155,7 @@ func matched(r *http.Request) (base string, wild, known bool) {
 // explain logs that the path of the first request is not below the prefix. Most likely the prefix is wrong then.
 func (m *mount) explain(r *http.Request, below bool) {
 	if !below {
-		m.auth.verifier.logger.WarnContext(r.Context(),
+		m.auth.logger.WarnContext(r.Context(),
 			"signet: auth.Handler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
 			"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
 	}

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/feed"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -48,6 +50,7 @@ type verifierConfig struct {
 	cacheBytes   int             // for claims
 	signatures   *jws.Signatures // nil: every signature is verified
 	feed         *feed.Feed      // nil: a verifier learns of no revocation
+	cookies      *cookieMode     // nil: only the Authorization header is read
 }
 
 // verifierSettings collect the options of a Verifier, and all mistakes in them. The mistakes become one joined error.
@@ -60,16 +63,20 @@ type verifierSettings struct {
 // settings collect the options of New.
 type settings struct {
 	verifierSettings
-	lifetimes     Lifetimes
-	hasher        password.Hasher
-	claims        func(context.Context, userstore.User) (map[string]any, error)
-	clientAddress func(*http.Request) string
-	withoutCORS   bool
+	lifetimes   Lifetimes
+	hasher      password.Hasher
+	claims      func(context.Context, userstore.User) (map[string]any, error)
+	proxies     []netip.Prefix
+	withoutCORS bool
+	login       LoginPolicy
+	loginSet    bool
+	events      func(context.Context, event.Event)
 
 	stateless    bool
 	sessionStore session.Store // nil: in memory
 	reuseWindow  time.Duration
 	strict       bool
+	refreshProof bool
 	maxStaleness time.Duration
 	insecure     bool
 	memory       int // bytes for revocations
@@ -98,7 +105,6 @@ func newSettings(opts []Option) settings {
 	s := settings{
 		verifierSettings: newVerifierConfig("New", nil),
 		hasher:           password.Default(),
-		clientAddress:    remoteHost,
 		reuseWindow:      10 * time.Second,
 		maxStaleness:     30 * time.Second,
 		memory:           defaultRevocationMemory,
@@ -122,6 +128,12 @@ func (s *settings) validate() {
 	}
 	if s.feed != nil {
 		s.mistake("WithRevocations", "it is for NewVerifier; New follows its session store")
+	}
+	if s.stateless && (s.login.SecondFactor != nil || s.login.Decide != nil) {
+		s.mistake("WithLogin", "SecondFactor and Decide need sessions; leave WithoutSessions out")
+	}
+	if s.login.Throttle == nil {
+		s.login.Throttle = throttle.New(&throttle.Memory{Clock: s.clock}, throttle.Config{})
 	}
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
@@ -180,14 +192,15 @@ func WithAudience(audience ...string) VerifierOption {
 
 // WithTokenTypes sets the "typ" values of access tokens. Upper and lower case are the same. The first one is what [New]
 // issues. The default is "at+jwt" (RFC 9068 section 2.1). Use "JWT" for verifiers that accept nothing else, such as
-// Spring Security in its default configuration. "rt+jwt" is an error because it is the type of refresh tokens.
+// Spring Security in its default configuration. "rt+jwt" and "ticket+jwt" are errors, because they
+// are the types of refresh tokens and tickets.
 func WithTokenTypes(types ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if len(types) == 0 {
 			s.mistake("WithTokenTypes", "there is no type; leave the option out for at+jwt")
 		}
 		for _, typ := range types {
-			if typ == "" || jws.IsType(typ, jws.RefreshType) {
+			if typ == "" || jws.IsType(typ, jws.RefreshType) || jws.IsType(typ, jws.TicketType) {
 				s.mistake("WithTokenTypes", "%q cannot be the type of an access token", typ)
 			}
 		}
@@ -297,13 +310,17 @@ func (l Lifetimes) orContract() Lifetimes {
 	return l
 }
 
+func badLifetime(d time.Duration) bool {
+	return d < 0 || d%time.Second != 0 || d > 10*365*24*time.Hour
+}
+
 // WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults.
 func WithLifetimes(lifetimes Lifetimes) Option {
 	return option(func(s *settings) {
 		for name, lifetime := range map[string]time.Duration{
 			"Access": lifetimes.Access, "Refresh": lifetimes.Refresh, "Session": lifetimes.Session,
 		} {
-			if lifetime < 0 || lifetime%time.Second != 0 || lifetime > 10*365*24*time.Hour {
+			if badLifetime(lifetime) {
 				s.mistake("WithLifetimes", "%s: %v is out of range; use whole seconds, at least 1s and at most ten years",
 					name, lifetime)
 			}
@@ -380,6 +397,13 @@ func WithReuseWindow(window time.Duration) Option {
 // that refresh together end the session. Use it only for clients that repeat no request and have one tab.
 func WithStrictRotation() Option { return option(func(s *settings) { s.strict = true }) }
 
+// WithRefreshProof makes only the use of a new refresh token a proof that the client has received it. By default the use of the
+// new access token is a proof too. It is for pages that a server renders and that refresh while they do so: such a server may
+// use the new access token and be unable to store the pair, and the browser comes back with the old refresh token. It costs
+// time: until the true client refreshes again, a thief's token and the client's are both good, and a thief's access token is
+// accepted until it expires. See docs/rotation.md.
+func WithRefreshProof() Option { return option(func(s *settings) { s.refreshProof = true }) }
+
 // WithMaxStaleness sets how long the session store may be unreachable before requests with access tokens of sessions
 // are answered 503. After that time a token that another process revoked could pass. It is from 1 second to 24 hours;
 // the default is 30 seconds. The revocations of other processes are read every second, and at least four times in this
@@ -415,29 +439,28 @@ func WithRevocationMemory(bytes int) Option {
 	})
 }
 
-// WithClientAddress sets the function that finds the client's address for the list of sessions. The default is the
-// address of the connection. Behind a proxy, read the header that this proxy sets, and only if no client can reach the
-// service without it. The function must be safe for concurrent use.
-func WithClientAddress(address func(*http.Request) string) Option {
+// WithTrustedProxies names the addresses of proxies in front of the service. A request from one of them has the address of the
+// client in X-Forwarded-For, which is read from the right: the first address there that is no trusted proxy is the client.
+// By default no proxy is trusted, and the client is the connection. The address is shown in the list of sessions, and the
+// limits for attempts to log in count by it. So behind a proxy that is not named here, all clients count as one. Name only
+// proxies that set the header or add to it, and that no client can go around.
+func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 	return option(func(s *settings) {
-		if address == nil {
-			s.mistake("WithClientAddress", "the function is nil; leave the option out for the address of the connection")
+		for _, prefix := range prefixes {
+			if !prefix.IsValid() {
+				s.mistake("WithTrustedProxies", "a prefix is not valid")
+			}
 		}
-		s.clientAddress = address
+		if len(prefixes) == 0 {
+			s.mistake("WithTrustedProxies", "there is no prefix; leave the option out to trust no proxy")
+		}
+		s.proxies = slices.Clone(prefixes)
 	})
 }
 
 // WithoutCORS makes [Auth.Handler] answer no CORS requests. It is for hosts with a CORS middleware of their own, and
 // for services that no browser calls from another origin.
 func WithoutCORS() Option { return option(func(s *settings) { s.withoutCORS = true }) }
-
-func remoteHost(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
 
 // err joins the mistakes in the options with another error of New.
 func (s *settings) err(other error) error { return errors.Join(append(s.errs, other)...) }

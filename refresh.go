@@ -3,8 +3,8 @@ package signet
 import (
 	"context"
 	"errors"
-	"log/slog"
 
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
@@ -27,7 +27,7 @@ func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error)
 		if a.sessions == nil {
 			return a.renew(ctx, claims)
 		}
-		return a.rotate(ctx, claims)
+		return a.rotate(ctx, claims, nil)
 	})
 	if err != nil {
 		return Tokens{}, asError(err)
@@ -36,11 +36,11 @@ func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error)
 }
 
 func (a *Auth) verifyRefresh(ctx context.Context, token string) (*Claims, error) {
-	claims, err := a.verifier.read(ctx, token, refreshToken)
+	claims, err := a.read(ctx, token, refreshToken)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.verifier.checkTimes(claims, a.verifier.clock()); err != nil {
+	if err := a.checkTimes(claims, a.clock()); err != nil {
 		return nil, err
 	}
 	return claims, nil
@@ -55,14 +55,14 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 	return a.issueAlone(ctx, user)
 }
 
-// rotate is Refresh with sessions. The rules of rotation decide about the row. The user is read and the new tokens are
+// rotate is Refresh with sessions, or a step-up: then raise returns the facts that the session gets. The rules of rotation decide about the row. The user is read and the new tokens are
 // signed before the row is committed, so a failure of one of them changes nothing.
-func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
+func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Session) (string, error)) (Tokens, error) {
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
 	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID),
 		Client: clientOf(ctx)}
-	g := grant{secret: claims.ID, sessionID: claims.SessionID, proof: true}
+	g := grant{secret: claims.ID, proof: true}
 	var tokens Tokens
 	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, sessions.Tokens{
 		User: func() (active bool, err error) {
@@ -76,10 +76,10 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 			return err == nil, err
 		},
 		Sign: func(row session.Session, out rotation.Outcome, version session.Version) (err error) {
-			g.generation, g.notAfter, g.version = out.Generation, row.EndsAt.Time(), version
-			tokens, err = a.issue(ctx, g)
+			tokens, err = a.issue(ctx, g.of(row, out.Generation, version))
 			return err
 		},
+		Raise: raise,
 	})
 	var refused *Error
 	switch {
@@ -98,29 +98,37 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims) (Tokens, error) {
 }
 
 // refusal is the answer for the client. It does not say why a session was revoked, because the client may be the thief.
-func refusal(event rotation.Event) error {
-	switch event {
+func refusal(outcome rotation.Event) error {
+	switch outcome {
 	case rotation.EventExpired:
 		return ErrExpiredToken
 	case rotation.EventUser:
 		return errNoUser
+	case rotation.EventOlder:
+		return errOlder
 	}
 	return ErrRevoked
 }
 
-// report logs what happened to a session, at a level that shows how much it matters to operators.
+// report says what happened to a session.
 func (a *Auth) report(ctx context.Context, row session.Session, out rotation.Outcome) {
-	level := slog.LevelDebug
-	switch out.Event {
-	case rotation.EventTheft:
-		level = slog.LevelWarn
-	case rotation.EventRecovered, rotation.EventUser:
-		level = slog.LevelInfo
-	}
-	logger := a.verifier.logger
 	if out.RolledBack {
-		logger.WarnContext(ctx, "signet: the session store had lost writes; the session was carried forward",
+		a.logger.WarnContext(ctx, "signet: the session store had lost writes; the session was carried forward",
 			"session", row.ID, "user", row.UserID)
 	}
-	logger.Log(ctx, level, "signet: refresh", "event", string(out.Event), "session", row.ID, "user", row.UserID)
+	e := event.Event{Subject: row.UserID, SessionID: row.ID, Reason: string(out.Event)}
+	switch out.Event {
+	case rotation.EventTheft:
+		e.Kind, e.Reason = event.Theft, "a superseded refresh token was used"
+	case rotation.EventRecovered:
+		e.Kind, e.Reason = event.Recovered, "the answer before had not arrived"
+	case rotation.EventUser:
+		e.Kind, e.Reason = event.Revoked, "the user is missing or disabled"
+	case rotation.EventRotated, rotation.EventRepeated, rotation.EventCoalesced:
+		e.Kind = event.Refreshed
+	default:
+		a.logger.DebugContext(ctx, "signet: a refresh was refused", "reason", string(out.Event), "session", row.ID)
+		return
+	}
+	a.events.emit(ctx, e)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/internal/clientip"
 	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
@@ -18,7 +20,7 @@ import (
 // The error is [ErrInvalidToken] for a text that is no token of this service, [ErrUnavailable], or [ErrStateless] under
 // [WithoutSessions]: If it is nil, the store has committed the end.
 func (a *Auth) Logout(ctx context.Context, token string) error {
-	claims, err := a.verifier.read(ctx, token, anyToken)
+	claims, err := a.read(ctx, token, anyToken)
 	if err != nil {
 		return err
 	}
@@ -30,7 +32,7 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	}
 	found, err := a.revoke(ctx, claims.SessionID, session.ReasonLogout, nil)
 	if err == nil && !found { // the store has lost the session; its access tokens may still be valid
-		until := a.verifier.clock().Add(a.lifetimes.Access)
+		until := a.clock().Add(a.lifetimes.Access)
 		if claims.ExpiresAt.After(until) {
 			until = claims.ExpiresAt
 		}
@@ -51,45 +53,47 @@ func (a *Auth) RevokeSession(ctx context.Context, id string) error {
 // number of sessions. Change the user in the user store first: then a login that is running at the same time sees the
 // change. The errors are those of [Auth.RevokeSession].
 func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
-	return a.endUser(ctx, userID, "", "revoked")
+	return a.endUser(ctx, userID, "", event.Event{Kind: event.Revoked, Reason: "all sessions"})
 }
 
 // RevokeOtherSessions ends all sessions of a user but one: after the user has changed the password in that session, or
 // for a button "sign out everywhere else". keepSessionID is usually [Claims.SessionID]. The errors are those of
 // [Auth.RevokeSession]. A keepSessionID that is not a living session of the user keeps nothing.
 func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, keepSessionID string) error {
-	return a.endUser(ctx, userID, keepSessionID, "others revoked")
+	return a.endUser(ctx, userID, keepSessionID, event.Event{Kind: event.Revoked, SessionID: keepSessionID, Reason: "all other sessions"})
 }
 
-func (a *Auth) endUser(ctx context.Context, userID, keep, why string) error {
-	return a.cut(ctx, userID, why, func() error { return a.sessions.EndUser(ctx, userID, keep) })
+func (a *Auth) endUser(ctx context.Context, userID, keep string, what event.Event) error {
+	what.Subject = userID
+	return a.cut(ctx, userID, what, func() error { return a.sessions.EndUser(ctx, userID, keep) })
 }
 
 // RevokeAll ends the sessions of everybody, for example after a breach. It is one write. If a key has leaked, change the key
 // first ([keys.Ring.Rotate], [keys.Ring.Retire]): who has the key can sign tokens that no revocation meets. The error is
 // [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) RevokeAll(ctx context.Context) error {
-	return a.cut(ctx, "everybody", "revoked", func() error { return a.sessions.EndAll(ctx) })
+	return a.cut(ctx, "", event.Event{Kind: event.Revoked, Reason: "everybody"}, func() error { return a.sessions.EndAll(ctx) })
 }
 
 // UserChanged says that the roles or claims of a user have changed. Call it after the change in the user store. The user's
 // access tokens are refused with 401 "invalid_token" in every process, within about a second, and the refresh brings
 // tokens with the new claims. No session ends. The errors are those of [Auth.RevokeSession].
 func (a *Auth) UserChanged(ctx context.Context, userID string) error {
-	return a.cut(ctx, userID, "changed", func() error { return a.sessions.ChangeUser(ctx, userID) })
+	return a.cut(ctx, userID, event.Event{Kind: event.UserChanged, Subject: userID}, func() error { return a.sessions.ChangeUser(ctx, userID) })
 }
 
-func (a *Auth) cut(ctx context.Context, userID, why string, cut func() error) error {
+// cut makes a cut-off. userID is empty for everybody.
+func (a *Auth) cut(ctx context.Context, userID string, what event.Event, cut func() error) error {
 	switch {
 	case a.sessions == nil:
 		return ErrStateless
-	case !canBeUserID(userID):
+	case userID != "" && !canBeUserID(userID), userID == "" && what.Subject != "":
 		return nil
 	}
 	if err := cut(); err != nil {
 		return unavailable(err)
 	}
-	a.verifier.logger.InfoContext(ctx, "signet: user "+why, "user", userID)
+	a.events.emit(ctx, what)
 	return nil
 }
 
@@ -106,7 +110,11 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 	case err != nil:
 		return false, storeError(err)
 	}
-	a.verifier.logger.InfoContext(ctx, "signet: session revoked", "reason", string(reason), "session", row.ID, "user", row.UserID)
+	what := event.Event{Kind: event.Revoked, Subject: row.UserID, SessionID: row.ID}
+	if reason == session.ReasonLogout {
+		what.Kind = event.LoggedOut
+	}
+	a.events.emit(ctx, what)
 	return true, nil
 }
 
@@ -117,7 +125,7 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 // two, or [ErrUnavailable] when the service is closed. It needs no goroutine and no timer. Call the function that it returns
 // when the connection ends.
 //
-// ctx is the context of a request behind [Auth.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
+// ctx is the context of a request behind [Verifier.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
 // the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after
 // the expiry. The time is that of the machine, and not that of [WithClock].
 func SessionContext(ctx context.Context, also ...error) (context.Context, context.CancelFunc) {
@@ -172,7 +180,7 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 		return nil, unavailable(err)
 	}
 	live := []SessionInfo{}
-	now := session.MillisOf(a.verifier.clock())
+	now := session.MillisOf(a.clock())
 	for _, row := range rows {
 		if end := rotation.LiveUntil(row); now < end {
 			live = append(live, SessionInfo{ID: row.ID, CreatedAt: row.CreatedAt.Time(), LastUsedAt: row.LastUsedAt.Time(),
@@ -183,24 +191,16 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 	return live, nil
 }
 
-type clientKey struct{}
+func clientOf(ctx context.Context) rotation.Client { return callerOf(ctx).Client }
 
-// ContextWithClient returns a context with a description of the client. [Auth.Login], [Auth.IssueFor] and
-// [Auth.Refresh] store it in the session, for the list of a user's sessions. They keep only printable characters, and
-// at most 256 bytes of each text.
-func ContextWithClient(ctx context.Context, userAgent, address string) context.Context {
-	return context.WithValue(ctx, clientKey{}, rotation.Client{UserAgent: label(userAgent), Address: label(address)})
-}
-
-// ContextWithClient returns the context of a request with its client: its user agent, and the address that
-// [WithClientAddress] finds. Signet's handlers call it. Handlers of the host that log users in should call it too.
-func (a *Auth) ContextWithClient(r *http.Request) context.Context {
-	return ContextWithClient(r.Context(), r.UserAgent(), a.clientAddress(r))
-}
-
-func clientOf(ctx context.Context) rotation.Client {
-	client, _ := ctx.Value(clientKey{}).(rotation.Client)
-	return client
+// clientAddress finds the address of the client. It warns once if there seems to be a proxy that nobody has named.
+func (a *Auth) clientAddress(r *http.Request) string {
+	address, ignored := clientip.Of(r, a.proxies)
+	if ignored && a.warnedProxy.CompareAndSwap(false, true) {
+		a.logger.WarnContext(r.Context(), "signet: a request has X-Forwarded-For, and no proxy is trusted: all clients behind "+
+			"the proxy count as one; see WithTrustedProxies", "connection", address)
+	}
+	return address
 }
 
 // maxLabel is the longest text about a client that a session keeps, in bytes.

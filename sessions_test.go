@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -496,8 +497,8 @@ func TestContextWithClientTidiesItsLabels(t *testing.T) {
 
 func TestSessionOptionsAreChecked(t *testing.T) {
 	_, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithSessionStore(nil), signet.WithLifetimes(signet.Lifetimes{Session: -1}),
-		signet.WithReuseWindow(2*time.Minute), signet.WithMaxStaleness(0), signet.WithClientAddress(nil))
-	for _, want := range []string{"WithSessionStore", "WithLifetimes", "WithReuseWindow", "WithMaxStaleness", "WithClientAddress"} {
+		signet.WithReuseWindow(2*time.Minute), signet.WithMaxStaleness(0), signet.WithTrustedProxies(), signet.WithTrustedProxies(netip.Prefix{}))
+	for _, want := range []string{"WithSessionStore", "WithLifetimes", "WithReuseWindow", "WithMaxStaleness", "WithTrustedProxies"} {
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -608,9 +609,9 @@ func TestRevokeOtherSessions(t *testing.T) {
 }
 
 func TestASessionShowsItsLastClient(t *testing.T) {
-	s := newService(t, signet.WithClientAddress(func(r *http.Request) string { return r.Header.Get("X-Address") }))
-	login := s.do(t, "POST", "/auth/login", loginBody, "User-Agent", "Phone", "X-Address", "192.0.2.1")
-	refresh := s.do(t, "POST", "/auth/refresh-token", fmt.Sprintf(`{"refreshToken":%q}`, login.json["refresh_token"]), "User-Agent", "Laptop\u202ex", "X-Address", "2001:db8::1\u2028")
+	s := newService(t, signet.WithTrustedProxies(netip.MustParsePrefix("127.0.0.0/8")))
+	login := s.do(t, "POST", "/auth/login", loginBody, "User-Agent", "Phone", "X-Forwarded-For", "192.0.2.1")
+	refresh := s.do(t, "POST", "/auth/refresh-token", fmt.Sprintf(`{"refreshToken":%q}`, login.json["refresh_token"]), "User-Agent", "Laptop\u202ex", "X-Forwarded-For", "2001:db8::1")
 	require.Equal(t, 201, refresh.StatusCode)
 	list, err := s.Sessions(t.Context(), "1")
 	require.NoError(t, err)
@@ -623,8 +624,9 @@ func TestASessionShowsItsLastClient(t *testing.T) {
 	require.Equal(t, "Laptopx", list[0].UserAgent, "a refresh without a request changes nothing")
 
 	own := httptest.NewRequest("POST", "/social-login", nil) // in a handler of the host
+	own.RemoteAddr = "127.0.0.1:1234"
 	own.Header.Set("User-Agent", "Tablet")
-	own.Header.Set("X-Address", "192.0.2.7")
+	own.Header.Set("X-Forwarded-For", "192.0.2.7")
 	user, err := s.users.FindByID(t.Context(), "3")
 	require.NoError(t, err)
 	_, err = s.IssueFor(s.ContextWithClient(own), user)

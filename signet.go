@@ -9,9 +9,9 @@
 // # Mounting
 //
 // [Auth.Handler] serves the whole contract below a path, and other handlers serve its operations one by one.
-// [Auth.RequireAuth] and [Auth.RequireRole] guard routes of your own. In a route, [Subject] is the id of the user and
+// [Verifier.RequireAuth] and [Verifier.RequireRole] guard routes of your own. In a route, [Subject] is the id of the user and
 // [ClaimsFromContext] has all claims. Each handler has a method that does the same without HTTP: [Auth.Login],
-// [Auth.Refresh], [Auth.Logout], [Auth.Verify], and [Auth.IssueFor] for users that you have authenticated by other
+// [Auth.Refresh], [Auth.Logout], [Verifier.Verify], and [Auth.IssueFor] for users that you have authenticated by other
 // means.
 //
 // # Sessions and theft
@@ -38,9 +38,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/signet-go/signet/internal/flight"
@@ -49,7 +50,9 @@ import (
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
+	"github.com/signet-go/signet/internal/turns"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -57,21 +60,30 @@ import (
 // memory, and [userstore.PasswordUpdater] for an optional method.
 type UserStore = userstore.Store
 
-// Auth is the login service. It is safe for concurrent use and does not change after [New].
+// Auth is the login service. It is safe for concurrent use and does not change after [New]. It is a [Verifier] of its own access
+// tokens too: auth.RequireAuth is [Verifier.RequireAuth].
 type Auth struct {
-	verifier *Verifier
-	users    UserStore
-	keys     keys.Source
-	access   *jws.Writer
-	refresh  *jws.Writer
+	*Verifier
+	users   UserStore
+	keys    keys.Source
+	access  *jws.Writer
+	refresh *jws.Writer
+	tickets *jws.Writer
+	signing atomic.Pointer[keys.Key] // the key that signed last
 
-	lifetimes     Lifetimes
-	claims        func(context.Context, userstore.User) (map[string]any, error)
-	clientAddress func(*http.Request) string
-	withoutCORS   bool
+	lifetimes    Lifetimes
+	claims       func(context.Context, userstore.User) (map[string]any, error)
+	proxies      []netip.Prefix
+	warnedProxy  atomic.Bool
+	withoutCORS  bool
+	refreshProof bool
 
+	policy    LoginPolicy
+	policySet bool
+	throttle  *throttle.Limiter
+	attempts  turns.Turns // by account
+	events    *emitter
 	gate      *gate.Gate
-	decoys    *gate.Decoys
 	sessions  *sessions.Manager    // nil: WithoutSessions
 	refreshes flight.Group[Tokens] // by refresh token
 }
@@ -92,24 +104,28 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.accessType()), refresh: jws.NewWriter(jws.RefreshType),
-		lifetimes: s.lifetimes, claims: s.claims, clientAddress: s.clientAddress, withoutCORS: s.withoutCORS, gate: gate.New(s.hasher)}
+		tickets:   jws.NewWriter(jws.TicketType),
+		lifetimes: s.lifetimes, claims: s.claims, proxies: s.proxies, withoutCORS: s.withoutCORS, policy: s.login, policySet: s.loginSet,
+		throttle: s.login.Throttle, attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
 	var err error
-	if a.decoys, err = gate.NewDecoys(s.hasher); err != nil {
+	if a.gate, err = gate.New(s.hasher, s.login.ParallelHashes); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)
 	}
 	if _, ok := users.(userstore.PasswordUpdater); !ok {
 		s.logger.Info("signet: the user store is no userstore.PasswordUpdater: outdated password hashes are not replaced at login")
 	}
+	a.events = newEmitter(&s)
 	if !s.stateless {
 		rules := rotation.Rules{Window: s.reuseWindow, Strict: s.strict, Access: s.lifetimes.Access, Idle: s.lifetimes.Refresh,
 			Absolute: s.lifetimes.Session}
 		a.sessions, err = sessions.Open(sessions.Config{Store: s.sessionStore, Rules: rules, Logger: s.logger,
-			MaxStaleness: s.maxStaleness, Insecure: s.insecure, Bytes: s.memory})
+			MaxStaleness: s.maxStaleness, Insecure: s.insecure, Bytes: s.memory, Report: a.events.storeState})
 		if err != nil {
+			a.events.close()
 			return nil, fmt.Errorf("signet.WithSessionStore: %w", err)
 		}
 	}
-	a.verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
+	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
 	return a, nil
 }
 
@@ -134,38 +150,12 @@ func (a *Auth) Close() error {
 	if a.sessions != nil {
 		a.sessions.Close()
 	}
+	a.events.close()
 	return nil
 }
 
 // Format implements [fmt.Formatter]. An Auth prints only its name, because it holds keys.
 func (a *Auth) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Auth") }
-
-// Verifier returns the part of the service that checks access tokens.
-func (a *Auth) Verifier() *Verifier { return a.verifier }
-
-// Verify is [Verifier.Verify].
-func (a *Auth) Verify(ctx context.Context, token string) (*Claims, error) {
-	return a.verifier.Verify(ctx, token)
-}
-
-// Check is [Verifier.Check].
-func (a *Auth) Check(r *http.Request) (*Claims, error) { return a.verifier.Check(r) }
-
-// RequireAuth is [Verifier.RequireAuth].
-func (a *Auth) RequireAuth(next http.Handler) http.Handler { return a.verifier.RequireAuth(next) }
-
-// OptionalAuth is [Verifier.OptionalAuth].
-func (a *Auth) OptionalAuth(next http.Handler) http.Handler { return a.verifier.OptionalAuth(next) }
-
-// RequireRole is [Verifier.RequireRole].
-func (a *Auth) RequireRole(role string, or ...string) func(http.Handler) http.Handler {
-	return a.verifier.RequireRole(role, or...)
-}
-
-// RequireScope is [Verifier.RequireScope].
-func (a *Auth) RequireScope(scope string, and ...string) func(http.Handler) http.Handler {
-	return a.verifier.RequireScope(scope, and...)
-}
 
 // storeTimeout is the time limit for one call of a store.
 const storeTimeout = sessions.StoreTimeout

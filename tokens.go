@@ -1,6 +1,7 @@
 package signet
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -14,9 +15,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
@@ -30,6 +34,8 @@ type Tokens struct {
 	RefreshToken string `json:"refresh_token"`
 	TokenType    string `json:"token_type"` // "Bearer"
 	ExpiresIn    int64  `json:"expires_in"` // seconds until the access token expires
+
+	refreshIn int64 // seconds until the refresh token expires
 }
 
 // Format implements [fmt.Formatter]. It does not print the tokens.
@@ -52,12 +58,22 @@ var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", 
 type grant struct {
 	user       userstore.User
 	claims     []byte          // from WithClaims, encoded
+	facts      string          // of the session: a JSON object, or ""
 	sessionID  string          // "" without sessions
 	generation int64           // of the refresh token; 0 without sessions
 	version    session.Version // the cut-offs that were known before the user was read
 	secret     string          // the refresh token's jti
 	proof      bool            // put the generation into the access token: its use proves that the refresh token has arrived
-	notAfter   time.Time
+	notAfter   time.Time       // the end of the session
+	idle       time.Duration   // the session's own lifetime of refresh tokens; 0: the service's
+}
+
+// of returns the grant for a session.
+func (g grant) of(row session.Session, generation int64, version session.Version) grant {
+	g.sessionID, g.generation, g.version = row.ID, generation, version
+	g.notAfter, g.facts = row.EndsAt.Time(), rotation.Facts(row)
+	g.idle = time.Duration(row.Idle) * time.Millisecond
+	return g
 }
 
 // issue signs a pair. It reads no store. It fails if the key cannot sign.
@@ -69,13 +85,14 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if key == nil {
 		return Tokens{}, unavailable(errors.New("the key source has no key that can sign"))
 	}
-	now := a.verifier.clock()
-	accessEnd, refreshEnd := g.expiry(now, a.lifetimes.Access), g.expiry(now, a.lifetimes.Refresh)
+	a.noteKey(ctx, key)
+	now := a.clock()
+	accessEnd, refreshEnd := g.expiry(now, a.lifetimes.Access), g.expiry(now, cmp.Or(g.idle, a.lifetimes.Refresh))
 	if accessEnd <= now.Unix() { // the session ends in this second
 		return Tokens{}, ErrExpiredToken
 	}
-	payload := a.commonClaims(g, now, accessEnd, randomID(), a.verifier.audience)
-	if g.sessionID != "" && g.proof {
+	payload := a.commonClaims(g, now, accessEnd, randomID(), a.audience)
+	if g.sessionID != "" && g.proof && !a.refreshProof {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
 	if v := g.version; v != (session.Version{}) {
@@ -85,13 +102,17 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if len(g.user.Roles) > 0 {
 		payload = strictjson.AppendStrings(append(payload, `,"roles":`...), g.user.Roles)
 	}
-	access, err := a.access.Sign(ctx, key, append(append(payload, g.claims...), '}'))
+	access, err := a.access.Sign(ctx, key, append(append(payload, addFacts(g.claims, g.facts)...), '}'))
 	if err != nil {
 		return Tokens{}, unavailable(err)
 	}
-	if len(access) > jws.MaxToken {
+	longest := jws.MaxToken
+	if callerOf(ctx).cookies {
+		longest = maxCookie
+	}
+	if len(access) > longest {
 		return Tokens{}, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; add fewer claims in WithClaims",
-			len(access), jws.MaxToken))
+			len(access), longest))
 	}
 	payload = a.commonClaims(g, now, refreshEnd, g.secret, refreshAudience)
 	if g.sessionID != "" {
@@ -101,7 +122,15 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, unavailable(err)
 	}
-	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix()}, nil
+	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
+		refreshIn: refreshEnd - now.Unix()}, nil
+}
+
+// noteKey reports that another key signs than before.
+func (a *Auth) noteKey(ctx context.Context, key *keys.Key) {
+	if before := a.signing.Load(); before != key && a.signing.CompareAndSwap(before, key) && before != nil {
+		a.events.emit(ctx, event.Event{Kind: event.KeyRotated, Reason: key.ID()})
+	}
 }
 
 // issueAlone signs a pair that belongs to no session.
@@ -129,7 +158,7 @@ func (g grant) expiry(now time.Time, lifetime time.Duration) int64 {
 func (a *Auth) commonClaims(g grant, now time.Time, end int64, id string, audience []string) []byte {
 	b := make([]byte, 0, 512)
 	b = strictjson.AppendString(append(b, `{"sub":`...), g.user.ID)
-	if issuer := a.verifier.issuer; issuer != "" {
+	if issuer := a.issuer; issuer != "" {
 		b = strictjson.AppendString(append(b, `,"iss":`...), issuer)
 	}
 	switch len(audience) {
@@ -157,15 +186,21 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 	if err != nil {
 		return nil, storeError(fmt.Errorf("WithClaims: %w", err))
 	}
+	return encodeClaims("WithClaims", extra, nil)
+}
+
+// encodeClaims encodes claims of the host, as members that follow others. Names that belong to signet are errors, unless they
+// are allowed.
+func encodeClaims[V any](source string, claims map[string]V, allowed []string) ([]byte, error) {
 	var b []byte
-	for _, name := range slices.Sorted(maps.Keys(extra)) {
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
 		// A parser that ignores case must not read the host's "Roles" as signet's "roles".
-		if slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }) {
-			return nil, internal(fmt.Errorf("WithClaims: the claim %q belongs to signet; choose another name", name))
+		if !slices.Contains(allowed, name) && slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }) {
+			return nil, internal(fmt.Errorf("%s: the claim %q belongs to signet; choose another name", source, name))
 		}
-		value, err := json.Marshal(extra[name])
+		value, err := json.Marshal(claims[name])
 		if err != nil {
-			return nil, internal(fmt.Errorf("WithClaims: %q: %w", name, err))
+			return nil, internal(fmt.Errorf("%s: %q: %w", source, name, err))
 		}
 		b = append(append(strictjson.AppendString(append(b, ','), name), ':'), value...)
 	}
@@ -174,7 +209,7 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 	}
 	// Refuse now what parseClaims would refuse in the token.
 	if err := checkClaims("{" + string(b[1:]) + "}"); err != nil {
-		return nil, internal(fmt.Errorf("WithClaims: %w", err))
+		return nil, internal(fmt.Errorf("%s: %w", source, err))
 	}
 	return b, nil
 }

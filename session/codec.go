@@ -59,6 +59,14 @@ func (s Session) MarshalJSON() ([]byte, error) {
 	}
 	number(`,"revoked":`, int64(s.RevokedAt))
 	text(`,"reason":`, string(s.Reason))
+	number(`,"idle":`, s.Idle)
+	text(`,"facts":`, s.Facts)
+	text(`,"raised":`, s.Raised)
+	number(`,"raisedfrom":`, s.RaisedFrom)
+	number(`,"pending":`, int64(s.PendingUntil))
+	number(`,"tries":`, s.Tries)
+	number(`,"tickets":`, s.Tickets)
+	number(`,"ticketsused":`, s.TicketsUsed)
 	return append(append(b, s.unknown...), '}'), nil
 }
 
@@ -111,6 +119,22 @@ func (s *Session) UnmarshalJSON(text []byte) error {
 			s.RevokedAt = Millis(scan.Int())
 		case "reason":
 			s.Reason = Reason(scan.String())
+		case "idle":
+			s.Idle = scan.Int()
+		case "facts":
+			s.Facts = scan.String()
+		case "raised":
+			s.Raised = scan.String()
+		case "raisedfrom":
+			s.RaisedFrom = scan.Int()
+		case "pending":
+			s.PendingUntil = Millis(scan.Int())
+		case "tries":
+			s.Tries = scan.Int()
+		case "tickets":
+			s.Tickets = scan.Int()
+		case "ticketsused":
+			s.TicketsUsed = scan.Int()
 		default:
 			s.unknown += string(strictjson.AppendString([]byte{','}, scan.Name())) + ":" + scan.Raw()
 		}

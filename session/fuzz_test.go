@@ -15,7 +15,9 @@ import (
 // known are the members of a row that this version reads. All others must survive a change of the row.
 var known = map[string]bool{"v": true, "id": true, "user": true, "secret": true, "agent": true, "addr": true, "born": true, "created": true,
 	"ends": true, "used": true, "keep": true, "cur": true, "par": true, "next": true, "sent": true, "confirmed": true, "anc": true,
-	"revoked": true, "reason": true}
+	"revoked": true, "reason": true, "idle": true,
+	"facts": true, "raised": true, "raisedfrom": true, "pending": true, "tries": true,
+	"tickets": true, "ticketsused": true}
 
 // FuzzRow reads any text as a row. A row that is accepted says what encoding/json reads in it, and stays the same row however
 // often it is written and read again. What this version does not know survives, also when the row is changed.
@@ -73,13 +75,15 @@ func rewritten(t *testing.T, row session.Session) (again session.Session, stored
 func requireMembers(t *testing.T, members map[string]json.RawMessage, row session.Session) {
 	t.Helper()
 	texts := map[string]string{"id": row.ID, "user": row.UserID, "agent": row.UserAgent, "addr": row.Address,
-		"reason": string(row.Reason)}
+		"reason": string(row.Reason), "facts": row.Facts, "raised": row.Raised}
 	for name, got := range texts {
 		requireMember(t, members, name, got)
 	}
 	numbers := map[string]int64{"created": int64(row.CreatedAt), "ends": int64(row.EndsAt), "used": int64(row.LastUsedAt),
 		"keep": int64(row.KeepUntil), "cur": row.Current, "par": row.Parent, "next": row.Next, "sent": int64(row.SentAt),
-		"confirmed": int64(row.ConfirmedAt), "revoked": int64(row.RevokedAt)}
+		"confirmed": int64(row.ConfirmedAt), "revoked": int64(row.RevokedAt), "idle": row.Idle, "raisedfrom": row.RaisedFrom,
+		"pending": int64(row.PendingUntil), "tries": row.Tries,
+		"tickets": row.Tickets, "ticketsused": row.TicketsUsed}
 	for name, got := range numbers {
 		requireMember(t, members, name, got)
 	}
@@ -149,7 +153,9 @@ func FuzzFields(f *testing.F) {
 		row := session.Session{ID: id, UserID: user, SecretHash: session.HashOf(agent), UserAgent: agent, Address: address,
 			CreatedAt: session.Millis(a), EndsAt: session.Millis(b), LastUsedAt: session.Millis(c), KeepUntil: session.Millis(a),
 			Current: b, Parent: c, Next: a, SentAt: session.Millis(b), ConfirmedAt: session.Millis(c),
-			RevokedAt: session.Millis(a), Reason: session.Reason(reason), Born: session.Version{All: a, User: c}}
+			RevokedAt: session.Millis(a), Reason: session.Reason(reason), Born: session.Version{All: a, User: c},
+			Idle: a, Facts: reason, Raised: agent, RaisedFrom: b, PendingUntil: session.Millis(c), Tries: a,
+			Tickets: b, TicketsUsed: c}
 		row.Ancestors[int(at)%len(row.Ancestors)] = session.Ancestor{Generation: b, SupersededAt: session.Millis(c)}
 		again, stored := rewritten(t, row)
 		require.True(t, row == again, "%q became another row", stored)

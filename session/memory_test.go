@@ -47,7 +47,7 @@ func createIn(t testing.TB, m *session.Memory, id, userID string) {
 	t.Helper()
 	require.NoError(t, m.Create(context.Background(), userID, func(at session.Moment) (session.Session, error) {
 		client := rotation.Client{UserAgent: "agent", Address: "192.0.2.1"}
-		return memoryRules.New(id, userID, session.HashOf(id), client, at.Now), nil
+		return memoryRules.New(id, userID, session.HashOf(id), rotation.Terms{}, client, at.Now), nil
 	}), "Create of %s", id)
 }
 
@@ -516,7 +516,7 @@ func fill(t testing.TB, m *session.Memory, i int) string {
 	address := strings.Clone("198.51.100.123")
 	err := m.Create(context.Background(), userIDOf(i), func(at session.Moment) (session.Session, error) {
 		client := rotation.Client{UserAgent: agent, Address: address}
-		return memoryRules.New(id, userIDOf(i), session.HashOf(id), client, at.Now), nil
+		return memoryRules.New(id, userIDOf(i), session.HashOf(id), rotation.Terms{}, client, at.Now), nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 
 // packed is a session as [Memory] keeps it: one text that never changes. It holds, in this order:
 //
-//   - the texts: ID, UserID, UserAgent, Address, Reason and unknown, each behind its length;
+//   - the texts: ID, UserID, UserAgent, Address, Reason, Facts, Raised and unknown, each behind its length;
 //   - the hash;
 //   - which of the numbers are not 0, one bit for each;
 //   - those numbers: CreatedAt as it is, and of the others the difference to it, because most are times of the same days.
@@ -17,13 +17,16 @@ import (
 type packed string
 
 // numbers are the numbers of a session. The first one is CreatedAt.
-type numbers [12 + 2*len(Ancestors{})]int64
+type numbers [firstAncestor + 2*len(Ancestors{})]int64
+
+const firstAncestor = 18
 
 func (s *Session) numbers() numbers {
 	n := numbers{int64(s.CreatedAt), int64(s.EndsAt), int64(s.LastUsedAt), int64(s.KeepUntil), s.Current, s.Parent, s.Next,
-		int64(s.SentAt), int64(s.ConfirmedAt), int64(s.RevokedAt), s.Born.All, s.Born.User}
+		int64(s.SentAt), int64(s.ConfirmedAt), int64(s.RevokedAt), s.Born.All, s.Born.User,
+		s.Idle, s.RaisedFrom, int64(s.PendingUntil), s.Tries, s.Tickets, s.TicketsUsed}
 	for i, a := range s.Ancestors {
-		n[12+2*i], n[13+2*i] = a.Generation, int64(a.SupersededAt)
+		n[firstAncestor+2*i], n[firstAncestor+1+2*i] = a.Generation, int64(a.SupersededAt)
 	}
 	return n
 }
@@ -33,15 +36,19 @@ func (s *Session) setNumbers(n *numbers) {
 	s.Current, s.Parent, s.Next = n[4], n[5], n[6]
 	s.SentAt, s.ConfirmedAt, s.RevokedAt = Millis(n[7]), Millis(n[8]), Millis(n[9])
 	s.Born = Version{All: n[10], User: n[11]}
+	s.Idle, s.RaisedFrom = n[12], n[13]
+	s.PendingUntil, s.Tries = Millis(n[14]), n[15]
+	s.Tickets, s.TicketsUsed = n[16], n[17]
 	for i := range s.Ancestors {
-		s.Ancestors[i] = Ancestor{Generation: n[12+2*i], SupersededAt: Millis(n[13+2*i])}
+		s.Ancestors[i] = Ancestor{Generation: n[firstAncestor+2*i], SupersededAt: Millis(n[firstAncestor+1+2*i])}
 	}
 }
 
 func pack(s *Session) packed {
 	var space [512]byte // enough for nearly all; append takes more where it is not
 	b := space[:0]
-	for _, text := range [...]string{s.ID, s.UserID, s.UserAgent, s.Address, string(s.Reason), s.unknown} {
+	for _, text := range [...]string{s.ID, s.UserID, s.UserAgent, s.Address, string(s.Reason), s.Facts, s.Raised,
+		s.unknown} {
 		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
 	}
 	b = append(b, s.SecretHash[:]...)
@@ -70,6 +77,8 @@ func (p packed) unpack() (s Session) {
 	var reason string
 	reason, p = p.text()
 	s.Reason = Reason(reason)
+	s.Facts, p = p.text()
+	s.Raised, p = p.text()
 	s.unknown, p = p.text()
 	p = p[copy(s.SecretHash[:], p):]
 	set, p := p.uvarint()

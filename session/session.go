@@ -100,6 +100,15 @@ type Session struct {
 	RevokedAt Millis // 0: not revoked
 	Reason    Reason // why it was revoked
 
+	Idle         int64  // the session's own lifetime without a use, in milliseconds; 0: the service's
+	Facts        string // a JSON object of claims that return in each access token of the session; "": none
+	Raised       string // what replaces Facts since a step-up; "": nothing
+	RaisedFrom   int64  // the first generation since the step-up; 0: none
+	PendingUntil Millis // not 0: the login waits for its second step until then, and no token exists
+	Tries        int64  // codes that were tried in the second step
+	Tickets      int64  // how many tickets for connections were made
+	TicketsUsed  int64  // which of the last 64 tickets were used: the lowest bit is the newest
+
 	unknown string // JSON members that a newer version of this package wrote
 }
 

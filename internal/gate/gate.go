@@ -1,12 +1,14 @@
-// Package gate limits how many passwords are hashed at one time. It also makes a refusal take the same time whether the
-// account exists or not.
+// Package gate limits how many passwords are hashed at one time, and shares the turns between clients. It also makes every
+// refusal take the same time, whether the account exists or not.
 package gate
 
 import (
 	"context"
 	"errors"
 	"runtime"
-	"sync/atomic"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/signet-go/signet/password"
 )
@@ -15,58 +17,146 @@ import (
 var ErrBusy = errors.New("too many passwords wait to be hashed")
 
 // Gate limits how many passwords are hashed at one time. By design a hash takes tens of milliseconds of one core and
-// megabytes of memory. Without a limit, a burst of logins would take both from the rest of the program. A Gate is safe for
-// concurrent use.
+// megabytes of memory. Without a limit, a burst of logins would take both from the rest of the program.
+//
+// Each call names a key: the address of the client. Waiting calls queue by key, and the keys take turns, so that one client
+// cannot keep the others out. Calls with an empty key share one key. At most 16 calls of one key wait for each hash that may
+// run, and 1,024 calls in all (with more than 16 parallel hashes: 64 for each). Beyond the first limit, a call gets
+// [ErrBusy]. Beyond the second, the newest call of the key with the most calls gets it if the new call's key has fewer, and
+// otherwise the new call does. A call whose context ends gives up its place at once.
+//
+// Passwords are in Unicode's normal form C. A hash of another form, from another program, matches too and is outdated.
+//
+// A Gate is safe for concurrent use.
 type Gate struct {
-	hasher  password.Hasher
-	slots   chan struct{}
-	waiting atomic.Int64
-	queue   int64
+	hasher password.Hasher
+	queue  *queue
+	kinds  kinds
 }
 
-// New returns a Gate. It runs as many hashes at one time as there are cores, and lets 16 times as many wait. Further calls
-// get [ErrBusy].
-func New(hasher password.Hasher) *Gate {
-	running := max(1, runtime.GOMAXPROCS(0))
-	return &Gate{hasher: hasher, slots: make(chan struct{}, running), queue: int64(16 * running)}
+// Stats says what a Gate is doing.
+type Stats struct {
+	Running int    // calls that are hashing now
+	Waiting int    // calls that wait for their turn
+	Busy    uint64 // calls that got [ErrBusy] so far
 }
 
-// Hash waits for its turn and then hashes the password. It returns [ErrBusy] when too many calls are waiting already, and
-// the error of ctx when ctx ends during the wait. Otherwise it returns what the [password.Hasher] returns.
-func (g *Gate) Hash(ctx context.Context, password string) (hash string, err error) {
-	if err := g.enter(ctx); err != nil {
+// New returns a Gate that runs this many hashes at one time. 0 means as many as there are cores: the smaller one of
+// [runtime.NumCPU] and GOMAXPROCS. New makes one hash to learn its kind and its cost, and returns the error of the hasher.
+func New(hasher password.Hasher, parallel int) (*Gate, error) {
+	if parallel <= 0 {
+		parallel = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	}
+	g := &Gate{hasher: hasher, queue: newQueue(parallel)}
+	return g, g.kinds.start(hasher)
+}
+
+// Stats returns what the Gate is doing now.
+func (g *Gate) Stats() Stats {
+	g.queue.mu.Lock()
+	defer g.queue.mu.Unlock()
+	return Stats{Running: g.queue.running, Waiting: g.queue.waiting, Busy: g.queue.rejected}
+}
+
+// Hash waits for its turn and then hashes the normal form of the password. It returns [ErrBusy] when too many calls are
+// waiting, and the error of ctx when ctx ends before the turn. Otherwise it returns what the [password.Hasher] returns.
+func (g *Gate) Hash(ctx context.Context, key, password string) (hash string, err error) {
+	if err := g.queue.enter(ctx, key); err != nil {
 		return "", err
 	}
-	defer g.leave()
-	return g.hasher.Hash(password)
+	defer g.queue.leave()
+	return g.hasher.Hash(norm.NFC.String(password))
 }
 
-// Verify waits for its turn and then verifies the password. Its errors are those of [Gate.Hash].
-func (g *Gate) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
-	if err := g.enter(ctx); err != nil {
+// Verify waits for its turn and then verifies the password. It is for users who are known to the client already: the time
+// of a refusal shows the kind of the hash. A password that is too long for the hasher does not match. Other errors are those
+// of [Gate.Hash] and [password.ErrFormat].
+func (g *Gate) Verify(ctx context.Context, key, hash, password string) (ok, outdated bool, err error) {
+	if err := g.queue.enter(ctx, key); err != nil {
 		return false, false, err
 	}
-	defer g.leave()
-	return g.hasher.Verify(hash, password)
+	defer g.queue.leave()
+	ok, outdated, _, err = g.verify(hash, formsOf(password), false)
+	return ok, outdated, err
 }
 
-func (g *Gate) enter(ctx context.Context) error {
-	select {
-	case g.slots <- struct{}{}:
-		return nil
-	default:
+// Check verifies the password of a login in one turn. hash is empty for a user who is unknown or has no password. refuse
+// says that the user may not log in: the password is verified and then refused.
+//
+// Every refusal costs one hash of each kind that the Gate knows: the user's own hash, and decoys, which match nobody, of the
+// other kinds. So its time does not depend on the user, and not on which process answers. The Gate learns a kind from the
+// first user's hash of it. A kind that costs over 16 times the hasher's own kind, and over 200 ms, is never a decoy:
+// otherwise one user's hash would make every refusal slow.
+//
+// An unreadable hash costs the same as an unknown user, and the error is [password.ErrFormat] (test with [errors.Is]). Other
+// errors are those of [Gate.Verify].
+func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (ok, outdated bool, err error) {
+	if err := g.queue.enter(ctx, key); err != nil {
+		return false, false, err
 	}
-	if g.waiting.Add(1) > g.queue {
-		g.waiting.Add(-1)
-		return ErrBusy
+	defer g.queue.leave()
+	if hash == "" { // an unknown user takes the same way as a known one
+		hash, refuse = g.kinds.first(), true
 	}
-	defer g.waiting.Add(-1)
-	select {
-	case g.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	forms := formsOf(pass)
+	ok, outdated, cost, err := g.verify(hash, forms, refuse)
+	if ok && !refuse {
+		g.kinds.learn(hash, cost)
+		return true, outdated, nil
 	}
+	own, unreadable := "", err
+	switch {
+	case err == nil:
+		own = g.kinds.learn(hash, cost)
+	case !errors.Is(err, password.ErrFormat):
+		return false, false, err
+	}
+	for _, d := range g.kinds.decoys(own) {
+		_, _, cost, err := g.verify(d.hash, forms, true)
+		switch {
+		case errors.Is(err, password.ErrFormat):
+			g.kinds.unusable(d.kind)
+		case err != nil:
+			return false, false, err
+		default:
+			g.kinds.measured(d.kind, cost)
+		}
+	}
+	return false, false, unreadable
 }
 
-func (g *Gate) leave() { <-g.slots }
+// verify tries the forms of a password. It stops at the first one that matches, unless all is set. cost is the time of the
+// fastest try, or 0 if the hasher refused each form as too long.
+func (g *Gate) verify(hash string, forms []string, all bool) (ok, outdated bool, cost time.Duration, err error) {
+	for i, form := range forms {
+		start := time.Now()
+		match, old, err := g.hasher.Verify(hash, form)
+		switch took := max(1, time.Since(start)); { // some clocks stand still for a while
+		case errors.Is(err, password.ErrTooLong):
+			continue
+		case err != nil:
+			return false, false, 0, err
+		case cost == 0 || took < cost:
+			cost = took
+		}
+		if match && !ok {
+			ok, outdated = true, old || i > 0
+		}
+		if ok && !all {
+			break
+		}
+	}
+	return ok, outdated, cost, nil
+}
+
+// formsOf returns the forms of a password that may match: first its normal form C, then the bytes as they are, if they
+// differ. Another program may have hashed those.
+func formsOf(pass string) []string {
+	if norm.NFC.IsNormalString(pass) {
+		return []string{pass}
+	}
+	if normal := norm.NFC.String(pass); normal != pass {
+		return []string{normal, pass}
+	}
+	return []string{pass}
+}

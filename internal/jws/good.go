@@ -90,5 +90,5 @@ func (h *header) worthRemembering() bool {
 	case keys.HS256, keys.HS384, keys.HS512:
 		return false
 	}
-	return !strings.EqualFold(h.typ, RefreshType)
+	return !strings.EqualFold(h.typ, RefreshType) && !strings.EqualFold(h.typ, TicketType)
 }

@@ -15,6 +15,7 @@ import (
 const (
 	AccessType  = "at+jwt" // RFC 9068 section 2.1
 	RefreshType = "rt+jwt"
+	TicketType  = "ticket+jwt"
 )
 
 // The longest tokens, in bytes. Entra puts up to 200 groups into a token, each with 36 bytes.

@@ -54,6 +54,7 @@ type Config struct {
 	Interval     time.Duration // how often the log is read
 	MaxStaleness time.Duration // how long the log may be unreadable before Check answers ErrStale
 	Insecure     bool          // Check never answers ErrStale
+	Report       func(error)   // called when the source is lost, with the error, and with nil when it is back; nil: nobody asks
 	Bytes        int           // the memory for revocations
 	// Remote says that the source is another service. Then Open does not fail if the source does not answer yet: Check
 	// answers ErrStale until it does. And a page is as old as its time says, because a cache may stand in between. So the
@@ -348,12 +349,35 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			next = session.End
 		case err != nil && !failing:
 			v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
+			v.report(err)
+		case err == nil && failing:
+			v.report(nil)
 		}
 		cursor, failing = next, err != nil && !errors.Is(err, session.ErrCursor)
 		if err != nil && before == session.End && !v.rest(ctx) {
 			return
 		}
 	}
+}
+
+// report tells the owner of the view that the source is lost (err is not nil) or back.
+func (v *View) report(err error) {
+	if v.Report != nil {
+		v.Report(err)
+	}
+}
+
+// Fresh returns the error that Check would return for any token at that time: nil or ErrStale.
+func (v *View) Fresh(now time.Time) error {
+	if !v.Insecure && int64(now.Sub(v.began)) > v.freshUntil.Load() {
+		return ErrStale
+	}
+	return nil
+}
+
+// Lag is the time since the log was last read.
+func (v *View) Lag() time.Duration {
+	return max(0, time.Since(v.began)-time.Duration(v.freshUntil.Load())+v.MaxStaleness)
 }
 
 // keepTime ends the contexts of tokens that expire, and forgets what no token needs any more, until ctx ends.

@@ -41,7 +41,7 @@ type machine struct {
 func newMachine(rules rotation.Rules) machine {
 	return machine{window: session.Millis(rules.Window.Milliseconds()), idle: session.Millis(rules.Idle.Milliseconds()),
 		refresh: rules.Refresh, confirm: rules.Confirm,
-		fresh: rules.New("sid", "user", secretHash, rotation.Client{}, start)}
+		fresh: rules.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start)}
 }
 
 const accessLifetime = session.Millis(15 * 60 * 1000)

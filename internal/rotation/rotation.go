@@ -52,6 +52,7 @@ const (
 	EventExpired   Event = "expired"
 	EventUser      Event = "user"
 	EventTheft     Event = "theft"
+	EventOlder     Event = "older" // a step-up with a token that is not the current one; nothing changed
 )
 
 // Outcome is the answer to a refresh.
@@ -61,11 +62,27 @@ type Outcome struct {
 	RolledBack bool  // the store had lost writes, and the session was carried forward
 }
 
+// Terms are what a login may choose for its session. The zero Terms are the service's.
+type Terms struct {
+	Idle     time.Duration // the lifetime without a use; 0: Rules.Idle
+	Absolute time.Duration // the lifetime in all; 0: Rules.Absolute
+	Facts    string        // claims for the session's access tokens, as a JSON object
+}
+
 // New returns the row of a login.
-func (r Rules) New(id, userID string, secret session.Hash, client Client, now session.Millis) session.Session {
-	first := max(1, int64(now)) // generation 0 means none
-	s := session.Session{ID: id, UserID: userID, SecretHash: secret, UserAgent: client.UserAgent, Address: client.Address,
-		CreatedAt: now, EndsAt: now.Add(r.Absolute), Current: first, Next: first + 1, SentAt: now, ConfirmedAt: now}
+func (r Rules) New(id, userID string, secret session.Hash, terms Terms, client Client, now session.Millis) session.Session {
+	s := session.Session{ID: id, UserID: userID, CreatedAt: now, EndsAt: now.Add(r.Absolute), Idle: terms.Idle.Milliseconds(),
+		Facts: terms.Facts}
+	if terms.Absolute != 0 {
+		s.EndsAt = now.Add(terms.Absolute)
+	}
+	return r.begin(s, secret, client, now)
+}
+
+func (r Rules) begin(s session.Session, secret session.Hash, client Client, now session.Millis) session.Session {
+	s.Current = max(1, int64(now)) // generation 0 means none
+	s.Next = s.Current + 1
+	s.SecretHash, s.UserAgent, s.Address, s.SentAt, s.ConfirmedAt = secret, client.UserAgent, client.Address, now, now
 	r.use(&s, now)
 	return s
 }
@@ -73,7 +90,7 @@ func (r Rules) New(id, userID string, secret session.Hash, client Client, now se
 // Refresh decides about a presented refresh token. It returns the row to store. The row must be stored even if the outcome
 // is a refusal: a theft must be kept although the answer is an error.
 func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (session.Session, Outcome) {
-	if s.RevokedAt != 0 || p.Generation <= 0 || !s.SecretHash.Equal(p.SecretHash) { // T0
+	if s.RevokedAt != 0 || s.PendingUntil != 0 || p.Generation <= 0 || !s.SecretHash.Equal(p.SecretHash) { // T0
 		return s, Outcome{Event: EventUnknown}
 	}
 	before := s
@@ -95,6 +112,9 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 	out.RolledBack = rolledBack
 	if out.Generation == 0 {
 		return s, out
+	}
+	if p.Generation < s.RaisedFrom { // the bearer of an older token did not step up
+		s.Raised, s.RaisedFrom = "", 0
 	}
 	made := s.Current != known
 	if made && p.Client != (Client{}) {
@@ -200,7 +220,7 @@ func (r Rules) use(s *session.Session, now session.Millis) {
 
 // keepUntil returns the time until which a row must be kept for tokens that are handed out now.
 func (r Rules) keepUntil(s session.Session, now session.Millis) session.Millis {
-	return min(now.Add(max(r.Idle, r.Access)), s.EndsAt).Add(keepSlack)
+	return min(now.Add(max(r.IdleOf(s), r.Access)), s.EndsAt).Add(keepSlack)
 }
 
 // LiveUntil returns the time at which the last token expires that the session has handed out so far.
@@ -208,7 +228,7 @@ func LiveUntil(s session.Session) session.Millis { return s.KeepUntil.Add(-keepS
 
 // Confirm notes a proof of delivery: somebody used an access token that came with this generation.
 func (r Rules) Confirm(s session.Session, generation int64, now session.Millis) session.Session {
-	if s.RevokedAt == 0 && generation == s.Current && s.ConfirmedAt == 0 {
+	if s.RevokedAt == 0 && s.PendingUntil == 0 && generation == s.Current && s.ConfirmedAt == 0 {
 		s = r.settle(s, now)
 		s.ConfirmedAt = max(now, s.Latest())
 	}
@@ -217,5 +237,13 @@ func (r Rules) Confirm(s session.Session, generation int64, now session.Millis) 
 
 // Expired reports whether the session's time is over.
 func (r Rules) Expired(s session.Session, now session.Millis) bool {
-	return now >= s.EndsAt || now >= s.LastUsedAt.Add(r.Idle)
+	return now >= s.EndsAt || now >= s.LastUsedAt.Add(r.IdleOf(s))
+}
+
+// IdleOf is how long the session lives without a use.
+func (r Rules) IdleOf(s session.Session) time.Duration {
+	if s.Idle != 0 {
+		return time.Duration(s.Idle) * time.Millisecond
+	}
+	return r.Idle
 }

@@ -261,12 +261,12 @@ func TestStrictRefresh(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	row := defaultRules().New("sid", "user", secretHash, rotation.Client{UserAgent: "agent", Address: "addr"}, start)
+	row := defaultRules().New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{UserAgent: "agent", Address: "addr"}, start)
 	require.Equal(t, session.Session{ID: "sid", UserID: "user", SecretHash: secretHash, UserAgent: "agent", Address: "addr",
 		CreatedAt: start, EndsAt: start + 90*24*hour, LastUsedAt: start, KeepUntil: row.KeepUntil, Current: int64(start), Next: int64(start) + 1,
 		SentAt: start, ConfirmedAt: start}, row)
 	require.GreaterOrEqual(t, row.KeepUntil, start+hour/4)
-	require.Positive(t, defaultRules().New("", "", session.Hash{}, rotation.Client{}, 0).Current, "generation 0 means none")
+	require.Positive(t, defaultRules().New("", "", session.Hash{}, rotation.Terms{}, rotation.Client{}, 0).Current, "generation 0 means none")
 }
 
 // A client that repeats a request within a window gets the same generation again, without end. A client that is silent for
@@ -296,18 +296,18 @@ func TestOneLostAnswerAfterAnother(t *testing.T) {
 func TestKeepUntilOutlivesTheTokensOfLongerLifetimes(t *testing.T) {
 	long, short := defaultRules(), defaultRules()
 	long.Access, short.Access, short.Idle = 20*24*time.Hour, time.Second, 2*time.Second
-	row := long.New("sid", "user", secretHash, rotation.Client{}, start)
+	row := long.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start)
 	lastToken := start.Add(long.Access)
 	require.Equal(t, lastToken, rotation.LiveUntil(row))
 	row, out := short.Refresh(row, presented(row.Current), start+ms)
 	require.Equal(t, rotation.EventRotated, out.Event)
 	require.Equal(t, lastToken, rotation.LiveUntil(row), "the first access token is still out")
 
-	repeated, out := long.Refresh(short.New("sid", "user", secretHash, rotation.Client{}, start), presented(int64(start)), start)
+	repeated, out := long.Refresh(short.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start), presented(int64(start)), start)
 	require.Equal(t, rotation.EventRotated, out.Event)
 	require.Equal(t, lastToken, rotation.LiveUntil(repeated), "and the other way round")
 
-	pending, _ := short.Refresh(short.New("sid", "user", secretHash, rotation.Client{}, start), presented(int64(start)), start)
+	pending, _ := short.Refresh(short.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start), presented(int64(start)), start)
 	pending, out = long.Refresh(pending, presented(int64(start)), start+ms)
 	require.Equal(t, rotation.EventRepeated, out.Event)
 	require.GreaterOrEqual(t, rotation.LiveUntil(pending), start.Add(long.Access), "a repetition hands out tokens too")
@@ -315,7 +315,7 @@ func TestKeepUntilOutlivesTheTokensOfLongerLifetimes(t *testing.T) {
 
 func TestASessionRemembersTheLastClient(t *testing.T) {
 	rules := defaultRules()
-	row := rules.New("sid", "user", secretHash, rotation.Client{UserAgent: "phone", Address: "192.0.2.1"}, start)
+	row := rules.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{UserAgent: "phone", Address: "192.0.2.1"}, start)
 	p := presented(row.Current)
 	row, _ = rules.Refresh(row, p, start+ms)
 	require.Equal(t, "phone", row.UserAgent, "a refresh that knows no client changes nothing")
@@ -328,7 +328,7 @@ func TestASessionRemembersTheLastClient(t *testing.T) {
 // However fast a client refreshes, no window is cut short: a rotation waits until there is room to remember one more parent.
 func TestCoalescingForgetsNoWindow(t *testing.T) {
 	rules := defaultRules()
-	row := rules.New("sid", "user", secretHash, rotation.Client{}, start)
+	row := rules.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start)
 	tokens := []int64{row.Current}
 	var out rotation.Outcome
 	for now := start + ms; now <= start+window; now += ms {
@@ -346,7 +346,7 @@ func TestCoalescingForgetsNoWindow(t *testing.T) {
 
 func TestGenerationsNeverRepeat(t *testing.T) {
 	rules := defaultRules()
-	backup := rules.New("sid", "user", secretHash, rotation.Client{}, start)
+	backup := rules.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start)
 	seen := map[int64]bool{backup.Current: true}
 	for now := start; now < start+100*window; now += window + ms {
 		row, out := backup, rotation.Outcome{} // the store goes back to the same row each time

@@ -157,7 +157,7 @@ func TestEndUserDuringALogin(t *testing.T) {
 	signs := 0
 	var row session.Session
 	store.between = func() { require.NoError(t, m.EndUser(t.Context(), "1", "")) }
-	err := m.Create(t.Context(), "1", "s", rotation.Client{}, func(s session.Session) error {
+	err := m.Create(t.Context(), Login{UserID: "1", Secret: "s"}, func(s session.Session) error {
 		row = s
 		signs++
 		return nil

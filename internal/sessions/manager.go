@@ -38,6 +38,7 @@ type Config struct {
 	MaxStaleness time.Duration // how long the store may be out of reach before tokens are refused
 	Insecure     bool          // they are never refused for that
 	Bytes        int           // the memory for revocations
+	Report       func(error)   // called when the store is lost, with the error, and with nil when it is back
 }
 
 // Manager is this process's view of the sessions. It is safe for concurrent use. Make it with Open.
@@ -54,7 +55,7 @@ type Manager struct {
 func Open(cfg Config) (*Manager, error) {
 	view, err := revoked.Open(revoked.Config{Source: source{cfg.Store}, Name: "the session store", Logger: cfg.Logger,
 		Timeout: StoreTimeout, Interval: min(pullInterval, cfg.MaxStaleness/4), MaxStaleness: cfg.MaxStaleness,
-		Insecure: cfg.Insecure, Bytes: cfg.Bytes})
+		Insecure: cfg.Insecure, Bytes: cfg.Bytes, Report: cfg.Report})
 	if err != nil {
 		return nil, fmt.Errorf("read the log of revocations: %w", err)
 	}
@@ -99,15 +100,27 @@ func (s source) Notify(ctx context.Context, wake func()) error {
 	return nil
 }
 
+// Login is a login that makes a session.
+type Login struct {
+	UserID  string
+	Secret  string // of the refresh tokens, or of the ticket
+	Terms   rotation.Terms
+	Client  rotation.Client
+	Pending bool // the session waits for a second step
+}
+
 // Create stores the session of a login. It calls sign to make the tokens before the row is committed, so that no
 // session exists without tokens. What sign reads about the user is newer than the version of the row, which the tokens
 // get too. So a cut-off that comes later refuses them, and one that came before does not. sign may be called again. An
 // error of sign is returned as it is, and then nothing is stored.
-func (m *Manager) Create(ctx context.Context, userID, secret string, client rotation.Client,
-	sign func(session.Session) error) error {
-	id := session.NewID(userID)
-	err := m.Store.Create(ctx, userID, func(at session.Moment) (session.Session, error) {
-		row := m.Rules.New(id, userID, session.HashOf(secret), client, at.Now)
+func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Session) error) error {
+	id := session.NewID(login.UserID)
+	begin := m.Rules.New
+	if login.Pending {
+		begin = m.Rules.Pend
+	}
+	err := m.Store.Create(ctx, login.UserID, func(at session.Moment) (session.Session, error) {
+		row := begin(id, login.UserID, session.HashOf(login.Secret), login.Terms, login.Client, at.Now)
 		row.Born = at.Version()
 		return row, sign(row)
 	})
@@ -123,6 +136,8 @@ type Tokens struct {
 	User func() (active bool, err error)
 	// Sign makes the tokens for a row, with a version.
 	Sign func(session.Session, rotation.Outcome, session.Version) error
+	// Raise returns the claims of a step-up for a row. nil: it is a refresh.
+	Raise func(session.Session) (facts string, err error)
 }
 
 // Refresh decides about a refresh token. If the client gets tokens, it loads the user and signs the tokens before the row is
@@ -141,8 +156,18 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 				out = rotation.Outcome{Event: rotation.EventUnknown}
 				return row, nil
 			}
+			decide := m.Rules.Refresh
+			if tokens.Raise != nil {
+				facts, err := tokens.Raise(row)
+				if err != nil {
+					return row, err
+				}
+				decide = func(row session.Session, p rotation.Presented, now session.Millis) (session.Session, rotation.Outcome) {
+					return m.Rules.StepUp(row, p, facts, now)
+				}
+			}
 			presented.UserActive = true
-			after, out = m.Rules.Refresh(row, presented, at.Now)
+			after, out = decide(row, presented, at.Now)
 			if out.Generation == 0 {
 				return after, nil
 			}
@@ -150,7 +175,7 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 				return row, err
 			}
 			if !presented.UserActive {
-				after, out = m.Rules.Refresh(row, presented, at.Now)
+				after, out = decide(row, presented, at.Now)
 				return after, nil
 			}
 			version, written = at.Version(), after != row
@@ -195,7 +220,7 @@ func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, e
 	ctx, limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
 	rows, at, err := m.Store.List(ctx, userID, listLimit)
-	return slices.DeleteFunc(rows, at.Ended), err
+	return slices.DeleteFunc(rows, func(row session.Session) bool { return row.PendingUntil != 0 || at.Ended(row) }), err
 }
 
 // update changes a row. If the row is revoked then, this process refuses its access tokens at once.

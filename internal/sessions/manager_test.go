@@ -35,7 +35,7 @@ func newManager(t *testing.T, store session.Store, changes ...func(*Config)) *Ma
 func login(t *testing.T, m *Manager, userID string) revoked.Ref {
 	t.Helper()
 	var made session.Session
-	err := m.Create(t.Context(), userID, "s", rotation.Client{}, func(s session.Session) error {
+	err := m.Create(t.Context(), Login{UserID: userID, Secret: "s"}, func(s session.Session) error {
 		made = s
 		return nil
 	})

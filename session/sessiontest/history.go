@@ -54,7 +54,7 @@ func (h *historian) login() {
 	var row session.Session
 	err := h.store.Create(h.ctx, userID, func(at session.Moment) (session.Session, error) {
 		h.requireMoment(at, userID, h.what+": Create")
-		row = rules.New(id, userID, h.secrets[id], rotation.Client{UserAgent: "agent", Address: "2001:db8::1"}, at.Now+h.ahead)
+		row = rules.New(id, userID, h.secrets[id], rotation.Terms{}, rotation.Client{UserAgent: "agent", Address: "2001:db8::1"}, at.Now+h.ahead)
 		row.Born = h.moment(userID, 0).Version()
 		return row, nil
 	})

@@ -113,6 +113,7 @@ type change func(row *session.Session, now session.Millis)
 // login returns a row as signet makes it at a login.
 func login(name, userID string, at session.Moment) session.Session {
 	row := rules.New(id(userID, name), userID, session.HashOf(name+userID),
+		rotation.Terms{Idle: time.Hour, Facts: `{"amr":["pwd"],"name":"Zo\u00eb \"x\""}`},
 		rotation.Client{UserAgent: "agent of " + name, Address: "192.0.2.1"}, at.Now)
 	row.Born = at.Version()
 	return row

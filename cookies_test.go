@@ -1,0 +1,291 @@
+package signet_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
+)
+
+// browser is a client with a jar of cookies, on a service with a cookie mount at /web/auth.
+type browser struct {
+	*signet.Auth
+	client *http.Client
+	server *httptest.Server
+	clock  *clock
+}
+
+func newBrowser(t *testing.T, opts ...signet.Option) *browser {
+	t.Helper()
+	b := &browser{clock: newClock()}
+	auth, err := signet.New(newUsers(t), keys.Secret(secret), append([]signet.Option{signet.WithPasswordHasher(cheap),
+		signet.WithLogger(slog.New(slog.DiscardHandler)), signet.WithClock(b.clock.Now), signet.WithCookies(signet.Cookies{
+			TrustedOrigins: []string{"https://app.example.com"}}), signet.WithReuseWindow(time.Second)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, auth.Close()) })
+	b.Auth = auth
+	mux := http.NewServeMux()
+	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
+	mux.Handle("/auth/", auth.Handler("/auth"))
+	show := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "subject="+signet.Subject(r.Context()))
+	})
+	mux.Handle("/orders", auth.RequireAuth(show))
+	mux.Handle("/optional", auth.OptionalAuth(show))
+	mux.Handle("/socket", auth.RequireTicket(show))
+	b.server = httptest.NewTLSServer(mux)
+	t.Cleanup(b.server.Close)
+	b.client = b.server.Client()
+	b.client.Jar, err = cookiejar.New(nil)
+	require.NoError(t, err)
+	return b
+}
+
+func (b *browser) do(t *testing.T, method, path, body string, headers ...string) answer {
+	t.Helper()
+	r, err := http.NewRequest(method, b.server.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := b.client.Do(r)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	got := answer{Response: res, body: string(text)}
+	_ = json.Unmarshal(text, &got.json) // some answers are no JSON
+	return got
+}
+
+func TestABrowserKeepsItsTokensInCookies(t *testing.T) {
+	b := newBrowser(t)
+	got := b.do(t, "POST", "/web/auth/login", johnsLogin)
+	require.Equal(t, 201, got.StatusCode, got.body)
+	require.JSONEq(t, `{"token_type":"Cookie","expires_in":1728000}`, got.body)
+	require.Empty(t, got.Header.Get("Access-Control-Allow-Origin"))
+	cookies := got.Cookies()
+	require.Len(t, cookies, 2)
+	for i, want := range []struct{ name, path string }{{"__Host-access_token", "/"}, {"__Secure-refresh_token", "/web/auth"}} {
+		c := cookies[i]
+		require.Equal(t, want.name, c.Name)
+		require.Equal(t, want.path, c.Path)
+		require.True(t, c.Secure && c.HttpOnly && c.SameSite == http.SameSiteLaxMode && c.Domain == "")
+		require.Equal(t, 20*24*3600, c.MaxAge)
+	}
+	require.Equal(t, "subject=1", b.do(t, "GET", "/orders", "").body)
+	require.Equal(t, 200, b.do(t, "GET", "/web/auth/profile", "").StatusCode)
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", "Bearer garbage").StatusCode, "the header alone counts")
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", "Basic x").StatusCode, "any header")
+
+	for _, body := range []string{"", "{}"} {
+		got = b.do(t, "POST", "/web/auth/refresh-token", body)
+		require.Equal(t, 201, got.StatusCode, got.body)
+		require.Len(t, got.Cookies(), 2)
+	}
+	require.Equal(t, 415, b.do(t, "POST", "/web/auth/login", "email=john@mail.com&password=changeme",
+		"Content-Type", "application/x-www-form-urlencoded").StatusCode)
+	require.Equal(t, 415, b.do(t, "POST", "/web/auth/refresh-token", "a=b", "Content-Type", "application/x-www-form-urlencoded").StatusCode)
+	require.Equal(t, 415, b.do(t, "POST", "/web/auth/logout", "a=b", "Content-Type", "text/plain").StatusCode)
+
+	got = b.do(t, "POST", "/web/auth/logout", "")
+	require.Equal(t, 204, got.StatusCode)
+	for _, c := range got.Cookies() {
+		require.Negative(t, c.MaxAge)
+	}
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
+	require.Equal(t, 401, b.do(t, "POST", "/web/auth/refresh-token", "{}").StatusCode)
+	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "{}").StatusCode)
+	require.Equal(t, 201, b.do(t, "POST", "/auth/login", johnsLogin).StatusCode, "the other mount is for bearer clients")
+}
+
+func TestOtherSitesCannotUseTheCookies(t *testing.T) {
+	b := newBrowser(t)
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+	for _, path := range []string{"/orders", "/web/auth/logout", "/web/auth/refresh-token", "/web/auth/login"} {
+		for _, headers := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
+			{"Sec-Fetch-Site", "", "Origin", "https://evil.example"}} {
+			got := b.do(t, "POST", path, "{}", headers...)
+			require.Equal(t, 403, got.StatusCode, "%s %v", path, headers)
+			require.Equal(t, "cross_site_request", got.json["code"])
+		}
+	}
+	require.Equal(t, 200, b.do(t, "POST", "/orders", "{}", "Sec-Fetch-Site", "same-site", "Origin", "https://app.example.com").StatusCode)
+	require.Equal(t, 200, b.do(t, "GET", "/orders", "", "Sec-Fetch-Site", "cross-site").StatusCode, "a link from another site")
+	upgrade := []string{"Upgrade", "WebSocket", "Connection", "Upgrade"}
+	require.Equal(t, 403, b.do(t, "GET", "/orders", "", append(upgrade, "Sec-Fetch-Site", "", "Origin", "https://evil.example")...).StatusCode)
+	require.Equal(t, 403, b.do(t, "GET", "/socket", "", append(upgrade, "Sec-Fetch-Site", "cross-site")...).StatusCode)
+	require.Equal(t, 200, b.do(t, "GET", "/orders", "", append(upgrade, "Sec-Fetch-Site", "", "Origin", b.server.URL)...).StatusCode)
+	require.Equal(t, 200, b.do(t, "GET", "/orders", "", "Sec-Fetch-Site", "same-origin").StatusCode, "the session has survived all that")
+	tokens, err := b.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	require.Equal(t, 200, b.do(t, "POST", "/orders", "{}", "Sec-Fetch-Site", "cross-site", "Authorization", "Bearer "+tokens.AccessToken).StatusCode,
+		"a header is no cookie")
+}
+
+// A bad cookie is no statement of the client, so public pages go on.
+func TestABadCookieOnAPublicPage(t *testing.T) {
+	b := newBrowser(t)
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+	require.Equal(t, "subject=1", b.do(t, "GET", "/optional", "").body)
+	require.NoError(t, b.RevokeUser(t.Context(), "1"))
+	require.Equal(t, "subject=", b.do(t, "GET", "/optional", "").body)
+	require.Equal(t, 401, b.do(t, "GET", "/optional", "", "Authorization", "Bearer garbage").StatusCode)
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
+	got := b.do(t, "POST", "/web/auth/refresh-token", "{}")
+	require.Equal(t, 401, got.StatusCode)
+	require.Empty(t, got.Cookies(), "a late refusal must not destroy newer cookies")
+}
+
+func TestTwoCookiesOfOneName(t *testing.T) {
+	b := newBrowser(t)
+	require.Equal(t, 400, b.do(t, "GET", "/orders", "", "Cookie", "__Host-access_token=a; __Host-access_token=b").StatusCode)
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Cookie", "__Host-access_token=").StatusCode)
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Cookie", "access_token=a").StatusCode)
+}
+
+// On a loopback host without TLS the cookies have other names, and production does not read these.
+func TestCookiesForDevelopment(t *testing.T) {
+	b := newBrowser(t)
+	request := func(host string) *http.Response {
+		r := httptest.NewRequest("POST", "http://"+host+"/web/auth/login", strings.NewReader(johnsLogin))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		b.CookieHandler("/web/auth").ServeHTTP(w, r)
+		require.Equal(t, 201, w.Code)
+		return w.Result()
+	}
+	for _, host := range []string{"localhost:8080", "127.0.0.1", "[::1]:80", "app.localhost"} {
+		for _, c := range request(host).Cookies() {
+			require.False(t, c.Secure, host)
+			require.False(t, strings.HasPrefix(c.Name, "__"), host)
+		}
+	}
+	for _, host := range []string{"example.com", "localhost.example.com", "10.0.0.1:8080", "notlocalhost"} {
+		for _, c := range request(host).Cookies() {
+			require.True(t, c.Secure, host)
+			require.True(t, strings.HasPrefix(c.Name, "__"), host)
+		}
+	}
+}
+
+func TestATokenThatNoCookieHolds(t *testing.T) {
+	b := newBrowser(t, signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
+		return map[string]any{"x": strings.Repeat("x", 3000)}, nil
+	}))
+	require.Equal(t, 500, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+	list, err := b.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Empty(t, list, "no session was begun")
+	require.Equal(t, 201, b.do(t, "POST", "/auth/login", johnsLogin).StatusCode, "a header holds it")
+}
+
+func TestCookieMountsThatCannotWork(t *testing.T) {
+	s := newService(t)
+	require.PanicsWithValue(t, "signet.CookieHandler: WithCookies is not set", func() { s.CookieHandler("/web/auth") })
+	b := newBrowser(t)
+	for _, prefix := range []string{"", "auth", "/a b", "/{tenant}", "/a;b"} {
+		require.Panics(t, func() { b.CookieHandler(prefix) }, prefix)
+	}
+	_, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithCookies(signet.Cookies{TrustedOrigins: []string{"app.example.com"}}))
+	require.ErrorContains(t, err, "signet.WithCookies")
+}
+
+func TestTickets(t *testing.T) {
+	b := newBrowser(t)
+	tokens, err := b.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	ticket := func() string {
+		got := b.do(t, "POST", "/auth/ticket", "", bearer(tokens.AccessToken)...)
+		require.Equal(t, 201, got.StatusCode, got.body)
+		require.EqualValues(t, 30, got.json["expires_in"])
+		return got.json["ticket"].(string)
+	}
+	open := func(ticket string) answer { return b.do(t, "GET", "/socket?a=1&ticket="+url.QueryEscape(ticket), "") }
+	first, second := ticket(), ticket()
+	require.Equal(t, "subject=1", open(second).body, "in any order")
+	require.Equal(t, "subject=1", open(first).body)
+	got := open(first)
+	require.Equal(t, 401, got.StatusCode, "once")
+	require.Contains(t, got.json["message"], "used before")
+
+	late := ticket()
+	b.clock.advance(30 * time.Second)
+	require.Equal(t, 401, open(late).StatusCode)
+	old := ticket()
+	for range 64 {
+		ticket()
+	}
+	require.Equal(t, 401, open(old).StatusCode, "64 newer ones were made")
+
+	for _, other := range []string{"", "x", tokens.AccessToken, tokens.RefreshToken} {
+		require.Equal(t, 401, open(other).StatusCode)
+	}
+	require.Equal(t, 400, b.do(t, "GET", "/socket?ticket=a&ticket=b", "").StatusCode)
+	require.Equal(t, 401, b.do(t, "GET", "/socket", "").StatusCode)
+	require.Equal(t, 200, b.do(t, "GET", "/socket", "", bearer(tokens.AccessToken)...).StatusCode, "a token will do")
+	last := ticket()
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "", bearer(last)...).StatusCode, "a ticket is no token")
+	_, err = b.Refresh(t.Context(), last)
+	require.ErrorIs(t, err, signet.ErrInvalidToken)
+	require.ErrorIs(t, b.Logout(t.Context(), last), signet.ErrInvalidToken)
+	require.NoError(t, b.RevokeUser(t.Context(), "1"))
+	require.Equal(t, 401, open(last).StatusCode)
+}
+
+// A server that renders a page refreshes, uses the new access token and loses the pair. With WithRefreshProof the old refresh token
+// is good until the new one is used.
+func TestARendererThatCannotStoreThePair(t *testing.T) {
+	for _, proof := range []bool{false, true} {
+		store := &session.Memory{}
+		clock := newClock()
+		store.Clock = clock.Now
+		opts := []signet.Option{signet.WithSessionStore(store)}
+		if proof {
+			opts = append(opts, signet.WithRefreshProof())
+		}
+		s := newService(t, append(opts, signet.WithClock(clock.Now))...)
+		tokens := s.login(t)
+		tokens, err := s.Refresh(t.Context(), tokens.RefreshToken)
+		require.NoError(t, err)
+		lost, err := s.Refresh(t.Context(), tokens.RefreshToken)
+		require.NoError(t, err)
+		require.Equal(t, 200, s.do(t, "GET", "/orders", "", bearer(lost.AccessToken)...).StatusCode)
+		if !proof {
+			require.Eventually(t, func() bool {
+				rows, _, err := store.List(t.Context(), "1", 1)
+				return err == nil && rows[0].ConfirmedAt != 0
+			}, 10*time.Second, time.Millisecond, "the proof is stored")
+		}
+		clock.advance(5 * time.Minute)
+		next, err := s.Refresh(t.Context(), tokens.RefreshToken)
+		if !proof {
+			require.ErrorIs(t, err, signet.ErrRevoked)
+			continue
+		}
+		require.NoError(t, err)
+		_, err = s.Refresh(t.Context(), next.RefreshToken)
+		require.NoError(t, err)
+		clock.advance(5 * time.Minute)
+		_, err = s.Refresh(t.Context(), tokens.RefreshToken)
+		require.ErrorIs(t, err, signet.ErrRevoked, "theft is found when the new token was used")
+	}
+}

@@ -1,0 +1,210 @@
+package signet_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/session"
+)
+
+// record collects events.
+type record struct {
+	mu   sync.Mutex
+	list []event.Event
+}
+
+func (r *record) add(_ context.Context, e event.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, e)
+}
+
+// take waits for an event of that kind, and forgets all events so far.
+func (r *record) take(t testing.TB, kind event.Kind) (found event.Event) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, e := range r.list {
+			if e.Kind == kind {
+				found, r.list = e, nil
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, time.Millisecond, "no event %s", kind)
+	return found
+}
+
+func TestEvents(t *testing.T) {
+	var got record
+	log := &lines{}
+	s := newService(t, signet.WithEvents(got.add), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	s.do(t, "POST", "/auth/login", `{"email":"john@mail.com","password":"Wr0ng-Passw0rd"}`, "User-Agent", "Phone\u202elevel=ERROR", "X-Request-Id", "req-1")
+	e := got.take(t, event.LoginFailed)
+	require.Equal(t, event.Event{Kind: event.LoginFailed, Time: s.clock.Now(), Subject: "1", Address: "127.0.0.1", UserAgent: "Phonelevel=ERROR",
+		Reason: "wrong password", Method: "POST", Path: "/auth/login", RequestID: "req-1"}, e)
+	s.do(t, "POST", "/auth/login", `{"email":"nobody@mail.com","password":"Wr0ng-Passw0rd"}`)
+	require.Equal(t, "unknown account", got.take(t, event.LoginFailed).Reason)
+	tokens := s.login(t)
+	sid := part(t, tokens.AccessToken, 1)["sid"]
+	require.Equal(t, sid, got.take(t, event.LoginOK).SessionID)
+	next, err := s.Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err)
+	require.Equal(t, "rotated", got.take(t, event.Refreshed).Reason)
+	_, err = s.Verify(t.Context(), next.AccessToken)
+	require.NoError(t, err)
+	next, err = s.Refresh(t.Context(), next.RefreshToken)
+	require.NoError(t, err)
+	s.clock.advance(time.Minute)
+	next, err = s.Refresh(t.Context(), next.RefreshToken)
+	require.NoError(t, err)
+	s.clock.advance(time.Minute)
+	_, err = s.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrRevoked)
+	require.Equal(t, sid, got.take(t, event.Theft).SessionID)
+	require.NoError(t, s.UserChanged(t.Context(), "1"))
+	require.Equal(t, "1", got.take(t, event.UserChanged).Subject)
+	require.NoError(t, s.RevokeUser(t.Context(), "1"))
+	require.Equal(t, "1", got.take(t, event.Revoked).Subject)
+	require.NoError(t, s.RevokeAll(t.Context()))
+	require.Empty(t, got.take(t, event.Revoked).Subject)
+	tokens = s.login(t)
+	require.NoError(t, s.Logout(t.Context(), tokens.RefreshToken))
+	got.take(t, event.LoggedOut)
+	require.NoError(t, s.SetPassword(t.Context(), "1", "a new password"))
+	got.take(t, event.PasswordChanged)
+	for range 10 {
+		s.do(t, "POST", "/auth/login", `{"email":"nobody@mail.com","password":"Wr0ng-Passw0rd"}`)
+	}
+	require.Empty(t, got.take(t, event.LoginThrottled).Subject)
+	for _, secret := range []string{"Wr0ng-Passw0rd", tokens.AccessToken, tokens.RefreshToken, "a new password", "changeme"} {
+		require.NotContains(t, log.String(), secret)
+	}
+	require.Contains(t, log.String(), `msg="signet: login_failed" event=login_failed user=1 address=127.0.0.1`)
+	require.Equal(t, strings.Count(log.String(), "\n"), strings.Count(log.String(), "time="), "one line for each record")
+}
+
+func TestTheKeyRotatesEvent(t *testing.T) {
+	var got record
+	first, second := keys.Private(p256(t)), keys.Private(p256(t))
+	ring, err := keys.NewRing(first)
+	require.NoError(t, err)
+	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithEvents(got.add))
+	require.NoError(t, err)
+	defer auth.Close()
+	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	require.NoError(t, ring.Rotate(second))
+	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	require.Equal(t, second.ID(), got.take(t, event.KeyRotated).Reason)
+}
+
+// A host's function that hangs holds no request up, and Close does not wait for it longer than its grace. One that panics ends
+// nothing.
+func TestAFunctionThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		called := 0
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)),
+			signet.WithEvents(func(ctx context.Context, e event.Event) {
+				called++
+				if called == 1 {
+					panic("fault")
+				}
+				<-ctx.Done()
+			}))
+		require.NoError(t, err)
+		for range 2000 {
+			require.NoError(t, auth.UserChanged(t.Context(), "1"))
+		}
+		synctest.Wait()
+		require.Equal(t, 2, called)
+		require.Positive(t, auth.Stats().EventsDropped)
+		began := time.Now()
+		require.NoError(t, auth.Close())
+		require.LessOrEqual(t, time.Since(began), 2*time.Second)
+	})
+}
+
+// lostStore is a session store that a test takes away.
+type lostStore struct {
+	*session.Memory
+	mu   sync.Mutex
+	lost bool
+}
+
+func (s *lostStore) away() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost {
+		return errors.New("connection refused")
+	}
+	return nil
+}
+
+func (s *lostStore) set(lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = lost
+}
+
+func (s *lostStore) ReadLog(ctx context.Context, from session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
+	if err := s.away(); err != nil {
+		return session.Page{}, err
+	}
+	return s.Memory.ReadLog(ctx, from, limit, each)
+}
+
+func (s *lostStore) List(ctx context.Context, userID string, limit int) ([]session.Session, session.Moment, error) {
+	if err := s.away(); err != nil {
+		return nil, session.Moment{}, err
+	}
+	return s.Memory.List(ctx, userID, limit)
+}
+
+func TestReadyAndTheStoreThatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got record
+		store := &lostStore{Memory: &session.Memory{}}
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithSessionStore(store),
+			signet.WithEvents(got.add), signet.WithLogger(slog.New(slog.DiscardHandler)))
+		require.NoError(t, err)
+		require.NoError(t, auth.Ready(t.Context()))
+		store.set(true)
+		time.Sleep(3 * time.Second)
+		require.Contains(t, got.take(t, event.StoreLost).Reason, "connection refused")
+		require.ErrorIs(t, auth.Ready(t.Context()), signet.ErrUnavailable)
+		require.Greater(t, auth.Stats().RevocationLag, time.Second)
+		store.set(false)
+		time.Sleep(3 * time.Second)
+		got.take(t, event.StoreBack)
+		require.NoError(t, auth.Ready(t.Context()))
+		require.Less(t, auth.Stats().RevocationLag, 2*time.Second)
+		require.NoError(t, auth.Close())
+		require.ErrorIs(t, auth.Ready(t.Context()), signet.ErrUnavailable, "after Close")
+	})
+	failing, err := signet.New(failingUsers{}, keys.Secret(secret))
+	require.NoError(t, err)
+	defer failing.Close()
+	require.ErrorContains(t, failing.Ready(t.Context()), "the user store")
+}
+
+func TestRefusedRequestsAreFoundInTheLog(t *testing.T) {
+	log := &lines{}
+	s := newService(t, signet.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	s.do(t, "GET", "/orders?secret=1", "", append(bearer("garbage"), "X-Request-Id", "req-7")...)
+	require.Contains(t, log.String(), `msg="signet: request failed" method=GET path=/orders request=req-7 status=401 code=invalid_token`)
+	require.NotContains(t, log.String(), "secret=1")
+}

@@ -1,0 +1,111 @@
+// Package clientip finds the address of the client of a request.
+package clientip
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// header is the header to which each proxy appends the address of its client. RFC 7239 calls it the common one.
+const header = "X-Forwarded-For"
+
+// maxHops is how many entries of the header are read at most.
+const maxHops = 32
+
+// Of returns the address of the client: that of the connection, as a text. Only if this address is in trusted, the
+// header X-Forwarded-For is read, from its end. The client is the first address there that is not trusted, because the
+// proxies that are trusted have written everything up to it. What stands before it can be a lie.
+//
+// If an entry is no address, or the header ends, or it has more than 32 trusted hops, the result is the last address
+// that was good. An address of the header is in its shortest form, IPv4 as IPv4, without a port or a zone.
+//
+// ignored reports that there probably is a proxy that nobody has named: the request has the header, no proxy is
+// trusted, and the connection comes from a private or local address or from a Unix socket.
+func Of(r *http.Request, trusted []netip.Prefix) (address string, ignored bool) {
+	address = connection(r)
+	lines := r.Header[header]
+	if len(lines) == 0 {
+		return address, false
+	}
+	ip, ok := parse(address)
+	if len(trusted) == 0 {
+		return address, !ok || ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()
+	}
+	if !ok || !contain(trusted, ip) {
+		return address, false
+	}
+	hops := 0
+	for _, line := range slices.Backward(lines) {
+		for more := true; more; hops++ {
+			var entry string
+			line, entry, more = cutLast(line)
+			ip, ok := parsePort(strings.Trim(entry, " \t"))
+			if !ok || hops == maxHops {
+				return address, false
+			}
+			address = ip.String()
+			if !contain(trusted, ip) {
+				return address, false
+			}
+		}
+	}
+	return address, false
+}
+
+// connection returns the address at the other end of the connection, without the port.
+func connection(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// cutLast takes the last entry from a list.
+func cutLast(list string) (before, last string, more bool) {
+	i := strings.LastIndexByte(list, ',')
+	if i < 0 {
+		return "", list, false
+	}
+	return list[:i], list[i+1:], true
+}
+
+// parse reads an address without a port.
+func parse(text string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(text)
+	return ip.Unmap().WithZone(""), err == nil
+}
+
+// parsePort reads an address that may have a port. An IPv6 address may stand in brackets, and with a port it must.
+func parsePort(text string) (netip.Addr, bool) {
+	host, port, hasPort := text, "", false
+	if inner, ok := strings.CutPrefix(text, "["); ok {
+		var rest string
+		host, rest, ok = strings.Cut(inner, "]")
+		port, hasPort = strings.CutPrefix(rest, ":")
+		if !ok || !hasPort && rest != "" || !strings.Contains(host, ":") {
+			return netip.Addr{}, false
+		}
+	} else if before, after, ok := strings.Cut(text, ":"); ok && !strings.Contains(after, ":") {
+		host, port, hasPort = before, after, true
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); hasPort && err != nil {
+		return netip.Addr{}, false
+	}
+	return parse(host)
+}
+
+// contain reports whether one of the prefixes contains the address, which is not an IPv4 address in the form of IPv6.
+// Such a prefix may be in that form.
+func contain(prefixes []netip.Prefix, ip netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(ip) || p.Addr().Is4In6() && ip.Is4() && p.Contains(netip.AddrFrom16(ip.As16())) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,157 @@
+package gate
+
+import (
+	"container/list"
+	"context"
+	"sync"
+)
+
+// queue says whose turn it is to hash. Calls wait in one line for each key, and the keys take turns. So a client with many
+// calls delays another client by about one hash only. Each step takes constant time under one mutex, and no goroutine runs.
+type queue struct {
+	parallel, perKey, all int
+
+	mu       sync.Mutex
+	running  int
+	waiting  int // calls in all lines
+	rejected uint64
+	lines    map[string]*line
+	turns    list.List   // of *line: the keys with waiting calls, the next one first
+	bySize   []list.List // bySize[n] holds each *line with n waiting calls
+	longest  int         // the size of the longest line
+}
+
+// line holds the waiting calls of one key, the oldest first.
+type line struct {
+	key     string
+	waiters list.List // of *waiter
+	turn    *list.Element
+	size    *list.Element // in bySize
+}
+
+type waiter struct {
+	line   *line
+	place  *list.Element // in line.waiters; nil when it does not wait any more
+	answer chan error    // gets one value: nil when the turn has come, or ErrBusy
+}
+
+func newQueue(parallel int) *queue {
+	q := &queue{parallel: parallel, perKey: 16 * parallel, all: max(1024, 64*parallel), lines: map[string]*line{}}
+	q.bySize = make([]list.List, q.perKey+1)
+	return q
+}
+
+// enter waits for the turn of the call. After nil, the caller must call leave.
+func (q *queue) enter(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w, err := q.join(key)
+	if w == nil {
+		return err
+	}
+	select {
+	case err = <-w.answer:
+	case <-ctx.Done():
+		if q.giveUp(w) {
+			return ctx.Err()
+		}
+		err = <-w.answer
+	}
+	if err == nil && ctx.Err() != nil { // the client went away when its turn came
+		q.leave()
+		return ctx.Err()
+	}
+	return err
+}
+
+// join returns nil and no error if the call may run at once. Otherwise it returns a waiter, or ErrBusy.
+func (q *queue) join(key string) (*waiter, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.running < q.parallel { // then no call waits
+		q.running++
+		return nil, nil
+	}
+	l := q.lines[key]
+	size := 0
+	if l != nil {
+		size = l.waiters.Len()
+	}
+	full := q.waiting >= q.all
+	if size >= q.perKey || full && size+1 >= q.longest {
+		q.rejected++
+		return nil, ErrBusy
+	}
+	if full { // the newest call of the longest line makes room, because the new call leaves a shorter line
+		longest := q.bySize[q.longest].Back().Value.(*line)
+		last := longest.waiters.Back().Value.(*waiter)
+		q.remove(last)
+		last.answer <- ErrBusy
+		q.rejected++
+	}
+	if l == nil {
+		l = &line{key: key}
+		l.turn = q.turns.PushBack(l)
+		q.lines[key] = l
+	}
+	w := &waiter{line: l, answer: make(chan error, 1)}
+	w.place = l.waiters.PushBack(w)
+	q.waiting++
+	q.resized(l, size)
+	return w, nil
+}
+
+// leave ends a call that ran. Its place goes to the next waiting call.
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	first := q.turns.Front()
+	if first == nil {
+		q.running--
+		return
+	}
+	q.turns.MoveToBack(first)
+	next := first.Value.(*line).waiters.Front().Value.(*waiter)
+	q.remove(next)
+	next.answer <- nil
+}
+
+// giveUp removes a waiter. It returns false if the waiter has got its answer already.
+func (q *queue) giveUp(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if w.place == nil {
+		return false
+	}
+	q.remove(w)
+	return true
+}
+
+// remove takes a waiter out of its line, and the line out of the queue if it was the last one.
+func (q *queue) remove(w *waiter) {
+	l := w.line
+	size := l.waiters.Len()
+	l.waiters.Remove(w.place)
+	w.place = nil
+	q.waiting--
+	q.resized(l, size)
+	if size == 1 {
+		q.turns.Remove(l.turn)
+		delete(q.lines, l.key)
+	}
+}
+
+// resized keeps bySize right after a line grew or shrank by one.
+func (q *queue) resized(l *line, before int) {
+	if before > 0 {
+		q.bySize[before].Remove(l.size)
+	}
+	now := l.waiters.Len()
+	if now > 0 {
+		l.size = q.bySize[now].PushBack(l)
+	}
+	if now > q.longest || before == q.longest && q.bySize[before].Len() == 0 {
+		q.longest = now
+	}
+}

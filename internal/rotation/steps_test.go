@@ -1,0 +1,153 @@
+package rotation_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/session"
+)
+
+var ticketHash = session.HashOf("ticket")
+
+// pending is the row of a login that waits for its second step since start.
+func pending() session.Session {
+	terms := rotation.Terms{Idle: 48 * time.Hour, Absolute: 72 * time.Hour, Facts: `{"amr":["pwd"]}`}
+	return defaultRules().Pend("sid", "user", ticketHash, terms, rotation.Client{}, start)
+}
+
+func TestATermOfASession(t *testing.T) {
+	terms := rotation.Terms{Idle: 48 * time.Hour, Absolute: 72 * time.Hour, Facts: "{}"}
+	rules := defaultRules()
+	row := rules.New("sid", "user", secretHash, terms, rotation.Client{}, start)
+	require.Equal(t, start+72*hour, row.EndsAt)
+	require.Equal(t, "{}", rotation.Facts(row))
+	require.False(t, rules.Expired(row, start+48*hour-ms))
+	require.True(t, rules.Expired(row, start+48*hour))
+	require.Equal(t, start+48*hour, rotation.LiveUntil(row))
+
+	row, out := rules.Refresh(row, rotation.Presented{Generation: row.Current, SecretHash: secretHash, UserActive: true}, start+47*hour)
+	require.Equal(t, rotation.EventRotated, out.Event)
+	require.False(t, rules.Expired(row, start+71*hour), "the use began the session's own idle time anew")
+	require.True(t, rules.Expired(row, start+72*hour))
+	require.Equal(t, start+72*hour, rotation.LiveUntil(row), "no token outlives the session's own end")
+}
+
+func TestAPendingLoginHasNoTokens(t *testing.T) {
+	row := pending()
+	for generation := int64(-1); generation < 3; generation++ {
+		for _, hash := range []session.Hash{ticketHash, secretHash} {
+			after, out := defaultRules().Refresh(row,
+				rotation.Presented{Generation: generation, SecretHash: hash, UserActive: true}, start+ms)
+			require.Equal(t, rotation.EventUnknown, out.Event)
+			require.Equal(t, row, after)
+		}
+	}
+	require.Equal(t, row, defaultRules().Confirm(row, 0, start+ms))
+	require.Less(t, row.KeepUntil, start+hour, "the row of a login that nobody ends goes soon")
+}
+
+func TestATicketAllowsFiveCodesInFiveMinutes(t *testing.T) {
+	rules, row := defaultRules(), pending()
+	_, ok := rules.Try(row, secretHash, start)
+	require.False(t, ok, "another ticket")
+	for range 5 {
+		row, ok = rules.Try(row, ticketHash, start+5*60_000-ms)
+		require.True(t, ok)
+	}
+	same, ok := rules.Try(row, ticketHash, start)
+	require.False(t, ok, "the sixth code")
+	require.Equal(t, row, same)
+
+	row = pending()
+	_, ok = rules.Try(row, ticketHash, row.PendingUntil)
+	require.False(t, ok, "too late")
+	_, ok = rules.Try(row.Revoke(session.ReasonRevoked, start), ticketHash, start)
+	require.False(t, ok, "revoked")
+}
+
+func TestATicketMakesOneSession(t *testing.T) {
+	rules, row := defaultRules(), pending()
+	_, ok := rules.Complete(row, secretHash, secretHash, "{}", rotation.Client{}, start)
+	require.False(t, ok, "another ticket")
+	_, ok = rules.Complete(row, ticketHash, secretHash, "{}", rotation.Client{}, row.PendingUntil)
+	require.False(t, ok, "too late")
+
+	done, ok := rules.Complete(row, ticketHash, secretHash, `{"amr":["pwd","otp"]}`, rotation.Client{UserAgent: "phone"}, start+hour/60)
+	require.True(t, ok)
+	require.Equal(t, `{"amr":["pwd","otp"]}`, rotation.Facts(done))
+	require.Equal(t, row.EndsAt, done.EndsAt)
+	require.Equal(t, start+hour/60+48*hour, rotation.LiveUntil(done))
+	require.Equal(t, "phone", done.UserAgent)
+	_, ok = rules.Complete(done, ticketHash, secretHash, "{}", rotation.Client{}, start)
+	require.False(t, ok, "a second use")
+	_, ok = rules.Try(done, ticketHash, start)
+	require.False(t, ok, "a code after the use")
+	_, out := rules.Refresh(done, rotation.Presented{Generation: done.Current, SecretHash: secretHash, UserActive: true}, start+hour)
+	require.Equal(t, rotation.EventRotated, out.Event)
+}
+
+func present(generation int64) rotation.Presented {
+	return rotation.Presented{Generation: generation, SecretHash: secretHash, UserActive: true}
+}
+
+// Only the current token steps up, also while four windows are open, and no older token is raised with it.
+func TestOlderTokensAreNotRaised(t *testing.T) {
+	for name, row := range map[string]session.Session{
+		"confirmed": confirmedRow(),
+		"pending":   pendingRow(),
+		"windows": edit(confirmedRow(), ancestors(session.Ancestor{Generation: 6, SupersededAt: start}, session.Ancestor{Generation: 7, SupersededAt: start},
+			session.Ancestor{Generation: 8, SupersededAt: start}, session.Ancestor{Generation: 9, SupersededAt: start})),
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules := defaultRules()
+			row.Facts = `{"amr":["pwd"]}`
+			same, out := rules.StepUp(row, present(10), `{"acr":"2"}`, start+ms)
+			require.Equal(t, rotation.Outcome{Event: rotation.EventOlder}, out)
+			require.Equal(t, row, same)
+
+			raised, out := rules.StepUp(row, present(20), `{"acr":"2"}`, start+ms)
+			require.Equal(t, rotation.EventRotated, out.Event)
+			require.Equal(t, raised.Current, out.Generation)
+			require.Greater(t, raised.Current, row.Current, "the session rotates")
+			require.Equal(t, `{"acr":"2"}`, rotation.Facts(raised))
+			require.Equal(t, session.Ancestors{}, raised.Ancestors)
+
+			for _, generation := range []int64{6, 10} {
+				_, out := rules.Refresh(raised, present(generation), start+2*ms)
+				require.Equal(t, rotation.EventTheft, out.Event, "generation %d: its window is closed", generation)
+			}
+			lowered, out := rules.Refresh(raised, present(20), start+2*ms)
+			require.Equal(t, rotation.EventRepeated, out.Event, "the answer of the step-up was lost: the session lives")
+			require.Equal(t, `{"amr":["pwd"]}`, rotation.Facts(lowered), "and whoever has the older token is not raised")
+			later, _ := rules.Refresh(lowered, present(lowered.Current), start+3*ms)
+			require.Equal(t, `{"amr":["pwd"]}`, rotation.Facts(later), "nor later")
+
+			kept, out := rules.Refresh(raised, present(raised.Current), start+hour)
+			require.Equal(t, rotation.EventRotated, out.Event)
+			require.Equal(t, `{"acr":"2"}`, rotation.Facts(kept), "the raised session stays raised when it rotates")
+			again, out := rules.StepUp(kept, present(kept.Current), `{"acr":"3"}`, start+hour+ms)
+			require.Equal(t, rotation.EventRotated, out.Event)
+			require.Equal(t, `{"acr":"3"}`, rotation.Facts(again))
+		})
+	}
+}
+
+func TestAStepUpRefusesWhatARefreshRefuses(t *testing.T) {
+	rules := defaultRules()
+	_, out := rules.StepUp(confirmedRow(), rotation.Presented{Generation: 20, SecretHash: ticketHash, UserActive: true}, "{}", start)
+	require.Equal(t, rotation.EventUnknown, out.Event, "another secret")
+	_, out = rules.StepUp(confirmedRow().Revoke(session.ReasonLogout, start), present(20), "{}", start)
+	require.Equal(t, rotation.EventUnknown, out.Event, "revoked")
+	_, out = rules.StepUp(confirmedRow(), present(20), "{}", start+10*hour)
+	require.Equal(t, rotation.EventExpired, out.Event, "expired")
+	_, out = rules.StepUp(pending(), present(0), "{}", start)
+	require.Equal(t, rotation.EventUnknown, out.Event, "pending")
+	gone := present(20)
+	gone.UserActive = false
+	after, out := rules.StepUp(confirmedRow(), gone, "{}", start)
+	require.Equal(t, rotation.EventUser, out.Event)
+	require.True(t, after.Revoked())
+}

@@ -1,0 +1,88 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/session"
+)
+
+// ErrTicket says that a ticket cannot be used: it is unknown, too old, used, or too many codes were tried.
+var ErrTicket = errors.New("the ticket cannot be used")
+
+// Try counts an attempt at the second step of a login, before the code is checked, and returns the row. The error is ErrTicket
+// or that of the store.
+func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, error) {
+	return m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		after, ok := m.Rules.Try(row, session.HashOf(ticket), at.Now)
+		if !ok {
+			return row, ErrTicket
+		}
+		return after, nil
+	})
+}
+
+// Complete makes the session of a login whose second step succeeded. It calls sign with the new row before the row is
+// committed, as [Manager.Create] does. Of several calls with one ticket, only one succeeds.
+func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string, client rotation.Client,
+	sign func(session.Session, session.Version) error) error {
+	_, err := m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		after, ok := m.Rules.Complete(row, session.HashOf(ticket), session.HashOf(secret), facts, client, at.Now)
+		if !ok {
+			return row, ErrTicket
+		}
+		return after, sign(after, at.Version())
+	})
+	return err
+}
+
+// step changes the row of a login that waits for its second step.
+func (m *Manager) step(ctx context.Context, id string,
+	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
+	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		if row.PendingUntil == 0 || at.Ended(row) {
+			return row, ErrTicket
+		}
+		return change(row, at)
+	})
+	if errors.Is(err, session.ErrNotFound) {
+		err = ErrTicket
+	}
+	return row, err
+}
+
+// Ticket makes a ticket for a connection of a session, and returns its number. It returns session.ErrNotFound if the session has
+// ended.
+func (m *Manager) Ticket(ctx context.Context, id, userID string) (number int64, err error) {
+	err = m.live(ctx, id, userID, func(row session.Session, _ session.Version) (session.Session, error) {
+		row, number = m.Rules.Ticket(row)
+		return row, nil
+	})
+	return number, err
+}
+
+// Redeem uses a ticket up, and calls sign before the row is committed, as [Manager.Create] does. It returns ErrTicket if the
+// ticket was used before, and session.ErrNotFound if the session has ended.
+func (m *Manager) Redeem(ctx context.Context, id, userID string, number int64,
+	sign func(session.Session, session.Version) error) error {
+	return m.live(ctx, id, userID, func(row session.Session, version session.Version) (session.Session, error) {
+		after, ok := m.Rules.Redeem(row, number)
+		if !ok {
+			return row, ErrTicket
+		}
+		return after, sign(after, version)
+	})
+}
+
+// live changes the row of a session that has not ended.
+func (m *Manager) live(ctx context.Context, id, userID string,
+	change func(session.Session, session.Version) (session.Session, error)) error {
+	_, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		if row.UserID != userID || row.RevokedAt != 0 || row.PendingUntil != 0 || at.Ended(row) {
+			return row, session.ErrNotFound
+		}
+		return change(row, at.Version())
+	})
+	return err
+}

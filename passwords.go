@@ -1,0 +1,203 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/internal/gate"
+	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/userstore"
+)
+
+// HashPassword hashes a password for the user store, at sign-up. It checks no rules for new passwords: call
+// [password.Policy.Check] before. A hash costs much time and memory by design, so only a few run at once and the others
+// wait. The error is [ErrInvalidRequest] for a password that is empty or too long for the hasher, or [ErrUnavailable] when
+// too many passwords wait.
+func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
+	if err := checkPassword(password); err != nil {
+		return "", err
+	}
+	hash, err := a.gate.Hash(ctx, clientOf(ctx).Address, password)
+	if err != nil {
+		return "", hashError(err)
+	}
+	return hash, nil
+}
+
+// SetPassword gives a user a new password, for example after a link in a mail or by an administrator, and ends all sessions of
+// the user. It clears the delays of the account that wrong passwords have caused. The user store must be a
+// [userstore.PasswordUpdater]. The error is [ErrPassword] for a password that the rules refuse, [ErrNotFound] for an unknown
+// user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have ended; after ErrUnavailable one of
+// both may be missing, and the call can be repeated.
+func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
+	return a.setPassword(ctx, userID, password, "")
+}
+
+// ChangePassword is [Auth.SetPassword] for users who know their old password. The session keepSessionID goes on, usually
+// [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in. The errors are those of SetPassword, and
+// [ErrInvalidCredentials] for a wrong old password, and [ErrTooManyAttempts].
+func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassword, keepSessionID string) error {
+	user, err := a.findByID(ctx, userID)
+	if errors.Is(err, userstore.ErrNotFound) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	attempt, err := a.checkAgain(ctx, user, oldPassword)
+	if err != nil {
+		return err
+	}
+	a.end(ctx, attempt, nil)
+	return a.setPassword(ctx, userID, newPassword, keepSessionID)
+}
+
+// checkAgain checks the password of a user who is signed in.
+func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string) (*attempt, error) {
+	if err := checkPassword(pass); err != nil {
+		return nil, err
+	}
+	attempt, err := a.begin(ctx, user.Email, user.ID)
+	if err != nil {
+		return nil, err
+	}
+	ok, _, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
+	if refusal := passwordError(user.ID, ok, err); refusal != nil {
+		a.end(ctx, attempt, refusal)
+		a.failed(ctx, user, err)
+		return nil, refusal
+	}
+	return attempt, nil
+}
+
+// setPassword stores the hash only if nobody else has changed it meanwhile, and reads it back, because a store answers nil in
+// both cases. Two changes at once both count, and the last one stays.
+func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string) error {
+	store, ok := a.users.(userstore.PasswordUpdater)
+	if !ok {
+		return internal(errors.New("the user store is no userstore.PasswordUpdater"))
+	}
+	if err := a.policy.Passwords.Check(ctx, pass); err != nil {
+		return ruleError(err)
+	}
+	hash, err := a.HashPassword(ctx, pass)
+	if err != nil {
+		return err
+	}
+	for {
+		user, err := a.findByID(ctx, userID)
+		switch {
+		case errors.Is(err, userstore.ErrNotFound):
+			return ErrNotFound
+		case err != nil:
+			return storeError(err)
+		case user.PasswordHash == hash:
+			return a.passwordChanged(ctx, user, keep)
+		case ctx.Err() != nil:
+			return unavailable(ctx.Err())
+		}
+		if err := a.updateHash(ctx, store, user, hash); err != nil {
+			return storeError(err)
+		}
+	}
+}
+
+func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	return store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
+}
+
+// passwordChanged ends what an old password had opened.
+func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep string) error {
+	if a.sessions != nil {
+		if err := a.sessions.EndUser(ctx, user.ID, keep); err != nil {
+			return unavailable(err)
+		}
+	}
+	bounded, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	if err := a.throttle.Clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
+		return unavailable(err)
+	}
+	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
+	return nil
+}
+
+// checkPassword refuses passwords that no user can have.
+func checkPassword(pass string) error {
+	switch {
+	case pass == "":
+		return badRequest(`field "password" is empty`)
+	case len(pass) > password.MaxLength:
+		return badRequest(`field "password" is too long`)
+	}
+	return nil
+}
+
+// passwordError is the answer after a password was checked. It is nil if the password is right and the user may log in. No
+// password matches a hash that cannot be read.
+func passwordError(userID string, ok bool, err error) error {
+	switch {
+	case errors.Is(err, password.ErrFormat), err == nil && !ok:
+		return ErrInvalidCredentials
+	case err != nil:
+		return unavailable(fmt.Errorf("verify the password of user %q: %w", userID, err))
+	}
+	return nil
+}
+
+// ruleError is the answer for a password that the rules refuse, or that could not be checked.
+func ruleError(err error) error {
+	if errors.Is(err, password.ErrNotChecked) {
+		return unavailable(err)
+	}
+	for _, rule := range []struct {
+		err     error
+		message string
+	}{
+		{password.ErrTooShort, "the password is too short"},
+		{password.ErrTooLong, "the password is too long"},
+		{password.ErrInvalid, "the password is not valid text"},
+		{password.ErrBlocked, "the password is known from a breach or easy to guess; choose another one"},
+	} {
+		if errors.Is(err, rule.err) {
+			e := because(ErrPassword, err)
+			e.message = rule.message
+			return e
+		}
+	}
+	return internal(err)
+}
+
+// hashError is the answer when a password could not be hashed.
+func hashError(err error) error {
+	switch {
+	case errors.Is(err, password.ErrTooLong):
+		return badRequest(`field "password" is too long`)
+	case errors.Is(err, gate.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return unavailable(err)
+	}
+	return internal(err)
+}
+
+// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
+// afterwards. A failure is logged, and the login goes on.
+func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
+	store, ok := a.users.(userstore.PasswordUpdater)
+	if !ok {
+		return user.PasswordHash
+	}
+	hash, err := a.gate.Hash(ctx, clientOf(ctx).Address, pass)
+	if err == nil {
+		err = a.updateHash(ctx, store, user, hash)
+	}
+	if err != nil {
+		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
+		return user.PasswordHash
+	}
+	return hash
+}

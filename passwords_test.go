@@ -1,0 +1,160 @@
+package signet_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/userstore"
+)
+
+func TestSetPassword(t *testing.T) {
+	s := newService(t)
+	before := s.login(t)
+	require.NoError(t, s.SetPassword(t.Context(), "1", "a new password"))
+	_, err := s.Verify(t.Context(), before.AccessToken)
+	require.ErrorIs(t, err, signet.ErrRevoked)
+	_, err = s.Login(t.Context(), "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	_, err = s.Login(t.Context(), "john@mail.com", "a new password")
+	require.NoError(t, err)
+	require.ErrorIs(t, s.SetPassword(t.Context(), "nobody", "a new password"), signet.ErrNotFound)
+}
+
+func TestChangePasswordKeepsTheSession(t *testing.T) {
+	s := newService(t)
+	own, other := s.login(t), s.login(t)
+	sid := part(t, own.AccessToken, 1)["sid"].(string)
+	require.ErrorIs(t, s.ChangePassword(t.Context(), "1", "wrong", "a new password", sid), signet.ErrInvalidCredentials)
+	require.ErrorIs(t, s.ChangePassword(t.Context(), "nobody", "wrong", "a new password", sid), signet.ErrNotFound)
+	require.NoError(t, s.ChangePassword(t.Context(), "1", "changeme", "a new password", sid))
+	_, err := s.Verify(t.Context(), own.AccessToken)
+	require.NoError(t, err)
+	_, err = s.Refresh(t.Context(), own.RefreshToken)
+	require.NoError(t, err)
+	_, err = s.Verify(t.Context(), other.AccessToken)
+	require.ErrorIs(t, err, signet.ErrRevoked)
+}
+
+func TestTheRulesForNewPasswords(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{Passwords: password.Policy{
+		Blocked: func(_ context.Context, pass string) (bool, error) {
+			if pass == "out of order" {
+				return false, errors.New("the list is away")
+			}
+			return pass == "password1", nil
+		}}}))
+	for pass, want := range map[string]string{"short": "too short", "": "too short", strings.Repeat("x", 1025): "too long",
+		"password1": "breach", "12345678\xff": "not valid text"} {
+		err := s.SetPassword(t.Context(), "1", pass)
+		require.ErrorIs(t, err, signet.ErrPassword, pass)
+		var e *signet.Error
+		require.ErrorAs(t, err, &e)
+		require.Contains(t, e.Message(), want)
+		require.Equal(t, 422, e.Status())
+	}
+	require.ErrorIs(t, s.SetPassword(t.Context(), "1", "out of order"), signet.ErrUnavailable)
+	_, err := s.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err, "nothing has changed")
+}
+
+// readOnlyUsers has no method for a new hash.
+type readOnlyUsers struct{ signet.UserStore }
+
+func TestSetPasswordNeedsAStoreThatWrites(t *testing.T) {
+	auth, err := signet.New(readOnlyUsers{newUsers(t)}, keys.Secret(secret), signet.WithPasswordHasher(cheap))
+	require.NoError(t, err)
+	defer auth.Close()
+	require.ErrorContains(t, auth.SetPassword(t.Context(), "1", "a new password"), "userstore.PasswordUpdater")
+}
+
+// A password that was typed in another normal form of Unicode is the same password, and an old hash of the raw bytes too.
+func TestPasswordsAreOneTextInEveryForm(t *testing.T) {
+	const composed, decomposed = "K\u00f6nig-changeme", "Ko\u0308nig-changeme"
+	s := newService(t)
+	require.NoError(t, s.SetPassword(t.Context(), "1", decomposed))
+	for _, pass := range []string{composed, decomposed} {
+		_, err := s.Login(t.Context(), "john@mail.com", pass)
+		require.NoError(t, err)
+	}
+	raw, err := cheap.Hash(decomposed) // an older program hashed what was typed
+	require.NoError(t, err)
+	require.NoError(t, s.users.Add(t.Context(), userstore.User{ID: "7", Email: "old@mail.com", PasswordHash: raw}))
+	_, err = s.Login(t.Context(), "old@mail.com", decomposed)
+	require.NoError(t, err)
+	_, err = s.Login(t.Context(), "old@mail.com", composed)
+	require.NoError(t, err, "the first login replaced the hash")
+}
+
+// After ten failures an account is closed to strangers, known or not, with one answer, and its sessions go on.
+func TestTooManyAttempts(t *testing.T) {
+	s := newService(t)
+	tokens := s.login(t)
+	s.clock.advance(31 * 24 * time.Hour) // the place is not known any more
+	for _, email := range []string{"john@mail.com", "nobody@mail.com"} {
+		body := `{"email":"` + email + `","password":"wrong password"}`
+		for i := range 10 {
+			require.Equal(t, 401, s.do(t, "POST", "/auth/login", body).StatusCode, "%s, attempt %d", email, i)
+		}
+		got := s.do(t, "POST", "/auth/login", body)
+		require.Equal(t, 429, got.StatusCode, email)
+		require.Equal(t, "too_many_attempts", got.json["code"])
+		require.Equal(t, "30", got.Header.Get("Retry-After"))
+	}
+	require.Equal(t, 429, s.do(t, "POST", "/auth/login", johnsLogin).StatusCode, "the right password too")
+	_, err := s.Authenticate(t.Context(), "JOHN@mail.com ", "changeme")
+	require.ErrorIs(t, err, signet.ErrTooManyAttempts, "another spelling is the same account")
+	require.Equal(t, 201, s.do(t, "POST", "/auth/login", adminsLogin).StatusCode, "another account is open")
+	_ = tokens
+
+	s.clock.advance(31 * time.Second)
+	require.Equal(t, 201, s.do(t, "POST", "/auth/login", johnsLogin).StatusCode)
+
+	for range 11 {
+		s.do(t, "POST", "/auth/login", `{"email":"nobody@mail.com","password":"wrong password"}`)
+	}
+	for range 10 {
+		require.ErrorIs(t, s.ChangePassword(t.Context(), "3", "wrong", "a new password", ""), signet.ErrInvalidCredentials)
+	}
+	require.ErrorIs(t, s.ChangePassword(t.Context(), "3", "admin123", "a new password", ""), signet.ErrTooManyAttempts)
+	require.NoError(t, s.SetPassword(t.Context(), "3", "a new password"))
+	_, err = s.Login(t.Context(), "admin@mail.com", "a new password")
+	require.NoError(t, err, "a new password clears the delay")
+}
+
+// A password that nobody looked at does not count.
+func TestAttemptsThatWereNotMade(t *testing.T) {
+	auth, err := signet.New(failingUsers{}, keys.Secret(secret), signet.WithPasswordHasher(cheap))
+	require.NoError(t, err)
+	defer auth.Close()
+	for range 20 {
+		_, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+		require.ErrorIs(t, err, signet.ErrUnavailable)
+	}
+	s := newService(t)
+	for range 20 {
+		_, err := s.Login(t.Context(), "john@mail.com", "")
+		require.ErrorIs(t, err, signet.ErrInvalidRequest)
+	}
+	_, err = s.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+}
+
+func TestAuthenticateIssuesNothing(t *testing.T) {
+	s := newService(t)
+	user, err := s.Authenticate(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	require.Equal(t, "1", user.ID)
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Empty(t, list)
+	_, err = s.Authenticate(t.Context(), "john@mail.com", "wrong")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+}

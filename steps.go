@@ -1,0 +1,239 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/internal/sessions"
+	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
+)
+
+// A login that waits for its second step is a row in the session store that no token can name yet. Its ticket is the row's id
+// and a secret. So a ticket works in every process, a cut-off of the user ends it, and only one request can use it.
+
+const ticketSeparator = "."
+
+// secondStep is the answer to a login that needs a second step.
+func secondStep(id, secret string) error {
+	e := because(ErrSecondStepRequired, nil)
+	e.ticket = id + ticketSeparator + secret
+	return e
+}
+
+// errTicket and errCode are the answers to a second step that fails.
+var (
+	errTicket = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
+		challenge: bareChallenge, kind: ErrInvalidCredentials}
+	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
+		kind: ErrInvalidCredentials}
+	errOlder    = invalidToken("the refresh token is not the current one; refresh first")
+	errSessions = invalidToken("the two tokens are of different sessions")
+)
+
+// SecondStep ends a login that [Auth.Login] answered with [ErrSecondStepRequired]: ticket is [Error.Ticket], and code is one of
+// the [SecondFactor]. A ticket can be used once, within five minutes, and for five codes. The error is
+// [ErrInvalidCredentials] for a wrong code ("invalid_code") and for a ticket that cannot be used any more
+// ("invalid_ticket"), [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. After ErrUnavailable
+// the same ticket may still be good.
+func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, error) {
+	if a.sessions == nil || a.policy.SecondFactor == nil {
+		return Tokens{}, ErrStateless
+	}
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	id, secret, _ := strings.Cut(ticket, ticketSeparator)
+	row, err := a.sessions.Try(ctx, id, secret)
+	if err != nil {
+		return Tokens{}, a.stepError(ctx, row, err)
+	}
+	user, err := a.activeUser(ctx, row.UserID)
+	if err != nil {
+		return Tokens{}, a.stepError(ctx, row, err)
+	}
+	amr, attempt, err := a.checkCode(ctx, user, code)
+	if err != nil {
+		return Tokens{}, a.stepError(ctx, row, err)
+	}
+	tokens, err := a.complete(ctx, row, secret, amr)
+	if err != nil {
+		err = a.stepError(ctx, row, err)
+	}
+	a.end(ctx, attempt, err)
+	if err != nil {
+		return Tokens{}, err
+	}
+	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: row.UserID, SessionID: row.ID})
+	return tokens, nil
+}
+
+// complete begins the session of a login whose second step was right.
+func (a *Auth) complete(ctx context.Context, row session.Session, ticket string, amr []string) (tokens Tokens, err error) {
+	facts, err := a.raise(row.Facts, append(amr, "mfa"), a.policy.SecondStepACR)
+	if err != nil {
+		return Tokens{}, err
+	}
+	g := grant{secret: randomID()}
+	err = a.sessions.Complete(ctx, row.ID, ticket, g.secret, facts, clientOf(ctx),
+		func(row session.Session, version session.Version) (err error) {
+			if g.user, err = a.activeUser(ctx, row.UserID); err != nil {
+				return err
+			}
+			if g.claims, err = a.customClaims(ctx, g.user); err != nil {
+				return err
+			}
+			tokens, err = a.issue(ctx, g.of(row, row.Current, version))
+			return err
+		})
+	return tokens, err
+}
+
+// stepError is the answer to a second step that failed.
+func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
+	switch {
+	case errors.Is(err, sessions.ErrTicket), errors.Is(err, errNoUser):
+		err = errTicket
+	}
+	answer := storeError(err)
+	if e := asError(answer); e.Status() < 500 && e.code != ErrTooManyAttempts.(*Error).code {
+		a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: row.UserID, SessionID: row.ID, Reason: e.code})
+	}
+	return answer
+}
+
+// checkCode checks a code of the second factor. Wrong codes count as attempts to log in. If the code is right, the caller ends
+// the attempt.
+func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) (amr []string, attempt *attempt, err error) {
+	if code == "" {
+		return nil, nil, badRequest(`field "code" is missing or empty`)
+	}
+	if attempt, err = a.begin(ctx, user.Email, user.ID); err != nil {
+		return nil, nil, err
+	}
+	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
+	switch {
+	case err != nil:
+		err = storeError(err)
+	case len(amr) == 0:
+		err = errCode
+	}
+	if err != nil {
+		a.end(ctx, attempt, err)
+	}
+	return amr, attempt, err
+}
+
+// StepUp raises a session whose user shows once more who it is (RFC 9470): the access tokens of the session get a new
+// "auth_time" and, if it was a second factor, [LoginPolicy].SecondStepACR. answer is a code of the second factor if the user has
+// set it up, and the password otherwise. Both tokens must be of one session, and the refresh token must be its current
+// one. The session keeps its id, and rotates. Whoever uses an older refresh token afterwards gets tokens without the new
+// facts, and the session loses them: so a token that was stolen before is not raised, and a lost answer costs no session.
+//
+// The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrTooManyAttempts],
+// [ErrStateless] under [WithoutSessions], or [ErrUnavailable].
+func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer string) (Tokens, error) {
+	if a.sessions == nil {
+		return Tokens{}, ErrStateless
+	}
+	access, err := a.verifyAccess(ctx, accessToken)
+	if err != nil {
+		return Tokens{}, err
+	}
+	claims, err := a.verifyRefresh(ctx, refreshToken)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if access.SessionID != claims.SessionID || access.Subject != claims.Subject {
+		return Tokens{}, errSessions
+	}
+	user, err := a.activeUser(ctx, claims.Subject)
+	if err != nil {
+		return Tokens{}, err
+	}
+	amr, acr, attempt, err := a.checkAnswer(ctx, user, answer)
+	if err != nil {
+		if e := asError(err); errors.Is(e, ErrInvalidCredentials) {
+			a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: user.ID, SessionID: claims.SessionID, Reason: e.code})
+		}
+		return Tokens{}, err
+	}
+	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
+		return a.raise(rotation.Facts(row), amr, acr)
+	})
+	a.end(ctx, attempt, err)
+	if err != nil {
+		return Tokens{}, err
+	}
+	a.events.emit(ctx, event.Event{Kind: event.SteppedUp, Subject: user.ID, SessionID: claims.SessionID})
+	return tokens, nil
+}
+
+// checkAnswer checks a code of the second factor, or the password of a user who has none.
+func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer string) (amr []string, acr string,
+	attempt *attempt, err error) {
+	bounded, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	if factor := a.policy.SecondFactor; factor != nil {
+		enrolled, err := factor.Enrolled(bounded, user.ID)
+		if err != nil {
+			return nil, "", nil, storeError(err)
+		}
+		if enrolled {
+			amr, attempt, err = a.checkCode(ctx, user, answer)
+			return append(amr, "mfa"), a.policy.SecondStepACR, attempt, err
+		}
+	}
+	attempt, err = a.checkAgain(ctx, user, answer)
+	return []string{"pwd"}, "", attempt, err
+}
+
+// RequireRecentAuth is RequireAuth for users who have shown who they are within maxAge ("auth_time"), at one of the levels
+// ("acr") if any are given. Others get 401 "insufficient_user_authentication" with the challenge of RFC 9470 section 3, which
+// tells the client what to ask for: [Auth.StepUp] or a new login. A maxAge of 0 asks for no time. A token without these
+// claims does not pass. Tokens have them if [WithLogin] sets LoginPolicy.Decide or LoginPolicy.SecondFactor. It panics if
+// nothing is asked for.
+func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
+	if maxAge < 0 || maxAge == 0 && len(acr) == 0 {
+		panic("signet.RequireRecentAuth: it asks for nothing; give a maxAge or an acr")
+	}
+	refused := insufficientAuthentication(maxAge, acr)
+	return func(next http.Handler) http.Handler {
+		return v.require("RequireRecentAuth", next, func(c *Claims) error {
+			authTime, level := authenticationOf(c)
+			age := v.clock().Unix() - authTime
+			recent := maxAge == 0 || authTime != 0 && age <= int64(maxAge/time.Second) && age >= -int64(v.leeway/time.Second)
+			if !recent || len(acr) > 0 && !slices.Contains(acr, level) {
+				return refused
+			}
+			return nil
+		})
+	}
+}
+
+// authenticationOf reads "auth_time" and "acr". A claim in another form counts as absent.
+func authenticationOf(c *Claims) (authTime int64, acr string) {
+	for s := strictjson.Scan(c.payload); s.Next(); {
+		value := strictjson.Scan(`{"v":` + s.Raw() + `}`)
+		switch s.Name() {
+		case "auth_time":
+			value.Next()
+			if at := value.Int(); value.Err() == nil {
+				authTime = at
+			}
+		case "acr":
+			value.Next()
+			if level := value.String(); value.Err() == nil {
+				acr = level
+			}
+		}
+	}
+	return authTime, acr
+}

@@ -1,0 +1,351 @@
+package signet_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/userstore"
+)
+
+// onceCodes is a second factor whose codes are numbers that each work once.
+type onceCodes struct {
+	mu   sync.Mutex
+	next map[string]int // the next code of each user who has set the factor up
+}
+
+func (c *onceCodes) Enrolled(_ context.Context, userID string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.next[userID]
+	return ok, nil
+}
+
+func (c *onceCodes) Verify(_ context.Context, userID, code string) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if next, ok := c.next[userID]; !ok || strconv.Itoa(next) != code {
+		return nil, nil
+	}
+	c.next[userID]++
+	return []string{"otp"}, nil
+}
+
+// twoSteps is a service in which john (user 1) has set up a second factor, whose next code is 100.
+func twoSteps(t testing.TB, opts ...signet.Option) *service {
+	t.Helper()
+	factor := &onceCodes{next: map[string]int{"1": 100}}
+	return newService(t, append([]signet.Option{signet.WithLogin(signet.LoginPolicy{SecondFactor: factor, SecondStepACR: "2"})}, opts...)...)
+}
+
+const (
+	loginPath      = "/auth/login"
+	secondStepPath = "/auth/login/second-step"
+	stepUpPath     = "/auth/step-up"
+	johnsLogin     = `{"email":"john@mail.com","password":"changeme"}`
+	adminsLogin    = `{"email":"admin@mail.com","password":"admin123"}`
+)
+
+// ticket logs john in up to his second step.
+func (s *service) ticket(t testing.TB) string {
+	t.Helper()
+	got := s.do(t, "POST", loginPath, johnsLogin)
+	require.Equal(t, 401, got.StatusCode, got.body)
+	require.Equal(t, "second_step_required", got.json["code"])
+	require.NotContains(t, got.json, "access_token")
+	ticket, _ := got.json["ticket"].(string)
+	require.NotEmpty(t, ticket)
+	return ticket
+}
+
+func tokensOf(t testing.TB, got answer) signet.Tokens {
+	t.Helper()
+	require.Equal(t, 201, got.StatusCode, got.body)
+	return signet.Tokens{AccessToken: got.json["access_token"].(string), RefreshToken: got.json["refresh_token"].(string)}
+}
+
+func TestASecondStep(t *testing.T) {
+	s := twoSteps(t)
+	require.Equal(t, 201, s.do(t, "POST", loginPath, adminsLogin).StatusCode, "who has no second factor needs none")
+
+	ticket := s.ticket(t)
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Empty(t, list, "no session exists before the second step")
+	got := s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"99"}`)
+	require.Equal(t, 401, got.StatusCode)
+	require.Equal(t, "invalid_code", got.json["code"])
+
+	tokens := tokensOf(t, s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"100"}`))
+	claims := part(t, tokens.AccessToken, 1)
+	require.Equal(t, []any{"pwd", "otp", "mfa"}, claims["amr"])
+	require.Equal(t, "2", claims["acr"])
+	require.EqualValues(t, s.clock.Now().Unix(), claims["auth_time"])
+	require.Equal(t, 200, s.do(t, "GET", "/auth/profile", "", bearer(tokens.AccessToken)...).StatusCode)
+
+	got = s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"101"}`)
+	require.Equal(t, 401, got.StatusCode, "a ticket works once")
+	require.Equal(t, "invalid_ticket", got.json["code"])
+
+	s.clock.advance(time.Hour)
+	next := tokensOf(t, s.do(t, "POST", "/auth/refresh-token", `{"refreshToken":"`+tokens.RefreshToken+`"}`))
+	require.Equal(t, claims["auth_time"], part(t, next.AccessToken, 1)["auth_time"], "the facts return in each token")
+	require.Equal(t, claims["amr"], part(t, next.AccessToken, 1)["amr"])
+}
+
+func TestATicketDies(t *testing.T) {
+	dead := func(t *testing.T, s *service, ticket string) {
+		t.Helper()
+		got := s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"100"}`)
+		require.Equal(t, 401, got.StatusCode)
+		require.Equal(t, "invalid_ticket", got.json["code"])
+	}
+	t.Run("after five wrong codes", func(t *testing.T) {
+		s := twoSteps(t)
+		ticket := s.ticket(t)
+		for range 5 {
+			require.Equal(t, "invalid_code", s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"1"}`).json["code"])
+		}
+		dead(t, s, ticket)
+	})
+	t.Run("after five minutes", func(t *testing.T) {
+		s := twoSteps(t)
+		ticket := s.ticket(t)
+		s.clock.advance(5 * time.Minute)
+		dead(t, s, ticket)
+	})
+	t.Run("with the sessions of its user", func(t *testing.T) {
+		s := twoSteps(t)
+		ticket := s.ticket(t)
+		require.NoError(t, s.RevokeUser(t.Context(), "1"))
+		dead(t, s, ticket)
+	})
+	t.Run("with its user", func(t *testing.T) {
+		s := twoSteps(t)
+		ticket := s.ticket(t)
+		john, err := s.users.FindByID(t.Context(), "1")
+		require.NoError(t, err)
+		john.Disabled = true
+		require.NoError(t, s.users.Update(t.Context(), john))
+		dead(t, s, ticket)
+	})
+	t.Run("and a made-up one is dead", func(t *testing.T) {
+		s := twoSteps(t)
+		ticket := s.ticket(t)
+		for _, other := range []string{"x", ".", "a.b", ticket + "x", ticket[:len(ticket)-2], "." + ticket} {
+			dead(t, s, other)
+		}
+		require.Equal(t, 400, s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`"}`).StatusCode)
+		require.Equal(t, 400, s.do(t, "POST", secondStepPath, `{"code":"100"}`).StatusCode)
+	})
+}
+
+// Of 100 requests at once with one ticket and the right code, one begins a session.
+func TestATicketUsedInParallel(t *testing.T) {
+	s := twoSteps(t)
+	ticket := s.ticket(t)
+	var wg sync.WaitGroup
+	codes := make(chan int, 100)
+	for range 100 {
+		wg.Go(func() { codes <- s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"100"}`).StatusCode })
+	}
+	wg.Wait()
+	close(codes)
+	count := map[int]int{}
+	for code := range codes {
+		count[code]++
+	}
+	require.Equal(t, 1, count[201], "%v", count)
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+}
+
+func TestTheHostDecidesAboutALogin(t *testing.T) {
+	policy := signet.LoginPolicy{Decide: func(_ context.Context, user userstore.User, remember bool) (signet.LoginDecision, error) {
+		if user.ID == "3" {
+			return signet.LoginDecision{}, signet.NewError(403, "address_not_confirmed", "confirm your e-mail address first")
+		}
+		d := signet.LoginDecision{Facts: map[string]any{"tenant": "acme", "act": map[string]string{"sub": "support"}}}
+		if remember {
+			d.Idle, d.Absolute = 30*24*time.Hour, 60*24*time.Hour
+		}
+		return d, nil
+	}}
+	s := newService(t, signet.WithLogin(policy), signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
+		return map[string]any{"tenant": "of WithClaims", "plan": "free"}, nil
+	}))
+	got := s.do(t, "POST", loginPath, adminsLogin)
+	require.Equal(t, 403, got.StatusCode)
+	require.Equal(t, "address_not_confirmed", got.json["code"])
+	list, err := s.Sessions(t.Context(), "3")
+	require.NoError(t, err)
+	require.Empty(t, list)
+
+	tokens := tokensOf(t, s.do(t, "POST", loginPath, johnsLogin))
+	claims := part(t, tokens.AccessToken, 1)
+	require.Equal(t, "acme", claims["tenant"], "the fact is used")
+	require.Equal(t, "free", claims["plan"])
+	require.Equal(t, map[string]any{"sub": "support"}, claims["act"])
+	require.Equal(t, []any{"pwd"}, claims["amr"])
+	refresh := part(t, tokens.RefreshToken, 1)
+	require.EqualValues(t, 36000, refresh["exp"].(float64)-refresh["iat"].(float64))
+
+	for _, yes := range []string{`true`, `"true"`, `"on"`, `1`} {
+		tokens = tokensOf(t, s.do(t, "POST", loginPath, `{"email":"john@mail.com","password":"changeme","remember":`+yes+`}`))
+		refresh = part(t, tokens.RefreshToken, 1)
+		require.EqualValues(t, 30*24*3600, refresh["exp"].(float64)-refresh["iat"].(float64), "remember: %s", yes)
+	}
+	s.clock.advance(29 * 24 * time.Hour)
+	tokens = tokensOf(t, s.do(t, "POST", "/auth/refresh-token", `{"refreshToken":"`+tokens.RefreshToken+`"}`))
+	s.clock.advance(29 * 24 * time.Hour)
+	tokens = tokensOf(t, s.do(t, "POST", "/auth/refresh-token", `{"refreshToken":"`+tokens.RefreshToken+`"}`))
+	refresh = part(t, tokens.RefreshToken, 1)
+	require.EqualValues(t, 2*24*3600, refresh["exp"].(float64)-refresh["iat"].(float64), "the session ends after 60 days")
+	for _, no := range []string{`false`, `null`, `{}`, `[1]`, `"no"`, `0`} {
+		tokens = tokensOf(t, s.do(t, "POST", loginPath, `{"email":"john@mail.com","password":"changeme","remember":`+no+`}`))
+		refresh = part(t, tokens.RefreshToken, 1)
+		require.EqualValues(t, 36000, refresh["exp"].(float64)-refresh["iat"].(float64), "remember: %s", no)
+	}
+}
+
+func TestBadDecisions(t *testing.T) {
+	for name, decision := range map[string]signet.LoginDecision{
+		"a reserved name":      {Facts: map[string]any{"sub": "2"}},
+		"in another case":      {Facts: map[string]any{"AMR": []string{"x"}}},
+		"too long":             {Facts: map[string]any{"x": string(make([]byte, 1100))}},
+		"cannot be encoded":    {Facts: map[string]any{"x": func() {}}},
+		"a negative time":      {Idle: -time.Second},
+		"no whole seconds":     {Absolute: 1500 * time.Millisecond},
+		"no second factor":     {SecondStep: true},
+		"longer than 10 years": {Idle: 11 * 365 * 24 * time.Hour},
+	} {
+		s := newService(t, signet.WithLogin(signet.LoginPolicy{
+			Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) { return decision, nil }}))
+		require.Equal(t, 500, s.do(t, "POST", loginPath, johnsLogin).StatusCode, name)
+	}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			return signet.LoginDecision{}, context.DeadlineExceeded
+		}}))
+	require.Equal(t, 503, s.do(t, "POST", loginPath, johnsLogin).StatusCode)
+}
+
+func TestIssueForWithADecision(t *testing.T) {
+	s := newService(t)
+	john, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	tokens, err := s.IssueFor(t.Context(), john, signet.LoginDecision{Facts: map[string]any{"amr": []string{"fed"}, "tenant": "a"}, Idle: time.Hour})
+	require.NoError(t, err)
+	claims := part(t, tokens.AccessToken, 1)
+	require.Equal(t, []any{"fed"}, claims["amr"])
+	require.Equal(t, "a", claims["tenant"])
+	tokens, err = s.IssueFor(t.Context(), john)
+	require.NoError(t, err)
+	require.NotContains(t, part(t, tokens.AccessToken, 1), "auth_time", "nobody asked for it")
+}
+
+func TestAStepUp(t *testing.T) {
+	s := twoSteps(t)
+	recent := s.RequireRecentAuth(time.Minute, "2")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	ask := func(token string) (int, string) {
+		got := serve(t, recent, token)
+		return got.Code, got.Header().Get("WWW-Authenticate")
+	}
+	first := tokensOf(t, s.do(t, "POST", secondStepPath, `{"ticket":"`+s.ticket(t)+`","code":"100"}`))
+	status, _ := ask(first.AccessToken)
+	require.Equal(t, 200, status)
+	s.clock.advance(2 * time.Minute)
+	status, challenge := ask(first.AccessToken)
+	require.Equal(t, 401, status)
+	require.Equal(t, `Bearer realm="api", error="insufficient_user_authentication", `+
+		`error_description="a different authentication level is required", acr_values="2", max_age="60"`, challenge)
+
+	body := func(tokens signet.Tokens, code string) string {
+		return `{"refreshToken":"` + tokens.RefreshToken + `","code":"` + code + `"}`
+	}
+	got := s.do(t, "POST", stepUpPath, body(first, "7"), bearer(first.AccessToken)...)
+	require.Equal(t, "invalid_code", got.json["code"])
+	got = s.do(t, "POST", stepUpPath, body(first, "changeme"), bearer(first.AccessToken)...)
+	require.Equal(t, "invalid_code", got.json["code"], "a password is no second factor")
+	raised := tokensOf(t, s.do(t, "POST", stepUpPath, body(first, "101"), bearer(first.AccessToken)...))
+	status, _ = ask(raised.AccessToken)
+	require.Equal(t, 200, status)
+	require.Equal(t, part(t, first.AccessToken, 1)["sid"], part(t, raised.AccessToken, 1)["sid"], "the session keeps its id")
+
+	got = s.do(t, "POST", stepUpPath, body(first, "102"), bearer(raised.AccessToken)...)
+	require.Equal(t, "invalid_token", got.json["code"], "the older refresh token cannot step up")
+	thief := tokensOf(t, s.do(t, "POST", "/auth/refresh-token", `{"refreshToken":"`+first.RefreshToken+`"}`))
+	status, _ = ask(thief.AccessToken)
+	require.Equal(t, 401, status, "nor does it get raised tokens")
+
+	admin := tokensOf(t, s.do(t, "POST", loginPath, adminsLogin))
+	got = s.do(t, "POST", stepUpPath, body(first, "102"), bearer(admin.AccessToken)...)
+	require.Equal(t, "invalid_token", got.json["code"], "tokens of two sessions")
+	s.clock.advance(time.Hour)
+	ownPassword := s.do(t, "POST", stepUpPath, `{"refreshToken":"`+admin.RefreshToken+`","password":"admin123"}`, bearer(admin.AccessToken)...)
+	again := tokensOf(t, ownPassword)
+	require.EqualValues(t, s.clock.Now().Unix(), part(t, again.AccessToken, 1)["auth_time"])
+	require.NotContains(t, part(t, again.AccessToken, 1), "acr")
+	got = s.do(t, "POST", stepUpPath, `{"refreshToken":"`+again.RefreshToken+`","password":"wrong"}`, bearer(again.AccessToken)...)
+	require.Equal(t, "invalid_credentials", got.json["code"])
+}
+
+func TestRequireRecentAuth(t *testing.T) {
+	s := newService(t)
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	require.Panics(t, func() { s.RequireRecentAuth(0) })
+	require.Panics(t, func() { s.RequireRecentAuth(-time.Second, "1") })
+	john, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	now := s.clock.Now().Unix()
+	for name, tc := range map[string]struct {
+		facts map[string]any
+		acr   []string
+		age   time.Duration
+		want  int
+	}{
+		"none":            {nil, nil, time.Hour, 401},
+		"recent":          {map[string]any{"auth_time": now - 3600}, nil, time.Hour, 200},
+		"old":             {map[string]any{"auth_time": now - 3601}, nil, time.Hour, 401},
+		"a little ahead":  {map[string]any{"auth_time": now + 30}, nil, time.Hour, 200},
+		"far ahead":       {map[string]any{"auth_time": now + 31}, nil, time.Hour, 401},
+		"a text":          {map[string]any{"auth_time": "1"}, nil, time.Hour, 401},
+		"acr":             {map[string]any{"acr": "b"}, []string{"a", "b"}, 0, 200},
+		"another acr":     {map[string]any{"acr": "c"}, []string{"a", "b"}, 0, 401},
+		"acr as a number": {map[string]any{"acr": 1}, []string{"1"}, 0, 401},
+	} {
+		var decisions []signet.LoginDecision
+		if tc.facts != nil {
+			decisions = append(decisions, signet.LoginDecision{Facts: tc.facts})
+		}
+		tokens, err := s.IssueFor(t.Context(), john, decisions...)
+		require.NoError(t, err)
+		require.Equal(t, tc.want, serve(t, s.RequireRecentAuth(tc.age, tc.acr...)(ok), tokens.AccessToken).Code, name)
+	}
+	tokens, err := s.IssueFor(t.Context(), john)
+	require.NoError(t, err)
+	got := serve(t, s.RequireRecentAuth(5*time.Second)(ok), tokens.AccessToken)
+	require.Equal(t, `Bearer realm="api", error="insufficient_user_authentication", `+
+		`error_description="more recent authentication is required", max_age="5"`, got.Header().Get("WWW-Authenticate"))
+}
+
+func TestRoutesOfTheSteps(t *testing.T) {
+	s := newService(t)
+	require.Equal(t, 404, s.do(t, "POST", secondStepPath, `{}`).StatusCode)
+	require.Equal(t, 404, s.do(t, "POST", stepUpPath, `{}`).StatusCode)
+	_, err := s.SecondStep(t.Context(), "a.b", "1")
+	require.ErrorIs(t, err, signet.ErrStateless)
+	_, err = signet.New(userstore.NewMemory(), keys.Secret(secret), signet.WithoutSessions(), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}))
+	require.ErrorContains(t, err, "WithLogin")
+	_, err = signet.New(userstore.NewMemory(), keys.Secret(secret), signet.WithLogin(signet.LoginPolicy{SecondFactor: (*onceCodes)(nil), ParallelHashes: -1, SecondStepACR: "x"}))
+	require.ErrorContains(t, err, "SecondFactor is a nil pointer")
+	require.ErrorContains(t, err, "ParallelHashes")
+}

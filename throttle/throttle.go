@@ -1,0 +1,232 @@
+// Package throttle limits how fast passwords and codes can be guessed, and cannot be used to lock the owner of an
+// account out.
+//
+// # What counts
+//
+// Failures count per account and, with a higher limit, per client address. For an account that does not exist they
+// count in the same way. After 10 failures of an account, each further attempt must wait since the last failure: 30
+// seconds, then twice as long for each failure, up to an hour. The count decays by one an hour. For an address the
+// limit is 100, and the count decays by one in 10 minutes. All addresses of an IPv6 /64 count as one.
+//
+// An address from which the account has signed in within 30 days is a known place: of each account the last 8 are
+// remembered. A known place has a budget of its own with the same rule, and the limit of addresses does not concern it.
+// So strangers cannot keep the owner out, from however many addresses they come. If one known place is hostile, the
+// others still get in.
+//
+// A success resets the budget that the attempt has used, and no other one. Besides, there are limits for a day that no
+// success resets; only [Limiter.Clear] does. So in any 24 hours at most 100 failures of an account are checked at all
+// (NIST SP 800-63B-4, section 3.2.2, allows 100 in a row): at most 44 of strangers, and at most 56 of known places.
+//
+// # How it is used
+//
+// [Limiter.Begin] counts the attempt as a failure before the password is checked, so attempts at the same time cannot
+// pass the limit together. [Attempt.Succeeded] and [Attempt.Cancelled] take the count back. A failure needs no call.
+package throttle
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/signet-go/signet/internal/limit"
+)
+
+var (
+	// ErrDelayed is what [errors.Is] finds in a [*Delayed].
+	ErrDelayed = errors.New("throttle: too many failures")
+	// ErrUnavailable says that the store could not tell. The cause is wrapped.
+	ErrUnavailable = errors.New("throttle: the store is unavailable")
+)
+
+// Delayed is the error for an attempt that must wait. The answer to it is 429 with Retry-After.
+type Delayed struct {
+	RetryAfter time.Duration // more than 0, at most an hour
+}
+
+// Error implements error.
+func (d *Delayed) Error() string { return fmt.Sprintf("%v: retry after %v", ErrDelayed, d.RetryAfter) }
+
+// Is makes [errors.Is] find [ErrDelayed].
+func (d *Delayed) Is(target error) bool { return target == ErrDelayed }
+
+// storeTimeout is how long a call of the store may take. After it, the store counts as unavailable.
+const storeTimeout = 5 * time.Second
+
+// Config are the settings of a [Limiter]. The zero value is safe.
+type Config struct {
+	// InsecureFailOpen lets every attempt pass, uncounted, while the store is unavailable. Who can make the store
+	// unavailable can guess without a limit then. Without it, Begin returns ErrUnavailable, and nobody can sign in
+	// meanwhile.
+	InsecureFailOpen bool
+}
+
+// Limiter decides whether an attempt may be made. It is safe for concurrent use, by any number of processes that share
+// the store. It starts no goroutine.
+type Limiter struct {
+	store  Store
+	config Config
+}
+
+// New returns a limiter. If store is nil, it is a new [Memory].
+func New(store Store, config Config) *Limiter {
+	if store == nil {
+		store = new(Memory)
+	}
+	return &Limiter{store: store, config: config}
+}
+
+// Attempt is one attempt that may be made. It counts as a failure until Succeeded or Cancelled takes that back. It is
+// safe for concurrent use. Of the calls of Succeeded and Cancelled only the first does something.
+type Attempt struct {
+	limiter  *Limiter
+	account  Key
+	address  Key
+	done     atomic.Bool
+	counted  bool // for the account
+	byOrigin bool // for the address too
+
+	onAccount, onAddress trace
+}
+
+// Begin counts an attempt as a failure of the account and of the address, and returns it. account is the e-mail address
+// in its normalized form, whether there is such an account or not. address is the address of the client, as a text; a
+// text that is no address counts like an address of its own. If it is empty, the client is not known, and only the account
+// counts.
+//
+// If the attempt must wait, nothing is counted, and the error is a [*Delayed], which is [ErrDelayed]. If the store
+// could not tell within 5 seconds, or before ctx ended, the error is [ErrUnavailable]. [Config] can make it pass
+// instead.
+func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt, error) {
+	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address)}
+	err := a.countAccount(ctx)
+	if err == nil && !a.Known() && address != "" {
+		err = a.countAddress(ctx)
+	}
+	if err == nil || l.config.InsecureFailOpen && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		return a, nil
+	}
+	_ = a.Cancelled(ctx) // if that fails, the attempt stays counted for the account, which is safe
+	return nil, err
+}
+
+func (a *Attempt) countAccount(ctx context.Context) error {
+	var wait millis
+	err := a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
+		a.onAccount, wait = s.begin(a.place())
+		return wait == 0
+	})
+	a.counted = err == nil && wait == 0
+	return delayed(err, wait)
+}
+
+func (a *Attempt) countAddress(ctx context.Context) error {
+	var wait millis
+	err := a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
+		a.onAddress, wait = s.begin()
+		return wait == 0
+	})
+	a.byOrigin = err == nil && wait == 0
+	return delayed(err, wait)
+}
+
+func delayed(err error, wait millis) error {
+	if err == nil && wait > 0 {
+		return &Delayed{RetryAfter: time.Duration(wait) * time.Millisecond}
+	}
+	return err
+}
+
+// place is the id of the address among the known places of an account.
+func (a *Attempt) place() uint64 { return binary.BigEndian.Uint64(a.address[:]) }
+
+// Known reports whether the attempt comes from a known place: an address from which the account has signed in within 30
+// days.
+func (a *Attempt) Known() bool { return a.onAccount.known }
+
+// Succeeded says that the account has signed in: with both steps, where there are two. It takes the count back, resets
+// the budget that the attempt has used, and remembers the address as a known place. Its error is [ErrUnavailable] or
+// [ErrDelayed]. The sign-in is good in spite of it; the attempt stays counted, and the place may not be remembered.
+func (a *Attempt) Succeeded(ctx context.Context) error {
+	return a.end(ctx, func(s *account) { s.succeed(a.place(), a.onAccount) })
+}
+
+// Cancelled takes the count back, and resets nothing. It is for an attempt that neither failed nor succeeded: the
+// password was not checked, or it was right and a second step is still to come. Its error is [ErrUnavailable]; then the
+// attempt stays counted.
+func (a *Attempt) Cancelled(ctx context.Context) error {
+	return a.end(ctx, func(s *account) { s.takeBack(a.place(), a.onAccount) })
+}
+
+func (a *Attempt) end(ctx context.Context, change func(*account)) error {
+	if a.done.Swap(true) || !a.counted {
+		return nil
+	}
+	err := a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
+		change(s)
+		return true
+	})
+	if !a.byOrigin {
+		return err
+	}
+	return errors.Join(err, a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
+		s.takeBack(a.onAddress)
+		return true
+	}))
+}
+
+// Clear forgets the failures of an account, of strangers and of known places. The known places stay. It is for a
+// password that was changed: the failures were guesses of the old one. Its error is [ErrUnavailable].
+func (l *Limiter) Clear(ctx context.Context, account string) error {
+	return l.updateAccount(ctx, accountKey(account), clearAccount)
+}
+
+func clearAccount(s *account) bool {
+	s.clear()
+	return true
+}
+
+// updateAccount changes the record of an account. change says whether it has changed it.
+func (l *Limiter) updateAccount(ctx context.Context, key Key, change func(*account) bool) error {
+	return l.update(ctx, key, func(before Record, now time.Time) (Record, time.Time, error) {
+		s, err := decodeAccount(before)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		setBack := s.advance(millisOf(now))
+		if !change(&s) && !setBack {
+			return before, time.Time{}, nil
+		}
+		after, until := s.encode()
+		return after, until, nil
+	})
+}
+
+// updateAddress changes the record of an address. change says whether it has changed it.
+func (l *Limiter) updateAddress(ctx context.Context, key Key, change func(*address) bool) error {
+	return l.update(ctx, key, func(before Record, now time.Time) (Record, time.Time, error) {
+		s, err := decodeAddress(before)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		setBack := s.advance(millisOf(now))
+		if !change(&s) && !setBack {
+			return before, time.Time{}, nil
+		}
+		after, until := s.encode()
+		return after, until, nil
+	})
+}
+
+func (l *Limiter) update(ctx context.Context, key Key,
+	change func(Record, time.Time) (Record, time.Time, error)) error {
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	err := l.store.Update(ctx, key, change)
+	if err != nil && !errors.Is(err, ErrDelayed) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}

@@ -1,0 +1,499 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// clock is a clock that a test sets.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) read() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// bench is a limiter with a clock that the test sets.
+type bench struct {
+	*testing.T
+	*clock
+	*Limiter
+}
+
+func newBench(t *testing.T) bench {
+	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	return bench{T: t, clock: c, Limiter: New(&Memory{Clock: c.read}, Config{})}
+}
+
+const owner = "owner@example.org"
+
+// begin makes an attempt and requires that it passes.
+func (b bench) begin(account, address string) *Attempt {
+	b.Helper()
+	a, err := b.Begin(b.Context(), account, address)
+	require.NoError(b, err)
+	return a
+}
+
+func (b bench) fail(n int, account, address string) {
+	b.Helper()
+	for range n {
+		b.begin(account, address)
+	}
+}
+
+func (b bench) signIn(account, address string) {
+	b.Helper()
+	require.NoError(b, b.begin(account, address).Succeeded(b.Context()))
+}
+
+// delayed requires that an attempt must wait so long.
+func (b bench) delayed(want time.Duration, account, address string) {
+	b.Helper()
+	a, err := b.Begin(b.Context(), account, address)
+	require.ErrorIs(b, err, ErrDelayed)
+	require.Nil(b, a)
+	var delayed *Delayed
+	require.ErrorAs(b, err, &delayed)
+	require.Equal(b, want, delayed.RetryAfter)
+	require.Equal(b, "throttle: too many failures: retry after "+want.String(), err.Error())
+}
+
+// address returns the address number i.
+func v4(i int) string { return fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255) }
+
+// The delay grows from 30 seconds to an hour. It is the same from any address, and it is true.
+func TestDelays(t *testing.T) {
+	b := newBench(t)
+	for i := range 10 {
+		b.begin(owner, v4(i))
+	}
+	for i, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute,
+		16 * time.Minute, 28*time.Minute + 30*time.Second, // an hour is over, and the count has decayed by one
+		32 * time.Minute, 32 * time.Minute, 56 * time.Minute, time.Hour, time.Hour, time.Hour} {
+		b.delayed(want, owner, v4(100+i))
+		b.delayed(want, owner, v4(200+i)) // a refusal does not count
+		b.add(want - time.Millisecond)
+		b.delayed(time.Millisecond, owner, v4(200+i))
+		b.add(time.Millisecond)
+		b.begin(owner, v4(300+i))
+	}
+	b.begin("other@example.org", v4(1))
+}
+
+func TestTheCountDecaysByOneAnHour(t *testing.T) {
+	b := newBench(t)
+	b.fail(10, owner, v4(1))
+	b.add(5 * time.Hour)
+	b.fail(5, owner, v4(1))
+	b.delayed(30*time.Second, owner, v4(1))
+	b.add(11 * time.Hour)
+	b.fail(10, owner, v4(1))
+}
+
+// A known place has a budget of its own. Each success resets only its own budget.
+func TestKnownPlaces(t *testing.T) {
+	b := newBench(t)
+	home, other := v4(1), v4(2)
+	b.signIn(owner, home)
+	require.False(t, b.begin(owner, other).Known())
+	b.fail(9, owner, other)
+	b.delayed(30*time.Second, owner, other)
+	b.fail(9, owner, home)
+	require.True(t, b.begin(owner, home).Known())
+	b.delayed(30*time.Second, owner, home)
+
+	b.add(30 * time.Second)
+	b.signIn(owner, home) // resets that of home
+	b.fail(10, owner, home)
+	b.delayed(30*time.Second, owner, home)
+	b.signIn(owner, other) // resets that of strangers, and makes the other address known
+	b.fail(5, owner, v4(3))
+	b.delayed(30*time.Second, owner, home)
+	require.True(t, b.begin(owner, other).Known())
+}
+
+func TestKnownPlacesEnd(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, v4(1))
+	b.add(30*24*time.Hour - time.Second)
+	require.True(t, b.begin(owner, v4(1)).Known())
+	b.add(time.Second)
+	require.False(t, b.begin(owner, v4(1)).Known())
+
+	for i := range 9 { // the ninth takes the place of the one that was not used for the longest time
+		b.add(time.Second)
+		b.signIn(owner, v4(10+i))
+		if i < 8 {
+			b.add(time.Second)
+			b.signIn(owner, v4(10))
+		}
+	}
+	for i, want := range []bool{true, false, true, true, true, true, true, true, true} {
+		a := b.begin(owner, v4(10+i))
+		require.Equal(t, want, a.Known(), i)
+		require.NoError(t, a.Cancelled(t.Context()))
+	}
+}
+
+// 100 failures from one address, at accounts of strangers, are free. A known place is not concerned.
+func TestAddresses(t *testing.T) {
+	b := newBench(t)
+	const bad = "2001:db8:1:2::1"
+	b.signIn(owner, bad)
+	for i := range 100 {
+		b.begin(fmt.Sprint("user", i), bad)
+	}
+	b.delayed(30*time.Second, "another", bad)
+	b.delayed(30*time.Second, "another", "2001:db8:1:2:ffff::7%eth0")
+	b.begin("another", "2001:db8:1:3::1")
+	b.signIn(owner, bad)
+
+	// A refusal of the address is not counted for the account.
+	b.fail(8, "victim", v4(1))
+	for range 20 {
+		b.delayed(30*time.Second, "victim", bad)
+	}
+	b.fail(2, "victim", v4(2))
+	b.delayed(30*time.Second, "victim", v4(2))
+
+	b.add(10 * time.Minute)
+	b.begin("another", bad)
+	b.delayed(30*time.Second, "another", bad)
+	b.add(30 * time.Second)
+	b.begin("another", bad)
+	b.delayed(time.Minute, "another", bad)
+}
+
+// Neither a success nor an attempt that was cancelled counts for the address or the account.
+func TestTakenBack(t *testing.T) {
+	b := newBench(t)
+	for i := range 200 {
+		b.signIn(fmt.Sprint("user", i), v4(1))
+	}
+	for range 200 {
+		a := b.begin("victim", v4(2))
+		require.NoError(t, a.Cancelled(t.Context()))
+		require.NoError(t, a.Cancelled(t.Context()))
+		require.NoError(t, a.Succeeded(t.Context()))
+	}
+	b.fail(10, "victim", v4(2))
+	b.delayed(30*time.Second, "victim", v4(2))
+	b.add(30 * time.Second)
+	require.NoError(t, b.begin("victim", v4(2)).Cancelled(t.Context())) // nor does it make the next one wait
+	b.begin("victim", v4(2))
+}
+
+func TestClear(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, v4(1))
+	b.fail(10, owner, v4(1))
+	b.fail(10, owner, v4(2))
+	require.NoError(t, b.Clear(t.Context(), owner))
+	require.NoError(t, b.Clear(t.Context(), "nobody"))
+	b.fail(10, owner, v4(1))
+	b.fail(10, owner, v4(2))
+	require.NoError(t, b.Clear(t.Context(), owner))
+	require.True(t, b.begin(owner, v4(1)).Known())
+
+	for _, address := range []string{v4(1), v4(3)} { // the limits of a day begin again too
+		for range 4 {
+			b.exhaust(owner, address)
+			require.NoError(t, b.Clear(t.Context(), owner))
+		}
+	}
+}
+
+// exhaust fails 7 times and then signs in, until the limit of the day is reached. It returns how many failures there
+// were, and how long the next attempt must wait. For strangers the address is that of the first, and the next ones
+// follow.
+func (b bench) exhaust(account, address string) (failures int, wait time.Duration) {
+	b.Helper()
+	known := false
+	for i := 0; ; i++ {
+		from := address
+		if !known && i > 0 {
+			from = fmt.Sprintf("2001:db8:%x::1", i)
+		}
+		a, err := b.Begin(b.Context(), account, from)
+		var delayed *Delayed
+		if errors.As(err, &delayed) {
+			return failures, delayed.RetryAfter
+		}
+		known = a.Known()
+		if i%8 == 7 {
+			require.NoError(b, a.Succeeded(b.Context()))
+		} else {
+			failures++
+		}
+	}
+}
+
+// No success resets the limits of a day.
+func TestLimitsOfADay(t *testing.T) {
+	b := newBench(t)
+	failures, wait := b.exhaust(owner, v4(1))
+	require.Equal(t, 20, failures)
+	require.Equal(t, time.Hour, wait)
+	b.add(time.Hour)
+	b.signIn(owner, v4(1))
+	b.signIn("other", v4(2))
+
+	failures, wait = b.exhaust("other", v4(2))
+	require.Equal(t, 24, failures)
+	require.Equal(t, time.Hour, wait)
+
+	b.signIn("both", v4(1))
+	b.signIn("both", v4(2))
+	failures, _ = b.exhaust("both", v4(1))
+	require.Equal(t, 24, failures)
+	failures, _ = b.exhaust("both", v4(2))
+	require.Equal(t, 8, failures)
+	require.NoError(t, b.Clear(t.Context(), "both"))
+	failures, _ = b.exhaust("both", v4(2))
+	require.Equal(t, 24, failures)
+}
+
+// An attempt that is taken back late takes back what is left of it.
+func TestTakenBackLate(t *testing.T) {
+	b := newBench(t)
+	late := b.begin(owner, v4(1))
+	b.add(30 * time.Minute)
+	b.fail(9, owner, v4(1)) // the count is 9.5
+	require.NoError(t, late.Cancelled(t.Context()))
+	b.begin(owner, v4(1)) // 9 and 1 more
+	b.delayed(30*time.Second, owner, v4(1))
+
+	late = b.begin("other", v4(1))
+	b.add(90 * time.Minute)
+	b.fail(10, "other", v4(1))
+	require.NoError(t, late.Cancelled(t.Context()))
+	b.delayed(30*time.Second, "other", v4(1))
+
+	// The delay is one since the last failure, and not since the one before the attempt that is taken back.
+	b.fail(9, "third", v4(1))
+	late = b.begin("third", v4(1))
+	b.add(30 * time.Second)
+	b.begin("third", v4(1))
+	require.NoError(t, late.Cancelled(t.Context()))
+	b.delayed(30*time.Second, "third", v4(1))
+}
+
+// A delay ends when the count has decayed below 10.
+func TestDelayDecays(t *testing.T) {
+	b := newBench(t)
+	b.begin(owner, v4(1))
+	b.add(time.Hour - time.Second)
+	b.fail(9, owner, v4(1))
+	b.delayed(time.Second, owner, v4(1))
+	b.add(time.Second)
+	b.begin(owner, v4(1))
+}
+
+// One hostile known place, however it tries, leaves the others open.
+func TestHostileKnownPlace(t *testing.T) {
+	b := newBench(t)
+	bad, good := v4(1), v4(2)
+	b.signIn(owner, bad)
+	b.signIn(owner, good)
+	for range 3 * 24 * 60 {
+		_, err := b.Begin(t.Context(), owner, bad)
+		if err != nil {
+			require.ErrorIs(t, err, ErrDelayed)
+		}
+		b.add(time.Minute)
+	}
+	b.fail(5, owner, good)
+	b.signIn(owner, good)
+}
+
+func TestParallelAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter := New(nil, Config{})
+		var wait sync.WaitGroup
+		passed := make(chan *Attempt, 500)
+		for range 500 {
+			wait.Go(func() {
+				if a, err := limiter.Begin(t.Context(), owner, "192.0.2.1"); err == nil {
+					passed <- a
+				}
+			})
+		}
+		wait.Wait()
+		require.Len(t, passed, 10)
+		time.Sleep(30 * time.Second)
+		_, err := limiter.Begin(t.Context(), owner, "192.0.2.1")
+		require.NoError(t, err)
+	})
+}
+
+// The clock is set back by a day: no delay becomes longer than an hour, and none is forgotten.
+func TestClockSetBack(t *testing.T) {
+	b := newBench(t)
+	b.fail(10, owner, v4(1))
+	b.add(-24 * time.Hour)
+	b.delayed(30*time.Second, owner, v4(1))
+	b.add(30 * time.Second)
+	b.begin(owner, v4(1))
+	b.delayed(time.Minute, owner, v4(1))
+
+	b.signIn("other", v4(2))
+	b.add(-40 * 24 * time.Hour)
+	b.signIn("other", v4(3)) // a known place ends 30 days later by the new clock
+	b.add(30*24*time.Hour - time.Second)
+	require.True(t, b.begin("other", v4(2)).Known())
+	b.add(time.Second)
+	require.False(t, b.begin("other", v4(2)).Known())
+}
+
+func TestTheAddressOfAKey(t *testing.T) {
+	for _, same := range [][]string{
+		{"192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "64:ff9b::192.0.2.1", "::ffff:192.0.2.1%1"},
+		{"192.0.2.2", "64:ff9b::c000:202"},
+		{"2001:db8::1", "2001:db8::", "2001:0DB8::ffff:1", "2001:db8::1%eth0", "2001:db8:0:0:1:2:3:4"},
+		{"2001:db8:0:1::"},
+		{"::1", "::"},
+		{"127.0.0.1"},
+		{""}, {"unix"}, {"@"}, {"192.0.2.1:80"}, {"192.0.2.01"}, {"\x00"},
+	} {
+		for _, address := range same {
+			require.Equal(t, addressKey(same[0]), addressKey(address), address)
+		}
+	}
+	seen := map[Key]string{}
+	for _, address := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::", "::1", "127.0.0.1", "", "unix"} {
+		require.NotContains(t, seen, addressKey(address))
+		seen[addressKey(address)] = address
+		seen[accountKey(address)] = address
+	}
+	require.Len(t, accountKey("a").String(), 32)
+}
+
+// away is a store that is away.
+type away struct{ err error }
+
+func (s away) Update(context.Context, Key, func(Record, time.Time) (Record, time.Time, error)) error {
+	return s.err
+}
+
+// half is a store that is away for every second call.
+type half struct {
+	Memory
+	calls int
+}
+
+func (s *half) Update(ctx context.Context, key Key, change func(Record, time.Time) (Record, time.Time, error)) error {
+	if s.calls++; s.calls%2 == 0 {
+		return errors.New("gone")
+	}
+	return s.Memory.Update(ctx, key, change)
+}
+
+func TestStoreAway(t *testing.T) {
+	gone := errors.New("gone")
+	closed := New(away{gone}, Config{})
+	a, err := closed.Begin(t.Context(), owner, v4(1))
+	require.Nil(t, a)
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorIs(t, err, gone)
+	require.NotErrorIs(t, err, ErrDelayed)
+	require.NotContains(t, err.Error(), owner)
+	require.ErrorIs(t, closed.Clear(t.Context(), owner), ErrUnavailable)
+
+	open := New(away{gone}, Config{InsecureFailOpen: true})
+	for range 20 {
+		a, err := open.Begin(t.Context(), owner, v4(1))
+		require.NoError(t, err)
+		require.False(t, a.Known())
+		require.NoError(t, a.Succeeded(t.Context()))
+	}
+	_, err = New(away{&Delayed{RetryAfter: time.Minute}}, Config{InsecureFailOpen: true}).Begin(t.Context(), owner, v4(1))
+	require.ErrorIs(t, err, ErrDelayed)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = New(nil, Config{InsecureFailOpen: true}).Begin(ctx, owner, v4(1))
+	require.ErrorIs(t, err, context.Canceled)
+
+	// The store is away in the middle: the account is counted and the address is not.
+	_, err = New(new(half), Config{}).Begin(t.Context(), owner, v4(1))
+	require.ErrorIs(t, err, ErrUnavailable)
+	a, err = New(new(half), Config{InsecureFailOpen: true}).Begin(t.Context(), owner, v4(1))
+	require.NoError(t, err)
+	require.NoError(t, a.Succeeded(t.Context()))
+	a, err = New(&half{calls: 0}, Config{InsecureFailOpen: true}).Begin(t.Context(), owner, v4(1))
+	require.NoError(t, err)
+	a.limiter = closed
+	require.ErrorIs(t, a.Cancelled(t.Context()), ErrUnavailable)
+}
+
+// A store that does not answer counts as away after 5 seconds.
+func TestStoreStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		_, err := New(stalled{}, Config{InsecureFailOpen: true}).Begin(t.Context(), owner, "192.0.2.1")
+		require.NoError(t, err)
+		require.Equal(t, storeTimeout, time.Since(start))
+		_, err = New(stalled{}, Config{}).Begin(t.Context(), owner, "192.0.2.1")
+		require.ErrorIs(t, err, ErrUnavailable)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+type stalled struct{}
+
+func (stalled) Update(ctx context.Context, _ Key, _ func(Record, time.Time) (Record, time.Time, error)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A record of another version is not overwritten.
+func TestUnknownRecord(t *testing.T) {
+	store := new(Memory)
+	limiter := New(store, Config{})
+	for _, key := range []Key{accountKey(owner), addressKey(v4(1))} {
+		require.NoError(t, store.Update(t.Context(), key, func(Record, time.Time) (Record, time.Time, error) {
+			return "\xff", time.Now().Add(time.Hour), nil
+		}))
+	}
+	_, err := limiter.Begin(t.Context(), owner, v4(2))
+	require.ErrorIs(t, err, ErrUnavailable)
+	_, err = limiter.Begin(t.Context(), "other", v4(1))
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// No name is in a record.
+func TestRecordsHoldNoNames(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, "192.0.2.1")
+	b.fail(5, owner, "198.51.100.7")
+	store := b.store.(*Memory)
+	n := 0
+	for i := range store.shards {
+		for _, row := range store.shards[i].rows {
+			text := string(row.key[:]) + string(row.record)
+			for _, name := range []string{owner, "owner", "192.0.2", "198.51", string([]byte{192, 0, 2, 1})} {
+				require.False(t, strings.Contains(text, name))
+			}
+			n++
+		}
+	}
+	require.NotZero(t, n)
+}

@@ -1,0 +1,142 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/sessions"
+	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/session"
+)
+
+// ticketLife is how long a ticket can be used.
+const ticketLife = 30 * time.Second
+
+// ticketAudience is the audience of tickets.
+var ticketAudience = []string{"signet:ticket"}
+
+// errTicketUsed is the answer to a ticket that was used, or that is older than 64 others of its session.
+var errTicketUsed = invalidToken("the ticket was used before")
+
+// TicketHandler serves POST with an access token and answers 201 with {"ticket": ..., "expires_in": 30}. A script puts the ticket
+// into the URL of a WebSocket or an EventSource, which cannot send an Authorization header; see [Auth.RequireTicket]. A
+// ticket can be used once, within 30 seconds.
+func (a *Auth) TicketHandler() http.Handler {
+	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		claims, err := a.check(r)
+		if err != nil {
+			return err
+		}
+		ticket, err := a.ticket(r.Context(), claims)
+		if err != nil {
+			return err
+		}
+		b := strictjson.AppendString([]byte(`{"ticket":`), ticket)
+		b = strconv.AppendInt(append(b, `,"expires_in":`...), int64(ticketLife/time.Second), 10)
+		writeBody(w, http.StatusCreated, append(b, "}\n"...))
+		return nil
+	}, http.MethodPost)
+}
+
+func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
+	if a.sessions == nil {
+		return "", ErrStateless
+	}
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	number, err := a.sessions.Ticket(ctx, claims.SessionID, claims.Subject)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return "", ErrRevoked
+	case err != nil:
+		return "", unavailable(err)
+	}
+	key := a.keys.Current().Signing()
+	if key == nil {
+		return "", unavailable(errors.New("the key source has no key that can sign"))
+	}
+	now := a.clock()
+	g := grant{sessionID: claims.SessionID}
+	g.user.ID = claims.Subject
+	payload := a.commonClaims(g, now, now.Add(ticketLife).Unix(), strconv.FormatInt(number, 10), ticketAudience)
+	ticket, err := a.tickets.Sign(ctx, key, append(payload, '}'))
+	if err != nil {
+		return "", unavailable(err)
+	}
+	return ticket, nil
+}
+
+// RequireTicket is RequireAuth for connections whose client cannot send an Authorization header: a WebSocket, an EventSource. The
+// request has the query parameter "ticket" with a ticket of [Auth.TicketHandler], which is used up by the request; next does
+// not see the parameter. The claims in the context are new, with the current roles of the user, and expire like those of
+// a new access token. Without the parameter it is RequireAuth, also for cookies ([WithCookies]). See [SessionContext] for the
+// end of the connection. An EventSource that reconnects by itself sends the same ticket again and is refused, so the script
+// must open a new one with a new ticket. It panics if next is nil.
+func (a *Auth) RequireTicket(next http.Handler) http.Handler {
+	withToken := a.require("RequireTicket", next, nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		if !query.Has("ticket") {
+			withToken.ServeHTTP(w, r)
+			return
+		}
+		claims, err := a.redeem(r.Context(), query["ticket"])
+		if err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		query.Del("ticket")
+		r = r.Clone(withClaims(r.Context(), claims))
+		r.URL.RawQuery = query.Encode()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// redeem uses up a ticket. It makes an access token, which stays here, and returns its claims: so a connection has the same
+// claims as any other request of the user.
+func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
+	if a.sessions == nil {
+		return nil, ErrStateless
+	}
+	if len(texts) != 1 {
+		return nil, badRequest("send exactly one ticket")
+	}
+	ticket, err := a.read(ctx, texts[0], ticketToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkTimes(ticket, a.clock()); err != nil {
+		return nil, err
+	}
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	number, _ := strconv.ParseInt(ticket.ID, 10, 64) // the text is signet's own; 0 is no ticket
+	var g grant
+	err = a.sessions.Redeem(ctx, ticket.SessionID, ticket.Subject, number, func(row session.Session, version session.Version) (err error) {
+		if g.user, err = a.activeUser(ctx, ticket.Subject); err != nil {
+			return err
+		}
+		if g.claims, err = a.customClaims(ctx, g.user); err != nil {
+			return err
+		}
+		g = g.of(row, row.Current, version)
+		return nil
+	})
+	switch {
+	case errors.Is(err, sessions.ErrTicket):
+		return nil, errTicketUsed
+	case errors.Is(err, session.ErrNotFound):
+		return nil, ErrRevoked
+	case err != nil:
+		return nil, storeError(err)
+	}
+	tokens, err := a.issue(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return a.verifyAccess(ctx, tokens.AccessToken)
+}
