@@ -24,7 +24,8 @@ import (
 // TestJavaScriptClient runs the tests of client/js against a real server. They need node alone, and no npm package.
 func TestJavaScriptClient(t *testing.T) {
 	server := startShop(t)
-	runNode(t, filepath.Join("..", "client", "js", "test"), "SIGNET_URL="+server+"/api/auth")
+	runNode(t, filepath.Join("..", "client", "js", "test"), "SIGNET_URL="+server+"/api/auth",
+		"SIGNET_COOKIE_URL="+server+"/web/auth")
 }
 
 // startShop starts a server with the accounts of the example and a route that answers with the request. Superseded refresh
@@ -38,11 +39,12 @@ func startShop(t testing.TB) (url string) {
 		require.NoError(t, users.Add(t.Context(), userstore.User{ID: id, Email: account[0], PasswordHash: hash}))
 	}
 	auth, err := signet.New(users, keys.Secret([]byte(secret)), signet.WithReuseWindow(time.Second), signet.WithLogger(slog.New(slog.DiscardHandler)),
-		signet.WithLifetimes(signet.Lifetimes{Access: 10 * time.Minute}))
+		signet.WithLifetimes(signet.Lifetimes{Access: 10 * time.Minute}), signet.WithCookies(signet.Cookies{}))
 	require.NoError(t, err)
 	t.Cleanup(func() { auth.Close() })
 	mux := http.NewServeMux()
 	mux.Handle("/api/auth/", auth.Handler("/api/auth"))
+	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 	mux.Handle("/api/echo", auth.RequireAuth(http.HandlerFunc(echo)))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
