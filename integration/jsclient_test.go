@@ -33,22 +33,38 @@ func TestJavaScriptClient(t *testing.T) {
 func startShop(t testing.TB) (url string) {
 	t.Helper()
 	users := userstore.NewMemory()
-	for id, account := range map[string][2]string{"1": {"john@mail.com", "changeme"}, "2": {"maria@mail.com", "12345"}} {
+	for id, account := range map[string][2]string{"1": {"john@mail.com", "changeme"}, "2": {"maria@mail.com", "12345"},
+		"3": {"otto@mail.com", "changeme"}} {
 		hash, err := password.Hash(account[1])
 		require.NoError(t, err)
 		require.NoError(t, users.Add(t.Context(), userstore.User{ID: id, Email: account[0], PasswordHash: hash}))
 	}
 	auth, err := signet.New(users, keys.Secret([]byte(secret)), signet.WithReuseWindow(time.Second), signet.WithLogger(slog.New(slog.DiscardHandler)),
-		signet.WithLifetimes(signet.Lifetimes{Access: 10 * time.Minute}), signet.WithCookies(signet.Cookies{}))
+		signet.WithLifetimes(signet.Lifetimes{Access: 10 * time.Minute}), signet.WithCookies(signet.Cookies{}),
+		signet.WithLogin(signet.LoginPolicy{SecondFactor: codeOfOtto{}}))
 	require.NoError(t, err)
 	t.Cleanup(func() { auth.Close() })
 	mux := http.NewServeMux()
 	mux.Handle("/api/auth/", auth.Handler("/api/auth"))
 	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 	mux.Handle("/api/echo", auth.RequireAuth(http.HandlerFunc(echo)))
+	mux.Handle("/api/recent", auth.RequireRecentAuth(5*time.Second)(http.HandlerFunc(echo)))
+	mux.Handle("/api/events", auth.RequireTicket(http.HandlerFunc(echo)))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// codeOfOtto is a second factor that one user has set up.
+type codeOfOtto struct{}
+
+func (codeOfOtto) Enrolled(_ context.Context, userID string) (bool, error) { return userID == "3", nil }
+
+func (codeOfOtto) Verify(_ context.Context, _, code string) (amr []string, err error) {
+	if code != "123456" {
+		return nil, nil
+	}
+	return []string{"otp"}, nil
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {

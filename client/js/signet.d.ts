@@ -60,6 +60,12 @@ export interface Client {
   /** Completes a login with the ticket of the error of {@link Client.login} and the user's code. */
   secondStep(ticket: string, code: string, options?: Abortable): Promise<void>;
   /**
+   * Shows once more who the user is, after an answer 401 whose WWW-Authenticate header says "insufficient_user_authentication": by a code of
+   * the second factor or, without one, by the password. Then send the request again. It rejects with a {@link SignetError}, with the code
+   * "invalid_credentials" for a wrong answer; the user stays signed in.
+   */
+  stepUp(codeOrPassword: string, options?: Abortable): Promise<void>;
+  /**
    * Signs out in all tabs. It resolves when the server has ended the session. It rejects with a {@link SignetError} when the server was
    * not reached: in bearer mode the tokens are gone from this device all the same; in cookie mode the user is still signed in.
    */
@@ -80,6 +86,11 @@ export interface Client {
    * made sure that the cookie has not expired: call it before a connection that is not made by {@link Client.fetch}, such as a WebSocket.
    */
   accessToken(options?: Abortable): Promise<string | undefined>;
+  /**
+   * Returns a ticket for the URL of a WebSocket or an EventSource, which cannot send a header. It can be used once, within 30 seconds. It
+   * rejects with a {@link SignetError} for every answer but success. In cookie mode no ticket is needed.
+   */
+  ticket(options?: Abortable): Promise<string>;
   /**
    * Renews the tokens now, and tells whether the user is signed in. In cookie mode it also finds out whether the browser has a cookie that
    * a page of the server has set.

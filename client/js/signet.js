@@ -92,13 +92,13 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   // Requests to the login API.
 
-  /** post sends one request and returns the JSON of its answer. */
-  async function post(path, body, signal) {
+  /** post sends one request and returns the JSON of its answer. With a state it sends its access token. */
+  async function post(path, body, signal, state) {
     let response, answer;
     try {
       response = await send(base + path, {
         method: "POST",
-        headers: { "Content-Type": "application/json" },
+        headers: { "Content-Type": "application/json", ...(!cookie && state && { Authorization: "Bearer " + state.accessToken }) },
         body: JSON.stringify(body),
         keepalive: path === "/logout", // it may be the last act of a page
         ...(cookie && { credentials: "include" }),
@@ -187,10 +187,26 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       if (reason.status !== 401) throw reason;
       error = reason;
     }
-    // Meanwhile another tab may have signed out, signed in, or got a newer pair without the lock.
+    return settle(sent, next, error);
+  }
+
+  /**
+   * settle stores the next state, unless it comes too late: meanwhile another tab may have signed out, signed in, or got a newer pair
+   * without the lock.
+   */
+  function settle(sent, next, error) {
     const now = read();
     if (now?.text === sent?.text || (next && now && isNewer(next, now))) write(next, error);
     return read();
+  }
+
+  async function stepUp(answer, { signal } = {}) {
+    await fresh(signal);
+    await locked(async () => {
+      const sent = read();
+      const at = Date.now();
+      settle(sent, stateOf(await post("/step-up", { refreshToken: sent?.refreshToken, code: answer }, signal, sent), at));
+    });
   }
 
   /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */
@@ -253,7 +269,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     const spare = body?.getReader || body?.[Symbol.asyncIterator] ? undefined : request.clone(); // a stream can be sent only once
     const state = await fresh(request.signal);
     const response = await send(authorize(request, state));
-    if (response.status !== 401 || !(state || cookie)) return response;
+    if (response.status !== 401 || !(state || cookie) || wantsMore(response)) return response;
     const renewal = renew(state?.text, request.signal);
     const next = await (spare ? renewal : renewal.catch(() => {}));
     if (!spare || !next || next.text === state?.text) return response;
@@ -310,9 +326,11 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   return {
     login: (email, password, { remember, signal } = {}) => enter("/login", { email, password, remember }, signal),
     secondStep: (ticket, code, { signal } = {}) => enter("/login/second-step", { ticket, code }, signal),
+    stepUp,
     logout,
     logoutAll,
     profile: async (init) => (await ask("/profile", init)).json(),
+    ticket: async ({ signal } = {}) => (await (await ask("/ticket", { method: "POST", signal })).json()).ticket,
     fetch: authorizedFetch,
     accessToken: async ({ signal } = {}) => (await fresh(signal))?.accessToken,
     refresh: async ({ signal } = {}) => Boolean(await renew(read()?.text, signal)),
@@ -344,6 +362,11 @@ function browserStorage() {
     storage.getItem("signet");
     return storage;
   } catch {} // there is none, or the browser forbids it
+}
+
+/** wantsMore tells whether a 401 asks the user for another proof (RFC 9470). A new token would not help. */
+function wantsMore(response) {
+  return /insufficient_user_authentication/.test(response.headers.get("WWW-Authenticate"));
 }
 
 function parse(text) {

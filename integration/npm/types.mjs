@@ -21,11 +21,13 @@ createClient({ baseURL: new URL("http://127.0.0.1/auth"), mode: "cookie" }).clos
 const members = {
   login: "function",
   secondStep: "function",
+  stepUp: "function",
   logout: "function",
   logoutAll: "function",
   profile: "function",
   fetch: "function",
   accessToken: "function",
+  ticket: "function",
   refresh: "function",
   subscribe: "function",
   close: "function",
@@ -51,6 +53,9 @@ export async function use() {
   const { signal } = new AbortController();
   await client.login("john@mail.com", "changeme", { remember: true, signal });
   await client.secondStep("ticket", "123456", { signal });
+  await client.stepUp("123456", { signal });
+  /** @type {string} */
+  const ticket = await client.ticket({ signal });
   /** @type {{ name: string }} */
   const profile = await client.profile({ signal });
   const response = await client.fetch(new URL("http://127.0.0.1/orders"), { method: "POST", body: profile.name });
@@ -76,7 +81,7 @@ export async function use() {
   // @ts-expect-error nobody but the client signs in
   client.signedIn = true;
   client.close();
-  return [response, token, renewed, tokens?.expiresAt.getTime(), storage, fetchOfOthers, await client.logout(), await client.logoutAll()];
+  return [response, token, ticket, renewed, tokens?.expiresAt.getTime(), storage, fetchOfOthers, await client.logout(), await client.logoutAll()];
 }
 
 client.close();

@@ -62,18 +62,43 @@ test("errors say what the server says", async (t) => {
   createClient({ baseURL: "/auth/?query#fragment" }).close(); // relative to the page, in a browser
 });
 
-test("the second step takes the ticket of the error", async (t) => {
+test("a second step takes the ticket of the error", async (t) => {
   const { client, proxy } = await begin(t, { signedIn: false });
-  const body = JSON.stringify({ code: "second_step_required", message: "send the code", ticket: "a-ticket" });
-  proxy.rule = ({ path }) => path.endsWith("/login") && { status: 401, body };
-  const { code, ticket } = await client.login(...john, { remember: true }).catch((error) => error);
+  const { code, ticket } = await client.login("otto@mail.com", "changeme", { remember: true }).catch((error) => error);
   assert.equal(code, "second_step_required");
-  assert.deepEqual(JSON.parse(proxy.seen[0].body), { email: john[0], password: john[1], remember: true });
-  const tokens = { access_token: "a", refresh_token: "r", token_type: "Bearer", expires_in: 60 };
-  proxy.rule = ({ path }) => path.endsWith("/login/second-step") && { status: 201, body: JSON.stringify(tokens) };
+  assert.deepEqual(JSON.parse(proxy.seen[0].body), { email: "otto@mail.com", password: "changeme", remember: true });
+  await assert.rejects(client.secondStep(ticket, "000000"), { status: 401 });
+  assert.equal(client.signedIn, false);
   await client.secondStep(ticket, "123456");
-  assert.deepEqual(JSON.parse(proxy.seen[1].body), { ticket: "a-ticket", code: "123456" });
-  assert.equal(client.tokens.accessToken, "a");
+  assert.equal((await client.profile()).email, "otto@mail.com");
+});
+
+test("stepping up", async (t) => {
+  const { client, proxy, tabs, browser } = await begin(t);
+  await assert.rejects(client.stepUp("wrong"), { status: 401, code: "invalid_credentials" });
+  const recent = () => client.fetch(proxy.origin + "/api/recent", { method: "POST", body: "x" });
+  let refused; // the route wants a proof of the last five seconds
+  await until(async () => (await sleep(200), (refused = await recent()).status === 401));
+  assert.match(refused.headers.get("WWW-Authenticate"), /insufficient_user_authentication/);
+  assert.equal(proxy.count("/refresh-token"), 0, "a new token would not help");
+  age(browser, 1000);
+  await client.stepUp("changeme");
+  await succeed(recent());
+  assert.equal(proxy.count("/refresh-token"), 1);
+  assert.deepEqual(tabs[0].signedOut, []);
+  await client.logout();
+  await assert.rejects(client.stepUp("changeme"), { name: "SignetError" });
+});
+
+test("a ticket opens a connection once", async (t) => {
+  const { client, proxy, browser } = await begin(t);
+  spoil(browser);
+  const ticket = await client.ticket();
+  const open = () => fetch(proxy.origin + "/api/events?ticket=" + ticket);
+  assert.equal((await open()).status, 200);
+  assert.equal((await open()).status, 401);
+  await client.logout();
+  await assert.rejects(client.ticket(), { status: 401 });
 });
 
 test("only the origins of the API get the token", async (t) => {
