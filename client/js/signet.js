@@ -47,7 +47,10 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   let held; // the text that the storage did not take: it is full, or the browser forbids it
   let seen = read()?.text; // what the listeners know
 
-  /** read returns {text, at, life} and in bearer mode {accessToken, refreshToken}; undefined: nobody is signed in. */
+  /**
+   * read returns {text, at, life, idle} and in bearer mode {accessToken, refreshToken}; undefined: nobody is signed in. The tokens
+   * were asked for at `at`, the access token lives for `life` seconds, and the session ends `idle` seconds after its last renewal.
+   */
   function read() {
     try {
       const text = held ?? storage.getItem(key);
@@ -82,12 +85,13 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   /** stateOf makes a state from an answer to a request that was sent at that time. */
   function stateOf(answer, at) {
-    const { access_token: accessToken, refresh_token: refreshToken, expires_in: seconds } = answer ?? {};
+    const { access_token: accessToken, refresh_token: refreshToken, expires_in: seconds, refresh_expires_in } = answer ?? {};
     if (cookie ? !seconds : !(accessToken && refreshToken)) {
       throw new SignetError("the answer is not one of the login API", { code: "bad_answer" });
     }
     const life = seconds || lifetime(accessToken) || 1e9;
-    return cookie ? { at, life } : { accessToken, refreshToken, at, life };
+    const idle = refresh_expires_in || lifetime(refreshToken) || undefined;
+    return cookie ? { at, life, idle } : { accessToken, refreshToken, at, life, idle };
   }
 
   // Requests to the login API.
@@ -254,10 +258,9 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function fresh(signal) {
     const state = read();
     if (!state) return;
-    const { at, life } = state;
+    const { at, life, idle } = state;
     const age = (Date.now() - at) / 1000; // below 0: the clock was put back
     if (age < 0 || age > life - Math.min(5, life / 10)) return renew(state.text, signal);
-    const idle = lifetime(state.refreshToken); // a session ends when nobody refreshes it
     if (age > life - Math.min(60, life / 5) || (age > idle / 2 && age < idle)) renew(state.text).catch(() => {});
     return state;
   }

@@ -199,6 +199,7 @@ test("a session is kept alive: half of the refresh token's life is a reason to r
   await client.accessToken();
   await sleep(50);
   assert.equal(proxy.count("/refresh-token"), 1);
+  assert.equal(browser.state.idle, 36_000);
 });
 
 test("a renewal waits as long as the server says, and a caller need not", async (t) => {
