@@ -85,11 +85,11 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   /** stateOf makes a state from an answer to a request that was sent at that time. */
   function stateOf(answer, at) {
-    const { access_token: accessToken, refresh_token: refreshToken, expires_in: seconds, refresh_expires_in } = answer ?? {};
-    if (cookie ? !seconds : !(accessToken && refreshToken)) {
+    const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in } = answer ?? {};
+    if (cookie ? !expires_in : !(accessToken && refreshToken)) {
       throw new SignetError("the answer is not one of the login API", { code: "bad_answer" });
     }
-    const life = seconds || lifetime(accessToken) || 1e9;
+    const life = expires_in || lifetime(accessToken) || 1e9;
     const idle = refresh_expires_in || lifetime(refreshToken) || undefined;
     return cookie ? { at, life, idle } : { accessToken, refreshToken, at, life, idle };
   }
@@ -195,8 +195,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   }
 
   /**
-   * settle stores the next state, unless it comes too late: meanwhile another tab may have signed out, signed in, or got a newer pair
-   * without the lock.
+   * settle stores the next state, unless it comes too late: meanwhile another tab may have signed out, signed in, or got a
+   * newer pair without the lock.
    */
   function settle(sent, next, error) {
     const now = read();

@@ -47,10 +47,10 @@ test("a lock in the storage ends by itself", async (t) => {
   browser.items.set(name, "somebody " + (Date.now() + 1000));
   const begun = performance.now();
   await client.refresh();
-  const waited = performance.now() - begun;
-  assert.ok(waited > 900 && waited < 6000, String(waited));
+  assert.ok(performance.now() - begun > 900);
   browser.items.set(name, "somebody " + (Date.now() + 86_400_000)); // by a clock that jumped
   await client.refresh();
+  assert.ok(performance.now() - begun < 14_000);
   assert.equal(proxy.count("/refresh-token"), 2);
 });
 
