@@ -37,7 +37,7 @@ export interface ClientStorage {
 
 /** What a request may be given up by. The promise rejects with the reason of the signal. */
 export interface Abortable {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** The tokens of the user. */
@@ -56,7 +56,7 @@ export interface Client {
    * Signs in. It rejects with a {@link SignetError}: with the code "invalid_credentials" for a wrong address or password; with the code
    * "second_step_required" and a ticket for {@link Client.secondStep}; with status 429 or 503 and retryAfter when it is too early.
    */
-  login(email: string, password: string, options?: Abortable & { remember?: boolean }): Promise<void>;
+  login(email: string, password: string, options?: Abortable & { remember?: boolean | undefined }): Promise<void>;
   /** Completes a login with the ticket of the error of {@link Client.login} and the user's code. */
   secondStep(ticket: string, code: string, options?: Abortable): Promise<void>;
   /**
@@ -77,7 +77,7 @@ export interface Client {
   /**
    * Does what the global fetch does, for the user: it adds the access token to requests to the API's origins, renews the token before it
    * expires, and renews it and repeats the request once after an answer with status 401. It does not repeat a request whose body is a
-   * stream. The answer 401 is returned as it is when nobody is signed in. When the token cannot be renewed now, it rejects with a
+   * stream, nor for another user than before. The answer 401 is returned as it is when nobody is signed in. When the token cannot be renewed now, it rejects with a
    * {@link SignetError}, and the user stays signed in.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;

@@ -5,7 +5,7 @@
  * @module @signet-go/client
  */
 
-const ATTEMPT = 10_000; // how long one refresh may wait for its answer, in milliseconds
+const ATTEMPT = 10_000; // how long one request may wait for its answer, in milliseconds
 const LEASE = 15_000; // how long a tab waits for the lock of another tab, in milliseconds
 
 /** SignetError is what went wrong, in the words of the server. The status is 0 when no answer came. */
@@ -96,7 +96,10 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   // Requests to the login API.
 
-  /** post sends one request and returns the JSON of its answer. With a state it sends its access token. */
+  /**
+   * post sends one request and returns the JSON of its answer. With a state it sends its access token. A login may take its time:
+   * a person waits for it, and it is not tried again.
+   */
   async function post(path, body, signal, state) {
     let response, answer;
     try {
@@ -106,7 +109,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
         body: JSON.stringify(body),
         keepalive: path === "/logout", // it may be the last act of a page
         ...(cookie && { credentials: "include" }),
-        signal,
+        signal: signal ?? (path.startsWith("/login") ? undefined : AbortSignal.timeout(ATTEMPT)),
       });
       answer = await response.text();
     } catch (cause) {
@@ -158,7 +161,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       write(); // at once: the server may be away
       if (!refreshToken) return;
     }
-    await leave(() => post("/logout", { refreshToken }, AbortSignal.timeout(ATTEMPT)));
+    await leave(() => post("/logout", { refreshToken }));
     if (cookie) write(); // the browser had the cookie until now
   }
 
@@ -186,7 +189,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     let next, error;
     try {
       const body = cookie ? {} : { refreshToken: sent.refreshToken };
-      next = stateOf(await post("/refresh-token", body, AbortSignal.timeout(ATTEMPT)), at);
+      next = stateOf(await post("/refresh-token", body), at);
     } catch (reason) {
       if (reason.status !== 401) throw reason;
       error = reason;
@@ -209,7 +212,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     await locked(async () => {
       const sent = read();
       const at = Date.now();
-      settle(sent, stateOf(await post("/step-up", { refreshToken: sent?.refreshToken, code: answer }, signal, sent), at));
+      const body = { refreshToken: sent?.refreshToken, code: answer };
+      settle(sent, stateOf(await post("/step-up", body, signal, sent), at));
     });
   }
 
@@ -275,7 +279,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     if (response.status !== 401 || !(state || cookie) || wantsMore(response)) return response;
     const renewal = renew(state?.text, request.signal);
     const next = await (spare ? renewal : renewal.catch(() => {}));
-    if (!spare || !next || next.text === state?.text) return response;
+    if (!spare || !next || next.text === state?.text || userOf(next) !== userOf(state ?? next)) return response;
     response.body?.cancel().catch(() => {});
     return send(authorize(spare, next));
   }
@@ -395,6 +399,9 @@ function claims(token) {
     return {};
   }
 }
+
+/** userOf returns whose state it is. In cookie mode no script can know. */
+const userOf = (state) => claims(state.refreshToken).sub;
 
 /** lifetime returns for how many seconds a JWT was issued. Both times are of the server's clock, so no clock is compared. */
 function lifetime(token) {

@@ -303,6 +303,18 @@ test("a refused refresh token signs out, with the server's reason", async (t) =>
   assert.equal(tabs[0].changes, 2, "a login and the end");
 });
 
+test("an answer that never comes is a lost answer", async (t) => {
+  const { client, proxy, tabs, browser } = await begin(t);
+  tabs[0].global.AbortSignal = { timeout: (ms) => AbortSignal.timeout(ms / 20) };
+  spoil(browser);
+  let silent = 2;
+  proxy.rule = (request) => isRefresh(request) && silent-- > 0 && new Promise(() => {});
+  await succeed(client.fetch(api(proxy)));
+  assert.equal(proxy.count("/refresh-token"), 3);
+  proxy.rule = () => new Promise(() => {});
+  await assert.rejects(client.stepUp("changeme"), { name: "SignetError", status: 0 });
+});
+
 test("a logout without the server: the tokens are gone from the device, and the caller is told", async (t) => {
   const { client, proxy, browser } = await begin(t, { client: { patience: 0.3 } });
   proxy.rule = () => "refuse";

@@ -129,6 +129,18 @@ test("a logout in one tab during a refresh of another stays a logout", async (t)
   assert.equal(browser.items.size, 0);
 });
 
+test("a request of one user is not repeated for another", async (t) => {
+  const { proxy, clients } = await begin(t, { tabs: 2 });
+  proxy.rule = async ({ path, method }) => {
+    if (!path.endsWith("/echo") || method !== "POST") return;
+    await clients[1].logout();
+    await clients[1].login("maria@mail.com", "12345");
+  };
+  const answer = await clients[0].fetch(api(proxy), { method: "POST", body: "from John" });
+  assert.deepEqual([answer.status, proxy.count("/echo")], [401, 1]);
+  assert.equal((await clients[0].profile()).email, "maria@mail.com");
+});
+
 test("a thief is found: every tab is signed out, with a reason in the tab that found out", async (t) => {
   const { proxy, tabs, clients, browser } = await begin(t, { tabs: 3 });
   const stolen = browser.state.refreshToken;
