@@ -12,7 +12,7 @@ import (
 
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
-	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "keys", "password", "session", "throttle", "userstore"},
+	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
 	"event":                        {},
 	"feed":                         {"internal/flight", "internal/jws", "internal/limit", "internal/revoked", "internal/strictjson", "keys", "session"},
 	"keys":                         {"internal/strictjson"},
@@ -36,6 +36,7 @@ var walls = map[string][]string{
 	"internal/revoked":             {"internal/flight", "internal/limit", "session"},
 	"internal/sessions":            {"internal/limit", "internal/revoked", "internal/rotation", "session"},
 	"internal/strictjson":          {},
+	"internal/turns":               {},
 }
 
 const module = "github.com/signet-go/signet"

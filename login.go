@@ -36,7 +36,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	terms, pending, err := a.decide(bounded, user, remember)
 	limited.Release()
 	if err != nil {
-		a.takeBack(ctx, attempt)
+		a.end(ctx, attempt, unavailable(err)) // the password was right
 		a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: asError(err).Code()})
 		return Tokens{}, err
 	}
@@ -48,12 +48,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 		ok, _, err := a.gate.Verify(ctx, clientOf(ctx).Address, current.PasswordHash, password)
 		return passwordError(current.ID, ok && !current.Disabled, err)
 	})
-	switch {
-	case err == nil:
-		a.succeed(ctx, attempt)
-	case errors.Is(err, ErrUnavailable):
-		a.takeBack(ctx, attempt)
-	}
+	a.end(ctx, attempt, err)
 	return tokens, err
 }
 
@@ -65,7 +60,7 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 	if err != nil {
 		return userstore.User{}, err
 	}
-	a.succeed(ctx, attempt)
+	a.end(ctx, attempt, nil)
 	return user, nil
 }
 
@@ -93,7 +88,7 @@ const maxEmail = 1024
 
 // authenticate finds the user with these credentials. Every refusal takes the same time. So the time does not show who has an
 // account. The attempt counts as a failure until the caller says otherwise.
-func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, *throttle.Attempt, error) {
+func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, *attempt, error) {
 	if strings.TrimSpace(email) == "" || len(email) > maxEmail || strings.ContainsFunc(email, unicode.IsControl) {
 		return userstore.User{}, nil, badRequest(`field "email" is not an e-mail address`)
 	}
@@ -106,15 +101,17 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	}
 	user, err := a.findByEmail(ctx, email)
 	if err != nil && !errors.Is(err, userstore.ErrNotFound) {
-		a.takeBack(ctx, attempt)
-		return userstore.User{}, nil, storeError(err)
+		err = storeError(err)
+		a.end(ctx, attempt, err)
+		return userstore.User{}, nil, err
 	}
 	if err != nil {
 		user = userstore.User{} // whatever the store returned
 	}
 	ok, outdated, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
 	if refusal := passwordError(user.ID, ok, err); refusal != nil {
-		a.failed(ctx, user, err, attempt)
+		a.end(ctx, attempt, refusal)
+		a.failed(ctx, user, err)
 		return userstore.User{}, nil, refusal
 	}
 	if outdated {
@@ -123,17 +120,15 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	return user, attempt, nil
 }
 
-// failed notes why a password was refused. An attempt whose password was not checked does not count. err is that of the gate,
-// and user is zero for an unknown account.
-func (a *Auth) failed(ctx context.Context, user userstore.User, err error, attempt *throttle.Attempt) {
+// failed notes why a password was refused. err is that of the gate, and user is zero for an unknown account.
+func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
 	reason := "wrong password"
 	switch {
 	case errors.Is(err, password.ErrFormat):
 		reason = "unreadable hash"
 		a.logger.ErrorContext(ctx, "signet: the password hash of a user is in no known format", "user", user.ID)
 	case err != nil:
-		a.takeBack(ctx, attempt)
-		return
+		return // it was not checked
 	case user.ID == "":
 		reason = "unknown account"
 	case user.Disabled:
@@ -146,37 +141,53 @@ func (a *Auth) failed(ctx context.Context, user userstore.User, err error, attem
 
 // begin counts an attempt to show a password or a code for an account, or refuses it because there were too many. userID is ""
 // if it is not known.
-func (a *Auth) begin(ctx context.Context, email, userID string) (*throttle.Attempt, error) {
+//
+// A few attempts of one account are under way at one time in this process, and further ones wait. An attempt counts as a failure
+// while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
+func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	attempt, err := a.throttle.Begin(ctx, userstore.NormalizeEmail(email), clientOf(ctx).Address)
+	account := userstore.NormalizeEmail(email)
+	leave, err := a.attempts.Enter(ctx, account)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
+	}
+	counted, err := a.throttle.Begin(ctx, account, clientOf(ctx).Address)
+	if err == nil {
+		return &attempt{counted, leave}, nil
+	}
+	leave()
 	var delayed *throttle.Delayed
-	switch {
-	case errors.As(err, &delayed):
+	if errors.As(err, &delayed) {
 		a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
 		e := because(ErrTooManyAttempts, nil)
 		e.retryAfter = delayed.RetryAfter
 		return nil, e
-	case err != nil:
-		return nil, unavailable(err)
 	}
-	return attempt, nil
+	return nil, unavailable(err)
 }
 
-// succeed and takeBack end an attempt: the password and all that is asked beside it were right, or nobody looked at them.
-func (a *Auth) succeed(ctx context.Context, attempt *throttle.Attempt) {
-	a.endAttempt(ctx, attempt.Succeeded)
+// attempt is an attempt that is under way. It ends by Auth.end.
+type attempt struct {
+	*throttle.Attempt
+	leave func()
 }
 
-func (a *Auth) takeBack(ctx context.Context, attempt *throttle.Attempt) {
-	a.endAttempt(ctx, attempt.Cancelled)
-}
-
-// endAttempt goes on when the client has gone away, so that its attempts are counted right. An error costs the user a count.
-func (a *Auth) endAttempt(ctx context.Context, end func(context.Context) error) {
+// end ends an attempt. A nil error says that all that was asked for was right. ErrUnavailable says that nobody can tell, and then
+// the attempt does not count. With any other error it stays a failure. It goes on when the client has gone away, so that
+// attempts are counted right.
+func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
+	defer attempt.leave()
+	finish := attempt.Succeeded
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		finish = attempt.Cancelled
+	case err != nil:
+		return
+	}
 	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
 	defer limited.Release()
-	if err := end(ctx); err != nil {
+	if err := finish(ctx); err != nil {
 		a.logger.WarnContext(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer",
 			"error", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/signet-go/signet/internal/gate"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/password"
-	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -52,16 +51,12 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	if err != nil {
 		return err
 	}
-	if err := a.setPassword(ctx, userID, newPassword, keepSessionID); err != nil {
-		a.takeBack(ctx, attempt)
-		return err
-	}
-	a.succeed(ctx, attempt)
-	return nil
+	a.end(ctx, attempt, nil)
+	return a.setPassword(ctx, userID, newPassword, keepSessionID)
 }
 
 // checkAgain checks the password of a user who is signed in.
-func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string) (*throttle.Attempt, error) {
+func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string) (*attempt, error) {
 	if err := checkPassword(pass); err != nil {
 		return nil, err
 	}
@@ -71,7 +66,8 @@ func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string)
 	}
 	ok, _, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
 	if refusal := passwordError(user.ID, ok, err); refusal != nil {
-		a.failed(ctx, user, err, attempt)
+		a.end(ctx, attempt, refusal)
+		a.failed(ctx, user, err)
 		return nil, refusal
 	}
 	return attempt, nil

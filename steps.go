@@ -59,15 +59,18 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
-	amr, done, err := a.checkCode(ctx, user, code)
+	amr, attempt, err := a.checkCode(ctx, user, code)
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
 	tokens, err := a.complete(ctx, row, secret, amr)
 	if err != nil {
-		return Tokens{}, a.stepError(ctx, row, err)
+		err = a.stepError(ctx, row, err)
 	}
-	done(ctx)
+	a.end(ctx, attempt, err)
+	if err != nil {
+		return Tokens{}, err
+	}
 	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: row.UserID, SessionID: row.ID})
 	return tokens, nil
 }
@@ -106,24 +109,26 @@ func (a *Auth) stepError(ctx context.Context, row session.Session, err error) er
 	return answer
 }
 
-// checkCode checks a code of the second factor. Wrong codes count as attempts to log in. done says that all was right.
-func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) (amr []string, done func(context.Context), err error) {
+// checkCode checks a code of the second factor. Wrong codes count as attempts to log in. If the code is right, the caller ends
+// the attempt.
+func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) (amr []string, attempt *attempt, err error) {
 	if code == "" {
 		return nil, nil, badRequest(`field "code" is missing or empty`)
 	}
-	attempt, err := a.begin(ctx, user.Email, user.ID)
-	if err != nil {
+	if attempt, err = a.begin(ctx, user.Email, user.ID); err != nil {
 		return nil, nil, err
 	}
 	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
+	switch {
+	case err != nil:
+		err = storeError(err)
+	case len(amr) == 0:
+		err = errCode
+	}
 	if err != nil {
-		a.takeBack(ctx, attempt)
-		return nil, nil, storeError(err)
+		a.end(ctx, attempt, err)
 	}
-	if len(amr) == 0 {
-		return nil, nil, errCode
-	}
-	return amr, func(ctx context.Context) { a.succeed(ctx, attempt) }, nil
+	return amr, attempt, err
 }
 
 // StepUp raises a session whose user shows once more who it is (RFC 9470): the access tokens of the session get a new
@@ -153,7 +158,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	if err != nil {
 		return Tokens{}, err
 	}
-	amr, acr, done, err := a.checkAnswer(ctx, user, answer)
+	amr, acr, attempt, err := a.checkAnswer(ctx, user, answer)
 	if err != nil {
 		if e := asError(err); errors.Is(e, ErrInvalidCredentials) {
 			a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: user.ID, SessionID: claims.SessionID, Reason: e.code})
@@ -163,17 +168,17 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})
+	a.end(ctx, attempt, err)
 	if err != nil {
 		return Tokens{}, err
 	}
-	done(ctx)
 	a.events.emit(ctx, event.Event{Kind: event.SteppedUp, Subject: user.ID, SessionID: claims.SessionID})
 	return tokens, nil
 }
 
 // checkAnswer checks a code of the second factor, or the password of a user who has none.
 func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer string) (amr []string, acr string,
-	done func(context.Context), err error) {
+	attempt *attempt, err error) {
 	bounded, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	if factor := a.policy.SecondFactor; factor != nil {
@@ -182,12 +187,12 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 			return nil, "", nil, storeError(err)
 		}
 		if enrolled {
-			amr, done, err = a.checkCode(bounded, user, answer)
-			return append(amr, "mfa"), a.policy.SecondStepACR, done, err
+			amr, attempt, err = a.checkCode(ctx, user, answer)
+			return append(amr, "mfa"), a.policy.SecondStepACR, attempt, err
 		}
 	}
-	attempt, err := a.checkAgain(ctx, user, answer)
-	return []string{"pwd"}, "", func(ctx context.Context) { a.succeed(ctx, attempt) }, err
+	attempt, err = a.checkAgain(ctx, user, answer)
+	return []string{"pwd"}, "", attempt, err
 }
 
 // RequireRecentAuth is RequireAuth for users who have shown who they are within maxAge ("auth_time"), at one of the levels

@@ -5,15 +5,18 @@ go 1.26.4
 require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/pquerna/otp v1.5.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/signet-go/signet v0.1.0
 	github.com/signet-go/signet/redisstore v0.1.0
+	github.com/signet-go/signet/totp v0.1.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.62.0
 )
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
+	github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc // indirect
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
@@ -47,4 +50,5 @@ require (
 replace (
 	github.com/signet-go/signet => ../
 	github.com/signet-go/signet/redisstore => ../redisstore
+	github.com/signet-go/signet/totp => ../totp
 )

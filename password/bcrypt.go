@@ -48,11 +48,8 @@ func (b Bcrypt) Hash(password string) (string, error) {
 // Verify implements [Hasher]. A password of more than 72 bytes never matches. This answer takes as long as any other, so
 // that the time does not tell which users have a bcrypt hash.
 func (b Bcrypt) Verify(hash, password string) (ok, outdated bool, err error) {
-	if !bcryptForm.MatchString(hash) {
-		return false, false, ErrFormat
-	}
-	cost, err := bcrypt.Cost([]byte(hash))
-	if err != nil || cost > maxBcryptCost {
+	cost, known := bcryptCost(hash)
+	if !known {
 		return false, false, ErrFormat
 	}
 	if len(password) > MaxLength {
@@ -72,4 +69,13 @@ func (b Bcrypt) Verify(hash, password string) (ok, outdated bool, err error) {
 		return false, false, nil
 	}
 	return true, cost < b.cost(), nil
+}
+
+// bcryptCost returns false for a hash that Verify does not read.
+func bcryptCost(hash string) (int, bool) {
+	if !bcryptForm.MatchString(hash) {
+		return 0, false
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	return cost, err == nil && cost <= maxBcryptCost
 }

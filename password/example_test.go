@@ -1,6 +1,8 @@
 package password_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -71,4 +73,57 @@ func ExampleHash() {
 	ok, _, err := password.Default().Verify(hash, "correct horse battery staple")
 	fmt.Println(ok, err)
 	// Output: true <nil>
+}
+
+// The users of a Django program come with their hashes. Imported verifies them, and Argon2id makes the new ones.
+func ExampleImported() {
+	hasher := password.Chain(password.Argon2id{}, password.Imported{})
+	stored := "pbkdf2_sha256$260000$seasalt$YlZ2Vggtqdc61YjArZuoApoBh9JNGYoDRBUGu6tcJQo="
+	ok, outdated, err := hasher.Verify(stored, "lètmein")
+	fmt.Println(ok, outdated, err)
+	ok, outdated, err = hasher.Verify("{noop}letmein", "letmein")
+	fmt.Println(ok, outdated, err)
+	// Output:
+	// true true <nil>
+	// false false password: hash is in no known format
+}
+
+// A program that needs FIPS 140 makes PBKDF2 hashes, and still accepts the Argon2id hashes that it made before.
+func ExamplePBKDF2() {
+	hasher := password.Chain(password.PBKDF2{}, password.Argon2id{})
+	hash, err := hasher.Hash("correct horse battery staple")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(strings.Join(strings.Split(hash, "$")[:3], "$"))
+	ok, outdated, err := hasher.Verify(hash, "correct horse battery staple")
+	fmt.Println(ok, outdated, err)
+	// Output:
+	// $pbkdf2-sha256$i=600000
+	// true false <nil>
+}
+
+func ExamplePolicy() {
+	breached := map[string]bool{"password1": true} // a real list is a service or a Bloom filter
+	policy := password.Policy{
+		MinLength: 8,
+		Blocked: func(ctx context.Context, password string) (bool, error) {
+			return breached[password], nil
+		},
+	}
+	for _, candidate := range []string{"1234567", "password1", "correct horse battery staple"} {
+		err := policy.Check(context.Background(), candidate)
+		fmt.Println(err, errors.Is(err, password.ErrBlocked))
+	}
+	// Output:
+	// password: too short: less than 8 bytes false
+	// password: known to attackers true
+	// <nil> false
+}
+
+// The same word, typed on two devices, is one password.
+func ExampleNormalize() {
+	fmt.Println(password.Normalize("Ko\u0308nig") == password.Normalize("K\u00f6nig"))
+	// Output: true
 }

@@ -1,7 +1,7 @@
-// Package password hashes and verifies passwords, and says which new ones are good enough. [Argon2id] is for new hashes,
-// [PBKDF2] for new hashes where FIPS 140 rules. [Bcrypt] and [Imported] are for users who come from an older program.
-// [Chain] uses several kinds of hashes at once. [Policy] checks a new password. [Normalize] makes one text of the ways in
-// which devices send the same password.
+// Package password hashes and verifies passwords, and says which new ones are good enough. [Argon2id] is for new
+// hashes, [PBKDF2] for new hashes where FIPS 140 rules. [Bcrypt] and [Imported] are for users who come from an older
+// program. [Chain] uses several kinds of hashes at once. [Policy] checks a new password. [Normalize] makes one text of
+// the ways in which devices send the same password.
 package password
 
 import (
@@ -22,8 +22,8 @@ var (
 	ErrTooLong = errors.New("password: too long")
 	// ErrFormat says that the hasher cannot read a stored hash.
 	ErrFormat = errors.New("password: hash is in no known format")
-	// ErrInvalid says that a new password is not valid UTF-8 or contains a NUL byte. The same text could not be typed again
-	// on every device.
+	// ErrInvalid says that a new password is not valid UTF-8 or contains a NUL byte. The same text could not be typed
+	// again on every device.
 	ErrInvalid = errors.New("password: not valid UTF-8, or with a NUL byte")
 	// ErrTooShort says that a new password is shorter than [Policy.MinLength].
 	ErrTooShort = errors.New("password: too short")
@@ -33,11 +33,11 @@ var (
 	ErrNotChecked = errors.New("password: could not be checked against the block list")
 )
 
-// Normalize returns the password in Unicode's normal form C (NFC), as NIST SP 800-63B recommends. A device may send "é" as
-// one character or as "e" and an accent, and the two have different hashes. Normalize a password before it is hashed and
-// before it is verified. A hasher does not do it: an older program may have hashed a password as it came. So verify the
-// normal form first, and then the password as it came, if it is different. Text that is not valid UTF-8 is returned as it
-// is. Normalize needs time in proportion to the length, so check [MaxLength] first.
+// Normalize returns the password in Unicode's normal form C (NFC), as NIST SP 800-63B recommends. A device may send "é"
+// as one character or as "e" and an accent, and the two have different hashes. Normalize a password before it is hashed
+// and before it is verified. A hasher does not do it: an older program may have hashed a password as it came. So verify
+// the normal form first, and then the password as it came, if it is different. Text that is not valid UTF-8 is returned
+// as it is. Normalize needs time in proportion to the length, so check [MaxLength] first.
 func Normalize(password string) string {
 	if !utf8.ValidString(password) {
 		return password
@@ -56,10 +56,10 @@ type Hasher interface {
 	Verify(hash, password string) (ok, outdated bool, err error)
 }
 
-// Default returns the [Hasher] that signet uses if the host sets no other. It makes Argon2id hashes with the default costs,
-// and accepts those of [Bcrypt] and [Imported] too. So the users of an older program can log in, and each gets a new hash at
-// a login.
-func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}) }
+// Default returns the [Hasher] that signet uses if the host sets no other. It makes Argon2id hashes with the default
+// costs, and accepts those of [Bcrypt] and [Imported] too. So the users of an older program can log in, and each gets a
+// new hash at a login.
+func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}, Imported{}) }
 
 // Hash returns a hash of a password, made by the [Default] hasher. It is for programs that fill a user store. A server
 // should use the HashPassword method of its signet.Auth, which limits how many passwords are hashed at one time. Hash

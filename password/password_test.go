@@ -119,10 +119,33 @@ func TestDefault(t *testing.T) {
 	requireVerify(t, hasher, old, "\xff\xff", false, false)
 	requireVerify(t, hasher, seventyTwoHash, seventyTwo+"x", false, false)
 
-	for _, hash := range []string{"", "secret", "$argon2i$v=19$m=256,t=2,p=2$c29tZXNhbHQ$T/XOJ2mh1/TIpJHfCdQan76Q5esCFVoT5MAeIM1Oq2E",
+	requireVerify(t, hasher, "pbkdf2_sha256$1000$eH7hPG1QaE9fmrw5KWo4lq$NGGLK1X2wwPJEE1GYwjdA87SCcIE4KRR/Fxr3kUgEck=", "pässword",
+		true, true)
+
+	for _, hash := range []string{"", "secret", "$argon2d$v=19$m=256,t=2,p=2$c29tZXNhbHQ$T/XOJ2mh1/TIpJHfCdQan76Q5esCFVoT5MAeIM1Oq2E",
 		"$2x$05$/OK.fbVrR/bpIqNJ5ianF.CE5elHaaO4EbggVDjb8P19RukzXSM3e", "$1$c29tZXNh$T1XOJ2mh1XTIpJHfCdQan7"} {
 		requireFault(t, hasher, hash, "secret", password.ErrFormat)
 	}
 	_, err = hasher.Hash(strings.Repeat("a", password.MaxLength+1))
 	require.ErrorIs(t, err, password.ErrTooLong)
+}
+
+func TestNormalize(t *testing.T) {
+	for _, tc := range []struct{ name, in, want string }{
+		{"empty", "", ""},
+		{"ASCII", "König", "König"},
+		{"NFD", "Ko\u0308nig", "K\u00f6nig"},
+		{"NFC", "K\u00f6nig", "K\u00f6nig"},
+		{"two marks in the other order", "a\u0302\u0323", "\u1ead"},
+		{"Hangul", "\u1112\u1161\u11ab", "\ud55c"},
+		{"Angstrom sign", "\u212b", "\u00c5"},
+		{"no compatibility forms", "\ufb01\uff21\u00b2", "\ufb01\uff21\u00b2"},
+		{"spaces stay", " a\u00a0 ", " a\u00a0 "},
+		{"not UTF-8", "o\u0308\xff", "o\u0308\xff"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			require.Equal(t, tc.want, password.Normalize(tc.in))
+			require.Equal(t, tc.want, password.Normalize(tc.want), "a normal form stays")
+		})
+	}
 }

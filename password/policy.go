@@ -11,17 +11,18 @@ import (
 	"unicode/utf8"
 )
 
-// Policy says which new passwords are good enough. The zero value asks for 8 to 1,024 bytes. As NIST SP 800-63B says, there
-// are no rules of composition, such as "one digit": they make passwords worse. Set Blocked instead. Use a Policy through one
-// pointer: it counts the running calls of Blocked, so do not copy it after the first Check. It is safe for concurrent use.
+// Policy says which new passwords are good enough. The zero value asks for 8 to 1,024 bytes. As NIST SP 800-63B says,
+// there are no rules of composition, such as "one digit": they make passwords worse. Set Blocked instead. Use a Policy
+// through one pointer: it counts the running calls of Blocked, so do not copy it after the first Check. It is safe for
+// concurrent use.
 type Policy struct {
 	// MinLength is the least length in bytes of the normal form (see [Normalize]). 0 or less means 8.
 	MinLength int
 
-	// Blocked, if it is not nil, says whether the password is one that attackers try: of a list of breached passwords, or
-	// the name of the service. It gets the normal form, and is called only with a password that is fine otherwise. If it
-	// returns true, its error does not count. It should end when ctx does, must be safe for concurrent use, and must not
-	// put the password into its error. A panic counts as an error.
+	// Blocked, if it is not nil, says whether the password is one that attackers try: of a list of breached passwords,
+	// or the name of the service. It gets the normal form, and is called only with a password that is fine otherwise.
+	// If it returns true, its error does not count. It should end when ctx does, must be safe for concurrent use, and
+	// must not put the password into its error. A panic counts as an error.
 	Blocked func(ctx context.Context, password string) (bool, error)
 
 	// Timeout is how long Check waits for Blocked. 0 or less means 2 s.
@@ -38,10 +39,11 @@ type Policy struct {
 // Check has returned.
 const maxCalls = 64
 
-// Check returns nil if the password is good enough. Otherwise it returns one of these (test with [errors.Is]): [ErrTooLong],
-// [ErrInvalid], [ErrTooShort], [ErrBlocked], or [ErrNotChecked] if the answer of Blocked is not known: it failed, it did not
-// answer in time, or 64 calls of it are running already. The end of ctx ends the wait; Check then returns [ErrNotChecked]
-// even with InsecureFailOpen, so that a client cannot skip the check by going away. The errors never contain the password.
+// Check returns nil if the password is good enough. Otherwise it returns one of these (test with [errors.Is]):
+// [ErrTooLong], [ErrInvalid], [ErrTooShort], [ErrBlocked], or [ErrNotChecked] if the answer of Blocked is not known: it
+// failed, it did not answer in time, or 64 calls of it are running already. The end of ctx ends the wait; Check then
+// returns [ErrNotChecked] even with InsecureFailOpen, so that a client cannot skip the check by going away. The errors
+// never contain the password.
 func (p *Policy) Check(ctx context.Context, password string) error {
 	if len(password) > MaxLength {
 		return ErrTooLong
@@ -86,8 +88,8 @@ type answer struct {
 }
 
 var (
-	errBusy   = errors.New("too many calls of Blocked are running")
-	errExited = errors.New("Blocked ended its goroutine")
+	errBusy   = errors.New("too many calls of the hook are running")
+	errExited = errors.New("the hook ended its goroutine")
 )
 
 // ask calls Blocked in a goroutine of its own, because a call that ignores its context must not hold the caller.
@@ -122,10 +124,11 @@ func (p *Policy) call(ctx context.Context, password string, done chan<- answer) 
 	got = answer{blocked, err}
 }
 
-// panicError names only the type of a value, because the value may contain the password. The runtime's own errors do not.
+// panicError names only the type of a value, because the value may contain the password. The runtime's own errors do
+// not.
 func panicError(value any) error {
 	if err, ok := value.(runtime.Error); ok {
-		return fmt.Errorf("Blocked panicked: %w", err)
+		return fmt.Errorf("the hook panicked: %w", err)
 	}
-	return fmt.Errorf("Blocked panicked with a %T", value)
+	return fmt.Errorf("the hook panicked with a %T", value)
 }

@@ -1,4 +1,5 @@
-// Package redisstore keeps sessions in Redis or Valkey (6.2 and later): one server, Sentinel, or a Cluster.
+// Package redisstore keeps sessions in Redis or Valkey (6.2 and later): one server, Sentinel, or a Cluster. [Store] does
+// that. [Throttle] keeps the failures of logins, so that all processes of a service count them together.
 //
 // # What a failure can lose
 //
@@ -79,8 +80,19 @@ type option func(*Store)
 
 func (o option) apply(s *Store) { o(s) }
 
+// ThrottleOption is an option of [New] and of [NewThrottle].
+type ThrottleOption interface {
+	Option
+	applyThrottle(*Throttle)
+}
+
+type prefixOption string
+
+func (o prefixOption) apply(s *Store)            { s.prefix = string(o) }
+func (o prefixOption) applyThrottle(t *Throttle) { t.prefix = string(o) }
+
 // WithPrefix sets the beginning of all keys, so that several services can use one server. The default is "signet".
-func WithPrefix(prefix string) Option { return option(func(s *Store) { s.prefix = prefix }) }
+func WithPrefix(prefix string) ThrottleOption { return prefixOption(prefix) }
 
 // WithMaxPerUser sets how many sessions of a user may be not revoked. A login beyond that revokes the session that has been
 // unused for the longest time. The default is [session.MaxPerUser].
@@ -96,15 +108,10 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 			opt.apply(s)
 		}
 	}
-	switch {
-	case client == nil:
-		return nil, errors.New("redisstore: the client is nil")
-	case s.prefix == "":
-		return nil, errors.New(`redisstore.WithPrefix: the prefix is empty; leave the option out for "signet"`)
-	case strings.ContainsAny(s.prefix, "{}"):
-		return nil, fmt.Errorf("redisstore.WithPrefix: the prefix %q holds a brace, which would choose the hash slot",
-			s.prefix)
-	case s.maxPerUser < 1:
+	if err := check(client, s.prefix); err != nil {
+		return nil, err
+	}
+	if s.maxPerUser < 1 {
 		return nil, fmt.Errorf("redisstore.WithMaxPerUser: %d; a user needs at least one session", s.maxPerUser)
 	}
 	s.channel = s.prefix + ":revoked"
@@ -113,6 +120,19 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 		s.groups[n] = groupKeys{prefix: group, all: group + "all", log: group + "revoked", cut: group + "c:"}
 	}
 	return s, nil
+}
+
+// check finds what is wrong with the arguments of New and NewThrottle.
+func check(client redis.UniversalClient, prefix string) error {
+	switch {
+	case client == nil:
+		return errors.New("redisstore: the client is nil")
+	case prefix == "":
+		return errors.New(`redisstore.WithPrefix: the prefix is empty; leave the option out for "signet"`)
+	case strings.ContainsAny(prefix, "{}"):
+		return fmt.Errorf("redisstore.WithPrefix: the prefix %q holds a brace, which would choose the hash slot", prefix)
+	}
+	return nil
 }
 
 // batch is how many rows or entries one command reads at most, so that no command keeps the server busy.

@@ -178,3 +178,15 @@ local stop = math.min(ARGV[1] + ARGV[2], redis.call('ZCARD', KEYS[1]) - 1000,
 	redis.call('ZCOUNT', KEYS[1], '-inf', string.format('(%.0f', last - 1000)))
 if stop <= tonumber(ARGV[1]) then return {now, {}} end
 return {now, redis.call('ZRANGE', KEYS[1], ARGV[1], stop - 1)}`)
+
+// throttleReadScript returns the time, and the value of a key if there is one.
+var throttleReadScript = redis.NewScript(nowLua + `return {now, redis.call('GET', KEYS[1]) or nil}`)
+
+// throttleSwapScript writes a value if the old one is still there. It returns 0 if it is not.
+// KEYS: record. ARGV: old value or "", new value, expires at.
+var throttleSwapScript = redis.NewScript(`
+local have = redis.call('GET', KEYS[1]) or ''
+if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
+if have ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+return 1`)

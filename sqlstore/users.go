@@ -11,8 +11,9 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Users is a [userstore.Store] and a [userstore.Writer] in the table signet_users. It is for hosts that have no user table
-// of their own. It is safe for concurrent use by any number of processes.
+// Users is a [userstore.Store], a [userstore.Writer] and a [userstore.FactorStore] in the tables signet_users and
+// signet_factors. It is for hosts that have no user table of their own. It is safe for concurrent use by any number of
+// processes.
 type Users struct {
 	db      *sql.DB
 	dialect Dialect

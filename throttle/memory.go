@@ -71,7 +71,7 @@ func (m *Memory) Update(ctx context.Context, key Key,
 	defer s.mu.Unlock()
 	now := m.now()
 	s.sweep(now, sweepAlways)
-	before := s.read(key, now)
+	before := s.read(key)
 	after, until, err := change(before, now)
 	if err != nil || after == before {
 		return err
@@ -108,8 +108,8 @@ type row struct {
 	queue  uint8
 }
 
-func (s *shard) read(key Key, now time.Time) Record {
-	if i, ok := s.index[key]; ok && s.rows[i].until > floor(now) {
+func (s *shard) read(key Key) Record {
+	if i, ok := s.index[key]; ok {
 		return s.rows[i].record
 	}
 	return ""

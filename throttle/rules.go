@@ -230,15 +230,15 @@ func (a *account) clear() {
 	}
 }
 
-// ends returns the time at which the last failure has decayed, and the time from which the record means nothing.
+// ends returns the time at which the last failure has decayed, and the time from which the record means nothing. The
+// debts of the day are not smaller than the others.
 func (a *account) ends() (failures, all millis) {
-	debt := max(a.strangers.debt, a.strangersDay, a.placesDay)
+	failures = a.at + max(a.strangersDay, a.placesDay)
+	all = failures
 	for i := range a.places {
-		debt = max(debt, a.places[i].own.debt, a.places[i].day)
 		all = max(all, a.places[i].used+placeLife)
 	}
-	failures = a.at + debt
-	return failures, max(failures, all)
+	return failures, all
 }
 
 // address is the record of a client's address.

@@ -14,8 +14,8 @@
 // others still get in.
 //
 // A success resets the budget that the attempt has used, and no other one. Besides, there are limits for a day that no
-// success resets. So in any 24 hours at most 100 failures of an account are checked at all (NIST SP 800-63B-4, section
-// 3.2.2, allows 100 in a row): at most 44 of strangers, and at most 56 of known places.
+// success resets; only [Limiter.Clear] does. So in any 24 hours at most 100 failures of an account are checked at all
+// (NIST SP 800-63B-4, section 3.2.2, allows 100 in a row): at most 44 of strangers, and at most 56 of known places.
 //
 // # How it is used
 //
@@ -93,7 +93,8 @@ type Attempt struct {
 
 // Begin counts an attempt as a failure of the account and of the address, and returns it. account is the e-mail address
 // in its normalized form, whether there is such an account or not. address is the address of the client, as a text; a
-// text that is no address counts like an address of its own.
+// text that is no address counts like an address of its own. If it is empty, the client is not known, and only the account
+// counts.
 //
 // If the attempt must wait, nothing is counted, and the error is a [*Delayed], which is [ErrDelayed]. If the store
 // could not tell within 5 seconds, or before ctx ended, the error is [ErrUnavailable]. [Config] can make it pass
@@ -101,7 +102,7 @@ type Attempt struct {
 func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt, error) {
 	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address)}
 	err := a.countAccount(ctx)
-	if err == nil && !a.Known() {
+	if err == nil && !a.Known() && address != "" {
 		err = a.countAddress(ctx)
 	}
 	if err == nil || l.config.InsecureFailOpen && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {

@@ -74,6 +74,7 @@ func (b bench) delayed(want time.Duration, account, address string) {
 	var delayed *Delayed
 	require.ErrorAs(b, err, &delayed)
 	require.Equal(b, want, delayed.RetryAfter)
+	require.Equal(b, "throttle: too many failures: retry after "+want.String(), err.Error())
 }
 
 // address returns the address number i.
@@ -141,7 +142,10 @@ func TestKnownPlacesEnd(t *testing.T) {
 	for i := range 9 { // the ninth takes the place of the one that was not used for the longest time
 		b.add(time.Second)
 		b.signIn(owner, v4(10+i))
-		b.signIn(owner, v4(10))
+		if i < 8 {
+			b.add(time.Second)
+			b.signIn(owner, v4(10))
+		}
 	}
 	for i, want := range []bool{true, false, true, true, true, true, true, true, true} {
 		a := b.begin(owner, v4(10+i))
@@ -209,6 +213,99 @@ func TestClear(t *testing.T) {
 	b.fail(10, owner, v4(2))
 	require.NoError(t, b.Clear(t.Context(), owner))
 	require.True(t, b.begin(owner, v4(1)).Known())
+
+	for _, address := range []string{v4(1), v4(3)} { // the limits of a day begin again too
+		for range 4 {
+			b.exhaust(owner, address)
+			require.NoError(t, b.Clear(t.Context(), owner))
+		}
+	}
+}
+
+// exhaust fails 7 times and then signs in, until the limit of the day is reached. It returns how many failures there
+// were, and how long the next attempt must wait. For strangers the address is that of the first, and the next ones
+// follow.
+func (b bench) exhaust(account, address string) (failures int, wait time.Duration) {
+	b.Helper()
+	known := false
+	for i := 0; ; i++ {
+		from := address
+		if !known && i > 0 {
+			from = fmt.Sprintf("2001:db8:%x::1", i)
+		}
+		a, err := b.Begin(b.Context(), account, from)
+		var delayed *Delayed
+		if errors.As(err, &delayed) {
+			return failures, delayed.RetryAfter
+		}
+		known = a.Known()
+		if i%8 == 7 {
+			require.NoError(b, a.Succeeded(b.Context()))
+		} else {
+			failures++
+		}
+	}
+}
+
+// No success resets the limits of a day.
+func TestLimitsOfADay(t *testing.T) {
+	b := newBench(t)
+	failures, wait := b.exhaust(owner, v4(1))
+	require.Equal(t, 20, failures)
+	require.Equal(t, time.Hour, wait)
+	b.add(time.Hour)
+	b.signIn(owner, v4(1))
+	b.signIn("other", v4(2))
+
+	failures, wait = b.exhaust("other", v4(2))
+	require.Equal(t, 24, failures)
+	require.Equal(t, time.Hour, wait)
+
+	b.signIn("both", v4(1))
+	b.signIn("both", v4(2))
+	failures, _ = b.exhaust("both", v4(1))
+	require.Equal(t, 24, failures)
+	failures, _ = b.exhaust("both", v4(2))
+	require.Equal(t, 8, failures)
+	require.NoError(t, b.Clear(t.Context(), "both"))
+	failures, _ = b.exhaust("both", v4(2))
+	require.Equal(t, 24, failures)
+}
+
+// An attempt that is taken back late takes back what is left of it.
+func TestTakenBackLate(t *testing.T) {
+	b := newBench(t)
+	late := b.begin(owner, v4(1))
+	b.add(30 * time.Minute)
+	b.fail(9, owner, v4(1)) // the count is 9.5
+	require.NoError(t, late.Cancelled(t.Context()))
+	b.begin(owner, v4(1)) // 9 and 1 more
+	b.delayed(30*time.Second, owner, v4(1))
+
+	late = b.begin("other", v4(1))
+	b.add(90 * time.Minute)
+	b.fail(10, "other", v4(1))
+	require.NoError(t, late.Cancelled(t.Context()))
+	b.delayed(30*time.Second, "other", v4(1))
+
+	// The delay is one since the last failure, and not since the one before the attempt that is taken back.
+	b.fail(9, "third", v4(1))
+	late = b.begin("third", v4(1))
+	b.add(30 * time.Second)
+	b.begin("third", v4(1))
+	require.NoError(t, late.Cancelled(t.Context()))
+	b.delayed(30*time.Second, "third", v4(1))
+}
+
+// A delay ends when the count has decayed below 10.
+func TestDelayDecays(t *testing.T) {
+	b := newBench(t)
+	b.begin(owner, v4(1))
+	b.add(time.Hour - time.Second)
+	b.fail(9, owner, v4(1))
+	b.delayed(time.Second, owner, v4(1))
+	b.add(time.Second)
+	b.begin(owner, v4(1))
 }
 
 // One hostile known place, however it tries, leaves the others open.
@@ -257,6 +354,14 @@ func TestClockSetBack(t *testing.T) {
 	b.add(30 * time.Second)
 	b.begin(owner, v4(1))
 	b.delayed(time.Minute, owner, v4(1))
+
+	b.signIn("other", v4(2))
+	b.add(-40 * 24 * time.Hour)
+	b.signIn("other", v4(3)) // a known place ends 30 days later by the new clock
+	b.add(30*24*time.Hour - time.Second)
+	require.True(t, b.begin("other", v4(2)).Known())
+	b.add(time.Second)
+	require.False(t, b.begin("other", v4(2)).Known())
 }
 
 func TestTheAddressOfAKey(t *testing.T) {

@@ -8,12 +8,13 @@ import (
 	"sync"
 )
 
-// Memory is a [Store] and a [Writer] in the memory of one process. It is for tests, examples and programs with a fixed set
-// of users. It is safe for concurrent use and returns copies. Its zero value is an empty store.
+// Memory is a [Store], a [Writer] and a [FactorStore] in the memory of one process. It is for tests, examples and programs
+// with a fixed set of users. It is safe for concurrent use and returns copies. Its zero value is an empty store.
 type Memory struct {
 	mu      sync.RWMutex
 	byID    map[string]*User
-	byEmail map[string]*User // by the result of NormalizeEmail
+	byEmail map[string]*User             // by the result of NormalizeEmail
+	factors map[string]map[string]string // by the user's id and the factor's name
 }
 
 // NewMemory returns an empty store.
@@ -71,6 +72,7 @@ func (m *Memory) Delete(ctx context.Context, id string) error {
 	}
 	delete(m.byID, id)
 	delete(m.byEmail, NormalizeEmail(user.Email))
+	delete(m.factors, id)
 	return nil
 }
 

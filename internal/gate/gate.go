@@ -85,7 +85,7 @@ func (g *Gate) Verify(ctx context.Context, key, hash, password string) (ok, outd
 //
 // Every refusal costs one hash of each kind that the Gate knows: the user's own hash, and decoys, which match nobody, of the
 // other kinds. So its time does not depend on the user, and not on which process answers. The Gate learns a kind from the
-// first user's hash of it. A kind that costs over 16 times the hasher's own kind, and over 50 ms, is never a decoy:
+// first user's hash of it. A kind that costs over 16 times the hasher's own kind, and over 200 ms, is never a decoy:
 // otherwise one user's hash would make every refusal slow.
 //
 // An unreadable hash costs the same as an unknown user, and the error is [password.ErrFormat] (test with [errors.Is]). Other
@@ -95,22 +95,21 @@ func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (
 		return false, false, err
 	}
 	defer g.queue.leave()
-	forms, own := formsOf(pass), ""
-	var unreadable error
-	if hash != "" {
-		var cost time.Duration
-		ok, outdated, cost, err = g.verify(hash, forms, refuse)
-		switch {
-		case errors.Is(err, password.ErrFormat):
-			unreadable = err
-		case err != nil:
-			return false, false, err
-		default:
-			own = g.kinds.learn(hash, cost)
-		}
-		if ok && !refuse {
-			return true, outdated, nil
-		}
+	if hash == "" { // an unknown user takes the same way as a known one
+		hash, refuse = g.kinds.first(), true
+	}
+	forms := formsOf(pass)
+	ok, outdated, cost, err := g.verify(hash, forms, refuse)
+	if ok && !refuse {
+		g.kinds.learn(hash, cost)
+		return true, outdated, nil
+	}
+	own, unreadable := "", err
+	switch {
+	case err == nil:
+		own = g.kinds.learn(hash, cost)
+	case !errors.Is(err, password.ErrFormat):
+		return false, false, err
 	}
 	for _, d := range g.kinds.decoys(own) {
 		_, _, cost, err := g.verify(d.hash, forms, true)

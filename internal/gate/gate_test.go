@@ -180,7 +180,7 @@ func TestGateFloodDelaysOthersByOneHash(t *testing.T) {
 				flood.Go(func() {
 					for ctx.Err() == nil {
 						if _, _, err := g.Verify(ctx, "flood", "hash", "x"); errors.Is(err, gate.ErrBusy) {
-							time.Sleep(time.Millisecond)
+							time.Sleep(slowHash / 4)
 						}
 					}
 				})

@@ -25,11 +25,11 @@ type kind struct {
 type decoy struct{ kind, hash string }
 
 const (
-	maxDecoys = 8                     // each of them costs one hash in every refusal
-	maxKinds  = 2 * maxDecoys         // with those that are no decoys
-	maxHash   = 1024                  // bytes: a longer hash is not learned
-	dearTimes = 16                    // a kind that costs more than this many hashes of the first kind is no decoy,
-	dearFloor = 50 * time.Millisecond // unless it costs less than this
+	maxDecoys = 8                      // each of them costs one hash in every refusal
+	maxKinds  = 2 * maxDecoys          // with those that are no decoys
+	maxHash   = 1024                   // bytes: a longer hash is not learned
+	dearTimes = 16                     // a kind that costs more than this many hashes of the first kind is no decoy,
+	dearFloor = 200 * time.Millisecond // unless it costs no more than this
 )
 
 // start learns the kind that the hasher makes.
@@ -41,6 +41,13 @@ func (k *kinds) start(hasher password.Hasher) error {
 	}
 	k.list = []kind{{decoy: decoy{scramble(hash).kind, hash}, cost: time.Since(start)}}
 	return nil
+}
+
+// first returns the decoy of the kind that the hasher makes.
+func (k *kinds) first() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.list[0].hash
 }
 
 // learn returns the kind of a user's hash, and adds it if it is new. cost is what a hash took just now, or 0 if it was not

@@ -8,5 +8,5 @@ import (
 
 // The sentences that failures print must be those of the comments.
 func TestSentences(t *testing.T) {
-	kittest.Sentences(t, "storetest.go", "../userstore.go")
+	kittest.Sentences(t, "storetest.go", "../userstore.go", "../factor.go")
 }

@@ -22,7 +22,10 @@ import (
 //
 // If the store is a [userstore.PasswordUpdater], RunReadOnly also checks UpdatePasswordHash with the existing user. That
 // user must then have a password hash, and nobody else may change it during the check. The check changes the hash and puts
-// the old one back at its end. RunReadOnly writes nothing else.
+// the old one back at its end.
+//
+// If the store is a [userstore.FactorStore], RunReadOnly writes values of the existing user under the name "storetest", and
+// deletes them at the end. RunReadOnly writes nothing else.
 func RunReadOnly(t *testing.T, store userstore.Store, existing userstore.User) {
 	for _, check := range readOnly {
 		t.Run(check.name, func(t *testing.T) {
@@ -45,6 +48,7 @@ var readOnly = []struct {
 	{"parallel", finder.parallel},
 	{"context", finder.canceled},
 	{"password hash", finder.passwordOf},
+	{"factor", finder.factorOf},
 }
 
 func (f finder) find(user userstore.User) { f.requireUsers(findByID, "the existing user", user) }

@@ -15,6 +15,8 @@ import (
 // Run runs every check on a store, each in its own subtest. At every call newStore must return an empty store that nobody
 // else uses, and it must close with t.Cleanup what it opens.
 //
+// If the store is a [userstore.FactorStore], Run also checks that.
+//
 // A store may return nil for empty Roles, Profile and Attributes. It may return the values in Profile and Attributes as JSON
 // decodes them.
 func Run(t *testing.T, newStore func(t *testing.T) userstore.Writer) {
@@ -35,6 +37,10 @@ func Run(t *testing.T, newStore func(t *testing.T) userstore.Writer) {
 		{"password hash", kit.passwordHash},
 		{"password hash/parallel", kit.passwordHashParallel},
 		{"context", kit.canceled},
+		{"factor", kit.factor},
+		{"factor/user", kit.factorUser},
+		{"factor/parallel", kit.factorParallel},
+		{"factor/context", kit.factorCanceled},
 	} {
 		t.Run(check.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -90,6 +96,18 @@ const (
 	swaps           = "MUST store newHash only if the user's hash still is oldHash, in one atomic step"
 	swapsNothing    = "If the user's hash is another one, it MUST change nothing and return nil."
 	mailsAreDistant = "Addresses that differ in dots or +tags are different"
+
+	factorBytes    = "It has 1 to 4,096 bytes of any kind"
+	factorCopy     = "MUST return a value that the caller may change without changing the store"
+	factorNames    = "Names are compared byte by byte."
+	factorGone     = "When a user is deleted, the user's values MUST be gone too"
+	factorContext  = "Both methods honour ctx."
+	factorNotFound = "It returns ErrNotFound when there is no such value, or no such user, and only then."
+	replaces       = "ReplaceFactor stores newValue, but only if the stored value still is oldValue, in one atomic step."
+	replaceEmpty   = "An empty oldValue says that there is no value yet, and an empty newValue deletes the value."
+	replaceNoUser  = "It returns ErrNotFound when there is no such user"
+	replaceInvalid = "ErrInvalidFactor for what ValidateFactor refuses."
+	replaceNothing = "A call that returns one of these errors has changed nothing."
 )
 
 // ann returns a user with every field set.
