@@ -9,19 +9,25 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
 )
 
 // Outcomes of a store call.
 const (
 	outcomeOK        = "ok"
 	outcomeNotFound  = "not_found" // the store answered: there is no such row
+	outcomeConflict  = "conflict"  // the store answered: the value was changed in the meantime
 	outcomeUnchanged = "unchanged" // the caller's own function returned an error, and nothing was written
 	outcomeCanceled  = "canceled"  // the caller went away
 	outcomeTimeout   = "timeout"   // the caller's time was over
 	outcomeError     = "error"     // the store could not answer
 )
 
-var callOutcomes = []string{outcomeOK, outcomeNotFound, outcomeUnchanged, outcomeCanceled, outcomeTimeout, outcomeError}
+var callOutcomes = []string{
+	outcomeOK, outcomeNotFound, outcomeConflict, outcomeUnchanged, outcomeCanceled, outcomeTimeout, outcomeError,
+}
 
 // method measures the calls of one method of a store. The attributes of all outcomes are made once.
 type method struct {
@@ -78,11 +84,11 @@ func (m *method) begin(ctx context.Context) call {
 	return call{m, ctx, span, time.Now()}
 }
 
-// end notes how the call ended. own is an error that the caller's function returned; the store answered well then. The text of
-// an error is left out of the span: the text of a database's error may hold the row.
-func (c call) end(err, own error, notFound ...error) {
+// end notes how the call ended. own is an error that the caller's function returned; the store answered well then. The
+// text of an error is left out of the span: the text of a database's error may hold the row.
+func (c call) end(err, own error) {
 	took := time.Since(c.begin).Seconds()
-	r := c.m.results[outcome(err, own, notFound)]
+	r := c.m.results[outcome(err, own)]
 	c.m.duration.Record(c.ctx, took, r.measured...)
 	c.span.SetAttributes(r.span)
 	if o := r.span.Value.AsString(); o == outcomeError || o == outcomeTimeout {
@@ -91,21 +97,20 @@ func (c call) end(err, own error, notFound ...error) {
 	c.span.End()
 }
 
-func outcome(err, own error, notFound []error) string {
+func outcome(err, own error) string {
 	switch {
 	case err == nil:
 		return outcomeOK
 	case own != nil && errors.Is(err, own):
 		return outcomeUnchanged
+	case errors.Is(err, session.ErrNotFound), errors.Is(err, userstore.ErrNotFound):
+		return outcomeNotFound
+	case errors.Is(err, userstore.ErrConflict):
+		return outcomeConflict
 	case errors.Is(err, context.Canceled):
 		return outcomeCanceled
 	case errors.Is(err, context.DeadlineExceeded):
 		return outcomeTimeout
-	}
-	for _, sentinel := range notFound {
-		if errors.Is(err, sentinel) {
-			return outcomeNotFound
-		}
 	}
 	return outcomeError
 }

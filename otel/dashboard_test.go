@@ -67,7 +67,8 @@ func emitted(t *testing.T) map[string][]string {
 		as, set, suffixes := otlptranslator.MetricType(otlptranslator.MetricTypeGauge), attribute.NewSet(), []string{""}
 		switch data := m.Data.(type) {
 		case metricdata.Histogram[float64]:
-			as, set, suffixes = otlptranslator.MetricTypeHistogram, data.DataPoints[0].Attributes, []string{"_bucket", "_sum", "_count"}
+			as, set = otlptranslator.MetricTypeHistogram, data.DataPoints[0].Attributes
+			suffixes = []string{"_bucket", "_sum", "_count"}
 		case metricdata.Sum[int64]:
 			as, set = otlptranslator.MetricTypeMonotonicCounter, data.DataPoints[0].Attributes
 		}

@@ -13,9 +13,9 @@ import (
 const other = "other"
 
 var kinds = setOf(
-	event.LoginOK, event.LoginFailed, event.LoginThrottled, event.LoginRefused, event.SecondStepRequired, event.SecondStepFailed,
-	event.SteppedUp, event.Refreshed, event.Recovered, event.Theft, event.LoggedOut, event.Revoked, event.UserChanged,
-	event.PasswordChanged, event.KeyRotated, event.StoreLost, event.StoreBack,
+	event.LoginOK, event.LoginFailed, event.LoginThrottled, event.LoginRefused, event.SecondStepRequired,
+	event.SecondStepFailed, event.SteppedUp, event.Refreshed, event.Recovered, event.Theft, event.LoggedOut,
+	event.Revoked, event.UserChanged, event.PasswordChanged, event.KeyRotated, event.StoreLost, event.StoreBack,
 )
 
 // The reasons that signet gives itself. The id of a key and the text of a store's error are not among them.
@@ -34,10 +34,10 @@ func setOf[T comparable](values ...T) map[T]bool {
 	return set
 }
 
-// Events returns a function for signet.WithEvents that counts events in signet.events. The attributes are signet.event, the kind,
-// and signet.reason. A reason that signet does not give itself is "other", so that no text of a host, a store or a client makes
-// a new series; a kind that this version does not know is "other" too. An event without a reason has an empty one. The function
-// is safe for concurrent use. A host with a function of its own calls this one in it.
+// Events returns a function for signet.WithEvents that counts events in signet.events. The attributes are signet.event,
+// the kind, and signet.reason. A reason that signet does not give itself is "other", so that no text of a host, a store
+// or a client makes a new series; a kind that this version does not know is "other" too. An event without a reason has
+// an empty one. The function is safe for concurrent use. A host with a function of its own calls this one in it.
 func Events(options ...Option) func(ctx context.Context, e event.Event) {
 	counter, err := newSettings(options).meter().Int64Counter(eventsName,
 		metric.WithUnit("{event}"), metric.WithDescription("Events of signet, by kind and reason."))
@@ -52,6 +52,7 @@ func Events(options ...Option) func(ctx context.Context, e event.Event) {
 		if reason != "" && !reasons[reason] {
 			reason = other
 		}
-		counter.Add(ctx, 1, metric.WithAttributes(attribute.String("signet.event", kind), attribute.String("signet.reason", reason)))
+		counter.Add(ctx, 1, metric.WithAttributes(
+			attribute.String("signet.event", kind), attribute.String("signet.reason", reason)))
 	}
 }

@@ -39,8 +39,8 @@ func (f fixed) Stats() signet.Stats { return signet.Stats(f) }
 
 func TestObserveReportsEveryNumberUntilItIsStopped(t *testing.T) {
 	tm := newTelemetry()
-	stop, err := otel.Observe(fixed{TokensVerified: 1, RevocationLag: 2500 * time.Millisecond, HashesRunning: 3, HashesWaiting: 4,
-		HashQueueFull: 5, EventsDropped: 6}, tm.all...)
+	stop, err := otel.Observe(fixed{TokensVerified: 1, RevocationLag: 2500 * time.Millisecond, HashesRunning: 3,
+		HashesWaiting: 4, HashQueueFull: 5, EventsDropped: 6}, tm.all...)
 	require.NoError(t, err)
 	got := map[string]float64{}
 	for name, m := range tm.metrics(t) {

@@ -25,7 +25,8 @@ func Example() {
 	reader := sdkmetric.NewManualReader()
 	meters := otel.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
 
-	auth, err := signet.New(otel.UserStore(userstore.NewMemory(), meters), keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
+	users := otel.UserStore(userstore.NewMemory(), meters)
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")),
 		signet.WithSessionStore(otel.SessionStore(&session.Memory{}, meters)),
 		signet.WithEvents(otel.Events(meters)))
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Handler returns a handler that calls next and measures its time in signet.http.duration. The attribute signet.operation is the
-// text of operation; give each handler a short name of its own, such as "orders". The attribute signet.outcome is the class of
-// the status: "2xx", "3xx", "4xx" or "5xx", "1xx" for a connection that next took over, and "panic" for a panic before an
-// answer. It makes no span; otelhttp makes one for the whole request. It is safe for concurrent use, and it panics if next is
-// nil.
+// Handler returns a handler that calls next and measures its time in signet.http.duration. The attribute
+// signet.operation is the text of operation; give each handler a short name of its own, such as "orders". The attribute
+// signet.outcome is the class of the status: "2xx", "3xx", "4xx" or "5xx", "1xx" for a connection that next took over,
+// and "panic" for a panic before an answer. It makes no span; otelhttp makes one for the whole request. It is safe for
+// concurrent use, and it panics if next is nil.
 func Handler(operation string, next http.Handler, options ...Option) http.Handler {
 	duration := newDuration("Handler", next, options)
 	results := newOutcomes(operation)
@@ -26,8 +26,8 @@ func Handler(operation string, next http.Handler, options ...Option) http.Handle
 	})
 }
 
-// AuthHandler is [Handler] for what signet.Auth.Handler returns. The operation is the end of the path, such as "login" or
-// "refresh-token"; of a path that signet does not have, it is "other".
+// AuthHandler is [Handler] for what signet.Auth.Handler returns. The operation is the end of the path, such as "login"
+// or "refresh-token"; of a path that signet does not have, it is "other".
 func AuthHandler(next http.Handler, options ...Option) http.Handler {
 	duration := newDuration("AuthHandler", next, options)
 	results := map[string]*outcomes{}
@@ -40,7 +40,9 @@ func AuthHandler(next http.Handler, options ...Option) http.Handler {
 }
 
 // operations are the paths of signet.Auth.Handler.
-var operations = []string{"login", "second-step", "refresh-token", "profile", "logout", "logout-all", "sessions", "ticket", "step-up"}
+var operations = []string{
+	"login", "second-step", "refresh-token", "profile", "logout", "logout-all", "sessions", "ticket", "step-up",
+}
 
 func operationOf(path string) string {
 	path = strings.TrimRight(path, "/")
@@ -109,8 +111,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// as returns the recorder with the optional methods that net/http gives to w. Handlers that stream, or that take the connection
-// over, ask for them.
+// as returns the recorder with the optional methods that net/http gives to w. Handlers that stream, or that take the
+// connection over, ask for them.
 func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
 	_, flushes := w.(http.Flusher)
 	_, hijacks := w.(http.Hijacker)

@@ -1,5 +1,6 @@
-// Package otel shows OpenTelemetry what signet does: counts of events, times of requests and of store calls, what a service
-// knows about itself, and spans around store calls. The file dashboard.json is a Grafana dashboard of these metrics.
+// Package otel shows OpenTelemetry what signet does: counts of events, times of requests and of store calls, what a
+// service knows about itself, and spans around store calls. The file dashboard.json is a Grafana dashboard of these
+// metrics.
 //
 // Wrap what you give to signet.New, and what it gives to you:
 //
@@ -55,7 +56,8 @@ type option func(*settings)
 
 func (o option) apply(s *settings) { o(s) }
 
-// WithMeterProvider sets where metrics go. Without it, or with nil, they go to the global provider (otel.GetMeterProvider).
+// WithMeterProvider sets where metrics go. Without it, or with nil, they go to the global provider
+// (otel.GetMeterProvider).
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return option(func(s *settings) {
 		if provider != nil {
@@ -64,7 +66,8 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 	})
 }
 
-// WithTracerProvider sets where spans go. Without it, or with nil, they go to the global provider (otel.GetTracerProvider).
+// WithTracerProvider sets where spans go. Without it, or with nil, they go to the global provider
+// (otel.GetTracerProvider).
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return option(func(s *settings) {
 		if provider != nil {
@@ -88,8 +91,8 @@ func newSettings(options []Option) settings {
 
 func (s settings) meter() metric.Meter { return s.meters.Meter(scope) }
 
-// durations makes a histogram of seconds. If the provider refuses it, which no SDK does for a valid name, the error goes to the
-// error handler of OpenTelemetry, and nothing is measured: telemetry never stops a login service.
+// durations makes a histogram of seconds. If the provider refuses it, which no SDK does for a valid name, the error
+// goes to the error handler of OpenTelemetry, and nothing is measured: telemetry never stops a login service.
 func (s settings) durations(name, description string, buckets ...float64) metric.Float64Histogram {
 	h, err := s.meter().Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
 		metric.WithExplicitBucketBoundaries(buckets...))

@@ -6,13 +6,14 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// SessionStore returns a [session.Store] that does what store does, with a span and a measurement of signet.store.duration for
-// each call. It is a [session.Notifier] and a [session.Batcher] only if store is. It is safe for concurrent use, and it panics
-// if store is nil.
+// SessionStore returns a [session.Store] that does what store does, with a span and a measurement of
+// signet.store.duration for each call. It is a [session.Notifier] and a [session.Batcher] only if store is. It is safe
+// for concurrent use, and it panics if store is nil.
 //
-// The time of a call includes the functions that the store calls, such as the change of Update, which may sign a token and may
-// run more than once. An error of such a function is no error of the store; its outcome is "unchanged". Notify waits for as
-// long as the process runs, so it is not measured.
+// The time of a call includes the functions that the store calls, such as the change of Update, which may sign a token
+// and may run more than once. An error of such a function is no error of the store; its outcome is "unchanged". Notify
+// waits for as long as the process runs, so it is not measured. Signet calls ReadLog in the background again and again,
+// so its spans have no parent; a sampler decides how many of them are kept.
 func SessionStore(store session.Store, options ...Option) session.Store {
 	if store == nil {
 		panic("otel: SessionStore: the store is nil")
@@ -72,7 +73,7 @@ func (s *sessions) Update(
 		row, own = change(row, at)
 		return row, own
 	})
-	c.end(err, own, session.ErrNotFound)
+	c.end(err, own)
 	return err
 }
 

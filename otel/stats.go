@@ -15,9 +15,10 @@ type StatsSource interface {
 	Stats() signet.Stats
 }
 
-// Observe reports the numbers of source whenever OpenTelemetry collects; see the list of metrics of this package. It starts no
-// goroutine. Call stop before another service takes the place of this one, and when the service is closed; a second call does
-// nothing. The error is what the provider said to the names, and nothing is reported then. Observe panics if source is nil.
+// Observe reports the numbers of source whenever OpenTelemetry collects; see the list of metrics of this package. It
+// starts no goroutine. Call stop before another service takes the place of this one, and when the service is closed; a
+// second call does nothing. The error is what the provider said to the names, and nothing is reported then. Observe
+// panics if source is nil.
 func Observe(source StatsSource, options ...Option) (stop func() error, err error) {
 	if source == nil {
 		panic("otel: Observe: the source is nil")

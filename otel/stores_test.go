@@ -50,7 +50,9 @@ func (updatingKeeping) ReplaceFactor(context.Context, string, string, []byte, []
 func TestAWrappedSessionStoreHasTheInterfacesOfTheInnerOne(t *testing.T) {
 	ctx := t.Context()
 	memory := &session.Memory{}
-	for _, inner := range []session.Store{struct{ session.Store }{memory}, notifying{memory}, batching{memory}, both{memory}, memory} {
+	for _, inner := range []session.Store{
+		struct{ session.Store }{memory}, notifying{memory}, batching{memory}, both{memory}, memory,
+	} {
 		wrapped := otel.SessionStore(inner, newTelemetry().all...)
 		_, want := inner.(session.Notifier)
 		notifier, got := wrapped.(session.Notifier)
@@ -70,11 +72,6 @@ func TestAWrappedSessionStoreHasTheInterfacesOfTheInnerOne(t *testing.T) {
 	}
 }
 
-type factorStore interface {
-	Factor(ctx context.Context, userID, name string) ([]byte, error)
-	ReplaceFactor(ctx context.Context, userID, name string, oldValue, newValue []byte) error
-}
-
 func TestAWrappedUserStoreHasTheInterfacesOfTheInnerOne(t *testing.T) {
 	ctx := t.Context()
 	memory := userstore.NewMemory()
@@ -85,8 +82,8 @@ func TestAWrappedUserStoreHasTheInterfacesOfTheInnerOne(t *testing.T) {
 		_, want := inner.(userstore.PasswordUpdater)
 		updater, updates := wrapped.(userstore.PasswordUpdater)
 		require.Equal(t, want, updates, "%T: PasswordUpdater", inner)
-		_, want = inner.(factorStore)
-		factors, keeps := wrapped.(factorStore)
+		_, want = inner.(userstore.FactorStore)
+		factors, keeps := wrapped.(userstore.FactorStore)
 		require.Equal(t, want, keeps, "%T: factors", inner)
 		if inner == userstore.Store(memory) {
 			continue
@@ -112,6 +109,7 @@ func TestAWrappedSessionStorePassesTheKit(t *testing.T) {
 type writer struct {
 	userstore.Store
 	userstore.PasswordUpdater
+	userstore.FactorStore
 	memory *userstore.Memory
 }
 
@@ -125,7 +123,7 @@ func TestAWrappedUserStorePassesTheKit(t *testing.T) {
 	storetest.Run(t, func(*testing.T) userstore.Writer {
 		memory := userstore.NewMemory()
 		wrapped := otel.UserStore(memory, newTelemetry().all...)
-		return writer{wrapped, wrapped.(userstore.PasswordUpdater), memory}
+		return writer{wrapped, wrapped.(userstore.PasswordUpdater), wrapped.(userstore.FactorStore), memory}
 	})
 }
 
@@ -162,6 +160,19 @@ func TestOutcomesOfTheUserStore(t *testing.T) {
 			requireSilent(t, tm, address)
 		})
 	}
+}
+
+func TestAFactorThatChangedInTheMeantimeIsNoError(t *testing.T) {
+	ctx, tm, memory := t.Context(), newTelemetry(), userstore.NewMemory()
+	require.NoError(t, memory.Add(ctx, userstore.User{ID: "4711", Email: "john@mail.com"}))
+	factors := otel.UserStore(memory, tm.all...).(userstore.FactorStore)
+	require.NoError(t, factors.ReplaceFactor(ctx, "4711", "totp", nil, []byte("secret-1")))
+	require.ErrorIs(t, factors.ReplaceFactor(ctx, "4711", "totp", nil, []byte("secret-2")), userstore.ErrConflict)
+	_, err := factors.Factor(ctx, "4711", "other")
+	require.ErrorIs(t, err, userstore.ErrNotFound)
+	require.Equal(t, map[string]int{"user ReplaceFactor ok": 1, "user ReplaceFactor conflict": 1, "user Factor not_found": 1},
+		storeCalls(t, tm))
+	requireSilent(t, tm, "4711", "secret-1", "secret-2")
 }
 
 func storeCalls(t *testing.T, tm *telemetry) map[string]int {

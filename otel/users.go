@@ -6,10 +6,10 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// UserStore returns a [userstore.Store] that does what store does, with a span and a measurement of signet.store.duration for
-// each call. It is a [userstore.PasswordUpdater], and a store of factors, only if store is. The methods of a
-// [userstore.Writer] are not there: programs that manage users call their own store. It is safe for concurrent use, and it
-// panics if store is nil.
+// UserStore returns a [userstore.Store] that does what store does, with a span and a measurement of
+// signet.store.duration for each call. It is a [userstore.PasswordUpdater] and a [userstore.FactorStore] only if store
+// is. The methods of a [userstore.Writer] are not there: programs that manage users call their own store. It is safe
+// for concurrent use, and it panics if store is nil.
 func UserStore(store userstore.Store, options ...Option) userstore.Store {
 	if store == nil {
 		panic("otel: UserStore: the store is nil")
@@ -17,7 +17,7 @@ func UserStore(store userstore.Store, options ...Option) userstore.Store {
 	c := newCalls("user", options)
 	u := &users{inner: store, findByEmail: c.method("FindByEmail"), findByID: c.method("FindByID")}
 	updates, canUpdate := store.(userstore.PasswordUpdater)
-	keeps, canKeep := store.(factorStore)
+	keeps, canKeep := store.(userstore.FactorStore)
 	updater := passwordUpdater{updates, c.method("UpdatePasswordHash")}
 	keeper := factors{keeps, c.method("Factor"), c.method("ReplaceFactor")}
 	switch {
@@ -49,14 +49,14 @@ type users struct {
 func (u *users) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
 	c := u.findByEmail.begin(ctx)
 	user, err := u.inner.FindByEmail(c.ctx, email)
-	c.end(err, nil, userstore.ErrNotFound)
+	c.end(err, nil)
 	return user, err
 }
 
 func (u *users) FindByID(ctx context.Context, id string) (userstore.User, error) {
 	c := u.findByID.begin(ctx)
 	user, err := u.inner.FindByID(c.ctx, id)
-	c.end(err, nil, userstore.ErrNotFound)
+	c.end(err, nil)
 	return user, err
 }
 
@@ -68,31 +68,25 @@ type passwordUpdater struct {
 func (p passwordUpdater) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
 	c := p.update.begin(ctx)
 	err := p.inner.UpdatePasswordHash(c.ctx, id, oldHash, newHash)
-	c.end(err, nil, userstore.ErrNotFound)
+	c.end(err, nil)
 	return err
 }
 
-// factorStore has the methods of userstore.FactorStore.
-type factorStore interface {
-	Factor(ctx context.Context, userID, name string) ([]byte, error)
-	ReplaceFactor(ctx context.Context, userID, name string, oldValue, newValue []byte) error
-}
-
 type factors struct {
-	inner         factorStore
+	inner         userstore.FactorStore
 	find, replace *method
 }
 
 func (f factors) Factor(ctx context.Context, userID, name string) ([]byte, error) {
 	c := f.find.begin(ctx)
 	value, err := f.inner.Factor(c.ctx, userID, name)
-	c.end(err, nil, userstore.ErrNotFound)
+	c.end(err, nil)
 	return value, err
 }
 
 func (f factors) ReplaceFactor(ctx context.Context, userID, name string, oldValue, newValue []byte) error {
 	c := f.replace.begin(ctx)
 	err := f.inner.ReplaceFactor(c.ctx, userID, name, oldValue, newValue)
-	c.end(err, nil, userstore.ErrNotFound)
+	c.end(err, nil)
 	return err
 }
