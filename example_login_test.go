@@ -130,7 +130,7 @@ func ExampleAuth_ChangePassword() {
 	err = auth.ChangePassword(context.Background(), "1", "correct horse battery staple", "a much better one", claims.SessionID)
 	fmt.Println(err)
 	// Output:
-	// signet: the password is too short: password: too short
+	// signet: the password is too short: password: too short: less than 8 bytes
 	// <nil>
 }
 
