@@ -208,7 +208,7 @@ func skipNumber(text string, pos int) (int, error) {
 		return pos, nil
 	}
 	if _, err := strconv.ParseFloat(text[first:pos], 64); err != nil {
-		return 0, ErrSyntax
+		return 0, ErrRange
 	}
 	return pos, nil
 }
