@@ -20,22 +20,12 @@ import (
 // A login that waits for its second step is a row in the session store that no token can name yet. Its ticket is the row's id
 // and a secret. So a ticket works in every process, a cut-off of the user ends it, and only one request can use it.
 
-const ticketSeparator = "."
-
-// secondStep is the answer to a login that needs a second step.
-func secondStep(id, secret string) error {
-	e := because(ErrSecondStepRequired, nil)
-	e.ticket = id + ticketSeparator + secret
-	return e
-}
-
 // errTicket and errCode are the answers to a second step that fails.
 var (
 	errTicket = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
 		challenge: bareChallenge, kind: ErrInvalidCredentials}
 	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
 		kind: ErrInvalidCredentials}
-	errOlder    = invalidToken("the refresh token is not the current one; refresh first")
 	errSessions = invalidToken("the two tokens are of different sessions")
 )
 
