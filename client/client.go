@@ -95,8 +95,8 @@ func WithMaxWait(limit time.Duration) Option {
 // It sends nothing. The error joins all mistakes in the arguments.
 func New(baseURL string, opts ...Option) (*Client, error) {
 	c := &Client{
-		send: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		// A login or a refresh never follows a redirect: the body has secrets.
+		send: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		store:   &Memory{},
 		origins: map[string]bool{},
 		maxWait: 30 * time.Second,
@@ -186,8 +186,8 @@ func (c *Client) Logout(ctx context.Context) error {
 	return c.keep(ctx, Tokens{})
 }
 
-// Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if the service is away.
-// The error is [ErrSignedOut], [ErrUnavailable] or an [*Error].
+// Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if
+// the service is away. The error is [ErrSignedOut], [ErrUnavailable] or an [*Error].
 func (c *Client) Profile(ctx context.Context, target any) error {
 	hc := &http.Client{Transport: c.Transport(c.send.Transport), CheckRedirect: c.send.CheckRedirect}
 	return c.patiently(ctx, func() error {

@@ -289,10 +289,11 @@ func TestSecondStepAndLogout(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	path := os.Getenv("SIGNET_CLIENT_FILE")
 	if path != "" {
-		c, err := client.New(os.Getenv("SIGNET_CLIENT_URL")+"/auth", client.WithStore(client.NewFile(path)))
+		count := &countRefreshes{}
+		c, err := client.New(os.Getenv("SIGNET_CLIENT_URL")+"/auth", client.WithStore(client.NewFile(path)), client.WithTransport(count))
 		require.NoError(t, err)
-		hc := &http.Client{Transport: c.Transport(refuseFirst{})}
-		for range 200 {
+		hc := &http.Client{Transport: c.Transport(&refuseFirst{})}
+		for count.n < 200 {
 			resp, err := hc.Get(os.Getenv("SIGNET_CLIENT_URL") + "/echo")
 			require.NoError(t, err)
 			resp.Body.Close()
@@ -328,18 +329,22 @@ func TestTwoProcesses(t *testing.T) {
 	require.ErrorContains(t, err, "0600")
 }
 
-// refuseFirst answers 401 to the first use of every token, so that each request needs another one.
-type refuseFirst struct{}
+// refuseFirst answers 401 to every first try, so that each request needs another token.
+type refuseFirst struct{ tried bool }
 
-var refused sync.Map
-
-func (refuseFirst) RoundTrip(r *http.Request) (*http.Response, error) {
-	seen := r.Header.Get("Authorization")
-	if _, again := refused.LoadOrStore(r.URL.Path+seen, true); !again && refusing.CompareAndSwap(false, true) {
+func (t *refuseFirst) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.tried = !t.tried; t.tried {
 		return &http.Response{StatusCode: 401, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
 	}
-	refusing.Store(false)
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-var refusing atomic.Bool
+// countRefreshes counts the refreshes that this process sends.
+type countRefreshes struct{ n int }
+
+func (t *countRefreshes) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/refresh-token") {
+		t.n++
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
