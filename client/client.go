@@ -52,8 +52,8 @@ func WithStore(store TokenStore) Option {
 	}
 }
 
-// WithTransport sets what sends the requests for login, refresh, logout and profile. It must not add tokens. The default
-// is [http.DefaultTransport].
+// WithTransport sets what sends the requests for login, refresh, logout and profile. It must not add tokens.
+// The default is [http.DefaultTransport].
 func WithTransport(base http.RoundTripper) Option {
 	return func(c *Client) error {
 		if base == nil {
@@ -91,12 +91,12 @@ func WithMaxWait(limit time.Duration) Option {
 	}
 }
 
-// New returns a client for the service below baseURL, which includes the prefix of its routes: https://host/api/v1/auth.
-// It sends nothing. The error joins all mistakes in the arguments.
+// New returns a client for the service below baseURL, which includes the prefix of its routes:
+// https://host/api/v1/auth. It sends nothing. The error joins all mistakes in the arguments.
 func New(baseURL string, opts ...Option) (*Client, error) {
 	c := &Client{
 		// A login or a refresh never follows a redirect: the body has secrets.
-		send: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		send:    &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		store:   &Memory{},
 		origins: map[string]bool{},
 		maxWait: 30 * time.Second,
@@ -164,8 +164,9 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 	return c.keep(ctx, tokens)
 }
 
-// Logout ends the session at the service, and then removes the tokens. If the service does not answer in time, the error
-// is [ErrUnavailable] and the tokens stay, so that Logout can be called again. Without a session it does nothing.
+// Logout ends the session at the service, and then removes the tokens. If the service does not answer in time, the
+// error is [ErrUnavailable] and the tokens stay, so that Logout can be called again. Without a session it does
+// nothing.
 func (c *Client) Logout(ctx context.Context) error {
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {

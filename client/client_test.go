@@ -45,7 +45,8 @@ func newHandler(t *testing.T) (*signet.Auth, http.Handler) {
 	return auth, mux
 }
 
-// direct sends requests to a handler without a network, so that a bubble of synctest can sleep. before can take an answer.
+// direct sends requests to a handler without a network, so that a bubble of synctest can sleep. before can
+// take an answer.
 type direct struct {
 	handler   http.Handler
 	refreshes atomic.Int64
@@ -290,7 +291,8 @@ func TestTwoProcesses(t *testing.T) {
 	path := os.Getenv("SIGNET_CLIENT_FILE")
 	if path != "" {
 		count := &countRefreshes{}
-		c, err := client.New(os.Getenv("SIGNET_CLIENT_URL")+"/auth", client.WithStore(client.NewFile(path)), client.WithTransport(count))
+		c, err := client.New(os.Getenv("SIGNET_CLIENT_URL")+"/auth", client.WithStore(client.NewFile(path)),
+			client.WithTransport(count))
 		require.NoError(t, err)
 		hc := &http.Client{Transport: c.Transport(&refuseFirst{})}
 		for count.n < 200 {

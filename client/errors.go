@@ -9,7 +9,8 @@ import (
 
 // Sentinels for [errors.Is].
 var (
-	// ErrSignedOut says that there is no session: nobody has signed in, or the service answered a refresh with 401. Sign in again.
+	// ErrSignedOut says that there is no session: nobody has signed in, or the service answered a refresh with
+	// 401. Sign in again.
 	ErrSignedOut = errors.New("client: signed out")
 	// ErrUnavailable says that the service did not answer in time. The session is kept; try again later.
 	ErrUnavailable = errors.New("client: the service is not available")

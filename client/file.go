@@ -15,9 +15,9 @@ import (
 )
 
 // File keeps the tokens in a file that processes of one user can share. The file has the mode 0600 and is replaced
-// atomically. Beside it lies a lock file with the ending ".lock", which stays. On Unix the lock is advisory (flock) and ends
-// with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the others wait
-// three minutes. The file system must be a local one.
+// atomically. Beside it lies a lock file with the ending ".lock", which stays. On Unix the lock is advisory (flock)
+// and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
+// others wait three minutes. The file system must be a local one.
 //
 // The directory must exist, and only its owner should be able to write to it.
 type File struct{ path string }

@@ -100,8 +100,8 @@ func refusal(resp *http.Response, data []byte) error {
 
 func cut(text string) string { return text[:min(len(text), 300)] }
 
-// retryAfter reads both forms of Retry-After (RFC 9110 section 10.2.3). A date counts from the Date of the answer, so the
-// clock of this machine does not matter.
+// retryAfter reads both forms of Retry-After (RFC 9110 section 10.2.3). A date counts from the Date of the
+// answer, so the clock of this machine does not matter.
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {

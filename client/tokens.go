@@ -51,7 +51,8 @@ func use(t Tokens) current {
 	return current{Tokens: t, due: t.Received.Add(life - early)}
 }
 
-// fresh reports whether the access token can be used. A pair from the future was received before the clock was set back.
+// fresh reports whether the access token can be used. A pair from the future was received before the clock was
+// set back.
 func (c current) fresh() bool {
 	now := time.Now()
 	return c.AccessToken != "" && now.Before(c.due) && !c.Received.After(now)

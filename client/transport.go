@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes it
-// when needed. A request that is answered 401 is sent once more with a new token. base sends the requests; nil is
+// Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes
+// it when needed. A request that is answered 401 is sent once more with a new token. base sends the requests; nil is
 // [http.DefaultTransport].
 //
 // A request to another origin, also after a redirect, and a request with an Authorization header of its own are sent as
