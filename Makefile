@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench bench-service faults figures-revocation govulncheck deps
+.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example
@@ -50,6 +50,11 @@ faults: deps ## prints a table of what a crash of a process, a database or Redis
 
 figures-revocation: deps ## prints the figures of revocation beside their goals; needs a quiet machine, 3 GB of memory and ten minutes
 	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -tags figures -run '^TestFigures' -timeout 40m ./integration/
+
+LOADTIME ?= 5m
+
+load: deps ## puts a mixed load on the example with PostgreSQL for LOADTIME, writes docs/load.md and docs/load.svg; needs a quiet machine
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -timeout 1h -run '^TestLoad$$' ./integration/load/ -load $(LOADTIME) -md $(CURDIR)/docs/load.md -svg $(CURDIR)/docs/load.svg
 
 govulncheck: ## looks for known vulnerabilities; needs the internet for their database
 	go tool govulncheck $(MODULES)
