@@ -17,8 +17,8 @@ func posted(name, path, body string, want outcome, headers ...string) hostile {
 
 const maxBody = 64 << 10 // of the package
 
-// logins are bodies of a login, and what a client can say about them. Wrong passwords are for accounts that do not exist, each
-// for another one, so that the throttle stays away.
+// logins are bodies of a login, and what a client can say about them. Wrong passwords are for accounts that do not exist,
+// each for another one, so that the throttle stays away.
 func (w *attack) logins() (table []hostile) {
 	add := func(name, body string, want outcome) {
 		table = append(table, posted("login: "+name, loginPath, body, want))

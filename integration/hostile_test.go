@@ -294,8 +294,8 @@ func (w *attack) searchLog() {
 	}
 }
 
-// leak returns a secret that text has: as it is, quoted, URL-coded, in hex, or in base64, in which it may stand between other
-// bytes.
+// leak returns a secret that text has: as it is, quoted, URL-coded, in hex, or in base64, where it may stand between
+// other bytes.
 func leak(text string, secrets []string) string {
 	for _, secret := range secrets {
 		if secret == "" {

@@ -68,8 +68,8 @@ func (w *attack) checkWire(c wire) {
 	}
 }
 
-// wires are heads that two servers in a row could read in two ways (RFC 9112 sections 5, 6 and 11.2), and requests behind each
-// other.
+// wires are heads that two servers in a row could read in two ways (RFC 9112 sections 5, 6 and 11.2), and requests behind
+// each other.
 func (w *attack) wires() (table []wire) {
 	add := func(name, text string, want ...outcome) {
 		table = append(table, wire{name, strings.ReplaceAll(text, "\n", "\r\n"), want})
