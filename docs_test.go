@@ -21,7 +21,6 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
-	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/signettest"
 	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/userstore"
@@ -110,16 +109,11 @@ func testSnippet(t *testing.T, routes func(*signet.Auth) http.Handler) {
 	require.Equal(t, 200, rec.Code)
 }
 
-// Tickets is the contract that docs/architecture.md decides on.
-type ticketsSnippet interface {
-	// PutTicket stores a value of at most 1 KiB under the hash of a secret, until its lifetime is over by the store's clock.
-	PutTicket(ctx context.Context, secret session.Hash, value []byte, lifetime time.Duration) error
-}
-
 var (
 	_ userstore.Store           = Users{}
 	_ userstore.PasswordUpdater = Users{}
-	_                           = []any{storesSnippet, verifierSnippet, issuersSnippet, ticketsSnippet(nil)}
+	_                           = []any{storesSnippet, verifierSnippet, issuersSnippet, throttleSnippet, cookiesSnippet}
+	_                           = []signet.Option{processorsSnippet(), decideSnippet, passwordsSnippet, eventsSnippet}
 )
 
 func TestTheTestSnippet(t *testing.T) {
@@ -130,8 +124,7 @@ func TestTheTestSnippet(t *testing.T) {
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
-// TestSnippets wants every Go snippet of the documents in a file that the compiler reads. The README's program is run by TestTheFirstProgram, and
-// docs/architecture.md shows a contract that is decided and not built yet.
+// TestSnippets wants every Go snippet of the documents in a file that the compiler reads. The README's program is run by TestTheFirstProgram.
 func TestSnippets(t *testing.T) {
 	var compiled strings.Builder
 	for _, pattern := range []string{"*_test.go", "signettest/*_test.go"} {
@@ -145,7 +138,7 @@ func TestSnippets(t *testing.T) {
 	}
 	found := 0
 	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".md") || path == filepath.Join("docs", "architecture.md") {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".md") {
 			return err
 		}
 		if top, _, _ := strings.Cut(path, string(filepath.Separator)); path != "README.md" && top != "docs" {

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/internal/clientip"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
@@ -45,7 +46,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 			return nil
 		}
 		// The hash has changed during this login. The reason is a new password, or only a better hash of the same one.
-		ok, _, err := a.gate.Verify(ctx, clientOf(ctx).Address, current.PasswordHash, password)
+		ok, _, err := a.gate.Verify(ctx, turnOf(ctx), current.PasswordHash, password)
 		return passwordError(current.ID, ok && !current.Disabled, err)
 	})
 	a.end(ctx, attempt, err)
@@ -108,7 +109,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if err != nil {
 		user = userstore.User{} // whatever the store returned
 	}
-	ok, outdated, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
+	ok, outdated, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
 	if refusal := passwordError(user.ID, ok, err); refusal != nil {
 		a.end(ctx, attempt, refusal)
 		a.failed(ctx, user, err)
@@ -138,6 +139,9 @@ func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
 	}
 	a.events.emit(ctx, event.Event{Kind: event.LoginFailed, Subject: user.ID, Reason: reason})
 }
+
+// turnOf is who takes turns to hash passwords.
+func turnOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
 
 // begin counts an attempt to show a password or a code for an account, or refuses it because there were too many. userID is ""
 // if it is not known.

@@ -400,8 +400,8 @@ func WithStrictRotation() Option { return option(func(s *settings) { s.strict = 
 // WithRefreshProof makes only the use of a new refresh token a proof that the client has received it. By default the use of the
 // new access token is a proof too. It is for pages that a server renders and that refresh while they do so: such a server may
 // use the new access token and be unable to store the pair, and the browser comes back with the old refresh token. It costs
-// time: until the true client refreshes again, a thief's token and the client's are both good, and a thief's access token is
-// accepted until it expires. See docs/rotation.md.
+// time: a thief who uses the old token after the owner has refreshed is noticed only when the owner refreshes again, and a
+// thief's access token is good until it expires. See docs/browsers.md.
 func WithRefreshProof() Option { return option(func(s *settings) { s.refreshProof = true }) }
 
 // WithMaxStaleness sets how long the session store may be unreachable before requests with access tokens of sessions

@@ -20,7 +20,7 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	hash, err := a.gate.Hash(ctx, clientOf(ctx).Address, password)
+	hash, err := a.gate.Hash(ctx, turnOf(ctx), password)
 	if err != nil {
 		return "", hashError(err)
 	}
@@ -64,7 +64,7 @@ func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string)
 	if err != nil {
 		return nil, err
 	}
-	ok, _, err := a.gate.Check(ctx, clientOf(ctx).Address, user.PasswordHash, pass, user.Disabled)
+	ok, _, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
 	if refusal := passwordError(user.ID, ok, err); refusal != nil {
 		a.end(ctx, attempt, refusal)
 		a.failed(ctx, user, err)
@@ -121,7 +121,7 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	bounded, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	if err := a.throttle.Clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
-		return unavailable(err)
+		a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
 	return nil
@@ -191,7 +191,7 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	if !ok {
 		return user.PasswordHash
 	}
-	hash, err := a.gate.Hash(ctx, clientOf(ctx).Address, pass)
+	hash, err := a.gate.Hash(ctx, turnOf(ctx), pass)
 	if err == nil {
 		err = a.updateHash(ctx, store, user, hash)
 	}

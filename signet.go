@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -113,6 +114,10 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	if _, ok := users.(userstore.PasswordUpdater); !ok {
 		s.logger.Info("signet: the user store is no userstore.PasswordUpdater: outdated password hashes are not replaced at login")
+	}
+	if runtime.GOMAXPROCS(0) <= a.gate.Parallel() {
+		s.logger.Info("signet: password hashes can hold all threads of the program, and requests then wait for them; set GOMAXPROCS to twice "+
+			"the number of processors, or LoginPolicy.ParallelHashes below it", "GOMAXPROCS", runtime.GOMAXPROCS(0), "hashes", a.gate.Parallel())
 	}
 	a.events = newEmitter(&s)
 	if !s.stateless {

@@ -52,3 +52,5 @@ replace (
 	github.com/signet-go/signet/redisstore => ../redisstore
 	github.com/signet-go/signet/totp => ../totp
 )
+
+ignore ./npm/node_modules

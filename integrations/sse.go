@@ -11,11 +11,12 @@ import (
 // serverSentEvents sends events until the session ends, and then one that says why. A refresh does not end the stream. It
 // ends when its own access token expires; without signet.ErrExpiredToken it would go on for as long as the session.
 //
-// Beware of EventSource in browsers. It cannot set the Authorization header, so use fetch. And whoever reads the stream
+// EventSource in browsers cannot set the Authorization header: its script asks auth.TicketHandler for a ticket and puts that
+// into the address, or cookies are used (signet.WithCookies). Whoever reads the stream
 // should refresh the token after the event "end", before the next attempt. The deadline is for clients that do not read: a
 // Write waits for them, whatever the context says.
 func serverSentEvents(auth *signet.Auth, next feed) http.Handler {
-	return auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return auth.RequireTicket(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := signet.SessionContext(r.Context(), signet.ErrExpiredToken)
 		defer cancel()
 		w.Header().Set("Content-Type", "text/event-stream")

@@ -13,14 +13,14 @@ import (
 const statusUnauthorized websocket.StatusCode = 4401
 
 // webSocketEvents sends events until the session ends, and then closes the connection with a status and a reason. The token
-// is in the Authorization header of the handshake. A browser cannot set it: there, send the token in the first message,
-// check it with auth.Verify, and put the claims into the context with signet.ContextWithClaims. Do not put a token into the
-// address, because addresses are logged.
+// is in the Authorization header of the handshake, or in a cookie (signet.WithCookies). A browser cannot set the header:
+// with bearer tokens its script asks auth.TicketHandler for a ticket and puts that into the address, which auth.RequireTicket
+// reads. Do not put a token into the address, because addresses are logged.
 //
 // Beware of the context of a Read: when it ends, the connection breaks without a status. So the reads have the context of
 // the request, which the end of the session does not end. CloseRead is for clients that send nothing.
 func webSocketEvents(auth *signet.Auth, next feed) http.Handler {
-	return auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return auth.RequireTicket(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return // Accept has answered

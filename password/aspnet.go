@@ -20,7 +20,7 @@ func readASPNET(hash string) stored {
 	}
 	digests := map[uint32]string{0: "sha1", 1: "sha256", 2: "sha512"}
 	digest := digestOf(digests[binary.BigEndian.Uint32(raw[1:])])
-	iterations := binary.BigEndian.Uint32(raw[5:])
+	iterations := binary.BigEndian.Uint32(raw[5:]) // may not fit in an int of 32 bits
 	size := binary.BigEndian.Uint32(raw[9:])
 	if iterations > maxRounds || size < least || size > uint32(len(raw)-head-least) {
 		return nil

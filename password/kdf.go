@@ -79,7 +79,8 @@ type scryptHash struct {
 
 func (h scryptHash) valid() bool {
 	return h.r >= 1 && h.r <= maxScryptBlock && h.p >= 1 && h.p <= maxScryptLanes &&
-		h.n >= 2 && h.n&(h.n-1) == 0 && h.n <= maxMemory*1024/(128*h.r) && // it takes 128*N*r bytes
+		h.n >= 2 && h.n&(h.n-1) == 0 && // not 0 or negative either, as 1<<ln is for a large ln
+		h.n <= maxMemory*1024/(128*h.r) && // it takes 128*N*r bytes
 		h.n*h.r*h.p <= maxScryptWork &&
 		len(h.salt) >= 1 && len(h.key) >= minKey && len(h.key) <= maxKey
 }

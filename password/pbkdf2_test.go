@@ -28,8 +28,10 @@ func TestPBKDF2Vectors(t *testing.T) {
 		requireVerify(t, password.Default(), tc.hash, tc.password, true, true)
 	}
 	const rfc = "$pbkdf2-sha256$i=1$c2FsdA$VawEblbjCJ/sFpHCJUS2BflBhSFt3gRl5oudV8INrLxJypzM8Xm2RZkWZLOdd+8xfHG4RbHjC9UJESBB06GXgw"
-	if !fips140.Enforced() { // its salt is short
+	const shortSalt = "$pbkdf2-sha256$i=1000$ZmlmdGVlbiBieXRlcyAh$Gr9ijlXB8T3gwZU8Ut2ykY05HoEniaBChuea8TdjpQI"
+	if !fips140.Enforced() { // the salts are short
 		requireVerify(t, fast, rfc, "passwd", true, true)
+		requireVerify(t, fast, shortSalt, "secret", true, true)
 	}
 }
 

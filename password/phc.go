@@ -35,7 +35,7 @@ func readScrypt(fields []string) stored {
 		return nil
 	}
 	costs := params(fields[2], "ln", "r", "p")
-	if costs == nil || costs[0] > 30 {
+	if costs == nil {
 		return nil
 	}
 	return scryptHash{1 << costs[0], costs[1], costs[2], decodePHC(fields[3]), decodePHC(fields[4])}

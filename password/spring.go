@@ -39,7 +39,7 @@ func readSpring(hash string) stored {
 // of r and p.
 func readSpringScrypt(fields []string) stored {
 	costs, err := strconv.ParseUint(fields[1], 16, 24)
-	if err != nil || costs>>16 > 30 {
+	if err != nil {
 		return nil
 	}
 	return scryptHash{

@@ -22,7 +22,11 @@ func NewID(userID string) string {
 
 // GroupOfUser returns the group of a user, from 0 to Groups-1.
 func GroupOfUser(userID string) int {
-	return int(crc32.ChecksumIEEE([]byte(userID)) % Groups)
+	sum := ^uint32(0)
+	for i := range len(userID) { // crc32.ChecksumIEEE would copy the text
+		sum = crc32.IEEETable[byte(sum)^userID[i]] ^ sum>>8
+	}
+	return int(^sum % Groups)
 }
 
 // GroupOfID returns the group that a session's id names. ok is false if [NewID] cannot have made the id.

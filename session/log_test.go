@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"hash/crc32"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,4 +21,12 @@ func TestExcess(t *testing.T) {
 	require.Equal(t, []string{"ended", "ended later", "spared"}, session.Excess(live, at, 2, "new"))
 	require.Equal(t, []string{"ended", "ended later", "spared", "old"}, session.Excess(live, at, 0, "new"))
 	require.Equal(t, []string{"ended", "spared", "old", "new"}, session.Excess(live, at, 0, "ended later")[:4])
+}
+
+// The group of a user is a promise to rows that are stored already.
+func TestGroupsAreThoseOfCRC32(t *testing.T) {
+	for _, userID := range []string{"", "1", "42", "user@example.org", "\x00\xff", strings.Repeat("Zo\u00eb", 300)} {
+		require.EqualValues(t, crc32.ChecksumIEEE([]byte(userID))%session.Groups, session.GroupOfUser(userID), "%q", userID)
+		require.Zero(t, testing.AllocsPerRun(100, func() { session.GroupOfUser(userID) }))
+	}
 }

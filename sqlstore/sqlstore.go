@@ -111,6 +111,9 @@ func collided(err error) bool {
 		return coded.SQLState() == "40001" || coded.SQLState() == "40P01"
 	}
 	text := err.Error() // of MariaDB's driver: "Error 1213 (40001): Deadlock found"
+	if strings.Contains(text, "SQLITE_BUSY") || strings.Contains(text, "database is locked") {
+		return true
+	}
 	for _, number := range []string{"1213", "1205", "1020"} {
 		if strings.Contains(text, "Error "+number+" ") || strings.Contains(text, "Error "+number+":") {
 			return true

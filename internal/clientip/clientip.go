@@ -109,3 +109,13 @@ func contain(prefixes []netip.Prefix, ip netip.Addr) bool {
 	}
 	return false
 }
+
+// Network returns the network of an address that one client has for itself: an IPv6 address counts with its /64. A text that is
+// no address is returned as it is.
+func Network(address string) string {
+	ip, ok := parse(address)
+	if !ok || !ip.Is6() {
+		return address
+	}
+	return netip.PrefixFrom(ip, 64).Masked().Addr().String()
+}

@@ -51,6 +51,9 @@ func New(hasher password.Hasher, parallel int) (*Gate, error) {
 	return g, g.kinds.start(hasher)
 }
 
+// Parallel is how many hashes run at one time.
+func (g *Gate) Parallel() int { return g.queue.parallel }
+
 // Stats returns what the Gate is doing now.
 func (g *Gate) Stats() Stats {
 	g.queue.mu.Lock()
@@ -64,7 +67,7 @@ func (g *Gate) Hash(ctx context.Context, key, password string) (hash string, err
 	if err := g.queue.enter(ctx, key); err != nil {
 		return "", err
 	}
-	defer g.queue.leave()
+	defer g.leave()
 	return g.hasher.Hash(norm.NFC.String(password))
 }
 
@@ -75,7 +78,7 @@ func (g *Gate) Verify(ctx context.Context, key, hash, password string) (ok, outd
 	if err := g.queue.enter(ctx, key); err != nil {
 		return false, false, err
 	}
-	defer g.queue.leave()
+	defer g.leave()
 	ok, outdated, _, err = g.verify(hash, formsOf(password), false)
 	return ok, outdated, err
 }
@@ -94,7 +97,7 @@ func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (
 	if err := g.queue.enter(ctx, key); err != nil {
 		return false, false, err
 	}
-	defer g.queue.leave()
+	defer g.leave()
 	if hash == "" { // an unknown user takes the same way as a known one
 		hash, refuse = g.kinds.first(), true
 	}
@@ -123,6 +126,11 @@ func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (
 		}
 	}
 	return false, false, unreadable
+}
+
+func (g *Gate) leave() {
+	g.queue.leave()
+	g.collect()
 }
 
 // verify tries the forms of a password. It stops at the first one that matches, unless all is set. cost is the time of the

@@ -175,7 +175,9 @@ func unquote(quoted string) string {
 	return string(plain)
 }
 
+// skipNumber refuses numbers that no float64 holds (RFC 8259 section 6), because other readers do: encoding/json, golang-jwt.
 func skipNumber(text string, pos int) (int, error) {
+	first := pos
 	digits := func() bool {
 		start := pos
 		for pos < len(text) && isDigit(text[pos]) {
@@ -202,9 +204,17 @@ func skipNumber(text string, pos int) (int, error) {
 		if !digits() {
 			return 0, ErrSyntax
 		}
+	} else if pos-first <= maxDigits {
+		return pos, nil
+	}
+	if _, err := strconv.ParseFloat(text[first:pos], 64); err != nil {
+		return 0, ErrRange
 	}
 	return pos, nil
 }
+
+// maxDigits is how long a number without an exponent may be so that every float64 holds it. The largest float64 has 309 digits.
+const maxDigits = 300
 
 // parseInt reads a value that skipValue accepted.
 func parseInt(raw string) (int64, bool) {

@@ -24,6 +24,7 @@ var (
 	ErrDuplicate = errors.New("a member name appears twice")
 	ErrDepth     = errors.New("nested too deeply")
 	ErrTrailing  = errors.New("bytes follow the JSON object")
+	ErrRange     = errors.New("a number is out of range")
 )
 
 // MemberError reports a member whose value has the wrong type.

@@ -1,6 +1,7 @@
 package strictjson_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -385,11 +386,11 @@ func TestWrongType(t *testing.T) {
 		{"Int of a float", `1.5`, integer, int64(0), "an integer"},
 		{"Int of a whole float", `1.0`, integer, int64(0), "an integer"},
 		{"Int with an exponent", `1e3`, integer, int64(0), "an integer"},
-		{"Int with a large exponent", `1E400`, integer, int64(0), "an integer"},
+		{"Int with a large exponent", `1E300`, integer, int64(0), "an integer"},
 		{"Int over 64 bits by one", `9223372036854775808`, integer, int64(0), "an integer"},
 		{"Int under 64 bits by one", `-9223372036854775809`, integer, int64(0), "an integer"},
 		{"Int of 2^64", `18446744073709551616`, integer, int64(0), "an integer"},
-		{"Int of many digits", strings.Repeat("9", 400), integer, int64(0), "an integer"},
+		{"Int of many digits", strings.Repeat("9", 300), integer, int64(0), "an integer"},
 		{"Strings of a number", `1`, list, none, "a string or an array of strings"},
 		{"Strings of null", `null`, list, none, "a string or an array of strings"},
 		{"Strings of an object", `{"a":"b"}`, list, none, "a string or an array of strings"},
@@ -442,4 +443,18 @@ func TestScanAllocatesNothing(t *testing.T) {
 	})
 	require.Positive(t, sum)
 	require.Zero(t, got, "allocations")
+}
+
+// Numbers that no float64 holds are refused, as by encoding/json, and all others are not.
+func TestTheRangeOfNumbers(t *testing.T) {
+	long := strings.Repeat("9", 309)
+	for raw, want := range map[string]bool{"1e308": true, "-1e308": true, "1e-999": true, "0e999999": true, strings.Repeat("1", 300): true,
+		"1" + strings.Repeat("0", 308): true, "0." + strings.Repeat("1", 1000): true, "1e999": false, "-1E+309": false, long: false, long + ".5": false} {
+		s := strictjson.Scan(`{"a":[{"x":` + raw + `}],"b":1}`)
+		for s.Next() {
+		}
+		require.Equal(t, want, s.Err() == nil, raw[:min(20, len(raw))])
+		var value any
+		require.Equal(t, want, json.Unmarshal([]byte(raw), &value) == nil, raw[:min(20, len(raw))])
+	}
 }

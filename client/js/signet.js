@@ -1,0 +1,427 @@
+/**
+ * A client for the login API of signet: sign in, and a `fetch` that renews its tokens by itself. Users are signed out only
+ * when they ask for it or when the server has refused the refresh token. signet.d.ts describes every name.
+ *
+ * @module @signet-go/client
+ */
+
+const ATTEMPT = 10_000; // how long one request may wait for its answer, in milliseconds
+const LEASE = 15_000; // how long a tab waits for the lock of another tab, in milliseconds
+
+/** SignetError is what went wrong, in the words of the server. The status is 0 when no answer came. */
+export class SignetError extends Error {
+  constructor(message, { status = 0, code = "network_error", ticket, retryAfter, cause } = {}) {
+    super(message, { cause });
+    this.name = "SignetError";
+    Object.assign(this, { status, code, ticket, retryAfter });
+  }
+}
+
+/** memoryStorage returns a storage for the tokens of one tab. They are gone when the tab closes or loads again. */
+export function memoryStorage() {
+  const items = new Map();
+  return {
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => void items.set(key, value),
+    removeItem: (key) => void items.delete(key),
+  };
+}
+
+/** createClient returns a client for the login API below baseURL. Its functions need no `this`. */
+export function createClient({ baseURL, mode = "bearer", origins = [], patience = 30, onSignedOut, ...options }) {
+  if (mode !== "bearer" && mode !== "cookie") throw new TypeError('mode is "bearer" or "cookie"');
+  const cookie = mode === "cookie";
+  const mount = new URL(baseURL, globalThis.location?.href);
+  const base = mount.origin + mount.pathname.replace(/\/+$/, "");
+  const trusted = [mount, ...origins].map((url) => new URL(url).origin);
+  if (trusted.includes("null")) throw new TypeError("an API has an http or https URL");
+  const key = "signet:" + base;
+  const storage = options.storage ?? browserStorage() ?? memoryStorage();
+  const send = options.fetch ?? ((...request) => globalThis.fetch(...request));
+  const listeners = new Set();
+  const offline = new Set(); // those who wait for the network
+  const closed = new AbortController();
+
+  // The state: what the storage holds. It is read again at every use, because other tabs write it too.
+
+  let held; // the text that the storage did not take: it is full, or the browser forbids it
+  let seen = read()?.text; // what the listeners know
+
+  /**
+   * read returns {text, at, life, idle} and in bearer mode {accessToken, refreshToken}; undefined: nobody is signed in. The tokens
+   * were asked for at `at`, the access token lives for `life` seconds, and the session ends `idle` seconds after its last renewal.
+   */
+  function read() {
+    try {
+      const text = held ?? storage.getItem(key);
+      const state = JSON.parse(text);
+      state.text = text;
+      return cookie || state.refreshToken ? state : undefined;
+    } catch {} // nothing is stored, or something that this client has not written
+  }
+
+  /** write stores a state, or removes it, and tells everyone. The error says why the server has ended the session. */
+  function write(state, error) {
+    const text = state && JSON.stringify(state);
+    held = undefined;
+    try {
+      if (text) storage.setItem(key, text);
+      else storage.removeItem(key);
+    } catch {
+      held = text;
+    }
+    channel?.postMessage(0);
+    notice(error);
+  }
+
+  /** notice tells the listeners when the state is not the one that they know. */
+  function notice(error) {
+    const text = read()?.text;
+    if (text === seen) return;
+    if (!text && onSignedOut) queueMicrotask(() => onSignedOut(error));
+    seen = text;
+    listeners.forEach(queueMicrotask);
+  }
+
+  /** stateOf makes a state from an answer to a request that was sent at that time. */
+  function stateOf(answer, at) {
+    const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in } = answer ?? {};
+    if (cookie ? !expires_in : !(accessToken && refreshToken)) {
+      throw new SignetError("the answer is not one of the login API", { code: "bad_answer" });
+    }
+    const life = expires_in || lifetime(accessToken) || 1e9;
+    const idle = refresh_expires_in || lifetime(refreshToken) || undefined;
+    return cookie ? { at, life, idle } : { accessToken, refreshToken, at, life, idle };
+  }
+
+  // Requests to the login API.
+
+  /**
+   * post sends one request and returns the JSON of its answer. With a state it sends its access token. A login may take its time:
+   * a person waits for it, and it is not tried again.
+   */
+  async function post(path, body, signal, state) {
+    let response, answer;
+    try {
+      response = await send(base + path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...(!cookie && state && { Authorization: "Bearer " + state.accessToken }) },
+        body: JSON.stringify(body),
+        keepalive: path === "/logout", // it may be the last act of a page
+        ...(cookie && { credentials: "include" }),
+        signal: signal ?? (path.startsWith("/login") ? undefined : AbortSignal.timeout(ATTEMPT)),
+      });
+      answer = await response.text();
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      throw new SignetError("the server cannot be reached", { cause });
+    }
+    if (!response.ok) throw failure(response, answer);
+    return parse(answer);
+  }
+
+  /** persist repeats a job that fails because the server is away, as long as its patience lasts. */
+  async function persist(job) {
+    const end = performance.now() + patience * 1000;
+    for (let wait = 100; ; wait = Math.min(2 * wait, 5000)) {
+      try {
+        return await job();
+      } catch (reason) {
+        const error = reason instanceof SignetError ? reason : new SignetError("the server cannot be reached", { cause: reason });
+        const { status, retryAfter = 0 } = error;
+        const pause = Math.max(1000 * retryAfter, wait * (1 + Math.random()));
+        const passing = !status || status === 408 || status === 429 || status >= 500;
+        if (!passing || performance.now() + pause > end) throw error;
+        let wake;
+        await new Promise((done) => {
+          setTimeout((wake = done), pause);
+          if (!status) offline.add(wake);
+        });
+        offline.delete(wake);
+      }
+    }
+  }
+
+  async function enter(path, body, signal) {
+    const at = Date.now();
+    write(stateOf(await post(path, body, signal), at));
+  }
+
+  /** leave makes the server end sessions. A refused token has no session any more. */
+  const leave = (job) =>
+    persist(() =>
+      job().catch((error) => {
+        if (error.status !== 401) throw error;
+      }),
+    );
+
+  async function logout() {
+    const { refreshToken } = read() ?? {};
+    if (!cookie) {
+      write(); // at once: the server may be away
+      if (!refreshToken) return;
+    }
+    await leave(() => post("/logout", { refreshToken }));
+    if (cookie) write(); // the browser had the cookie until now
+  }
+
+  async function logoutAll() {
+    const { sid } = claims(read()?.refreshToken);
+    await leave(() => ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) }));
+    if (claims(read()?.refreshToken).sid === sid) write(); // otherwise somebody else has signed in
+  }
+
+  // Renewal: one at a time in this tab, and one at a time in all tabs.
+
+  let renewing;
+
+  /** renew returns a state other than the used one: of another tab, or of the server. Undefined: signed out. */
+  function renew(used, signal) {
+    renewing ??= persist(() => locked(() => refresh(used))).finally(() => (renewing = undefined));
+    return abortable(renewing, signal);
+  }
+
+  /** refresh sends the stored refresh token. It may be sent any number of times: the server answers with its successor. */
+  async function refresh(used) {
+    const sent = read();
+    if (sent?.text !== used || (!sent && !cookie)) return sent; // another tab was faster
+    const at = Date.now();
+    let next, error;
+    try {
+      const body = cookie ? {} : { refreshToken: sent.refreshToken };
+      next = stateOf(await post("/refresh-token", body), at);
+    } catch (reason) {
+      if (reason.status !== 401) throw reason;
+      error = reason;
+    }
+    return settle(sent, next, error);
+  }
+
+  /**
+   * settle stores the next state, unless it comes too late: meanwhile another tab may have signed out, signed in, or got a
+   * newer pair without the lock.
+   */
+  function settle(sent, next, error) {
+    const now = read();
+    if (now?.text === sent?.text || (next && now && isNewer(next, now))) write(next, error);
+    return read();
+  }
+
+  async function stepUp(answer, { signal } = {}) {
+    await fresh(signal);
+    await locked(async () => {
+      const sent = read();
+      const at = Date.now();
+      const body = { refreshToken: sent?.refreshToken, code: answer };
+      settle(sent, stateOf(await post("/step-up", body, signal, sent), at));
+    });
+  }
+
+  /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */
+  async function locked(job) {
+    const locks = globalThis.navigator?.locks;
+    if (!locks) return lockedByStorage(job);
+    let began;
+    try {
+      return await locks.request(key, { signal: AbortSignal.timeout(LEASE) }, () => {
+        began = true;
+        return job();
+      });
+    } catch (error) {
+      if (began) throw error;
+      return job();
+    }
+  }
+
+  /** lockedByStorage does what locked does, where the browser has no Web Locks: on pages without https. */
+  async function lockedByStorage(job) {
+    const name = key + ":lock";
+    const me = Math.random().toString(36);
+    const holder = () => {
+      const [id, until] = (storage.getItem(name) ?? "").split(" ");
+      const left = until - Date.now();
+      return left > 0 && left <= LEASE && id;
+    };
+    try {
+      const end = performance.now() + LEASE;
+      while (holder() !== me && performance.now() < end) {
+        if (!holder()) storage.setItem(name, me + " " + (Date.now() + LEASE));
+        await new Promise((done) => setTimeout(done, 20 + 30 * Math.random())); // a tab that wrote at the same time wins or loses
+      }
+    } catch {} // a storage that takes nothing is not shared
+    try {
+      return await job();
+    } finally {
+      try {
+        if (holder() === me) storage.removeItem(name);
+      } catch {}
+    }
+  }
+
+  /** fresh returns the state with an access token that has not expired. Undefined: nobody is signed in. */
+  async function fresh(signal) {
+    const state = read();
+    if (!state) return;
+    const { at, life, idle } = state;
+    const age = (Date.now() - at) / 1000; // below 0: the clock was put back
+    if (age < 0 || age > life - Math.min(5, life / 10)) return renew(state.text, signal);
+    if (age > life - Math.min(60, life / 5) || (age > idle / 2 && age < idle)) renew(state.text).catch(() => {});
+    return state;
+  }
+
+  async function authorizedFetch(input, init) {
+    const request = new Request(input, init);
+    if (!trusted.includes(new URL(request.url).origin) || request.headers.has("Authorization")) return send(request);
+    const body = init?.body;
+    const spare = body?.getReader || body?.[Symbol.asyncIterator] ? undefined : request.clone(); // a stream can be sent only once
+    const state = await fresh(request.signal);
+    const response = await send(authorize(request, state));
+    if (response.status !== 401 || !(state || cookie) || wantsMore(response)) return response;
+    const renewal = renew(state?.text, request.signal);
+    const next = await (spare ? renewal : renewal.catch(() => {}));
+    if (!spare || !next || next.text === state?.text || userOf(next) !== userOf(state ?? next)) return response;
+    response.body?.cancel().catch(() => {});
+    return send(authorize(spare, next));
+  }
+
+  function authorize(request, state) {
+    if (cookie) return new Request(request, { credentials: "include" });
+    if (state) request.headers.set("Authorization", "Bearer " + state.accessToken);
+    return request;
+  }
+
+  /** ask sends a request that must succeed. */
+  async function ask(path, init) {
+    const response = await authorizedFetch(base + path, init);
+    if (!response.ok) throw failure(response, await response.text());
+    return response;
+  }
+
+  // What happens outside of this tab, and to it.
+
+  let channel;
+  const on = (target, type, listener) => target?.addEventListener?.(type, listener, { signal: closed.signal });
+  const listen = () => {
+    if (!globalThis.BroadcastChannel || closed.signal.aborted) return;
+    channel = new BroadcastChannel(key);
+    channel.onmessage = () => notice();
+    channel.unref?.(); // a program in node may end
+  };
+  /** resume is for a page that has slept: no timer has run, and the tokens may be old, or another tab's. */
+  const resume = () => {
+    notice();
+    fresh().catch(() => {});
+  };
+  listen();
+  on(globalThis, "storage", () => notice());
+  on(globalThis, "online", () => {
+    offline.forEach((wake) => wake());
+  });
+  on(globalThis, "pagehide", () => {
+    channel?.close(); // a page with an open channel may not enter the back/forward cache
+    channel = undefined;
+  });
+  on(globalThis, "pageshow", (event) => {
+    if (!event.persisted) return;
+    listen();
+    resume();
+  });
+  on(globalThis.document, "visibilitychange", () => {
+    if (document.visibilityState === "visible") resume();
+  });
+
+  return {
+    login: (email, password, { remember, signal } = {}) => enter("/login", { email, password, remember }, signal),
+    secondStep: (ticket, code, { signal } = {}) => enter("/login/second-step", { ticket, code }, signal),
+    stepUp,
+    logout,
+    logoutAll,
+    profile: async (init) => (await ask("/profile", init)).json(),
+    ticket: async ({ signal } = {}) => (await (await ask("/ticket", { method: "POST", signal })).json()).ticket,
+    fetch: authorizedFetch,
+    accessToken: async ({ signal } = {}) => (await fresh(signal))?.accessToken,
+    refresh: async ({ signal } = {}) => Boolean(await renew(read()?.text, signal)),
+    subscribe: (listener) => {
+      const own = () => listener();
+      listeners.add(own);
+      return () => void listeners.delete(own);
+    },
+    close: () => {
+      closed.abort();
+      channel?.close();
+      channel = undefined;
+    },
+    get signedIn() {
+      return Boolean(read());
+    },
+    get tokens() {
+      const state = read();
+      if (!state) return;
+      const { accessToken, refreshToken, at, life } = state;
+      return { accessToken, refreshToken, expiresAt: new Date(at + 1000 * life) };
+    },
+  };
+}
+
+function browserStorage() {
+  try {
+    const storage = globalThis.localStorage;
+    storage.getItem("signet");
+    return storage;
+  } catch {} // there is none, or the browser forbids it
+}
+
+/** wantsMore tells whether a 401 asks the user for another proof (RFC 9470). A new token would not help. */
+function wantsMore(response) {
+  return /insufficient_user_authentication/.test(response.headers.get("WWW-Authenticate"));
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {}
+}
+
+/** failure makes an error of an answer that is not a success. */
+function failure(response, text) {
+  const { status, statusText, headers } = response;
+  const { code = "http_" + status, message = statusText || "status " + status, ticket } = parse(text) ?? {};
+  const after = headers.get("Retry-After");
+  const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - Date.now()) / 1000 || 0) : undefined;
+  return new SignetError(message, { status, code, ticket, retryAfter });
+}
+
+/** claims returns the payload of a JWT, without any check: only the server's opinion of a token counts. */
+function claims(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+  } catch {
+    return {};
+  }
+}
+
+/** userOf returns whose state it is. In cookie mode no script can know. */
+const userOf = (state) => claims(state.refreshToken).sub;
+
+/** lifetime returns for how many seconds a JWT was issued. Both times are of the server's clock, so no clock is compared. */
+function lifetime(token) {
+  const { exp, iat } = claims(token);
+  return exp - iat;
+}
+
+/** isNewer tells whether state a is a later generation than b of the same session. */
+function isNewer(a, b) {
+  const [x, y] = [claims(a.refreshToken), claims(b.refreshToken)];
+  return x.sid === y.sid && (x.gen ?? x.iat) > (y.gen ?? y.iat);
+}
+
+/** abortable gives up waiting for a promise when the signal says so. What was started goes on for others. */
+function abortable(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}

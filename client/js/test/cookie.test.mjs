@@ -1,0 +1,122 @@
+// Cookie mode: the tokens are in the browser's cookies, and the storage holds no secret.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { age, api, away, begin as beginBearer, isRefresh, succeed } from "./help.mjs";
+import { john, sleep, until } from "./world.mjs";
+
+const server = process.env.SIGNET_COOKIE_URL;
+if (!server) throw new Error("SIGNET_COOKIE_URL is not set: run `go test -run JavaScriptClient ./integration/`");
+
+const begin = (t, options = {}) =>
+  beginBearer(t, { server, ...options, tab: { cookies: true, ...options.tab }, client: { mode: "cookie", ...options.client } });
+
+/** spoil makes the access cookie one that the server refuses. */
+function spoil({ jar }) {
+  jar.cookies.get(jar.named("access")).value = "spoiled";
+}
+
+test("a login, a profile, a logout", async (t) => {
+  const { client, browser, proxy, tabs } = await begin(t, { signedIn: false });
+  assert.equal(client.signedIn, false);
+  await assert.rejects(client.login(john[0], "wrong"), { status: 401, code: "invalid_credentials" });
+  await client.login(...john);
+  assert.equal(client.signedIn, true);
+  for (const [key, value] of Object.entries(browser.state)) assert.equal(typeof value, "number", key + " is no secret");
+  assert.equal(await client.accessToken(), undefined);
+  assert.deepEqual([client.tokens.accessToken, client.tokens.refreshToken], [undefined, undefined]);
+  assert.ok(client.tokens.expiresAt > Date.now());
+  for (const { line } of browser.jar.cookies.values()) assert.match(line, /HttpOnly/i);
+  assert.equal((await client.profile()).email, john[0]);
+  await succeed(client.fetch(api(proxy), { method: "POST", body: "x" }));
+  for (const { headers } of proxy.seen) assert.equal(headers.authorization, undefined);
+  await client.logout();
+  assert.equal(client.signedIn, false);
+  assert.equal(browser.jar.cookies.size, 0);
+  assert.deepEqual(tabs[0].signedOut, [undefined]);
+  assert.equal((await client.fetch(api(proxy))).status, 401);
+});
+
+test("eight tabs that meet 401 make one refresh", async (t) => {
+  const { proxy, browser, tabs, clients } = await begin(t, { tabs: 8 });
+  for (let round = 1; round <= 3; round++) {
+    if (round % 2) spoil(browser);
+    else age(browser, 1000);
+    await sleep(5); // a state is told from another by its time
+    await succeed(...clients.flatMap((client) => [client.fetch(api(proxy)), client.fetch(api(proxy), { method: "POST", body: "x" })]));
+    assert.equal(proxy.count("/refresh-token"), round);
+  }
+  await clients[2].logoutAll();
+  await until(() => tabs.every(({ signedOut }) => signedOut.length === 1));
+});
+
+test("a session is kept alive", async (t) => {
+  const { client, proxy, browser } = await begin(t);
+  browser.change({ life: 1_728_000, idle: 36_000 });
+  age(browser, 4 * 3600);
+  await client.accessToken();
+  assert.equal(proxy.count("/refresh-token"), 0);
+  age(browser, 2 * 3600);
+  await client.accessToken();
+  await until(() => proxy.count("/refresh-token") === 1);
+});
+
+test("a cookie that a page of the server has set is found", async (t) => {
+  const { client, browser, proxy, tabs } = await begin(t);
+  browser.items.clear();
+  assert.equal(client.signedIn, false);
+  await succeed(client.fetch(api(proxy)));
+  spoil(browser);
+  await succeed(client.fetch(api(proxy)));
+  assert.equal(client.signedIn, true);
+  browser.items.clear();
+  assert.equal(await client.refresh(), true);
+  assert.equal(client.signedIn, true);
+  browser.items.clear();
+  browser.jar.cookies.clear();
+  const before = tabs[0].signedOut.length;
+  assert.equal(await client.refresh(), false);
+  assert.equal((await client.fetch(api(proxy))).status, 401);
+  assert.ok(tabs[0].signedOut.length - before <= 1);
+});
+
+test("a logout without the server leaves the user signed in, because only the server can delete the cookie", async (t) => {
+  const { client, proxy } = await begin(t, { client: { patience: 0.3 } });
+  proxy.rule = () => away(60);
+  await assert.rejects(client.logout(), { status: 503, retryAfter: 60 });
+  assert.equal(client.signedIn, true);
+  proxy.rule = () => {};
+  await client.logout();
+  assert.equal(client.signedIn, false);
+});
+
+test("a session that was ended elsewhere signs out", async (t) => {
+  const { client, proxy, tabs, browser } = await begin(t);
+  const { client: elsewhere } = await begin(t);
+  await elsewhere.logoutAll();
+  spoil(browser);
+  assert.equal((await client.fetch(api(proxy))).status, 401);
+  assert.equal(client.signedIn, false);
+  assert.deepEqual(tabs[0].signedOut.map(({ status }) => status), [401]);
+});
+
+test("the network loses a fifth of the answers", async (t) => {
+  const { clients, proxy, tabs, browser } = await begin(t, { tabs: 2 });
+  let seed = 3;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  let lost = 0;
+  proxy.rule = (request) => {
+    if (!isRefresh(request) || random() >= 0.2) return;
+    lost++;
+    return random() < 0.7 ? "lose" : "refuse";
+  };
+  for (let renewed = 0; renewed < 100; renewed++) {
+    await sleep(2);
+    assert.deepEqual(await Promise.all(clients.map((client) => client.refresh())), [true, true]);
+  }
+  assert.ok(lost > 10, String(lost));
+  assert.deepEqual(tabs.flatMap(({ signedOut }) => signedOut), []);
+  spoil(browser);
+  await succeed(clients[0].fetch(api(proxy)));
+});

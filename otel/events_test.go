@@ -1,0 +1,62 @@
+package otel_test
+
+import (
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/otel"
+)
+
+func TestEventsAreCountedByKindAndReason(t *testing.T) {
+	tm := newTelemetry()
+	count := otel.Events(tm.all...)
+	secret := "john.secret"
+	for _, e := range []event.Event{
+		{Kind: event.LoginOK}, {Kind: event.LoginOK},
+		{Kind: event.LoginFailed, Reason: "wrong password"},
+		{Kind: event.StoreLost, Reason: "dial tcp 10.0.0.7: " + secret},
+		{Kind: event.KeyRotated, Reason: "key-of-" + secret},
+		{Kind: event.Kind(secret)},
+	} {
+		e.Subject, e.SessionID, e.Address, e.UserAgent = secret, secret, secret, secret
+		e.Method, e.Path, e.RequestID = secret, secret, secret
+		count(t.Context(), e)
+	}
+	require.Equal(t, map[string]int{"login_ok ": 2, "login_failed wrong password": 1, "store_lost other": 1,
+		"key_rotated other": 1, "other ": 1}, tm.counts(t, "signet.events", "signet.event", "signet.reason"))
+	requireSilent(t, tm, secret)
+}
+
+type fixed signet.Stats
+
+func (f fixed) Stats() signet.Stats { return signet.Stats(f) }
+
+func TestObserveReportsEveryNumberUntilItIsStopped(t *testing.T) {
+	tm := newTelemetry()
+	stop, err := otel.Observe(fixed{TokensVerified: 1, RevocationLag: 2500 * time.Millisecond, HashesRunning: 3,
+		HashesWaiting: 4, HashQueueFull: 5, EventsDropped: 6}, tm.all...)
+	require.NoError(t, err)
+	got := map[string]float64{}
+	for name, m := range tm.metrics(t) {
+		switch data := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			require.True(t, data.IsMonotonic, name)
+			got[name] = float64(data.DataPoints[0].Value)
+		case metricdata.Gauge[int64]:
+			got[name] = float64(data.DataPoints[0].Value)
+		case metricdata.Gauge[float64]:
+			got[name] = data.DataPoints[0].Value
+		}
+	}
+	require.Equal(t, map[string]float64{"signet.tokens.verified": 1, "signet.revocation.lag": 2.5, "signet.hashes.running": 3,
+		"signet.hashes.waiting": 4, "signet.hashes.refused": 5, "signet.events.dropped": 6}, got)
+	require.NoError(t, stop())
+	require.NoError(t, stop())
+	require.Empty(t, tm.metrics(t))
+}
