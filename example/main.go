@@ -36,6 +36,7 @@ type settings struct {
 	addr      string
 	lifetimes signet.Lifetimes
 	db, redis string
+	level     slog.Level
 }
 
 func run(ctx context.Context, args []string) error {
@@ -46,13 +47,14 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&set.lifetimes.Refresh, "refresh-ttl", 0, "lifetime of refresh tokens; 0: the contract's 10 hours")
 	flags.StringVar(&set.db, "db", "", "users and sessions in postgres://..., sqlite:FILE or mysql:DSN; default: in memory")
 	flags.StringVar(&set.redis, "redis", "", "sessions in redis://HOST:PORT/DB")
+	flags.TextVar(&set.level, "log-level", slog.LevelInfo, "the least level that is logged: debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: set.level}))
 	stores, err := openStores(ctx, set)
 	if err != nil {
 		return err
