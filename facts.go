@@ -23,7 +23,7 @@ func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (
 			return terms, false, storeError(err)
 		}
 	}
-	if terms, err = a.terms(d); err != nil {
+	if terms, err = a.terms(d, []string{"pwd"}); err != nil {
 		return terms, false, err
 	}
 	if a.policy.SecondFactor == nil {
@@ -39,8 +39,8 @@ func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (
 	return terms, d.SecondStep || enrolled, nil
 }
 
-// terms checks a decision.
-func (a *Auth) terms(d LoginDecision) (terms rotation.Terms, err error) {
+// terms checks a decision. methods are how the user has shown who it is, if signet knows.
+func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, err error) {
 	for _, lifetime := range []time.Duration{d.Idle, d.Absolute} {
 		if badLifetime(lifetime) {
 			return terms, internal(fmt.Errorf("a LoginDecision has the lifetime %v; use whole seconds, at most ten years", lifetime))
@@ -50,7 +50,10 @@ func (a *Auth) terms(d LoginDecision) (terms rotation.Terms, err error) {
 	if a.policy.Decide == nil && a.policy.SecondFactor == nil && d.Facts == nil {
 		return terms, nil
 	}
-	facts := map[string]any{"auth_time": a.clock().Unix(), "amr": []string{"pwd"}}
+	facts := map[string]any{"auth_time": a.clock().Unix()}
+	if methods != nil {
+		facts["amr"] = methods
+	}
 	maps.Copy(facts, d.Facts)
 	terms.Facts, err = encodeFacts(facts)
 	return terms, err

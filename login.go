@@ -33,6 +33,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	if err != nil {
 		return Tokens{}, err
 	}
+	defer attempt.leave()                            // also after a panic of the host's function
 	bounded, limited := limit.New(ctx, storeTimeout) // for the host's function and the second factor
 	terms, pending, err := a.decide(bounded, user, remember)
 	limited.Release()
@@ -77,7 +78,7 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	var terms rotation.Terms
 	for _, d := range decision {
 		var err error
-		if terms, err = a.terms(d); err != nil {
+		if terms, err = a.terms(d, nil); err != nil {
 			return Tokens{}, err
 		}
 	}
@@ -100,6 +101,12 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if err != nil {
 		return userstore.User{}, nil, err
 	}
+	right := false
+	defer func() {
+		if !right { // also after a panic of a store or of the hasher
+			attempt.leave()
+		}
+	}()
 	user, err := a.findByEmail(ctx, email)
 	if err != nil && !errors.Is(err, userstore.ErrNotFound) {
 		err = storeError(err)
@@ -118,6 +125,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if outdated {
 		user.PasswordHash = a.upgradeHash(ctx, user, pass)
 	}
+	right = true
 	return user, attempt, nil
 }
 

@@ -63,12 +63,19 @@ func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string)
 	if err != nil {
 		return nil, err
 	}
+	right := false
+	defer func() {
+		if !right {
+			attempt.leave()
+		}
+	}()
 	ok, _, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
 	if refusal := passwordError(user.ID, ok, err); refusal != nil {
 		a.end(ctx, attempt, refusal)
 		a.failed(ctx, user, err)
 		return nil, refusal
 	}
+	right = true
 	return attempt, nil
 }
 

@@ -42,7 +42,8 @@ type LoginDecision struct {
 	// Facts are claims that stay with the session and return in each of its access tokens: "amr", "acr", "auth_time" and
 	// "act" (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that
 	// belong to signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they
-	// are at most 1,024 bytes of JSON. By default "auth_time" is now and "amr" is ["pwd"].
+	// are at most 1,024 bytes of JSON. By default "auth_time" is now, and "amr" is ["pwd"] after a
+	// password.
 	Facts map[string]any
 }
 

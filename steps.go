@@ -53,6 +53,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
+	defer attempt.leave()
 	tokens, err := a.complete(ctx, row, secret, amr)
 	if err != nil {
 		err = a.stepError(ctx, row, err)
@@ -108,6 +109,12 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	if attempt, err = a.begin(ctx, user.Email, user.ID); err != nil {
 		return nil, nil, err
 	}
+	right := false
+	defer func() {
+		if !right { // also after a panic of the factor
+			attempt.leave()
+		}
+	}()
 	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
 	switch {
 	case err != nil:
@@ -118,6 +125,7 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	if err != nil {
 		a.end(ctx, attempt, err)
 	}
+	right = err == nil
 	return amr, attempt, err
 }
 
@@ -155,6 +163,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 		}
 		return Tokens{}, err
 	}
+	defer attempt.leave()
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})
