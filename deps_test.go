@@ -14,6 +14,7 @@ import (
 var walls = map[string][]string{
 	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
 	"client":                       {},
+	"client/js":                    {},
 	"event":                        {},
 	"feed":                         {"internal/flight", "internal/jws", "internal/limit", "internal/revoked", "internal/strictjson", "keys", "session"},
 	"keys":                         {"internal/strictjson"},
