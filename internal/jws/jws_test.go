@@ -23,6 +23,8 @@ func TestOpen(t *testing.T) {
 		"one dot":           {"a.b", MaxToken, errParts},
 		"three dots":        {"a.b.c.d", MaxToken, errParts},
 		"a dot at the end":  {"a.b.c.", MaxToken, errParts},
+		"an empty part":     {"a.b..c", MaxToken, errParts},
+		"newline first":     {"\na.b.c", MaxToken, errLineBreak},
 		"a JWE":             {"a.b.c.d.e", MaxToken, errParts},
 		"no header":         {".b.c", MaxToken, errParts},
 		"no payload":        {"a..c", MaxToken, errParts},

@@ -200,6 +200,8 @@ func TestParseHeader(t *testing.T) {
 		{`{"typ":"at+jwt"}`, `no "alg"`, `no "alg"`},
 		{`{"alg":"","typ":"at+jwt"}`, `no "alg"`, `no "alg"`},
 		{`{"alg":null}`, "must be a string", `no "alg"`},
+		{`{"kid":null,` + good + `}`, "must be a string", ""},
+		{`{"zip":"NONE",` + good + `}`, `"zip"`, ""},
 		{`{` + good + `,"kid":null}`, "must be a string", ""},
 		{`{` + good + `,"kid":1}`, "must be a string", "must be a string"},
 		{`{` + good + `,"typ":1}`, "twice", "twice"},
@@ -340,6 +342,18 @@ func TestSignatures(t *testing.T) {
 		}
 		require.Equal(t, min(int(n)+1, 4), kept)
 	}
+}
+
+// An entry takes a free place while there is one, also when other buckets have been filled in the meantime.
+func TestSignaturesUseFreePlaces(t *testing.T) {
+	s := NewSignatures(2 * goodBucketBytes)
+	s.add(sum{0, 1})
+	for n := range uint64(3) {
+		s.add(sum{1, 3 + 2*n})
+	}
+	s.add(sum{0, 3})
+	require.True(t, s.has(sum{0, 1}))
+	require.True(t, s.has(sum{0, 3}))
 }
 
 func filled(s *Signatures) []goodBucket {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,13 +12,14 @@ import (
 )
 
 func TestAppendString(t *testing.T) {
-	for _, text := range []string{"", "a", " ~", "\x1f", "\x00a", `a"b`, `\`, "a\\", "ä", "\x7f", "\u0080", "<&>\u2028", "a\xffb", "😀"} {
+	for _, text := range []string{"", "a", " ~", "\x1f", "\x00a", `a"b`, `\`, "a\\", "ä", "\x7f", "\u0080", "<&>\u2028", "a\xffb", "a\x80", "😀"} {
 		got := strictjson.AppendString([]byte("x"), text)
 		var back string
 		require.Equal(t, "x", string(got[:1]))
 		require.NoError(t, json.Unmarshal(got[1:], &back), "%q", got)
 		want := []rune(text) // each bad byte becomes U+FFFD
 		require.Equal(t, string(want), back)
+		require.True(t, utf8.Valid(got), "%q", got)
 	}
 	require.Equal(t, `" ~"`, string(strictjson.AppendString(nil, " ~")))
 	b := make([]byte, 0, 64)
@@ -46,4 +48,11 @@ func TestInts(t *testing.T) {
 		require.Nil(t, s.Ints(), "value %s", value)
 		require.EqualError(t, s.Err(), `member "x" must be an array of integers`, "value %s", value)
 	}
+}
+
+func TestStringsAllocatesOnce(t *testing.T) {
+	s := strictjson.Scan(`{"x":["a","b","c","d","e","f","g","h","i j"]}`)
+	require.True(t, s.Next())
+	require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { s.Strings() }))
+	require.Equal(t, "i j", s.Strings()[8], "a space in a string")
 }

@@ -1,23 +1,42 @@
-// Command mutate changes Go files in one small place at a time and runs tests. Tests that are good fail then: they kill the
-// mutant. A mutant that survives shows a rule that no test holds, or a change that changes nothing.
+// Command mutate changes Go files in one small place at a time and runs tests. Good tests fail then: they kill the mutant. A
+// mutant that survives shows a rule that no test holds, or a change that changes nothing.
 //
 //	go tool mutate [flags] file.go ...
 //
-// It writes nothing into the source tree: the go command reads the changed file by its flag -overlay. Unlike other tools it
-// takes the conditions of switch cases too, which the coverage profiles of Go do not show.
+// It writes nothing into the source tree: the go command reads changed files by its flag -overlay. It compiles nearly all
+// mutants into one test binary and switches them on one by one, so a mutant costs no more than a run of the tests. It takes
+// the conditions of switch cases too; tools that ask the coverage profile leave them out, because no profile shows them.
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 )
+
+func main() {
+	packages := flag.String("packages", ".", "the packages whose tests must kill the mutants, separated by spaces")
+	run := flag.String("run", "", "only these tests, as in go test")
+	skip := flag.String("skip", "", "not these tests, as in go test")
+	short := flag.Bool("short", false, "as in go test")
+	timeout := flag.Duration("timeout", 30*time.Second, "for the tests of one package")
+	least := flag.Float64("least", 95, "the percentage of mutants that must be killed")
+	verbose := flag.Bool("v", false, "print every mutant, and not only those that survive")
+	flag.Parse()
+
+	t := tester{packages: strings.Fields(*packages), tests: []string{"-test.failfast", "-test.timeout=" + timeout.String(),
+		"-test.run=" + *run, "-test.skip=" + *skip, fmt.Sprintf("-test.short=%t", *short)}}
+	rate, err := t.files(flag.Args(), *verbose)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(2)
+	}
+	if rate < *least {
+		os.Exit(1)
+	}
+}
 
 // fate is what became of a mutant.
 type fate string
@@ -29,69 +48,46 @@ const (
 	notViable fate = "does not compile"
 )
 
-func main() {
-	packages := flag.String("packages", ".", "the packages whose tests must kill the mutants, separated by spaces")
-	run := flag.String("run", "", "only these tests, as in go test")
-	skip := flag.String("skip", "", "not these tests, as in go test")
-	short := flag.Bool("short", false, "go test -short")
-	timeout := flag.Duration("timeout", 30*time.Second, "for the tests of one mutant")
-	least := flag.Float64("least", 95, "the percentage of mutants that must be killed")
-	verbose := flag.Bool("v", false, "print every mutant, and not only those that survive")
-	flag.Parse()
-
-	args := []string{"test", "-vet=off", "-count=1", "-failfast", "-ldflags=-s -w", "-timeout=" + timeout.String(), "-run=" + *run, "-skip=" + *skip}
-	if *short {
-		args = append(args, "-short")
+// files tests every mutant of the files. It returns the percentage that was killed.
+func (t *tester) files(paths []string, verbose bool) (float64, error) {
+	var sources []*source
+	id := 0
+	for _, path := range paths {
+		s, err := readSource(path)
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range s.mutants {
+			id++
+			m.id = id
+		}
+		sources = append(sources, s)
 	}
-	t := tester{args: args, packages: strings.Fields(*packages)}
-	ok, err := t.all(flag.Args(), *least, *verbose)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mutate:", err)
-		os.Exit(2)
-	}
-	if !ok {
-		os.Exit(1)
-	}
-}
-
-// tester runs the tests.
-type tester struct {
-	args     []string
-	packages []string
-	dir      string // for the changed file and the overlay
-}
-
-// all tests every mutant of the files. It reports whether enough of them were killed.
-func (t *tester) all(files []string, least float64, verbose bool) (bool, error) {
 	var err error
 	if t.dir, err = os.MkdirTemp("", "mutate"); err != nil {
-		return false, err
+		return 0, err
 	}
 	defer os.RemoveAll(t.dir)
-	if out, err := t.test(); err != nil {
-		return false, fmt.Errorf("the tests fail without a mutant: %w\n%s", err, out)
+	if err := t.prepare(sources); err != nil {
+		return 0, err
 	}
 	total := map[fate]int{}
-	for _, file := range files {
-		list, err := mutantsOf(file)
-		if err != nil {
-			return false, err
-		}
+	for _, s := range sources {
 		count := map[fate]int{}
-		for _, m := range list {
-			f, err := t.mutant(m)
+		for _, m := range s.mutants {
+			f, err := t.mutant(s, m)
 			if err != nil {
-				return false, err
+				return 0, err
 			}
 			count[f]++
 			total[f]++
 			if verbose || f == survived {
-				fmt.Printf("%s:%d:%d: %s: %q for %q\n", m.file, m.at.Line, m.at.Column, f, m.new, m.old)
+				fmt.Printf("%s:%d: %s: %q becomes %q\n", m.file, m.line, f, m.old, m.new)
 			}
 		}
-		report(file, count)
+		report(s.path, count)
 	}
-	return report("all", total) >= least, nil
+	return report("all", total), nil
 }
 
 // report prints a line, and returns the percentage of mutants that were killed.
@@ -105,42 +101,4 @@ func report(name string, count map[fate]int) float64 {
 	fmt.Printf("%s: %d of %d mutants killed (%.1f %%), %d of them by a time-out; %d more do not compile\n",
 		name, dead, viable, rate, count[timedOut], count[notViable])
 	return rate
-}
-
-// mutant tests one mutant.
-func (t *tester) mutant(m mutant) (fate, error) {
-	text, err := os.ReadFile(m.file)
-	if err != nil {
-		return "", err
-	}
-	path, err := filepath.Abs(m.file)
-	if err != nil {
-		return "", err
-	}
-	changed, overlay := filepath.Join(t.dir, "changed.go"), filepath.Join(t.dir, "overlay.json")
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(changed, m.apply(text), 0o600); err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
-		return "", err
-	}
-	out, err := t.test("-overlay=" + overlay)
-	switch {
-	case err == nil:
-		return survived, nil
-	case bytes.Contains(out, []byte("[build failed]")):
-		return notViable, nil
-	case bytes.Contains(out, []byte("panic: test timed out")):
-		return timedOut, nil
-	}
-	return killed, nil
-}
-
-func (t *tester) test(more ...string) ([]byte, error) {
-	args := append(append(append([]string{}, t.args...), more...), t.packages...)
-	return exec.Command("go", args...).CombinedOutput()
 }

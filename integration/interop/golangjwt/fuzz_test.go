@@ -1,4 +1,5 @@
-package interop
+// Package golangjwt compares signet with golang-jwt. It is a package of its own, so that the fuzzer builds little.
+package golangjwt
 
 import (
 	"context"
