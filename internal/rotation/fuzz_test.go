@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
@@ -43,6 +44,9 @@ func FuzzHistory(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 10, 9, 5, 0, 0, 1, 9, 0, 2, 11, 9, 0, 0, 0, 3, 12})                      // a host changes the lifetimes
 	f.Add([]byte{0, 0, 0, 9, 0, 1, 15, 0, 1, 14, 1, 1, 0, 0, 2, 13, 6, 0, 0, 0, 2, 0, 2, 2, 0})    // clock back, and the end
 	f.Add([]byte{0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 2, 0, 0, 2, 1, 1, 3, 0, 0, 3, 1, 0, 3, 1, 0, 0}) // four windows
+	for seed := range uint64(400) {                                                                // long histories, which the fuzzer does not find by itself
+		f.Add(randomScript(rand.New(rand.NewPCG(seed, 0x5e5510))))
+	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) == 0 || len(script) > 600 {
 			return
@@ -54,6 +58,28 @@ func FuzzHistory(f *testing.F) {
 			}
 		}
 	})
+}
+
+// randomScript is a history that seldom ends early: most waits are short, and most tokens are right.
+func randomScript(r *rand.Rand) []byte {
+	script := []byte{byte(r.IntN(8))}
+	ops := []byte{0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 7, 8, 8, 8}
+	for range 60 {
+		op, arg, wait := ops[r.IntN(len(ops))], byte(r.IntN(248)), byte(r.IntN(7))
+		switch r.IntN(40) {
+		case 0:
+			op = byte(r.IntN(10))
+		case 1:
+			arg = byte(r.IntN(256))
+		case 2:
+			wait = byte(r.IntN(16))
+		}
+		if op == 8 { // one of the newest tickets, or one that does not exist
+			arg = byte(r.IntN(20) - 3)
+		}
+		script = append(script, op, arg, wait)
+	}
+	return script
 }
 
 // begin makes a session: bit 0 lets it wait for a second step, bit 1 makes the rules strict, bit 2 gives it terms of its own.
@@ -133,7 +159,7 @@ func (p *past) shown(arg byte) rotation.Presented {
 	case arg == 254:
 		shown.Generation = p.row.Current - 1
 	case n > 0:
-		shown.Generation = p.handed[int(arg)%n]
+		shown.Generation = p.handed[n-1-min(n-1, int(arg)%8)/2] // most often the newest
 	}
 	if arg >= 248 && arg < 252 {
 		shown.SecretHash = ticketHash
@@ -160,6 +186,8 @@ func (p *past) answered(t *testing.T, shown rotation.Presented, after session.Se
 	}
 	require.Equal(t, after.Current, out.Generation)
 	require.Zero(t, after.RevokedAt)
+	require.Less(t, p.clock, after.EndsAt, "the session is over")
+	require.GreaterOrEqual(t, after.KeepUntil, min(p.clock.Add(p.rules.Access), after.EndsAt), "the row goes before its access tokens")
 	require.Contains(t, p.handed, shown.Generation, "a token that was never handed out was accepted")
 	if made := out.Event == rotation.EventRotated || out.Event == rotation.EventRecovered; made {
 		p.mint(t, out.Generation)

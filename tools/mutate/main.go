@@ -12,6 +12,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,12 +25,16 @@ func main() {
 	short := flag.Bool("short", false, "as in go test")
 	timeout := flag.Duration("timeout", 30*time.Second, "for the tests of one package")
 	least := flag.Float64("least", 95, "the percentage of mutants that must be killed")
+	only := flag.String("only", "", "only the mutants with these numbers, separated by commas")
 	verbose := flag.Bool("v", false, "print every mutant, and not only those that survive")
 	flag.Parse()
 
 	t := tester{packages: strings.Fields(*packages), tests: []string{"-test.failfast", "-test.timeout=" + timeout.String(),
 		"-test.run=" + *run, "-test.skip=" + *skip, fmt.Sprintf("-test.short=%t", *short)}}
-	rate, err := t.files(flag.Args(), *verbose)
+	wanted := func(m *mutant) bool {
+		return *only == "" || slices.Contains(strings.Split(*only, ","), strconv.Itoa(m.id))
+	}
+	rate, err := t.files(flag.Args(), wanted, *verbose)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(2)
@@ -48,8 +54,8 @@ const (
 	notViable fate = "does not compile"
 )
 
-// files tests every mutant of the files. It returns the percentage that was killed.
-func (t *tester) files(paths []string, verbose bool) (float64, error) {
+// files tests the wanted mutants of the files. It returns the percentage that was killed.
+func (t *tester) files(paths []string, wanted func(*mutant) bool, verbose bool) (float64, error) {
 	var sources []*source
 	id := 0
 	for _, path := range paths {
@@ -75,6 +81,9 @@ func (t *tester) files(paths []string, verbose bool) (float64, error) {
 	for _, s := range sources {
 		count := map[fate]int{}
 		for _, m := range s.mutants {
+			if !wanted(m) {
+				continue
+			}
 			f, err := t.mutant(s, m)
 			if err != nil {
 				return 0, err
@@ -82,7 +91,7 @@ func (t *tester) files(paths []string, verbose bool) (float64, error) {
 			count[f]++
 			total[f]++
 			if verbose || f == survived {
-				fmt.Printf("%s:%d: %s: %q becomes %q\n", m.file, m.line, f, m.old, m.new)
+				fmt.Printf("%s:%d: %d %s: %q becomes %q\n", m.file, m.line, m.id, f, m.old, m.new)
 			}
 		}
 		report(s.path, count)
