@@ -182,8 +182,12 @@ func (p *past) answered(t *testing.T, shown rotation.Presented, after session.Se
 	}
 	if out.Generation == 0 {
 		require.Equal(t, before.Current, after.Current)
+		require.False(t, p.good(before, shown), "the current token of a live session was refused: %s", out.Event)
 		return
 	}
+	remembered := slices.ContainsFunc(before.Ancestors[:], func(a session.Ancestor) bool { return a.Generation == shown.Generation })
+	require.True(t, shown.Generation == before.Current || !p.rules.Strict && (shown.Generation == before.Parent || remembered),
+		"a superseded token was accepted")
 	require.Equal(t, after.Current, out.Generation)
 	require.Zero(t, after.RevokedAt)
 	require.Less(t, p.clock, after.EndsAt, "the session is over")
@@ -206,6 +210,16 @@ func (p *past) answered(t *testing.T, shown rotation.Presented, after session.Se
 		}
 		require.False(t, p.lost[raised] && got == raised, "a fact came back: %s", raised)
 	}
+}
+
+// good reports whether a token must be accepted: it is the current one, and the session lives. The clock was not set back.
+func (p *past) good(s session.Session, shown rotation.Presented) bool {
+	idle := p.rules.Idle
+	if s.Idle != 0 {
+		idle = 20 * time.Minute
+	}
+	return shown.Generation == s.Current && shown.SecretHash == secretHash && shown.UserActive && s.RevokedAt == 0 && s.PendingUntil == 0 &&
+		p.clock >= s.Latest() && p.clock < s.LastUsedAt.Add(idle) && p.clock < s.EndsAt
 }
 
 // mint notes a new generation.

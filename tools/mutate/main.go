@@ -34,7 +34,11 @@ func main() {
 	wanted := func(m *mutant) bool {
 		return *only == "" || slices.Contains(strings.Split(*only, ","), strconv.Itoa(m.id))
 	}
-	rate, err := t.files(flag.Args(), wanted, *verbose)
+	rate, err := t.files(flag.Args(), wanted, func(m *mutant, f fate) {
+		if *verbose || f == survived {
+			fmt.Printf("%s:%d: %d %s: %q becomes %q\n", m.file, m.line, m.id, f, m.old, m.new)
+		}
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(2)
@@ -54,8 +58,8 @@ const (
 	notViable fate = "does not compile"
 )
 
-// files tests the wanted mutants of the files. It returns the percentage that was killed.
-func (t *tester) files(paths []string, wanted func(*mutant) bool, verbose bool) (float64, error) {
+// files tests the wanted mutants of the files, and calls done for each. It returns the percentage that was killed.
+func (t *tester) files(paths []string, wanted func(*mutant) bool, done func(*mutant, fate)) (float64, error) {
 	var sources []*source
 	id := 0
 	for _, path := range paths {
@@ -90,9 +94,7 @@ func (t *tester) files(paths []string, wanted func(*mutant) bool, verbose bool) 
 			}
 			count[f]++
 			total[f]++
-			if verbose || f == survived {
-				fmt.Printf("%s:%d: %d %s: %q becomes %q\n", m.file, m.line, m.id, f, m.old, m.new)
-			}
+			done(m, f)
 		}
 		report(s.path, count)
 	}
