@@ -261,7 +261,7 @@ func FuzzLoginBody(f *testing.F) {
 		req.Header.Set("Content-Type", "application/json")
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, req)
-		require.Contains(t, []int{201, 400, 401, 413}, rec.Code, body)
+		require.Contains(t, []int{201, 400, 401, 413, 429}, rec.Code, body) // 429: the fuzzer guesses too many passwords
 	})
 }
 

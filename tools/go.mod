@@ -3,6 +3,7 @@ module github.com/signet-go/signet/tools
 go 1.26.0
 
 tool (
+	github.com/signet-go/signet/tools/mutate
 	golang.org/x/perf/cmd/benchstat
 	golang.org/x/vuln/cmd/govulncheck
 	honnef.co/go/tools/cmd/staticcheck

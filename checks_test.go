@@ -1,0 +1,134 @@
+package signet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+)
+
+// A service without WithCookies takes no token from a cookie.
+func TestCookiesAreIgnoredUnlessWanted(t *testing.T) {
+	s := newService(t)
+	token := s.login(t).AccessToken
+	for _, host := range []string{"http://localhost/", "https://api.example/"} {
+		r := httptest.NewRequest("GET", host, nil)
+		r.AddCookie(&http.Cookie{Name: "access_token", Value: token})
+		r.AddCookie(&http.Cookie{Name: "__Host-access_token", Value: token})
+		_, err := s.Check(r)
+		require.ErrorIs(t, err, signet.ErrNoToken)
+	}
+}
+
+func TestATokenThatBeginsWithASeparator(t *testing.T) {
+	s := newService(t)
+	for _, value := range []string{"Bearer \tx", "Bearer  \tx", "Bearer ,x", "Bearer x,", "Bearer x\ty"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", value)
+		_, err := s.Check(r)
+		require.ErrorIs(t, err, signet.ErrInvalidRequest, "%q", value)
+	}
+}
+
+// downSource is a source whose keys cannot be had.
+type downSource struct{ err error }
+
+func (downSource) Current() *keys.Set { return nil }
+
+func (s downSource) Refetch(context.Context, *keys.Set) (*keys.Set, error) { return nil, s.err }
+
+// Only failures of the server are logged as errors: not those that strangers or clients that went away cause at any rate.
+func TestTheLevelOfARefusal(t *testing.T) {
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, tc := range map[string]struct {
+		cause  error
+		ctx    context.Context
+		token  string
+		status int
+		level  slog.Level
+	}{
+		"no token":                     {errors.New("no network"), context.Background(), "", 401, slog.LevelDebug},
+		"malformed":                    {errors.New("no network"), context.Background(), "x", 401, slog.LevelDebug},
+		"malformed, client gone":       {errors.New("no network"), gone, "x", 401, slog.LevelDebug},
+		"no keys":                      {errors.New("no network"), context.Background(), "a.b.c", 503, slog.LevelError},
+		"no keys, client gone":         {errors.New("no network"), gone, "a.b.c", 503, slog.LevelDebug},
+		"asked too often":              {fmt.Errorf("wrapped: %w", keys.ErrTooSoon), context.Background(), "a.b.c", 503, slog.LevelDebug},
+		"asked too often, client gone": {keys.ErrTooSoon, gone, "a.b.c", 503, slog.LevelDebug},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log lines
+			v, err := signet.NewVerifier(downSource{tc.cause},
+				signet.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+			require.NoError(t, err)
+			r := httptest.NewRequestWithContext(tc.ctx, "GET", "/", nil)
+			if tc.token != "" {
+				r.Header.Set("Authorization", "Bearer "+tc.token)
+			}
+			w := httptest.NewRecorder()
+			v.RequireAuth(http.NotFoundHandler()).ServeHTTP(w, r)
+			require.Equal(t, tc.status, w.Code)
+			require.Contains(t, log.String(), fmt.Sprintf(`level=%s msg="signet: request failed"`, tc.level))
+		})
+	}
+}
+
+// What a caller does with its claims changes nothing for others, who may get the same ones from the cache.
+func TestEveryListOfClaimsIsACopy(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c)
+	token := sign(goodHeader, goodPayload(c, `,"aud":["a","b"],"roles":["r"],"scope":"s t"`))
+	for range 3 {
+		claims, err := v.Verify(t.Context(), token)
+		require.NoError(t, err)
+		require.Equal(t, [][]string{{"a", "b"}, {"r"}, {"s", "t"}}, [][]string{claims.Audience, claims.Roles, claims.Scopes})
+		claims.Audience[0], claims.Roles[0], claims.Scopes[0] = "x", "x", "x"
+	}
+}
+
+func TestTheFormOfClaims(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, c)
+	for claims, good := range map[string]bool{
+		`,"ver":[1,2]`: true, `,"ver":[1]`: false, `,"ver":[1,2,3]`: false, `,"ver":[]`: false, `,"ver":1`: false,
+		`,"nbf":0`: true, `,"nbf":-1`: false, `,"nbf":253402300800`: false, `,"gen":"1"`: false, `,"scope":["a"]`: false,
+	} {
+		_, err := v.Verify(t.Context(), sign(goodHeader, goodPayload(c, claims)))
+		require.Equal(t, good, err == nil, "%s: %v", claims, err)
+	}
+	old, err := v.Verify(t.Context(), sign(goodHeader, fmt.Sprintf(`{"sub":"1","iat":0,"exp":%d}`, c.Now().Unix()+1)))
+	require.NoError(t, err)
+	require.Equal(t, time.Unix(0, 0).UTC(), old.IssuedAt)
+	require.Zero(t, old.NotBefore)
+	last, err := v.Verify(t.Context(), sign(goodHeader, `{"sub":"1","iat":0,"exp":253402300799}`))
+	require.NoError(t, err)
+	require.Equal(t, 9999, last.ExpiresAt.Year())
+}
+
+// The cache answers for a token that was seen before, and only then.
+func TestStatsCountVerifiedTokens(t *testing.T) {
+	s := newService(t)
+	first, second := s.login(t).AccessToken, s.login(t).AccessToken
+	before := s.Stats().TokensVerified
+	for i, token := range []string{first, first, second, first, second} {
+		_, err := s.Verify(t.Context(), token)
+		require.NoError(t, err)
+		require.Equal(t, before+[]uint64{1, 1, 2, 2, 2}[i], s.Stats().TokensVerified)
+	}
+	off := newService(t, signet.WithTokenCache(0))
+	token := off.login(t).AccessToken
+	for n := range uint64(3) {
+		_, err := off.Verify(t.Context(), token)
+		require.NoError(t, err)
+		require.Equal(t, n+1, off.Stats().TokensVerified)
+	}
+}
