@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench bench-service faults figures-revocation govulncheck deps
+.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example
@@ -23,7 +23,7 @@ lint:
 	go tool staticcheck -tags figures ./integration/
 
 fuzz: ## runs each fuzz target for FUZZTIME
-	@set -e; for package in . ./feed ./internal/strictjson ./keys ./session; do \
+	@set -e; for package in . ./feed ./internal/clientip ./internal/strictjson ./keys ./password ./session ./totp; do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
@@ -50,6 +50,14 @@ faults: deps ## prints a table of what a crash of a process, a database or Redis
 
 figures-revocation: deps ## prints the figures of revocation beside their goals; needs a quiet machine, 3 GB of memory and ten minutes
 	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -tags figures -run '^TestFigures' -timeout 40m ./integration/
+
+LOADTIME ?= 5m
+
+load: deps ## puts a mixed load on the example with PostgreSQL for LOADTIME, writes docs/load.md and docs/load.svg; needs a quiet machine
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -timeout 1h -run '^TestLoad$$' ./integration/load/ -load $(LOADTIME) -md $(CURDIR)/docs/load.md -svg $(CURDIR)/docs/load.svg
+
+figures-login: deps ## prints the figures of logins beside their goals; needs a quiet machine and five minutes
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -tags figures -run '^TestLoginFigures' -timeout 20m ./integration/
 
 govulncheck: ## looks for known vulnerabilities; needs the internet for their database
 	go tool govulncheck $(MODULES)

@@ -84,12 +84,16 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 	if r.Body == nil { // a request that no server has made
 		return "", nil
 	}
+	tooLarge := &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+		message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}
+	if r.ContentLength > maxBody { // before a byte was read, and before the client is asked to go on
+		return "", tooLarge
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
+	var longer *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
-		return "", &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
-			message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}
+	case errors.As(err, &longer):
+		return "", tooLarge
 	case err != nil:
 		return "", badRequest("the body could not be read")
 	}

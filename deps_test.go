@@ -13,6 +13,8 @@ import (
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
 	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
+	"client":                       {},
+	"client/js":                    {},
 	"event":                        {},
 	"feed":                         {"internal/flight", "internal/jws", "internal/limit", "internal/revoked", "internal/strictjson", "keys", "session"},
 	"keys":                         {"internal/strictjson"},

@@ -2,31 +2,17 @@ package signet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/rotation"
-	"github.com/signet-go/signet/userstore"
 )
-
-// WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
-// in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
-// ones are dropped, counted in [Stats] and still logged. [Auth.Close] gives the function two seconds for what waits, and then
-// ends its context. The function must return when its context ends.
-func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
-	return option(func(s *settings) {
-		if handle == nil {
-			s.mistake("WithEvents", "the function is nil; leave the option out to have none")
-		}
-		s.events = handle
-	})
-}
 
 // emitter logs events, and gives them to the host's function.
 type emitter struct {
@@ -45,8 +31,8 @@ const (
 	eventsGrace = 2 * time.Second // for what waits when the service is closed
 )
 
-func newEmitter(s *settings) *emitter {
-	m := &emitter{logger: s.logger, clock: s.clock, handle: s.events, stop: make(chan struct{})}
+func newEmitter(logger *slog.Logger, clock func() time.Time, handle func(context.Context, event.Event)) *emitter {
+	m := &emitter{logger: logger, clock: clock, handle: handle, stop: make(chan struct{})}
 	if m.handle == nil {
 		return m
 	}
@@ -154,64 +140,25 @@ func ContextWithClient(ctx context.Context, userAgent, address string) context.C
 	return context.WithValue(ctx, callerKey{}, from)
 }
 
-// ContextWithClient returns the context of a request with its client: its user agent, and the address of the connection or
-// the one that a trusted proxy names ([WithTrustedProxies]). Signet's handlers call it. Handlers of the host that log users
-// in should call it too.
-func (a *Auth) ContextWithClient(r *http.Request) context.Context {
-	return context.WithValue(r.Context(), callerKey{}, a.caller(r))
-}
-
-func (a *Auth) caller(r *http.Request) caller {
-	return caller{Client: rotation.Client{UserAgent: label(r.UserAgent()), Address: label(a.clientAddress(r))},
-		method: label(r.Method), path: label(r.URL.Path), requestID: label(r.Header.Get("X-Request-Id"))}
-}
-
 func callerOf(ctx context.Context) caller {
 	from, _ := ctx.Value(callerKey{}).(caller)
 	return from
 }
 
-// Stats are numbers for a monitoring system. Counters begin at 0 with the service.
-type Stats struct {
-	TokensVerified uint64        // access tokens that were not in the cache
-	RevocationLag  time.Duration // the time since the revocations were last read; 0 without sessions
-	HashesRunning  int           // passwords that are hashed now
-	HashesWaiting  int           // passwords that wait for that
-	HashQueueFull  uint64        // logins that were answered 503 because too many passwords waited
-	EventsDropped  uint64        // events that the function of WithEvents did not get
-}
+func clientOf(ctx context.Context) rotation.Client { return callerOf(ctx).Client }
 
-// Stats returns the current numbers. Package otel gives them to OpenTelemetry.
-func (a *Auth) Stats() Stats {
-	hashes := a.gate.Stats()
-	s := Stats{TokensVerified: a.verified.Load(), HashesRunning: hashes.Running, HashesWaiting: hashes.Waiting,
-		HashQueueFull: hashes.Busy, EventsDropped: a.events.dropped.Load()}
-	if a.sessions != nil {
-		s.RevocationLag = a.sessions.Lag()
-	}
-	return s
-}
+// maxLabel is the longest text about a client that a session keeps, in bytes.
+const maxLabel = 256
 
-// probe is an id that no user has. A store that says so is well.
-const probe = "signet-readiness-probe"
-
-// Ready reports whether the service can log users in and check tokens now: the stores answer, the revocations are known, and
-// there is a key that signs. It is for health checks. The error is [ErrUnavailable] and says what is missing.
-func (a *Auth) Ready(ctx context.Context) error {
-	if a.keys.Current().Signing() == nil {
-		return unavailable(errors.New("the key source has no key that can sign"))
-	}
-	if _, err := a.findByID(ctx, probe); err != nil && !errors.Is(err, userstore.ErrNotFound) {
-		return unavailable(fmt.Errorf("the user store: %w", err))
-	}
-	if a.sessions == nil {
-		return nil
-	}
-	if err := a.sessions.Fresh(time.Now()); err != nil {
-		return revocationError(err)
-	}
-	if _, err := a.sessions.List(ctx, probe); err != nil {
-		return unavailable(fmt.Errorf("the session store: %w", err))
-	}
-	return nil
+// label returns a copy of text without characters that cannot be shown. Characters that are not printable could change
+// the direction of the text around them, or hide a part of it. It is a copy because some servers (fasthttp) use the
+// memory of a request again.
+func label(text string) string {
+	text = strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxLabel)]), "")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, text)
 }

@@ -150,7 +150,7 @@ func ExampleAuth_CookieHandler() {
 		fmt.Println(cookie.Name, cookie.Path, cookie.HttpOnly, cookie.Secure)
 	}
 	// Output:
-	// 201 {"token_type":"Cookie","expires_in":1728000}
+	// 201 {"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000}
 	// __Host-access_token / true true
 	// __Secure-refresh_token /web/auth true true
 }

@@ -224,7 +224,7 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		case "nbf":
 			c.NotBefore = foreignDate(&s, math.Ceil)
 		case "jti":
-			c.ID, _ = text(raw)
+			c.ID, _ = textOf(raw)
 		case "cnf":
 			s.Mistyped("absent: the token is bound to a key, and is no bearer token")
 		}
@@ -233,7 +233,7 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		}
 		if want, ok := f.require[name]; ok {
 			delete(missing, name)
-			if got, ok := text(raw); !ok || got != want {
+			if got, ok := textOf(raw); !ok || got != want {
 				s.Mistyped("the value that TrustedIssuer.Require asks for")
 			}
 		}
@@ -321,8 +321,8 @@ func valueOf(raw string) strictjson.Scanner {
 	return s
 }
 
-// text reads a JSON text.
-func text(raw string) (string, bool) {
+// textOf reads a JSON text.
+func textOf(raw string) (string, bool) {
 	s := valueOf(raw)
 	value := s.String()
 	return value, s.Err() == nil
@@ -333,7 +333,7 @@ func claimText(payload, claim string) (value string, ok bool) {
 	s := strictjson.Scan(payload)
 	for s.Next() {
 		if s.Name() == claim {
-			value, ok = text(s.Raw())
+			value, ok = textOf(s.Raw())
 		}
 	}
 	return value, ok && s.Err() == nil

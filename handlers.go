@@ -35,9 +35,6 @@ func (c carrier) login() http.Handler {
 	}, http.MethodPost)
 }
 
-// refreshNames are the names of the refresh token in a request: the documented name, and the name in the answer.
-var refreshNames = []string{"refreshToken", "refresh_token"}
-
 // RefreshHandler serves POST with {"refreshToken": ...} and answers 201 with a new pair of tokens; see [Auth.Refresh].
 // The member may also have the name "refresh_token", as in the answer. The body may be a form.
 func (a *Auth) RefreshHandler() http.Handler { return carrier{auth: a}.refresh() }
@@ -129,30 +126,6 @@ func (c carrier) logout() http.Handler {
 		noContent(w)
 		return nil
 	}, http.MethodPost)
-}
-
-// logoutToken finds the token of the session to end. A body in which no token can be found does not matter if the
-// header has one: some clients send an empty object or a text with every POST.
-func logoutToken(w http.ResponseWriter, r *http.Request) (token string, err error) {
-	body, err := readAll(w, r)
-	if err != nil {
-		return "", err
-	}
-	inHeader := r.Header.Get("Authorization") != ""
-	media, err := mediaType(r)
-	switch text := strings.TrimSpace(body); {
-	case text == "" || text == "null" || err != nil && inHeader:
-		return bearerToken(r)
-	case err != nil:
-		return "", err
-	}
-	if err := parseBody(media, body, field{names: refreshNames, value: &token}); err != nil || token != "" {
-		return token, err
-	}
-	if !inHeader {
-		return "", badRequest(`field "refreshToken" is missing or empty`)
-	}
-	return bearerToken(r)
 }
 
 // LogoutAllHandler serves POST with an access token and ends all sessions of the user, including this one. It answers

@@ -2,6 +2,7 @@ package signet_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -282,4 +283,23 @@ func FuzzAuthorizationHeader(f *testing.F) {
 		handler.ServeHTTP(rec, req)
 		require.Contains(t, []int{200, 400, 401}, rec.Code, value)
 	})
+}
+
+// A body that says that it is too long is refused before it is read.
+func TestADeclaredLength(t *testing.T) {
+	s := newService(t)
+	r := httptest.NewRequest("POST", "/auth/login", unread{t})
+	r.ContentLength = 1 << 40
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	s.Handler("/auth").ServeHTTP(w, r)
+	require.Equal(t, 413, w.Code)
+}
+
+// unread is a body that nobody may read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.EOF
 }

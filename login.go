@@ -33,6 +33,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	if err != nil {
 		return Tokens{}, err
 	}
+	defer attempt.leave()                            // also after a panic of the host's function
 	bounded, limited := limit.New(ctx, storeTimeout) // for the host's function and the second factor
 	terms, pending, err := a.decide(bounded, user, remember)
 	limited.Release()
@@ -77,7 +78,7 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	var terms rotation.Terms
 	for _, d := range decision {
 		var err error
-		if terms, err = a.terms(d); err != nil {
+		if terms, err = a.terms(d, nil); err != nil {
 			return Tokens{}, err
 		}
 	}
@@ -100,6 +101,12 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if err != nil {
 		return userstore.User{}, nil, err
 	}
+	right := false
+	defer func() {
+		if !right { // also after a panic of a store or of the hasher
+			attempt.leave()
+		}
+	}()
 	user, err := a.findByEmail(ctx, email)
 	if err != nil && !errors.Is(err, userstore.ErrNotFound) {
 		err = storeError(err)
@@ -118,6 +125,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if outdated {
 		user.PasswordHash = a.upgradeHash(ctx, user, pass)
 	}
+	right = true
 	return user, attempt, nil
 }
 
@@ -239,8 +247,65 @@ func (a *Auth) start(ctx context.Context, user userstore.User, terms rotation.Te
 	}
 	if pending {
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepRequired, Subject: user.ID, SessionID: id})
-		return Tokens{}, secondStep(id, g.secret)
+		return Tokens{}, codeNeeded(id, g.secret)
 	}
 	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: user.ID, SessionID: id})
 	return tokens, nil
+}
+
+// ticketSeparator stands between the id of a pending session and the secret of its ticket.
+const ticketSeparator = "."
+
+// codeNeeded is the answer to a login that needs a second step.
+func codeNeeded(id, secret string) error {
+	e := because(ErrSecondStepRequired, nil)
+	e.ticket = id + ticketSeparator + secret
+	return e
+}
+
+// checkPassword refuses passwords that no user can have.
+func checkPassword(pass string) error {
+	switch {
+	case pass == "":
+		return badRequest(`field "password" is empty`)
+	case len(pass) > password.MaxLength:
+		return badRequest(`field "password" is too long`)
+	}
+	return nil
+}
+
+// passwordError is the answer after a password was checked. It is nil if the password is right and the user may log in. No
+// password matches a hash that cannot be read.
+func passwordError(userID string, ok bool, err error) error {
+	switch {
+	case errors.Is(err, password.ErrFormat), err == nil && !ok:
+		return ErrInvalidCredentials
+	case err != nil:
+		return unavailable(fmt.Errorf("verify the password of user %q: %w", userID, err))
+	}
+	return nil
+}
+
+// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
+// afterwards. A failure is logged, and the login goes on.
+func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
+	store, ok := a.users.(userstore.PasswordUpdater)
+	if !ok {
+		return user.PasswordHash
+	}
+	hash, err := a.gate.Hash(ctx, turnOf(ctx), pass)
+	if err == nil {
+		err = a.updateHash(ctx, store, user, hash)
+	}
+	if err != nil {
+		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
+		return user.PasswordHash
+	}
+	return hash
+}
+
+func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	return store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
 }

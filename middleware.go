@@ -55,18 +55,18 @@ func (v *Verifier) RequireAuth(next http.Handler) http.Handler {
 // RequireRole is RequireAuth for users that have one of the roles. Others get 403.
 func (v *Verifier) RequireRole(role string, or ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return v.require("RequireRole", next, func(c *Claims) error { return allowed(c.HasRole(role, or...)) })
+		return v.require("RequireRole", next, func(c *Claims) error { return permitted(c.HasRole(role, or...)) })
 	}
 }
 
 // RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1).
 func (v *Verifier) RequireScope(scope string, and ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return v.require("RequireScope", next, func(c *Claims) error { return allowed(c.HasScope(scope, and...)) })
+		return v.require("RequireScope", next, func(c *Claims) error { return permitted(c.HasScope(scope, and...)) })
 	}
 }
 
-func allowed(ok bool) error {
+func permitted(ok bool) error {
 	if !ok {
 		return ErrInsufficientScope
 	}

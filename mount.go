@@ -1,6 +1,7 @@
 package signet
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,6 +46,35 @@ func (a *Auth) Handler(prefix string) http.Handler {
 		return m
 	}
 	return anyOrigin(m)
+}
+
+// CookieHandler serves what [Auth.Handler] serves to browsers that keep their tokens in cookies: no body has a token, login,
+// second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds,
+// "refresh_expires_in": seconds}, and refresh-token and logout need no body. Forms are refused with 415, and requests from other sites with 403. There is no CORS.
+//
+//	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
+//
+// The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. The script of the
+// page refreshes: it sends POST prefix/refresh-token before expires_in is over, or after an answer 401 (package client/js does
+// it). A navigation never refreshes, because two navigations at once would both do it. An answer takes the cookies away only
+// after a logout: a late refusal must not destroy the newer cookies of another tab. CookieHandler panics without [WithCookies],
+// and if the prefix is not a path.
+func (a *Auth) CookieHandler(prefix string) http.Handler {
+	prefix = strings.TrimRight(prefix, "/")
+	if a.cookies == nil {
+		panic("signet.CookieHandler: WithCookies is not set")
+	}
+	if !strings.HasPrefix(prefix, "/") || (&url.URL{Path: prefix}).EscapedPath() != prefix || strings.ContainsAny(prefix, ";,{}* ") {
+		panic(fmt.Sprintf("signet.CookieHandler: %q is not a path such as /web/auth", prefix))
+	}
+	m := a.mount(prefix, carrier{auth: a, cookies: a.cookies, path: prefix})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := a.cookies.sameSite(r); err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		m.ServeHTTP(w, r)
+	})
 }
 
 func (a *Auth) mount(prefix string, c carrier) *mount {

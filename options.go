@@ -270,6 +270,26 @@ func WithTokenCache(bytes int) VerifierOption {
 	})
 }
 
+// WithCookies lets [Verifier.RequireAuth] and the other middleware find the access token in a cookie when a request has no
+// Authorization header, and it is needed for [Auth.CookieHandler]. A request that is authenticated by a cookie must not come from
+// another site: requests with an unsafe method are checked by [http.CrossOriginProtection], and WebSocket upgrades by the
+// same rules. Others are answered 403 "cross_site_request".
+//
+// The cookies are __Host-access_token and __Secure-refresh_token, both Secure, HttpOnly and SameSite=Lax (RFC 6265bis section
+// 4.1.3). For http on a loopback host they have the names access_token and refresh_token and are not Secure, so that a program
+// under development needs no TLS.
+func WithCookies(cookies Cookies) VerifierOption {
+	return verifierOption(func(s *verifierSettings) {
+		mode := &cookieMode{protection: http.NewCrossOriginProtection()}
+		for _, origin := range cookies.TrustedOrigins {
+			if err := mode.protection.AddTrustedOrigin(origin); err != nil {
+				s.mistake("WithCookies", "%w", err)
+			}
+		}
+		s.cookies = mode
+	})
+}
+
 // WithRevocations lets a verifier of [NewVerifier] follow the revocations of the service that issues the tokens. Then a
 // revoked token is refused within about a second, and a token is answered 503 if the feed was not read for too long
 // ([feed.WithMaxStaleness]). The host closes the feed. [New] does not take this option, because it follows its session store.
@@ -326,6 +346,22 @@ func WithLifetimes(lifetimes Lifetimes) Option {
 			}
 		}
 		s.lifetimes = lifetimes
+	})
+}
+
+// WithLogin sets what stands between a password and the first tokens.
+func WithLogin(policy LoginPolicy) Option {
+	return option(func(s *settings) {
+		if policy.SecondFactor != nil && isNil(policy.SecondFactor) {
+			s.mistake("WithLogin", "SecondFactor is a nil pointer; leave it out to have none")
+		}
+		if policy.ParallelHashes < 0 || policy.ParallelHashes > 1024 {
+			s.mistake("WithLogin", "ParallelHashes: %d is out of range; use 0 to 1024", policy.ParallelHashes)
+		}
+		if policy.SecondStepACR != "" && policy.SecondFactor == nil {
+			s.mistake("WithLogin", "SecondStepACR is set, and there is no SecondFactor")
+		}
+		s.login, s.loginSet = policy, true
 	})
 }
 
@@ -455,6 +491,19 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 			s.mistake("WithTrustedProxies", "there is no prefix; leave the option out to trust no proxy")
 		}
 		s.proxies = slices.Clone(prefixes)
+	})
+}
+
+// WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
+// in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
+// ones are dropped, counted in [Stats] and still logged. [Auth.Close] gives the function two seconds for what waits, and then
+// ends its context. The function must return when its context ends.
+func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
+	return option(func(s *settings) {
+		if handle == nil {
+			s.mistake("WithEvents", "the function is nil; leave the option out to have none")
+		}
+		s.events = handle
 	})
 }
 

@@ -3,7 +3,6 @@ package signet
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/gate"
@@ -64,12 +63,19 @@ func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string)
 	if err != nil {
 		return nil, err
 	}
+	right := false
+	defer func() {
+		if !right {
+			attempt.leave()
+		}
+	}()
 	ok, _, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
 	if refusal := passwordError(user.ID, ok, err); refusal != nil {
 		a.end(ctx, attempt, refusal)
 		a.failed(ctx, user, err)
 		return nil, refusal
 	}
+	right = true
 	return attempt, nil
 }
 
@@ -105,12 +111,6 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string) error
 	}
 }
 
-func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
-	ctx, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
-	return store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
-}
-
 // passwordChanged ends what an old password had opened.
 func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep string) error {
 	if a.sessions != nil {
@@ -124,29 +124,6 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 		a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
-	return nil
-}
-
-// checkPassword refuses passwords that no user can have.
-func checkPassword(pass string) error {
-	switch {
-	case pass == "":
-		return badRequest(`field "password" is empty`)
-	case len(pass) > password.MaxLength:
-		return badRequest(`field "password" is too long`)
-	}
-	return nil
-}
-
-// passwordError is the answer after a password was checked. It is nil if the password is right and the user may log in. No
-// password matches a hash that cannot be read.
-func passwordError(userID string, ok bool, err error) error {
-	switch {
-	case errors.Is(err, password.ErrFormat), err == nil && !ok:
-		return ErrInvalidCredentials
-	case err != nil:
-		return unavailable(fmt.Errorf("verify the password of user %q: %w", userID, err))
-	}
 	return nil
 }
 
@@ -182,22 +159,4 @@ func hashError(err error) error {
 		return unavailable(err)
 	}
 	return internal(err)
-}
-
-// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
-// afterwards. A failure is logged, and the login goes on.
-func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
-	store, ok := a.users.(userstore.PasswordUpdater)
-	if !ok {
-		return user.PasswordHash
-	}
-	hash, err := a.gate.Hash(ctx, turnOf(ctx), pass)
-	if err == nil {
-		err = a.updateHash(ctx, store, user, hash)
-	}
-	if err != nil {
-		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
-		return user.PasswordHash
-	}
-	return hash
 }

@@ -158,3 +158,36 @@ func TestAuthenticateIssuesNothing(t *testing.T) {
 	_, err = s.Authenticate(t.Context(), "john@mail.com", "wrong")
 	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
 }
+
+// broken is a hasher that panics.
+type broken struct{ password.Hasher }
+
+func (b broken) Verify(hash, pass string) (bool, bool, error) {
+	if pass == "panic please" {
+		panic("fault")
+	}
+	return b.Hasher.Verify(hash, pass)
+}
+
+// A panic of the host's code loses no place: the account is open afterwards, as far as its failures allow.
+func TestAPanicClosesNoAccount(t *testing.T) {
+	auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(broken{cheap}), signet.WithLogin(signet.LoginPolicy{
+		Decide: func(_ context.Context, user userstore.User, _ bool) (signet.LoginDecision, error) {
+			if user.ID == "3" {
+				panic("fault")
+			}
+			return signet.LoginDecision{}, nil
+		}}))
+	require.NoError(t, err)
+	defer auth.Close()
+	for range 5 {
+		require.Panics(t, func() { _, _ = auth.Login(context.Background(), "john@mail.com", "panic please") })
+		require.Panics(t, func() { _, _ = auth.Login(context.Background(), "admin@mail.com", "admin123") })
+	}
+	began := time.Now()
+	_, err = auth.Login(context.Background(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	_, err = auth.Authenticate(context.Background(), "admin@mail.com", "admin123")
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), 4*time.Second)
+}

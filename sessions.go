@@ -3,14 +3,10 @@ package signet
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/signet-go/signet/event"
-	"github.com/signet-go/signet/internal/clientip"
 	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/session"
@@ -189,32 +185,4 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 	}
 	slices.SortFunc(live, func(a, b SessionInfo) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return live, nil
-}
-
-func clientOf(ctx context.Context) rotation.Client { return callerOf(ctx).Client }
-
-// clientAddress finds the address of the client. It warns once if there seems to be a proxy that nobody has named.
-func (a *Auth) clientAddress(r *http.Request) string {
-	address, ignored := clientip.Of(r, a.proxies)
-	if ignored && a.warnedProxy.CompareAndSwap(false, true) {
-		a.logger.WarnContext(r.Context(), "signet: a request has X-Forwarded-For, and no proxy is trusted: all clients behind "+
-			"the proxy count as one; see WithTrustedProxies", "connection", address)
-	}
-	return address
-}
-
-// maxLabel is the longest text about a client that a session keeps, in bytes.
-const maxLabel = 256
-
-// label returns a copy of text without characters that cannot be shown. Characters that are not printable could change
-// the direction of the text around them, or hide a part of it. It is a copy because some servers (fasthttp) use the
-// memory of a request again.
-func label(text string) string {
-	text = strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxLabel)]), "")
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
 }

@@ -20,22 +20,12 @@ import (
 // A login that waits for its second step is a row in the session store that no token can name yet. Its ticket is the row's id
 // and a secret. So a ticket works in every process, a cut-off of the user ends it, and only one request can use it.
 
-const ticketSeparator = "."
-
-// secondStep is the answer to a login that needs a second step.
-func secondStep(id, secret string) error {
-	e := because(ErrSecondStepRequired, nil)
-	e.ticket = id + ticketSeparator + secret
-	return e
-}
-
 // errTicket and errCode are the answers to a second step that fails.
 var (
 	errTicket = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
 		challenge: bareChallenge, kind: ErrInvalidCredentials}
 	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
 		kind: ErrInvalidCredentials}
-	errOlder    = invalidToken("the refresh token is not the current one; refresh first")
 	errSessions = invalidToken("the two tokens are of different sessions")
 )
 
@@ -63,6 +53,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
+	defer attempt.leave()
 	tokens, err := a.complete(ctx, row, secret, amr)
 	if err != nil {
 		err = a.stepError(ctx, row, err)
@@ -118,6 +109,12 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	if attempt, err = a.begin(ctx, user.Email, user.ID); err != nil {
 		return nil, nil, err
 	}
+	right := false
+	defer func() {
+		if !right { // also after a panic of the factor
+			attempt.leave()
+		}
+	}()
 	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
 	switch {
 	case err != nil:
@@ -128,6 +125,7 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	if err != nil {
 		a.end(ctx, attempt, err)
 	}
+	right = err == nil
 	return amr, attempt, err
 }
 
@@ -165,6 +163,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 		}
 		return Tokens{}, err
 	}
+	defer attempt.leave()
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})

@@ -16,9 +16,6 @@ import (
 // ticketLife is how long a ticket can be used.
 const ticketLife = 30 * time.Second
 
-// ticketAudience is the audience of tickets.
-var ticketAudience = []string{"signet:ticket"}
-
 // errTicketUsed is the answer to a ticket that was used, or that is older than 64 others of its session.
 var errTicketUsed = invalidToken("the ticket was used before")
 

@@ -5,14 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/signet-go/signet/event"
@@ -45,14 +41,6 @@ func (t Tokens) Format(state fmt.State, _ rune) {
 
 // LogValue implements [slog.LogValuer]. It hides the tokens from slog's JSON handler, which would write the JSON form.
 func (t Tokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
-
-// refreshAudience is the audience of refresh tokens. Most verifiers ignore "typ". They would accept a refresh token
-// with the audience of access tokens as an access token.
-var refreshAudience = []string{"signet:refresh"}
-
-// reserved are the claims that only signet sets, now or in a later version.
-var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", "gen", "ver", "roles", "acr", "amr", "auth_time",
-	"act", "cnf", "client_id"}
 
 // grant is what a pair of tokens is issued for.
 type grant struct {
@@ -187,31 +175,6 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 		return nil, storeError(fmt.Errorf("WithClaims: %w", err))
 	}
 	return encodeClaims("WithClaims", extra, nil)
-}
-
-// encodeClaims encodes claims of the host, as members that follow others. Names that belong to signet are errors, unless they
-// are allowed.
-func encodeClaims[V any](source string, claims map[string]V, allowed []string) ([]byte, error) {
-	var b []byte
-	for _, name := range slices.Sorted(maps.Keys(claims)) {
-		// A parser that ignores case must not read the host's "Roles" as signet's "roles".
-		if !slices.Contains(allowed, name) && slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }) {
-			return nil, internal(fmt.Errorf("%s: the claim %q belongs to signet; choose another name", source, name))
-		}
-		value, err := json.Marshal(claims[name])
-		if err != nil {
-			return nil, internal(fmt.Errorf("%s: %q: %w", source, name, err))
-		}
-		b = append(append(strictjson.AppendString(append(b, ','), name), ':'), value...)
-	}
-	if len(b) == 0 {
-		return nil, nil
-	}
-	// Refuse now what parseClaims would refuse in the token.
-	if err := checkClaims("{" + string(b[1:]) + "}"); err != nil {
-		return nil, internal(fmt.Errorf("%s: %w", source, err))
-	}
-	return b, nil
 }
 
 // randomID is 128 random bits.

@@ -209,6 +209,13 @@ func (v *Verifier) checkTimes(c *Claims, now time.Time) error {
 	return nil
 }
 
+// refreshAudience is the audience of refresh tokens. Most verifiers ignore "typ". They would accept a refresh token
+// with the audience of access tokens as an access token.
+var refreshAudience = []string{"signet:refresh"}
+
+// ticketAudience is the audience of tickets for connections.
+var ticketAudience = []string{"signet:ticket"}
+
 // use says what the caller needs a token for.
 type use int
 

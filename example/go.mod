@@ -9,6 +9,7 @@ require (
 	github.com/rs/cors v1.11.1
 	github.com/signet-go/signet v0.1.0
 	github.com/signet-go/signet/redisstore v0.1.0
+	github.com/signet-go/signet/totp v0.1.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.62.0
 )
@@ -47,4 +48,5 @@ require (
 replace (
 	github.com/signet-go/signet => ../
 	github.com/signet-go/signet/redisstore => ../redisstore
+	github.com/signet-go/signet/totp => ../totp
 )

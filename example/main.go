@@ -1,5 +1,5 @@
-// Command example is a small shop API with JWT login: the whole contract of signet below /api/v1/auth, a route for any
-// signed-in user and a route for administrators.
+// Command example is a small shop with JWT login: the whole contract of signet below /api/v1/auth for apps and below
+// /web/auth for browsers, routes for signed-in users and for administrators, and a page at / that shows it all.
 //
 //	go run ./example
 package main
@@ -13,16 +13,24 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/throttle"
 )
 
 func main() {
+	// A password hash holds a thread for some 20 ms. With more threads than hashes, other requests need not wait for that.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2 * runtime.NumCPU())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
@@ -36,6 +44,7 @@ type settings struct {
 	addr      string
 	lifetimes signet.Lifetimes
 	db, redis string
+	proxies   []netip.Prefix
 	level     slog.Level
 }
 
@@ -47,6 +56,16 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&set.lifetimes.Refresh, "refresh-ttl", 0, "lifetime of refresh tokens; 0: the contract's 10 hours")
 	flags.StringVar(&set.db, "db", "", "users and sessions in postgres://..., sqlite:FILE or mysql:DSN; default: in memory")
 	flags.StringVar(&set.redis, "redis", "", "sessions in redis://HOST:PORT/DB")
+	flags.Func("trusted-proxies", "addresses of proxies whose X-Forwarded-For is believed: prefixes with commas between", func(list string) error {
+		for text := range strings.SplitSeq(list, ",") {
+			prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+			if err != nil {
+				return err
+			}
+			set.proxies = append(set.proxies, prefix)
+		}
+		return nil
+	})
 	flags.TextVar(&set.level, "log-level", slog.LevelInfo, "the least level that is logged: debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -63,16 +82,29 @@ func run(ctx context.Context, args []string) error {
 	if err := addDemoUsers(ctx, stores.users); err != nil {
 		return err
 	}
-	opts := []signet.Option{signet.WithLogger(logger), signet.WithLifetimes(set.lifetimes), signet.WithoutCORS()}
+	secret := secretFromEnv(logger)
+	factor, err := newFactor(stores.users, secret)
+	if err != nil {
+		return err
+	}
+	policy := signet.LoginPolicy{SecondFactor: factor}
+	if stores.throttle != nil {
+		policy.Throttle = throttle.New(stores.throttle, throttle.Config{})
+	}
+	opts := []signet.Option{signet.WithLogger(logger), signet.WithLifetimes(set.lifetimes), signet.WithoutCORS(),
+		signet.WithLogin(policy), signet.WithCookies(signet.Cookies{})}
+	if len(set.proxies) > 0 {
+		opts = append(opts, signet.WithTrustedProxies(set.proxies...))
+	}
 	if stores.sessions != nil {
 		opts = append(opts, signet.WithSessionStore(stores.sessions))
 	}
-	auth, err := signet.New(stores.users, keys.Secret(secretFromEnv(logger)), opts...)
+	auth, err := signet.New(stores.users, keys.Secret(secret), opts...)
 	if err != nil {
 		return err
 	}
 	defer auth.Close()
-	return serve(ctx, set.addr, routes(auth, stores.users))
+	return serve(ctx, set.addr, routes(auth, stores.users, factor))
 }
 
 // serve answers until ctx ends, then lets requests under way finish.
@@ -107,7 +139,7 @@ func serve(ctx context.Context, addr string, handler http.Handler) error {
 func printWelcome(url string) {
 	fmt.Printf(`listening on %[1]s
 
-Paste this into another terminal:
+Open %[1]s in a browser: a page shows the login at work. Or paste this into another terminal:
 
   API=%[1]s/api/v1
   TOKENS=$(curl -s $API/auth/login -H 'Content-Type: application/json' -d '{"email":"john@mail.com","password":"changeme"}'); echo "$TOKENS"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/totp"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -43,8 +44,8 @@ func addDemoUsers(ctx context.Context, users userstore.Writer) error {
 	return nil
 }
 
-// routes is the shop: the contract, its neighbours, and two routes of its own.
-func routes(auth *signet.Auth, users userstore.Writer) http.Handler {
+// routes is the shop: the contract, its neighbours, some routes of its own, and the page.
+func routes(auth *signet.Auth, users userstore.Writer, factor *totp.Factor) http.Handler {
 	mux := http.NewServeMux()
 	contract := auth.Handler("/api/v1/auth") // with WithoutCORS: the middleware below answers for all routes
 	mux.Handle("/api/v1/auth/", contract)
@@ -52,7 +53,11 @@ func routes(auth *signet.Auth, users userstore.Writer) http.Handler {
 	(&accounts{users: users, auth: auth}).mount(mux)
 	mux.Handle("GET /api/v1/orders", auth.RequireAuth(http.HandlerFunc(orders)))
 	mux.Handle("GET /api/v1/admin/users", auth.RequireRole("admin")(http.HandlerFunc(listUsers)))
-	// No cookie is ever sent, so any origin may call. Preflights carry no token: CORS stands outside of RequireAuth.
+	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
+	factorRoutes(mux, auth, factor)
+	page(mux, auth)
+	// Any origin may call with a token. Browsers give no answer that came by a cookie to another origin, because the origins are
+	// "*". Preflights carry no token: CORS stands outside of RequireAuth.
 	anyOrigin := cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
 		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},

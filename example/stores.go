@@ -16,13 +16,15 @@ import (
 	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/sqlstore"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
 // stores are where users and sessions are kept.
 type stores struct {
 	users    userstore.Writer
-	sessions session.Store // nil: signet keeps them in memory
+	sessions session.Store  // nil: signet keeps them in memory
+	throttle throttle.Store // nil: signet counts attempts in memory
 	closers  []func() error
 }
 
@@ -107,6 +109,8 @@ func (s *stores) openRedis(url string) error {
 	options.ContextTimeoutEnabled = true // or a server that stalls would hold up requests for longer than signet waits
 	client := redis.NewClient(options)
 	s.closers = append(s.closers, client.Close)
-	s.sessions, err = redisstore.New(client)
-	return err
+	sessions, errSessions := redisstore.New(client)
+	throttle, errThrottle := redisstore.NewThrottle(client)
+	s.sessions, s.throttle = sessions, throttle
+	return errors.Join(errSessions, errThrottle)
 }

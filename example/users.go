@@ -194,13 +194,13 @@ func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, erro
 	fields := map[string]string{}
 	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
 	case "application/json":
-		var members struct{ Email, Password, Name, Avatar *string }
+		var members struct{ Email, Password, Name, Avatar, Code *string }
 		d := json.NewDecoder(r.Body)
 		if d.Decode(&members) != nil || d.Decode(new(any)) != io.EOF {
 			return nil, invalid("the body is malformed, or a field is not a text")
 		}
 		for name, value := range map[string]*string{
-			"email": members.Email, "password": members.Password, "name": members.Name, "avatar": members.Avatar,
+			"email": members.Email, "password": members.Password, "name": members.Name, "avatar": members.Avatar, "code": members.Code,
 		} {
 			if value != nil {
 				fields[name] = *value

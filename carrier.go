@@ -1,0 +1,114 @@
+package signet
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// carrier is how tokens travel between a mount and its clients: in bodies, or in cookies.
+type carrier struct {
+	auth    *Auth
+	cookies *cookieMode // nil: in bodies
+	path    string      // of the refresh cookie
+}
+
+// give writes a pair of tokens.
+func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
+	if c.cookies == nil {
+		writeTokens(w, tokens)
+		return
+	}
+	// Both cookies live as long as the session does without a refresh. An access token that has expired is refused anyway.
+	life := time.Duration(max(tokens.ExpiresIn, tokens.refreshIn)) * time.Second
+	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, life)
+	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, life)
+	b := strconv.AppendInt([]byte(`{"token_type":"Cookie","expires_in":`), tokens.ExpiresIn, 10)
+	b = strconv.AppendInt(append(b, `,"refresh_expires_in":`...), tokens.refreshIn, 10)
+	writeBody(w, http.StatusCreated, append(b, "}\n"...))
+}
+
+// clear takes the cookies away after a logout.
+func (c carrier) clear(w http.ResponseWriter, r *http.Request) {
+	if c.cookies != nil {
+		c.cookies.set(w, r, accessCookie, "/", "", 0)
+		c.cookies.set(w, r, refreshCookie, c.path, "", 0)
+	}
+}
+
+// readBody reads the wanted fields of a body. A cookie mount takes no forms, and an empty body if nothing must be in it.
+func (c carrier) readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
+	if c.cookies == nil {
+		return readBody(w, r, want...)
+	}
+	body, err := readAll(w, r)
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(body) != "" {
+		media, err := mediaType(r)
+		if err != nil {
+			return err
+		}
+		if media != mediaJSON {
+			return unsupported("send application/json")
+		}
+		if err := parseBody(media, body, want...); err != nil {
+			return err
+		}
+	}
+	return present(want)
+}
+
+// refreshToken returns the refresh token of a request: the field in the body, or the cookie. want are further fields.
+func (c carrier) refreshToken(w http.ResponseWriter, r *http.Request, want ...field) (token string, err error) {
+	if c.cookies == nil {
+		err = readBody(w, r, append(want, field{names: refreshNames, value: &token})...)
+		return token, err
+	}
+	if err := c.readBody(w, r, want...); err != nil {
+		return "", err
+	}
+	return c.cookies.token(r, refreshCookie)
+}
+
+// logoutToken finds the token of the session to end.
+func (c carrier) logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
+	if c.cookies == nil {
+		return tokenToEnd(w, r)
+	}
+	token, err := c.refreshToken(w, r)
+	if errors.Is(err, ErrNoToken) {
+		return c.cookies.token(r, accessCookie)
+	}
+	return token, err
+}
+
+// refreshNames are the names of the refresh token in a request: the documented name, and the name in the answer.
+var refreshNames = []string{"refreshToken", "refresh_token"}
+
+// tokenToEnd finds the token of the session to end. A body in which no token can be found does not matter if the
+// header has one: some clients send an empty object or a text with every POST.
+func tokenToEnd(w http.ResponseWriter, r *http.Request) (token string, err error) {
+	body, err := readAll(w, r)
+	if err != nil {
+		return "", err
+	}
+	inHeader := r.Header.Get("Authorization") != ""
+	media, err := mediaType(r)
+	switch text := strings.TrimSpace(body); {
+	case text == "" || text == "null" || err != nil && inHeader:
+		return bearerToken(r)
+	case err != nil:
+		return "", err
+	}
+	if err := parseBody(media, body, field{names: refreshNames, value: &token}); err != nil || token != "" {
+		return token, err
+	}
+	if !inHeader {
+		return "", badRequest(`field "refreshToken" is missing or empty`)
+	}
+	return bearerToken(r)
+}

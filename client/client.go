@@ -1,0 +1,203 @@
+// Package client is a client of a signet service. It signs in, adds the access token to requests, and refreshes it by
+// itself, so that a session is never lost by accident:
+//
+//   - One refresh serves any number of requests that wait at the same time, in any number of processes that share a [File].
+//   - A refresh without an answer is repeated with the same refresh token. The service then sends the successor again.
+//   - A new pair is stored before it is used. So a crash between the two loses nothing.
+//   - Only one thing ends the session on this side: the service answers a refresh with 401 ([ErrSignedOut]).
+//
+// The package uses only the standard library. It does not verify tokens; use package signet for that.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Client is a session with one service. All methods are safe for concurrent use. It starts a goroutine only for a
+// refresh; the goroutine ends with the refresh, or when nobody waits for it any more.
+type Client struct {
+	base    string // without a slash at the end
+	send    *http.Client
+	store   TokenStore
+	origins map[string]bool
+	maxWait time.Duration
+
+	mu     sync.Mutex
+	now    current
+	loaded bool
+	flight *flight // the running refresh; nil: none
+}
+
+// attemptTimeout limits one request to the service.
+const attemptTimeout = 20 * time.Second
+
+// Option configures [New].
+type Option func(*Client) error
+
+// WithStore sets where the tokens are kept. The default is a [Memory] of this client.
+func WithStore(store TokenStore) Option {
+	return func(c *Client) error {
+		if store == nil {
+			return errors.New("client.WithStore: the store is nil; leave the option out for one in memory")
+		}
+		c.store = store
+		return nil
+	}
+}
+
+// WithTransport sets what sends the requests for login, refresh, logout and profile. It must not add tokens.
+// The default is [http.DefaultTransport].
+func WithTransport(base http.RoundTripper) Option {
+	return func(c *Client) error {
+		if base == nil {
+			return errors.New("client.WithTransport: the transport is nil; leave the option out for http.DefaultTransport")
+		}
+		c.send.Transport = base
+		return nil
+	}
+}
+
+// WithOrigins adds origins that get the access token, such as "https://api.example.com". The origin of the service is
+// always one of them. Requests to other origins are sent without the token.
+func WithOrigins(origins ...string) Option {
+	return func(c *Client) error {
+		for _, text := range origins {
+			u, err := parseURL(text)
+			if err != nil || strings.Trim(u.Path, "/") != "" {
+				return errors.New("client.WithOrigins: an origin has a scheme and a host, and no path: https://api.example.com")
+			}
+			c.origins[originOf(u)] = true
+		}
+		return nil
+	}
+}
+
+// WithMaxWait sets how long a refresh waits for a service that is away or answers 429 or 503: from 0 to one minute. The
+// default is 30 seconds. After that time the caller gets [ErrUnavailable], and the session is kept.
+func WithMaxWait(limit time.Duration) Option {
+	return func(c *Client) error {
+		if limit < 0 || limit > time.Minute {
+			return fmt.Errorf("client.WithMaxWait: %v is out of range; use 0 to 1m", limit)
+		}
+		c.maxWait = limit
+		return nil
+	}
+}
+
+// New returns a client for the service below baseURL, which includes the prefix of its routes:
+// https://host/api/v1/auth. It sends nothing. The error joins all mistakes in the arguments.
+func New(baseURL string, opts ...Option) (*Client, error) {
+	c := &Client{
+		// A login or a refresh never follows a redirect: the body has secrets.
+		send:    &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		store:   &Memory{},
+		origins: map[string]bool{},
+		maxWait: 30 * time.Second,
+	}
+	var errs []error
+	if u, err := parseURL(baseURL); err != nil {
+		errs = append(errs, err)
+	} else {
+		c.base = strings.TrimRight(u.String(), "/")
+		c.origins[originOf(u)] = true
+	}
+	for _, opt := range opts {
+		if opt == nil {
+			errs = append(errs, errors.New("client.New: an option is nil"))
+			continue
+		}
+		errs = append(errs, opt(c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
+		return nil, errors.New("client.New: the URL must be http or https, with a host and without user, query or fragment")
+	}
+	return u, nil
+}
+
+// originOf returns scheme, host and port in one form (RFC 6454 section 4).
+func originOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port)
+}
+
+// Login signs in and keeps the tokens in the store. It does not wait if the service answers 429 or 503. The error is a
+// [*SecondStepError] if the service wants a second step, and an [*Error] if it refuses.
+func (c *Client) Login(ctx context.Context, email, password string) error {
+	return c.signIn(ctx, "/login", map[string]string{"email": email, "password": password})
+}
+
+// SecondStep finishes a login with the ticket of a [*SecondStepError] and the code of the user. The errors are those of
+// [Client.Login].
+func (c *Client) SecondStep(ctx context.Context, ticket, code string) error {
+	return c.signIn(ctx, "/login/second-step", map[string]string{"ticket": ticket, "code": code})
+}
+
+func (c *Client) signIn(ctx context.Context, path string, body map[string]string) error {
+	tokens, err := c.tokens(ctx, path, body)
+	if err != nil {
+		return err
+	}
+	unlock, err := c.store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.keep(ctx, tokens)
+}
+
+// Logout ends the session at the service, and then removes the tokens. If the service does not answer in time, the
+// error is [ErrUnavailable] and the tokens stay, so that Logout can be called again. Without a session it does
+// nothing.
+func (c *Client) Logout(ctx context.Context) error {
+	unlock, err := c.store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	tokens, err := c.reread(ctx)
+	if err != nil || tokens.RefreshToken == "" {
+		return err
+	}
+	err = c.patiently(ctx, func() error {
+		_, err := c.post(ctx, "/logout", map[string]string{"refreshToken": tokens.RefreshToken})
+		return err
+	})
+	if err != nil && !isStatus(err, http.StatusUnauthorized) {
+		return err
+	}
+	return c.keep(ctx, Tokens{})
+}
+
+// Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if
+// the service is away. The error is [ErrSignedOut], [ErrUnavailable] or an [*Error].
+func (c *Client) Profile(ctx context.Context, target any) error {
+	hc := &http.Client{Transport: c.Transport(c.send.Transport), CheckRedirect: c.send.CheckRedirect}
+	return c.patiently(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout+c.maxWait)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/profile", nil)
+		if err != nil {
+			return err
+		}
+		return decode(hc, req, target)
+	})
+}

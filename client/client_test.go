@@ -1,0 +1,352 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/client"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/userstore"
+)
+
+// newHandler is a service whose access tokens live for two seconds.
+func newHandler(t *testing.T) (*signet.Auth, http.Handler) {
+	cheap := password.Argon2id{Memory: 64, Iterations: 1}
+	hash, err := cheap.Hash("changeme")
+	require.NoError(t, err)
+	users := userstore.NewMemory()
+	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "1", Email: "john@mail.com", PasswordHash: hash}))
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), signet.WithPasswordHasher(cheap),
+		signet.WithSessionStore(&session.Memory{}), signet.WithLifetimes(signet.Lifetimes{Access: 2 * time.Second}),
+		signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/auth/", auth.Handler("/auth"))
+	mux.Handle("/echo", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })))
+	return auth, mux
+}
+
+// direct sends requests to a handler without a network, so that a bubble of synctest can sleep. before can
+// take an answer.
+type direct struct {
+	handler   http.Handler
+	refreshes atomic.Int64
+	before    func(*http.Request) (*http.Response, error)
+	lose      func(*http.Request) bool
+}
+
+func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	if strings.HasSuffix(r.URL.Path, "/refresh-token") {
+		d.refreshes.Add(1)
+	}
+	if d.before != nil {
+		if resp, err := d.before(r); resp != nil || err != nil {
+			return resp, err
+		}
+	}
+	rec := httptest.NewRecorder()
+	in := r.Clone(r.Context())
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	in.RemoteAddr, in.RequestURI = "127.0.0.1:1", r.URL.RequestURI()
+	d.handler.ServeHTTP(rec, in)
+	if d.lose != nil && d.lose(r) {
+		return nil, errors.New("the connection broke")
+	}
+	return rec.Result(), nil
+}
+
+// bubble runs a test on a signed-in client in a bubble. All goroutines must have ended at its end.
+func bubble(t *testing.T, test func(t *testing.T, c *client.Client, d *direct)) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t)
+		defer auth.Close()
+		d := &direct{handler: handler}
+		c, err := client.New("http://service/auth", client.WithTransport(d))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		test(t, c, d)
+		synctest.Wait()
+	})
+}
+
+func get(c *client.Client, d *direct, url string) (int, error) {
+	resp, err := (&http.Client{Transport: c.Transport(d)}).Get(url)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+func TestOneRefreshForAThousandGoroutines(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		for round := range int64(5) {
+			require.Equal(t, round, d.refreshes.Load())
+			time.Sleep(3 * time.Second)
+			var wg sync.WaitGroup
+			var good atomic.Int64
+			for range 1000 {
+				wg.Go(func() {
+					if status, err := get(c, d, "http://service/echo"); err == nil && status == 200 {
+						good.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			require.EqualValues(t, 1000, good.Load())
+		}
+	})
+}
+
+func TestACancelledCallerStopsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		time.Sleep(3 * time.Second)
+		d.before = func(r *http.Request) (*http.Response, error) {
+			select {
+			case <-time.After(time.Second):
+				return nil, nil
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _, err := c.Token(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+		time.Sleep(time.Microsecond)
+		_, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		wg.Wait()
+		require.EqualValues(t, 1, d.refreshes.Load())
+
+		time.Sleep(3 * time.Second) // nobody waits any more: the refresh ends, and the next one succeeds
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, _, err = c.Token(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+func TestAServiceThatIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		time.Sleep(3 * time.Second)
+		start := time.Now()
+		d.before = func(r *http.Request) (*http.Response, error) {
+			switch away := time.Since(start); {
+			case away < 5*time.Second:
+				return nil, errors.New("connection refused")
+			case away < 15*time.Second:
+				rec := httptest.NewRecorder()
+				rec.Header().Set("Retry-After", "7")
+				rec.WriteHeader(503)
+				return rec.Result(), nil
+			}
+			return nil, nil
+		}
+		require.NoError(t, c.Profile(t.Context(), &map[string]any{}))
+		require.Less(t, time.Since(start), 25*time.Second)
+
+		d.before = func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
+		time.Sleep(3 * time.Second)
+		_, _, err := c.Token(t.Context())
+		require.ErrorIs(t, err, client.ErrUnavailable)
+		require.NotErrorIs(t, err, client.ErrSignedOut)
+		d.before = nil
+		require.NoError(t, c.Profile(t.Context(), &map[string]any{}))
+	})
+}
+
+func TestLostAnswersSignNobodyOut(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		n := 0
+		d.lose = func(r *http.Request) bool { n++; return n%5 == 0 && strings.HasSuffix(r.URL.Path, "/refresh-token") }
+		for i := range 1000 {
+			time.Sleep(2 * time.Second)
+			_, _, err := c.Token(t.Context())
+			require.NoError(t, err, "refresh %d", i)
+		}
+	})
+}
+
+func TestTheftSignsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t)
+		defer auth.Close()
+		store, d := &client.Memory{}, &direct{handler: handler}
+		c, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(store))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		stolen, err := store.Load(t.Context())
+		require.NoError(t, err)
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v %s", stolen, stolen, stolen, stolen), "eyJ")
+		time.Sleep(3 * time.Second)
+		status, err := get(c, d, "http://service/echo") // proves that the new pair arrived
+		require.NoError(t, err)
+		require.Equal(t, 200, status)
+		time.Sleep(time.Minute)
+		_, err = auth.Refresh(t.Context(), stolen.RefreshToken)
+		require.ErrorIs(t, err, signet.ErrRevoked)
+		_, err = get(c, d, "http://service/echo")
+		require.ErrorIs(t, err, client.ErrSignedOut)
+		require.NotContains(t, err.Error(), "eyJ")
+		_, _, err = c.Token(t.Context())
+		require.ErrorIs(t, err, client.ErrSignedOut)
+	})
+}
+
+func TestBodiesAndOrigins(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		refuse := true
+		var other http.Header
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "other" {
+				other = r.Header
+				return httptest.NewRecorder().Result(), nil
+			}
+			rec := httptest.NewRecorder()
+			switch {
+			case r.URL.Path == "/away":
+				http.Redirect(rec, r, "http://other/", http.StatusFound)
+			case r.URL.Path == "/echo" && refuse:
+				refuse = false
+				rec.WriteHeader(401)
+				rec.WriteString("no")
+			default:
+				return nil, nil
+			}
+			return rec.Result(), nil
+		}
+		hc := &http.Client{Transport: c.Transport(d)}
+		resp, err := hc.Post("http://service/echo", "text/plain", strings.NewReader("hello"))
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(body))
+
+		refuse = true
+		_, err = hc.Post("http://service/echo", "text/plain", io.MultiReader(strings.NewReader("hello")))
+		var failed *client.NotReplayableError
+		require.ErrorAs(t, err, &failed)
+		require.ErrorIs(t, err, client.ErrNotReplayable)
+		require.Equal(t, 401, failed.Response.StatusCode)
+		require.EqualValues(t, 2, d.refreshes.Load())
+
+		_, err = get(c, d, "http://service/away")
+		require.NoError(t, err)
+		require.NotNil(t, other)
+		require.Empty(t, other.Get("Authorization"))
+	})
+}
+
+func TestSecondStepAndLogout(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		require.NoError(t, c.Logout(t.Context()))
+		require.NoError(t, c.Logout(t.Context()))
+		_, _, err := c.Token(t.Context())
+		require.ErrorIs(t, err, client.ErrSignedOut)
+		d.before = func(r *http.Request) (*http.Response, error) {
+			rec := httptest.NewRecorder()
+			rec.WriteHeader(401)
+			rec.WriteString(`{"code":"second_step_required","ticket":"secret-ticket"}`)
+			return rec.Result(), nil
+		}
+		var second *client.SecondStepError
+		err = c.Login(t.Context(), "john@mail.com", "changeme")
+		require.ErrorAs(t, err, &second)
+		require.Equal(t, "secret-ticket", second.Ticket())
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", second, second, second), "secret-ticket")
+	})
+}
+
+// TestTwoProcesses runs this test binary twice on one token file. Each refreshes 200 times, by refusing its token.
+func TestTwoProcesses(t *testing.T) {
+	path := os.Getenv("SIGNET_CLIENT_FILE")
+	if path != "" {
+		count := &countRefreshes{}
+		c, err := client.New(os.Getenv("SIGNET_CLIENT_URL")+"/auth", client.WithStore(client.NewFile(path)),
+			client.WithTransport(count))
+		require.NoError(t, err)
+		hc := &http.Client{Transport: c.Transport(&refuseFirst{})}
+		for count.n < 200 {
+			resp, err := hc.Get(os.Getenv("SIGNET_CLIENT_URL") + "/echo")
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, 200, resp.StatusCode)
+		}
+		return
+	}
+	auth, handler := newHandler(t)
+	defer auth.Close()
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	path = filepath.Join(t.TempDir(), "tokens.json")
+	c, err := client.New(server.URL+"/auth", client.WithStore(client.NewFile(path)))
+	require.NoError(t, err)
+	require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestTwoProcesses$")
+			cmd.Env = append(os.Environ(), "SIGNET_CLIENT_FILE="+path, "SIGNET_CLIENT_URL="+server.URL)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, os.Chmod(path, 0o644))
+	_, err = client.NewFile(path).Load(t.Context())
+	require.ErrorContains(t, err, "0600")
+}
+
+// refuseFirst answers 401 to every first try, so that each request needs another token.
+type refuseFirst struct{ tried bool }
+
+func (t *refuseFirst) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.tried = !t.tried; t.tried {
+		return &http.Response{StatusCode: 401, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// countRefreshes counts the refreshes that this process sends.
+type countRefreshes struct{ n int }
+
+func (t *countRefreshes) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/refresh-token") {
+		t.n++
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}

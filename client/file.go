@@ -1,0 +1,111 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// File keeps the tokens in a file that processes of one user can share. The file has the mode 0600 and is replaced
+// atomically. Beside it lies a lock file with the ending ".lock", which stays. On Unix the lock is advisory (flock)
+// and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
+// others wait three minutes. The file system must be a local one.
+//
+// The directory must exist, and only its owner should be able to write to it.
+type File struct{ path string }
+
+// NewFile returns the store at path. It touches no file.
+func NewFile(path string) *File { return &File{path} }
+
+const maxFile = 64 << 10
+
+// Load reads the file. A file that other users can read is an error on Unix, because the tokens may be known to them.
+func (f *File) Load(context.Context) (tokens Tokens, err error) {
+	file, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Tokens{}, nil
+	} else if err != nil {
+		return Tokens{}, fmt.Errorf("client.File: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return Tokens{}, fmt.Errorf("client.File: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return Tokens{}, fmt.Errorf("client.File: other users have access to %s (mode %04o); use 0600", f.path, info.Mode().Perm())
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return Tokens{}, fmt.Errorf("client.File: %w", err)
+	}
+	if len(data) > maxFile || json.Unmarshal(data, &tokens) != nil { // an error of json can quote the content
+		return Tokens{}, fmt.Errorf("client.File: %s is not a file of tokens; remove it and sign in again", f.path)
+	}
+	return tokens, nil
+}
+
+// Save writes a new file, and gives it the name of the old one when it is on the disk.
+func (f *File) Save(_ context.Context, tokens Tokens) error {
+	if tokens == (Tokens{}) {
+		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("client.File: %w", err)
+		}
+		return nil
+	}
+	data, err := json.Marshal(tokens)
+	if err != nil {
+		return errors.New("client.File: the tokens cannot be written as JSON")
+	}
+	if err := replace(f.path, data); err != nil {
+		return fmt.Errorf("client.File: %w", err)
+	}
+	return nil
+}
+
+func replace(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, ".tokens-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	if d, err := os.Open(dir); err == nil { // not every system can sync a directory
+		d.Sync()
+		d.Close()
+	}
+	return nil
+}
+
+// Lock waits for the other processes, or for the end of ctx.
+func (f *File) Lock(ctx context.Context) (unlock func(), err error) {
+	for {
+		unlock, err := tryLock(f.path + ".lock")
+		if err != nil {
+			return nil, fmt.Errorf("client.File: %w", err)
+		}
+		if unlock != nil {
+			return unlock, nil
+		}
+		if err := sleep(ctx, time.Duration(5+rand.Int64N(20))*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const maxAnswer = 1 << 20
+
+// tokens sends a request whose answer is a pair.
+func (c *Client) tokens(ctx context.Context, path string, body map[string]string) (Tokens, error) {
+	sent := time.Now() // the life of the token cannot have begun earlier
+	data, err := c.post(ctx, path, body)
+	if err != nil {
+		return Tokens{}, err
+	}
+	tokens := Tokens{}
+	if json.Unmarshal(data, &tokens) != nil || tokens.AccessToken == "" || tokens.RefreshToken == "" || tokens.ExpiresIn <= 0 {
+		return Tokens{}, &Error{Status: http.StatusBadGateway, Code: "bad_answer", Message: "the answer is no pair of tokens"}
+	}
+	tokens.Received = sent
+	return tokens, nil
+}
+
+func (c *Client) post(ctx context.Context, path string, body map[string]string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	data, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	var answer json.RawMessage
+	err = decode(c.send, req, &answer)
+	var refused *Error
+	if errors.As(err, &refused) {
+		for _, secret := range body { // a server or a proxy may quote the request
+			if len(secret) >= 4 {
+				refused.Message = strings.ReplaceAll(refused.Message, secret, "(hidden)")
+			}
+		}
+	}
+	return answer, err
+}
+
+// decode sends a request, and reads the JSON of the answer into target.
+func decode(hc *http.Client, req *http.Request, target any) error {
+	resp, err := hc.Do(req)
+	if err != nil {
+		return unanswered(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return unanswered(err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return refusal(resp, data)
+	}
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if len(data) > maxAnswer || json.Unmarshal(data, target) != nil {
+		return &Error{Status: http.StatusBadGateway, Code: "bad_answer", Message: "the answer is not the expected JSON"}
+	}
+	return nil
+}
+
+// unanswered keeps the errors of this package as they are. Everything else means that there was no answer.
+func unanswered(err error) error {
+	if errors.Is(err, ErrSignedOut) || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// refusal is the error for an answer that is no success.
+func refusal(resp *http.Response, data []byte) error {
+	var problem struct{ Code, Message, Ticket string }
+	_ = json.Unmarshal(data, &problem) // a proxy may answer with anything
+	if resp.StatusCode == http.StatusUnauthorized && problem.Code == "second_step_required" && problem.Ticket != "" {
+		return &SecondStepError{problem.Ticket}
+	}
+	return &Error{Status: resp.StatusCode, Code: cut(problem.Code), Message: cut(problem.Message),
+		RetryAfter: retryAfter(resp.Header)}
+}
+
+func cut(text string) string { return text[:min(len(text), 300)] }
+
+// retryAfter reads both forms of Retry-After (RFC 9110 section 10.2.3). A date counts from the Date of the
+// answer, so the clock of this machine does not matter.
+func retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	from, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		from = time.Now()
+	}
+	return max(at.Sub(from), 0)
+}
+
+// patiently repeats what failed because the service is away, until maxWait is over or ctx ends. A Retry-After beyond
+// maxWait is not waited for.
+func (c *Client) patiently(ctx context.Context, try func() error) error {
+	end := time.Now().Add(c.maxWait)
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {
+		err := try()
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		wait := pause/2 + rand.N(pause)
+		var refused *Error
+		if errors.As(err, &refused) && refused.RetryAfter > 0 {
+			wait = refused.RetryAfter + rand.N(100*time.Millisecond)
+		}
+		if time.Now().Add(wait).After(end) {
+			return err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

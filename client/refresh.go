@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Token returns an access token that is valid for a while, and when it expires by the clock of this machine. It
+// refreshes if needed. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
+func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Time, err error) {
+	now, err := c.valid(ctx, "")
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return now.AccessToken, now.Expiry(), nil
+}
+
+// flight is one refresh. The counter belongs to Client.mu; now and err can be read when done is closed.
+type flight struct {
+	done    chan struct{}
+	cancel  context.CancelFunc
+	waiters int
+	now     current
+	err     error
+}
+
+// valid returns a pair that is fresh and whose access token is not refused, which is a token that was answered 401.
+func (c *Client) valid(ctx context.Context, refused string) (current, error) {
+	if err := ctx.Err(); err != nil {
+		return current{}, err
+	}
+	c.mu.Lock()
+	if c.loaded && c.now.fresh() && c.now.AccessToken != refused {
+		defer c.mu.Unlock()
+		return c.now, nil
+	}
+	f := c.flight
+	if f == nil {
+		f = c.start(ctx, refused)
+	}
+	f.waiters++
+	c.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.now, f.err
+	case <-ctx.Done():
+		c.leave(f)
+		return current{}, ctx.Err()
+	}
+}
+
+// start begins a refresh that does not end with the context of one caller. c.mu is held.
+func (c *Client) start(ctx context.Context, refused string) *flight {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{done: make(chan struct{}), cancel: cancel}
+	c.flight = f
+	go func() {
+		defer cancel()
+		f.now, f.err = c.refresh(ctx, refused)
+		c.mu.Lock()
+		if c.flight == f {
+			c.flight = nil
+		}
+		c.mu.Unlock()
+		close(f.done)
+	}()
+	return f
+}
+
+// leave ends a refresh for which nobody waits any more. Its answer is lost then, which the service forgives.
+func (c *Client) leave(f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiters--; f.waiters == 0 {
+		if c.flight == f {
+			c.flight = nil
+		}
+		f.cancel()
+	}
+}
+
+func (c *Client) refresh(ctx context.Context, refused string) (current, error) {
+	unlock, err := c.store.Lock(ctx)
+	if err != nil {
+		return current{}, err
+	}
+	defer unlock()
+	tokens, err := c.reread(ctx) // another process may have refreshed
+	if err != nil {
+		return current{}, err
+	}
+	if tokens.RefreshToken == "" {
+		return current{}, ErrSignedOut
+	}
+	if tokens.fresh() && tokens.AccessToken != refused {
+		return tokens, nil
+	}
+	var pair Tokens
+	err = c.patiently(ctx, func() (err error) {
+		pair, err = c.tokens(ctx, "/refresh-token", map[string]string{"refreshToken": tokens.RefreshToken})
+		return err
+	})
+	if isStatus(err, http.StatusUnauthorized) {
+		return current{}, errors.Join(fmt.Errorf("%w: %w", ErrSignedOut, err), c.keep(ctx, Tokens{}))
+	}
+	if err != nil {
+		return current{}, err
+	}
+	if err := c.keep(ctx, pair); err != nil {
+		return current{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now, nil
+}
+
+// reread takes over what the store has. The lock of the store is held. Only an older pair of the same session, in a
+// store that has lost a write, does not count.
+func (c *Client) reread(ctx context.Context) (current, error) {
+	stored, err := c.store.Load(ctx)
+	if err != nil {
+		return current{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := c.loaded && stored.AccessToken == c.now.AccessToken && stored.RefreshToken == c.now.RefreshToken
+	if !same && !(stored.RefreshToken != "" && newer(c.now.Tokens, stored)) {
+		c.now = use(stored)
+	}
+	c.loaded = true
+	return c.now, nil
+}
+
+// keep stores the pair before it can be used. So if storing fails, the old pair is still good everywhere. The lock of
+// the store is held.
+func (c *Client) keep(ctx context.Context, tokens Tokens) error {
+	if err := c.store.Save(ctx, tokens); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now, c.loaded = use(tokens), true
+	return nil
+}

@@ -1,0 +1,91 @@
+package client
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// Tokens is a pair of tokens. fmt and slog do not show it. JSON does, because stores need it.
+type Tokens struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	// ExpiresIn is the lifetime of the access token in seconds, counted from Received.
+	ExpiresIn int64 `json:"expires_in"`
+	// Received is when the request for the pair was sent, by the clock of this machine. The clock of the service does
+	// not matter.
+	Received time.Time `json:"received"`
+}
+
+const hidden = "client.Tokens{hidden}"
+
+// Format hides the tokens.
+func (t Tokens) Format(s fmt.State, _ rune) { fmt.Fprint(s, hidden) }
+
+// LogValue hides the tokens.
+func (t Tokens) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// Expiry returns when the access token expires, by the clock of this machine.
+func (t Tokens) Expiry() time.Time { return t.Received.Add(t.lifetime()) }
+
+func (t Tokens) lifetime() time.Duration {
+	const most = 10 * 365 * 24 * 60 * 60 // signet issues no longer ones, and a Duration holds it
+	return time.Duration(min(max(t.ExpiresIn, 0), most)) * time.Second
+}
+
+// current is the pair in use.
+type current struct {
+	Tokens
+	due time.Time // refresh from here on
+}
+
+// use chooses when the pair is refreshed: when 80 to 90 percent of its life are over, at most one minute early. The
+// choice is random, so that many clients that started together do not refresh together.
+func use(t Tokens) current {
+	life := t.lifetime()
+	early := min(time.Duration(float64(life)*(0.1+0.1*rand.Float64())), time.Duration(30+rand.Int64N(31))*time.Second)
+	return current{Tokens: t, due: t.Received.Add(life - early)}
+}
+
+// fresh reports whether the access token can be used. A pair from the future was received before the clock was
+// set back.
+func (c current) fresh() bool {
+	now := time.Now()
+	return c.AccessToken != "" && now.Before(c.due) && !c.Received.After(now)
+}
+
+// newer reports whether a is a later pair of the same session than b.
+func newer(a, b Tokens) bool {
+	x, y := mark(a.RefreshToken), mark(b.RefreshToken)
+	if x.Session != y.Session || x.Subject != y.Subject {
+		return false
+	}
+	if x.Generation != y.Generation {
+		return x.Generation > y.Generation
+	}
+	return x.IssuedAt > y.IssuedAt
+}
+
+type position struct {
+	Session    string  `json:"sid"`
+	Subject    string  `json:"sub"`
+	Generation int64   `json:"gen"`
+	IssuedAt   float64 `json:"iat"`
+}
+
+// mark reads the place of a refresh token in its session. It verifies nothing, because the tokens are our own.
+func mark(token string) (p position) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return p
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &p) != nil {
+		return position{}
+	}
+	return p
+}

@@ -1,0 +1,79 @@
+package client
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+// Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes
+// it when needed. A request that is answered 401 is sent once more with a new token. base sends the requests; nil is
+// [http.DefaultTransport].
+//
+// A request to another origin, also after a redirect, and a request with an Authorization header of its own are sent as
+// they are. Answers 429 and 503 of other requests than a refresh are for the caller. Errors are [ErrSignedOut],
+// [ErrUnavailable], [*NotReplayableError], those of [Client.Token] and those of base.
+func (c *Client) Transport(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &transport{c, base}
+}
+
+// HTTPClient returns a client with [Client.Transport] over [http.DefaultTransport].
+func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: c.Transport(nil)} }
+
+type transport struct {
+	client *Client
+	base   http.RoundTripper
+}
+
+// RoundTrip never changes the request. It closes the body in every case.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil || !t.client.origins[originOf(req.URL)] || len(req.Header.Values("Authorization")) > 0 {
+		return t.base.RoundTrip(req)
+	}
+	now, err := t.client.valid(req.Context(), "")
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	resp, err := t.base.RoundTrip(withToken(req, now.AccessToken))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	return t.again(req, resp, now.AccessToken)
+}
+
+// again refreshes after the answer 401, and sends the request a second time if its body allows that.
+func (t *transport) again(req *http.Request, resp *http.Response, refused string) (*http.Response, error) {
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxFile)) // the rest, and an error, do not matter
+	resp.Body.Close()
+	now, err := t.client.valid(req.Context(), refused)
+	if err != nil {
+		return nil, err
+	}
+	second := withToken(req, now.AccessToken)
+	if req.Body != nil && req.Body != http.NoBody {
+		if req.GetBody == nil {
+			resp.Body = io.NopCloser(bytes.NewReader(data))
+			return nil, &NotReplayableError{resp}
+		}
+		if second.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return t.base.RoundTrip(second)
+}
+
+func withToken(req *http.Request, token string) *http.Request {
+	clone := req.Clone(req.Context())
+	clone.Header.Set("Authorization", "Bearer "+token)
+	return clone
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}

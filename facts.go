@@ -1,0 +1,154 @@
+package signet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/internal/strictjson"
+	"github.com/signet-go/signet/userstore"
+)
+
+// decide asks the host about a login, and returns the terms of the session and whether a second step is needed.
+func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (terms rotation.Terms, pending bool, err error) {
+	var d LoginDecision
+	if a.policy.Decide != nil {
+		if d, err = a.policy.Decide(ctx, user, remember); err != nil {
+			return terms, false, storeError(err)
+		}
+	}
+	if terms, err = a.terms(d, []string{"pwd"}); err != nil {
+		return terms, false, err
+	}
+	if a.policy.SecondFactor == nil {
+		if d.SecondStep {
+			err = internal(errors.New("LoginPolicy.Decide asks for a second step, and there is no SecondFactor"))
+		}
+		return terms, false, err
+	}
+	enrolled, err := a.policy.SecondFactor.Enrolled(ctx, user.ID)
+	if err != nil {
+		return terms, false, storeError(err)
+	}
+	return terms, d.SecondStep || enrolled, nil
+}
+
+// terms checks a decision. methods are how the user has shown who it is, if signet knows.
+func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, err error) {
+	for _, lifetime := range []time.Duration{d.Idle, d.Absolute} {
+		if badLifetime(lifetime) {
+			return terms, internal(fmt.Errorf("a LoginDecision has the lifetime %v; use whole seconds, at most ten years", lifetime))
+		}
+	}
+	terms = rotation.Terms{Idle: d.Idle, Absolute: d.Absolute}
+	if a.policy.Decide == nil && a.policy.SecondFactor == nil && d.Facts == nil {
+		return terms, nil
+	}
+	facts := map[string]any{"auth_time": a.clock().Unix()}
+	if methods != nil {
+		facts["amr"] = methods
+	}
+	maps.Copy(facts, d.Facts)
+	terms.Facts, err = encodeFacts(facts)
+	return terms, err
+}
+
+// maxFacts is how long the facts of a session may be, in bytes. A row of the session store holds them.
+const maxFacts = 1024
+
+// factNames are the reserved claims that facts may have.
+var factNames = []string{"amr", "acr", "auth_time", "act"}
+
+func encodeFacts[V any](facts map[string]V) (string, error) {
+	members, err := encodeClaims("LoginDecision.Facts", facts, factNames)
+	switch {
+	case err != nil:
+		return "", err
+	case len(members) == 0:
+		return "", nil
+	case len(members)+1 > maxFacts:
+		return "", internal(fmt.Errorf("the facts of a session have %d bytes, at most %d are allowed", len(members)+1, maxFacts))
+	}
+	return "{" + string(members[1:]) + "}", nil
+}
+
+// raise returns facts with the proof of a step: now, by these methods, at this level.
+func (a *Auth) raise(facts string, methods []string, acr string) (string, error) {
+	members := map[string]json.RawMessage{}
+	if facts != "" {
+		if err := json.Unmarshal([]byte(facts), &members); err != nil {
+			return "", internal(fmt.Errorf("the facts of a session cannot be read: %w", err))
+		}
+	}
+	var amr []string
+	if json.Unmarshal(members["amr"], &amr) != nil {
+		amr = nil // the host's own form
+	}
+	for _, method := range methods {
+		if !slices.Contains(amr, method) {
+			amr = append(amr, method)
+		}
+	}
+	members["amr"], _ = json.Marshal(amr) // texts cannot fail
+	members["auth_time"] = json.RawMessage(fmt.Sprint(a.clock().Unix()))
+	if acr != "" {
+		members["acr"], _ = json.Marshal(acr)
+	}
+	return encodeFacts(members)
+}
+
+// addFacts puts the facts of a session behind the members of WithClaims. Of two members with one name the fact stays.
+func addFacts(members []byte, facts string) []byte {
+	if facts == "" {
+		return members
+	}
+	var b []byte
+	if len(members) > 0 {
+		var names []string
+		for s := strictjson.Scan(facts); s.Next(); {
+			names = append(names, s.Name())
+		}
+		for s := strictjson.Scan("{" + string(members[1:]) + "}"); s.Next(); {
+			name := s.Name()
+			if !slices.ContainsFunc(names, func(fact string) bool { return strings.EqualFold(fact, name) }) {
+				b = append(append(strictjson.AppendString(append(b, ','), name), ':'), s.Raw()...)
+			}
+		}
+	}
+	return append(append(b, ','), facts[1:len(facts)-1]...)
+}
+
+// reserved are the claims that only signet sets, now or in a later version.
+var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", "gen", "ver", "roles", "acr", "amr", "auth_time",
+	"act", "cnf", "client_id"}
+
+// encodeClaims encodes claims of the host, as members that follow others. Names that belong to signet are errors, unless they
+// are allowed.
+func encodeClaims[V any](source string, claims map[string]V, allowed []string) ([]byte, error) {
+	var b []byte
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		// A parser that ignores case must not read the host's "Roles" as signet's "roles".
+		if !slices.Contains(allowed, name) && slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }) {
+			return nil, internal(fmt.Errorf("%s: the claim %q belongs to signet; choose another name", source, name))
+		}
+		value, err := json.Marshal(claims[name])
+		if err != nil {
+			return nil, internal(fmt.Errorf("%s: %q: %w", source, name, err))
+		}
+		b = append(append(strictjson.AppendString(append(b, ','), name), ':'), value...)
+	}
+	if len(b) == 0 {
+		return nil, nil
+	}
+	// Refuse now what parseClaims would refuse in the token.
+	if err := checkClaims("{" + string(b[1:]) + "}"); err != nil {
+		return nil, internal(fmt.Errorf("%s: %w", source, err))
+	}
+	return b, nil
+}

@@ -1,0 +1,80 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/signet-go/signet/internal/clientip"
+	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/userstore"
+)
+
+// Stats are numbers for a monitoring system. Counters begin at 0 with the service.
+type Stats struct {
+	TokensVerified uint64        // access tokens that were not in the cache
+	RevocationLag  time.Duration // the time since the revocations were last read; 0 without sessions
+	HashesRunning  int           // passwords that are hashed now
+	HashesWaiting  int           // passwords that wait for that
+	HashQueueFull  uint64        // logins that were answered 503 because too many passwords waited
+	EventsDropped  uint64        // events that the function of WithEvents did not get
+}
+
+// Stats returns the current numbers. Package otel gives them to OpenTelemetry.
+func (a *Auth) Stats() Stats {
+	hashes := a.gate.Stats()
+	s := Stats{TokensVerified: a.verified.Load(), HashesRunning: hashes.Running, HashesWaiting: hashes.Waiting,
+		HashQueueFull: hashes.Busy, EventsDropped: a.events.dropped.Load()}
+	if a.sessions != nil {
+		s.RevocationLag = a.sessions.Lag()
+	}
+	return s
+}
+
+// probe is an id that no user has. A store that says so is well.
+const probe = "signet-readiness-probe"
+
+// Ready reports whether the service can log users in and check tokens now: the stores answer, the revocations are known, and
+// there is a key that signs. It is for health checks. The error is [ErrUnavailable] and says what is missing.
+func (a *Auth) Ready(ctx context.Context) error {
+	if a.keys.Current().Signing() == nil {
+		return unavailable(errors.New("the key source has no key that can sign"))
+	}
+	if _, err := a.findByID(ctx, probe); err != nil && !errors.Is(err, userstore.ErrNotFound) {
+		return unavailable(fmt.Errorf("the user store: %w", err))
+	}
+	if a.sessions == nil {
+		return nil
+	}
+	if err := a.sessions.Fresh(time.Now()); err != nil {
+		return revocationError(err)
+	}
+	if _, err := a.sessions.List(ctx, probe); err != nil {
+		return unavailable(fmt.Errorf("the session store: %w", err))
+	}
+	return nil
+}
+
+// ContextWithClient returns the context of a request with its client: its user agent, and the address of the connection or
+// the one that a trusted proxy names ([WithTrustedProxies]). Signet's handlers call it. Handlers of the host that log users
+// in should call it too.
+func (a *Auth) ContextWithClient(r *http.Request) context.Context {
+	return context.WithValue(r.Context(), callerKey{}, a.caller(r))
+}
+
+func (a *Auth) caller(r *http.Request) caller {
+	return caller{Client: rotation.Client{UserAgent: label(r.UserAgent()), Address: label(a.clientAddress(r))},
+		method: label(r.Method), path: label(r.URL.Path), requestID: label(r.Header.Get("X-Request-Id"))}
+}
+
+// clientAddress finds the address of the client. It warns once if there seems to be a proxy that nobody has named.
+func (a *Auth) clientAddress(r *http.Request) string {
+	address, ignored := clientip.Of(r, a.proxies)
+	if ignored && a.warnedProxy.CompareAndSwap(false, true) {
+		a.logger.WarnContext(r.Context(), "signet: a request has X-Forwarded-For, and no proxy is trusted: all clients behind "+
+			"the proxy count as one; see WithTrustedProxies", "connection", address)
+	}
+	return address
+}
