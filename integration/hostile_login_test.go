@@ -206,8 +206,8 @@ func (w *attack) methods() (table []hostile) {
 		"/api/v1/auth/./login":                       notThere,
 		"/api/v1/auth/x/%2e%2e/login":                notThere,
 		"/api/v1/auth/second-step":                   notFound,
-		"/api/v1/auth/login/second-step":             notFound, // there is no second factor
-		"/api/v1/auth/step-up":                       notFound,
+		"/api/v1/auth/login/second-step":             malformed, // no ticket
+		"/api/v1/auth/step-up":                       noToken,
 		"http://evil.example/api/v1/auth/x":          notFound,
 		"http://evil.example" + loginPath:            created, // the form for proxies (RFC 9112 section 3.2.2)
 		"/api/v1/auth/login%zz":                      refusedEarly,
