@@ -17,18 +17,18 @@ func posted(name, path, body string, want outcome, headers ...string) hostile {
 
 const maxBody = 64 << 10 // of the package
 
-// logins are bodies of a login, and what a client can say about them. Wrong passwords are for accounts that do not exist,
-// each for another one, so that the throttle stays away.
+// creds is the body of a login.
+func creds(email, password string) string {
+	return fmt.Sprintf(`{"email":%s,"password":%s}`, jsonText(email), jsonText(password))
+}
+
+// logins are good bodies of a login, with right and wrong credentials. No account gets ten wrong passwords in a row, so the
+// throttle stays away.
 func (w *attack) logins() (table []hostile) {
 	add := func(name, body string, want outcome) {
 		table = append(table, posted("login: "+name, loginPath, body, want))
 	}
 	pass := func() string { return w.hidden("Wr0ng-") }
-	count := 0
-	nobody := func() string { count++; return fmt.Sprintf("nobody%d@mail.com", count) }
-	creds := func(email, password string) string {
-		return fmt.Sprintf(`{"email":%s,"password":%s}`, jsonText(email), jsonText(password))
-	}
 	add("the documented one", creds("john@mail.com", "changeme"), created)
 	add("unknown members are ignored", `{"email":"john@mail.com","password":"changeme","x":{"y":[1,{"password":"z"}]},"role":"admin"}`, created)
 	add("names with escapes are the same names", `{"\u0065mail":"john@mail.com","p\u0061ssword":"changeme"}`, created)
@@ -37,7 +37,7 @@ func (w *attack) logins() (table []hostile) {
 	add("remember of any type is a wish", `{"email":"john@mail.com","password":"changeme","remember":{"a":1}}`, created)
 
 	add("wrong password", creds("john@mail.com", pass()), badLogin)
-	add("unknown account", creds(nobody(), pass()), badLogin)
+	add("unknown account", creds("nobody@mail.com", pass()), badLogin)
 	add("the case of a password matters", creds("john@mail.com", "CHANGEME"), badLogin)
 	add("a space behind a password matters", creds("john@mail.com", "changeme "), badLogin)
 	add("a prefix of the password", creds("john@mail.com", "changem"), badLogin)
@@ -54,7 +54,14 @@ func (w *attack) logins() (table []hostile) {
 	add("zero-width space is a character", creds("john\u200b@mail.com", "changeme"), badLogin)
 	add("right-to-left override is a character", creds("\u202ejohn@mail.com", "changeme"), badLogin)
 	add("names are case-sensitive, so Password is another one", `{"email":"john@mail.com","Password":"changeme"}`, malformed)
+	return table
+}
 
+// badBodies are bodies of a login that say nothing, or that two parsers could read in two ways.
+func (w *attack) badBodies() (table []hostile) {
+	add := func(name, body string, want outcome) {
+		table = append(table, posted("login: "+name, loginPath, body, want))
+	}
 	add("empty", "", malformed)
 	add("null", "null", malformed)
 	add("a list", `[{"email":"john@mail.com","password":"changeme"}]`, malformed)
@@ -103,7 +110,12 @@ func (w *attack) logins() (table []hostile) {
 	full := creds("john@mail.com", "changeme")
 	add("a body of the longest length", full+strings.Repeat(" ", maxBody-len(full)), created)
 	add("one byte longer", full+strings.Repeat(" ", maxBody-len(full)+1), tooLarge)
+	return table
+}
 
+// types are what a client can say about the body of a login.
+func (w *attack) types() (table []hostile) {
+	full := creds("john@mail.com", "changeme")
 	typed := func(name string, want outcome, headers ...string) {
 		table = append(table, hostile{"login: " + name, "POST", loginPath, headers, full, want})
 	}
@@ -194,8 +206,8 @@ func (w *attack) methods() (table []hostile) {
 		"/api/v1/auth/./login":                       notThere,
 		"/api/v1/auth/x/%2e%2e/login":                notThere,
 		"/api/v1/auth/second-step":                   notFound,
-		"/api/v1/auth/login/second-step":             notFound, // there is no second factor
-		"/api/v1/auth/step-up":                       notFound,
+		"/api/v1/auth/login/second-step":             malformed, // no ticket
+		"/api/v1/auth/step-up":                       noToken,
 		"http://evil.example/api/v1/auth/x":          notFound,
 		"http://evil.example" + loginPath:            created, // the form for proxies (RFC 9112 section 3.2.2)
 		"/api/v1/auth/login%zz":                      refusedEarly,
@@ -213,7 +225,7 @@ func (w *attack) throttling() (cases int) {
 	attempt := func(from, email, password string, headers ...string) wireAnswer {
 		w.t.Helper()
 		cases++
-		c := posted("", loginPath, fmt.Sprintf(`{"email":%s,"password":%s}`, jsonText(email), jsonText(password)), outcome{}, headers...)
+		c := posted("", loginPath, creds(email, password), outcome{}, headers...)
 		answers := w.send(from, 1, "POST", request(c, "Connection: close"))
 		require.Len(w.t, answers, 1)
 		return answers[0]

@@ -75,8 +75,8 @@ func TestHostile(t *testing.T) {
 			}
 			w := newAttack(t, start(t, args...))
 			began := time.Now()
-			table := slices.Concat(w.logins(), w.forms(), w.headers(), w.methods(), w.accessTokens(), w.refreshes(), w.sessionsOf(),
-				w.logouts(), w.origins())
+			table := slices.Concat(w.logins(), w.badBodies(), w.types(), w.forms(), w.headers(), w.methods(), w.accessTokens(),
+				w.refreshes(), w.sessionsOf(), w.cookies(), w.logouts(), w.origins())
 			names := map[string]bool{}
 			for _, c := range table {
 				require.False(t, names[c.name], "two cases have the name %q", c.name)

@@ -208,7 +208,11 @@ func (w *attack) headers() (table []hostile) {
 	add("DPoP", noToken, "Authorization: DPoP "+good)
 	add("X-Authorization", noToken, "X-Authorization: Bearer "+good)
 	add("Proxy-Authorization", noToken, "Proxy-Authorization: Bearer "+good)
-	add("a cookie", noToken, "Cookie: access_token="+good+"; __Host-access_token="+good)
+	add("a cookie of development on a public host", noToken, "Cookie: access_token="+good)
+	add("a cookie", ok, "Cookie: __Host-access_token="+good)
+	add("a cookie with two values", malformed, "Cookie: __Host-access_token="+good+"; __Host-access_token="+good)
+	add("a cookie with a refresh token", badToken, "Cookie: __Host-access_token="+w.john.Refresh)
+	add("a cookie beside a bad header", badToken, "Cookie: __Host-access_token="+good, bearer(w.ended.Access))
 	add("the scheme in small letters", ok, "authorization: bearer "+good)
 	add("the scheme in capitals", ok, "AUTHORIZATION: BEARER "+good)
 	add("spaces around the token", ok, "Authorization:   Bearer   "+good+"  ")
@@ -367,4 +371,34 @@ func (w *attack) logouts() (table []hostile) {
 		posted("logout: eve's refresh token is out", refreshPath, `{"refreshToken":"`+w.eve.Refresh+`"}`, badToken))
 	live.name = "logout: john is not eve"
 	return append(table, live)
+}
+
+// cookies are requests to the mount for browsers, and requests of other sites with the cookies of a user.
+func (w *attack) cookies() (table []hostile) {
+	crossSite := outcome{status: 403, code: "cross_site_request"}
+	add := func(name, path, body string, want outcome, headers ...string) {
+		table = append(table, posted("cookie: "+name, path, body, want, headers...))
+	}
+	access, refresh := "Cookie: __Host-access_token="+w.john.Access, "Cookie: __Secure-refresh_token="+w.john.Refresh
+	good := creds("john@mail.com", "changeme")
+	add("login from another site", "/web/auth/login", good, crossSite, "Sec-Fetch-Site: cross-site")
+	add("login from another origin of the site", "/web/auth/login", good, crossSite, "Sec-Fetch-Site: same-site")
+	add("login from another origin", "/web/auth/login", good, crossSite, "Origin: https://evil.example")
+	add("login from the origin null", "/web/auth/login", good, crossSite, "Origin: null")
+	add("refresh from another site", "/web/auth/refresh-token", "", crossSite, refresh, "Sec-Fetch-Site: cross-site")
+	add("logout from another site", "/web/auth/logout", "", crossSite, refresh, "Sec-Fetch-Site: cross-site")
+	add("ticket from another site", ticketPath, "", crossSite, access, "Sec-Fetch-Site: cross-site")
+	add("logout of all from another site", logoutPath+"-all", "", crossSite, access, "Origin: https://evil.example")
+	add("refresh without a cookie", "/web/auth/refresh-token", "{}", noToken)
+	add("refresh with a token in the body only", "/web/auth/refresh-token", `{"refreshToken":`+jsonText(w.john.Refresh)+`}`, noToken)
+	add("refresh with an access token", "/web/auth/refresh-token", "", badToken, "Cookie: __Secure-refresh_token="+w.john.Access)
+	add("refresh with two cookies", "/web/auth/refresh-token", "", malformed, refresh+"; __Secure-refresh_token=x")
+	table = append(table, hostile{"cookie: a form", "POST", "/web/auth/login", []string{asForm}, "email=john@mail.com&password=changeme",
+		unsupported})
+	badTicket := outcome{status: 401, code: "invalid_ticket", challenge: bare}
+	for name, ticket := range map[string]string{"garbage": w.hidden("x."), "a ticket of another kind": w.ticket, "a NUL": "\x00", "dots": "..."} {
+		body := `{"ticket":` + jsonText(ticket) + `,"code":"000000"}`
+		table = append(table, posted("second step: "+name, loginPath+"/second-step", body, badTicket))
+	}
+	return table
 }

@@ -48,6 +48,7 @@ func TestLoad(t *testing.T) {
 	server := servers.Postgres(t)
 	addUsers(t, server.URL(), *users)
 	traffic := newTraffic(t, startExample(t, "-db", server.URL()), *users)
+	t.Logf("%d users have logged in", *users)
 	results := traffic.run(*length)
 	r := newReport(results, *length, *users)
 	t.Log("\n" + r.table())

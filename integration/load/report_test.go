@@ -46,11 +46,14 @@ func (s *series) add(r *vegeta.Result, status int) {
 	case int(r.Code) == status:
 		s.right++
 	case r.Code == 0:
-		s.wrong["no answer"]++
+		s.wrong["no answer: "+lastPart(r.Error)]++
 	default:
 		s.wrong[fmt.Sprintf("status %d", r.Code)]++
 	}
 }
+
+// lastPart is an error without the addresses in front of it.
+func lastPart(text string) string { return strings.TrimSpace(text[strings.LastIndex(text, ": ")+1:]) }
 
 // report is what was measured.
 type report struct {
@@ -178,11 +181,11 @@ func TestReportNamesFailures(t *testing.T) {
 	now := time.Now()
 	for i, code := range []uint16{201, 201, 503, 0} {
 		at := now.Add(time.Duration(i) * 250 * time.Millisecond)
-		s.add(&vegeta.Result{Code: code, Timestamp: at, Latency: time.Duration(i+1) * time.Millisecond}, 201)
+		s.add(&vegeta.Result{Code: code, Error: "timeout", Timestamp: at, Latency: time.Duration(i+1) * time.Millisecond}, 201)
 	}
 	s.metrics.Close()
 	r := newReport([]*series{s}, time.Second, 1)
-	require.Equal(t, []string{"refresh: no answer, 1 times", "refresh: status 503, 1 times"}, r.failures())
+	require.Equal(t, []string{"refresh: no answer: timeout, 1 times", "refresh: status 503, 1 times"}, r.failures())
 	require.Contains(t, r.table(), "| 4 | 2 |")
 	require.Contains(t, r.markdown(), "4 requests, 2 failed")
 	require.Contains(t, r.markdown(), "- refresh: status 503, 1 times")

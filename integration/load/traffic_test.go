@@ -2,6 +2,7 @@ package load
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -36,7 +37,7 @@ type operation struct {
 	name   string
 	rate   int // per second
 	status int // of the right answer
-	target func(t *vegeta.Target)
+	target func(t *vegeta.Target) error
 	took   func(r *vegeta.Result) // nil: the answer changes nothing
 }
 
@@ -79,35 +80,59 @@ func (l *traffic) access(user int) string {
 // operations are what happens at the same time. Hashes of passwords cost most: five of them in a second are a tenth of a
 // processor. No user has ten wrong passwords in a row, even without a login between them, in ten minutes.
 func (l *traffic) operations() []operation {
-	post := func(t *vegeta.Target, path, body string) {
+	post := func(t *vegeta.Target, path, body string) error {
 		t.Method, t.URL, t.Body = "POST", l.url+"/api/v1/auth/"+path, []byte(body)
 		t.Header = http.Header{"Content-Type": {"application/json"}}
+		return nil
 	}
-	get := func(t *vegeta.Target, path string, user int) {
+	get := func(t *vegeta.Target, path string, user int) error {
 		t.Method, t.URL = "GET", l.url+"/api/v1/"+path
 		t.Header = http.Header{"Authorization": {"Bearer " + l.access(user)}}
+		return nil
 	}
 	return []operation{
-		{"login", 4, 201, func(t *vegeta.Target) { post(t, "login", credentials(l.turn(0), passwordOf)) }, func(r *vegeta.Result) {
+		{"login", 4, 201, func(t *vegeta.Target) error {
+			return post(t, "login", credentials(l.turn(0), passwordOf))
+		}, func(r *vegeta.Result) {
 			var p pair
-			if json.Unmarshal(r.Body, &p) == nil {
+			if json.Unmarshal(r.Body, &p) == nil && p.Refresh != "" {
 				l.visits <- p
 			}
 		}},
-		{"wrong password", 1, 401, func(t *vegeta.Target) { post(t, "login", credentials(l.turn(1), "wrong")) }, nil},
-		{"refresh", 30, 201, func(t *vegeta.Target) {
-			user := <-l.free
+		{"wrong password", 1, 401, func(t *vegeta.Target) error { return post(t, "login", credentials(l.turn(1), "wrong")) }, nil},
+		{"refresh", 30, 201, func(t *vegeta.Target) error {
+			user, err := take(l.free)
+			if err != nil {
+				return err
+			}
 			l.mu.Lock()
 			token := l.pairs[user].Refresh
 			l.mu.Unlock()
-			post(t, fmt.Sprintf("refresh-token?user=%d", user), fmt.Sprintf(`{"refreshToken":%q}`, token)) // for the answer
+			return post(t, fmt.Sprintf("refresh-token?user=%d", user), fmt.Sprintf(`{"refreshToken":%q}`, token)) // for the answer
 		}, l.refreshed},
-		{"profile", 100, 200, func(t *vegeta.Target) { get(t, "auth/profile", l.turn(3)) }, nil},
-		{"RequireAuth", 100, 200, func(t *vegeta.Target) { get(t, "orders", l.turn(4)) }, nil},
-		{"logout", 4, 204, func(t *vegeta.Target) {
-			post(t, "logout", fmt.Sprintf(`{"refreshToken":%q}`, (<-l.visits).Refresh))
+		{"profile", 100, 200, func(t *vegeta.Target) error { return get(t, "auth/profile", l.turn(3)) }, nil},
+		{"RequireAuth", 100, 200, func(t *vegeta.Target) error { return get(t, "orders", l.turn(4)) }, nil},
+		{"logout", 4, 204, func(t *vegeta.Target) error {
+			visit, err := take(l.visits)
+			if err != nil {
+				return err
+			}
+			return post(t, "logout", fmt.Sprintf(`{"refreshToken":%q}`, visit.Refresh))
 		}, nil},
 	}
+}
+
+// patience is how long a request may take, and how long one waits for the answer to another.
+const patience = 15 * time.Second
+
+// take waits for what an earlier answer brings.
+func take[T any](from <-chan T) (value T, err error) {
+	select {
+	case value = <-from:
+	case <-time.After(patience):
+		err = errors.New("the answers that it needs have not come")
+	}
+	return value, err
 }
 
 // refreshed keeps the new pair of a user. After a refusal the user goes on with the old one, so each further refusal counts too.
@@ -128,7 +153,7 @@ func (l *traffic) refreshed(r *vegeta.Result) {
 
 // run sends all operations at the same time, each at its own rate. An answer that is late delays no other request.
 func (l *traffic) run(length time.Duration) []*series {
-	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	var all []*series
 	var wait sync.WaitGroup
 	for _, op := range l.operations() {
@@ -136,9 +161,8 @@ func (l *traffic) run(length time.Duration) []*series {
 		all = append(all, s)
 		wait.Go(func() {
 			attacker := vegeta.NewAttacker(vegeta.Client(client))
-			target := func(t *vegeta.Target) error { op.target(t); return nil }
 			pace := vegeta.Rate{Freq: op.rate, Per: time.Second}
-			for r := range attacker.Attack(target, pace, length, op.name) {
+			for r := range attacker.Attack(op.target, pace, length, op.name) {
 				if op.took != nil {
 					op.took(r)
 				}
