@@ -44,6 +44,9 @@ func FuzzScan(f *testing.F) {
 		case errors.Is(err, strictjson.ErrSyntax):
 			surrogate := strings.Contains(strings.ToLower(text), `\ud`)
 			require.True(t, !valid || !object || surrogate, "%q is JSON without surrogates", text)
+		case errors.Is(err, strictjson.ErrNumber):
+			var any any
+			require.Error(t, json.Unmarshal([]byte(text), &any), "%q has no number that is too large", text)
 		case errors.Is(err, strictjson.ErrTrailing):
 			require.False(t, valid, "%q has no trailing bytes", text)
 		case errors.Is(err, strictjson.ErrDuplicate):
@@ -75,6 +78,8 @@ func compare(t *testing.T, text string, got []member) {
 		var raw json.RawMessage
 		require.NoError(t, dec.Decode(&raw), "member %q of %q", m.name, text)
 		require.Equal(t, string(raw), m.raw, "member %q of %q", m.name, text)
+		var value any
+		require.NoError(t, json.Unmarshal(raw, &value), "member %q of %q", m.name, text)
 		require.True(t, s.Next(), "member %q of %q", m.name, text)
 		accessors(t, s, raw)
 	}

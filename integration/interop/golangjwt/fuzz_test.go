@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"strings"
 	"testing"
 	"time"
 
@@ -58,9 +57,6 @@ func FuzzGolangJWT(f *testing.F) {
 			return
 		}
 		peer, err := parser.Parse(token, func(*jwt.Token) (any, error) { return secret, nil })
-		if err != nil && strings.Contains(err.Error(), "into Go value of type float64") {
-			return // a number that is no float64, as 1e999: RFC 8259 section 6 leaves the range open
-		}
 		require.NoError(t, err, "signet accepts %q", token)
 		subject, err := peer.Claims.GetSubject()
 		require.NoError(t, err)
