@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load govulncheck deps
+.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load mutation govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example
@@ -23,11 +23,22 @@ lint:
 	go tool staticcheck -tags figures ./integration/
 
 fuzz: ## runs each fuzz target for FUZZTIME
-	@set -e; for package in . ./feed ./internal/clientip ./internal/strictjson ./keys ./password ./session ./totp; do \
+	@set -e; for package in . ./feed ./internal/clientip ./internal/gate ./internal/jws ./internal/rotation ./internal/strictjson ./keys \
+			./password ./session ./throttle ./totp ./integration/interop/golangjwt; do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$package; \
 		done; \
 	done
+
+MUTATED_ROOT := middleware.go claims.go verifier.go
+# Tests that build other programs, and one that a busy machine can fail.
+NOT_FOR_MUTANTS := NestedModules|TheFirstProgram|Walls|Dependencies|TheSizeOfTheAPI|AStoreOutOfReach|^Example
+
+mutation: ## changes the parser, the rules of rotation and the middleware, and counts what no test notices (docs/mutation.md)
+	go tool mutate -timeout 10s -packages ./internal/strictjson $(filter-out %_test.go,$(wildcard internal/strictjson/*.go))
+	go tool mutate -timeout 10s -packages ./internal/jws $(filter-out %_test.go,$(wildcard internal/jws/*.go))
+	go tool mutate -timeout 30s -short -skip 'BrokenRules|EveryHistory' -packages ./internal/rotation $(filter-out %_test.go,$(wildcard internal/rotation/*.go))
+	go tool mutate -timeout 60s -short -skip '$(NOT_FOR_MUTANTS)' -packages . $(MUTATED_ROOT)
 
 BENCHTIME ?= 300ms
 ROUNDS ?= 5

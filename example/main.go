@@ -24,6 +24,7 @@ import (
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/throttle"
+	"github.com/signet-go/signet/userstore"
 )
 
 func main() {
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	policy := signet.LoginPolicy{SecondFactor: factor}
+	policy := signet.LoginPolicy{SecondFactor: factor, Decide: rememberMe}
 	if stores.throttle != nil {
 		policy.Throttle = throttle.New(stores.throttle, throttle.Config{})
 	}
@@ -105,6 +106,14 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer auth.Close()
 	return serve(ctx, set.addr, routes(auth, stores.users, factor))
+}
+
+// rememberMe gives a session a longer life if the user wants that.
+func rememberMe(_ context.Context, _ userstore.User, remember bool) (d signet.LoginDecision, err error) {
+	if remember {
+		d.Idle, d.Absolute = 30*24*time.Hour, 90*24*time.Hour
+	}
+	return d, nil
 }
 
 // serve answers until ctx ends, then lets requests under way finish.

@@ -22,6 +22,7 @@ func page(mux *http.ServeMux, auth *signet.Auth) {
 	for _, path := range []string{"GET /{$}", "GET /page.js", "GET /page.css"} {
 		mux.Handle(path, strictPage(server))
 	}
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.Handle("GET /signet.js", strictPage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 		w.Write(clientjs.Module)

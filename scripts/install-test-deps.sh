@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make test` needs and this machine does not have: a C compiler for the race detector, the real servers of the
-# integration tests, and node, npm packages and PyJWT for the interoperability tests. It needs Debian's apt-get, as root or with
+# integration tests, Chromium for those of the page, and node, npm packages and PyJWT for the interoperability tests. It needs Debian's apt-get, as root or with
 # sudo. Without that it says what is not installed, and that tests are skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,6 +24,7 @@ fi
 need curl curl
 need node nodejs
 need npm npm
+need chromium chromium
 has_pyjwt() { # the first python3 on the PATH need not be the one that apt-get installs packages for
 	(
 		IFS=:
@@ -72,3 +73,4 @@ install_npm_packages() {
 		echo "npm cannot install its packages, so tests that need them are skipped"
 }
 (cd integration/interop/node && install_npm_packages)
+(cd integration/npm && install_npm_packages)

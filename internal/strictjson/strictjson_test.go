@@ -238,9 +238,9 @@ func TestScanRefuses(t *testing.T) {
 		{"a million open arrays", `{"a":` + strings.Repeat("[", 1_000_000), strictjson.ErrDepth},
 		{"a million open objects", strings.Repeat(`{"a":`, 1_000_000), strictjson.ErrDepth},
 
-		{"exponent too large", `{"a":1e309}`, strictjson.ErrNumber},
-		{"exponent too large, negative", `{"a":[-1E+400]}`, strictjson.ErrNumber},
-		{"too many digits", `{"a":` + strings.Repeat("9", 309) + `}`, strictjson.ErrNumber},
+		{"exponent too large", `{"a":1e309}`, strictjson.ErrRange},
+		{"exponent too large, negative", `{"a":[-1E+400]}`, strictjson.ErrRange},
+		{"too many digits", `{"a":` + strings.Repeat("9", 309) + `}`, strictjson.ErrRange},
 
 		{"second object", `{}{}`, strictjson.ErrTrailing},
 		{"second object after a newline", "{}\n{}", strictjson.ErrTrailing},

@@ -1,0 +1,186 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+var modes = []string{"bearer", "cookie"}
+
+func TestSignInAndOut(t *testing.T) {
+	s := start(t)
+	b := openBrowser(t)
+	for _, mode := range modes {
+		b.open(t, s, mode)
+		b.wait(t, signedOut)
+		b.do(t, chromedp.SetValue("#password", "wrong"), chromedp.Click("#sign-in button"))
+		b.wait(t, says("E-mail address or password is wrong"))
+		b.do(t, chromedp.SetValue("#password", "changeme"))
+		b.signIn(t)
+		require.Equal(t, "john@mail.com", eval[string](t, b, `document.querySelectorAll("#profile dd")[1].textContent`))
+		b.wait(t, `document.querySelectorAll("#sessions li").length > 0 && document.querySelectorAll("#tokens pre").length > 0`)
+		require.Equal(t, mode == "cookie", eval[bool](t, b, `!JSON.stringify(localStorage).includes("eyJ")`), "a token in the storage")
+		require.Empty(t, eval[string](t, b, `document.cookie`), "no script reads a cookie")
+		b.do(t, chromedp.Click("#orders"))
+		b.wait(t, says("Classic mug"))
+		b.do(t, chromedp.Reload())
+		b.wait(t, signedIn)
+		b.do(t, chromedp.Click("#sign-out"))
+		b.wait(t, signedOut)
+	}
+}
+
+// The tokens are renewed by themselves, also by two tabs at once.
+func TestRefreshesByThemselves(t *testing.T) {
+	s := start(t, "-access-ttl", "3s", "-refresh-ttl", "10m")
+	b := openBrowser(t)
+	for _, mode := range modes {
+		b.open(t, s, mode)
+		b.signIn(t)
+		other := b.second(t)
+		other.open(t, s, mode)
+		other.wait(t, signedIn)
+		before := s.refreshes.Load()
+		time.Sleep(3500 * time.Millisecond) // the access token has expired
+		for _, tab := range []*tab{b, other} {
+			tab.do(t, chromedp.Click("#orders"))
+		}
+		for _, tab := range []*tab{b, other} {
+			tab.wait(t, says("Classic mug"))
+			tab.wait(t, signedIn)
+		}
+		require.Positive(t, s.refreshes.Load()-before, mode)
+		other.do(t, chromedp.Click("#sign-out-all"))
+		b.wait(t, signedOut)
+		other.wait(t, signedOut)
+	}
+}
+
+func TestFiveCallsThatMeet401MakeOneRefresh(t *testing.T) {
+	s := start(t)
+	b := openBrowser(t)
+	for _, mode := range modes {
+		b.open(t, s, mode)
+		b.signIn(t)
+		before := s.refreshes.Load()
+		s.refuse.Store(5)
+		got := eval[string](t, b, `(async () => { `+module(mode)+`
+			const all = await Promise.all([1, 2, 3, 4, 5].map(() => c.fetch("/api/v1/orders")));
+			return all.map((r) => r.status).join() })()`)
+		require.Equal(t, "200,200,200,200,200", got, mode)
+		require.EqualValues(t, 1, s.refreshes.Load()-before, mode)
+		s.refuse.Store(0)
+		b.do(t, chromedp.Click("#sign-out"))
+		b.wait(t, signedOut)
+	}
+}
+
+func TestBackAndForward(t *testing.T) {
+	s := start(t)
+	b := openBrowser(t)
+	b.open(t, s, "cookie")
+	b.signIn(t)
+	b.do(t, chromedp.Navigate(s.url+"/page.css"))
+	for _, step := range []struct{ move, path string }{{"back", "/"}, {"forward", "/page.css"}, {"back", "/"}} {
+		b.do(t, chromedp.Evaluate("setTimeout(() => history."+step.move+"())", nil))
+		b.wait(t, fmt.Sprintf("location.pathname === %q", step.path))
+	}
+	b.wait(t, signedIn)
+	b.do(t, chromedp.Click("#orders"))
+	b.wait(t, says("Classic mug"))
+}
+
+// A form of another site cannot use the cookies.
+func TestAFormOfAnotherSite(t *testing.T) {
+	s := start(t)
+	b := openBrowser(t)
+	b.open(t, s, "cookie")
+	b.signIn(t)
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // 127.0.0.1 is another site than localhost
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<form method="post" enctype="text/plain" action="%s/web/auth/logout-all"><button>x</button></form>`, s.url)
+	}))
+	defer evil.Close()
+	b.do(t, chromedp.Navigate(evil.URL), chromedp.Click("button"), chromedp.WaitReady("body"))
+	b.wait(t, `location.pathname === "/web/auth/logout-all"`)
+	require.Contains(t, eval[string](t, b, `document.body.textContent`), "cross_site_request")
+	b.open(t, s, "cookie")
+	b.wait(t, signedIn)
+}
+
+// A fifth of the answers to refreshes is lost, and nobody is signed out.
+func TestLostAnswersSignNobodyOut(t *testing.T) {
+	s := start(t)
+	b := openBrowser(t)
+	for _, mode := range modes {
+		b.open(t, s, mode)
+		b.signIn(t)
+		other := b.second(t)
+		other.open(t, s, mode)
+		other.wait(t, signedIn)
+		s.lose.Store(20)
+		done := make(chan string, 2)
+		for _, tab := range []*tab{b, other} {
+			go func() {
+				done <- eval[string](t, tab, `(async () => { `+module(mode)+`
+					for (let i = 0; i < 25; i++) if (!await c.refresh()) return "signed out at " + i;
+					return "signed in" })()`)
+			}()
+		}
+		require.Equal(t, "signed in", <-done, mode)
+		require.Equal(t, "signed in", <-done, mode)
+		s.lose.Store(0)
+		b.do(t, chromedp.Click("#sign-out-all"))
+		other.wait(t, signedOut)
+	}
+}
+
+func TestThrottlingIsShown(t *testing.T) {
+	s := start(t)
+	b := openBrowser(t)
+	b.open(t, s, "bearer")
+	b.wait(t, signedOut)
+	got := eval[int](t, b, `(async () => { let status; for (let i = 0; i < 11; i++) status = (await fetch("/api/v1/auth/login",
+		{method: "POST", headers: {"Content-Type": "application/json"}, body: '{"email":"john@mail.com","password":"wrong"}'})).status; return status })()`)
+	require.Equal(t, 429, got)
+	b.do(t, chromedp.Click("#sign-in button"))
+	b.wait(t, says("Try again in"))
+	require.True(t, eval[bool](t, b, `document.querySelector("#sign-in button").disabled`))
+}
+
+// axe-core finds nothing to mend, in light and dark, signed in and out.
+func TestAccessibility(t *testing.T) {
+	axe, err := os.ReadFile("../npm/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		if os.Getenv("SIGNET_REQUIRE_SERVERS") != "" {
+			t.Fatal("axe-core is not installed (npm ci in integration/npm)")
+		}
+		t.Skip("axe-core is not installed (npm ci in integration/npm)")
+	}
+	s := start(t)
+	b := openBrowser(t)
+	check := func(state string) {
+		t.Helper()
+		b.do(t, chromedp.Evaluate(string(axe), nil))
+		found := eval[[]string](t, b, `axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html).join(" ")))`)
+		require.Empty(t, found, "%s:\n%s", state, strings.Join(found, "\n"))
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		b.open(t, s, "bearer")
+		b.do(t, emulate(scheme, 1200, 900))
+		b.wait(t, signedOut)
+		check(scheme + ", signed out")
+		b.signIn(t)
+		check(scheme + ", signed in")
+		b.do(t, chromedp.Click("#sign-out"))
+		b.wait(t, signedOut)
+	}
+}
