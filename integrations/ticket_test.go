@@ -57,6 +57,7 @@ func TestATicketOpensAConnection(t *testing.T) {
 	require.NoError(t, err)
 	defer answer.Body.Close()
 	lines := bufio.NewScanner(answer.Body)
-	require.True(t, lines.Scan() && lines.Scan())
+	require.True(t, lines.Scan(), "the event")
+	require.True(t, lines.Scan(), "its data")
 	require.Equal(t, "data: second", lines.Text())
 }
