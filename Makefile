@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load mutation govulncheck deps
+.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load mutation pictures govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example
@@ -69,6 +69,10 @@ load: deps ## puts a mixed load on the example with PostgreSQL for LOADTIME, wri
 
 figures-login: deps ## prints the figures of logins beside their goals; needs a quiet machine and five minutes
 	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -tags figures -run '^TestLoginFigures' -timeout 20m ./integration/
+
+pictures: deps ## writes the pictures of the example's page into docs/pictures
+	mkdir -p docs/pictures
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -run '^TestPictures$$' ./integration/browser/ -pictures $(CURDIR)/docs/pictures
 
 govulncheck: ## looks for known vulnerabilities; needs the internet for their database
 	go tool govulncheck $(MODULES)

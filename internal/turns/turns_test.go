@@ -37,7 +37,10 @@ func TestTurns(t *testing.T) {
 		_, err = turns.Enter(ctx, "a")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.EqualValues(t, 3, most.Load())
+		turns.mu.Lock()
+		defer turns.mu.Unlock()
 		require.Empty(t, turns.lanes, "nothing is left")
 	})
 }
