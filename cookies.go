@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -34,7 +35,10 @@ var (
 
 // token returns the token in the cookie with that name, or ErrNoToken.
 func (m *cookieMode) token(r *http.Request, name string) (string, error) {
-	cookies := r.CookiesNamed(cookieName(r, name))
+	cookies := r.CookiesNamed(secureNames[name])
+	if len(cookies) == 0 && isLoopback(r.Host) && r.TLS == nil {
+		cookies = r.CookiesNamed(name)
+	}
 	switch {
 	case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
 		return "", ErrNoToken
@@ -58,33 +62,39 @@ func (m *cookieMode) sameSite(r *http.Request) error {
 	return nil
 }
 
-// cookieName is the name of a cookie in a request and in its answer.
-func cookieName(r *http.Request, name string) string {
-	switch {
-	case isDevelopment(r):
-		return name
-	case name == accessCookie:
-		return "__Host-" + name
+// secureNames are the names of the cookies. The prefixes let only a secure page of this host set them.
+var secureNames = map[string]string{accessCookie: "__Host-" + accessCookie, refreshCookie: "__Secure-" + refreshCookie}
+
+// isDevelopment reports whether the browser asks a program on its own machine, without TLS. The page must be there too: behind a
+// proxy the Host of a request may be that of the program behind it.
+func isDevelopment(r *http.Request) bool {
+	if r.TLS != nil || !isLoopback(r.Host) {
+		return false
 	}
-	return "__Secure-" + name
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true // no browser, which sends it with every POST
+	}
+	page, err := url.Parse(origin)
+	return err == nil && isLoopback(page.Host)
 }
 
-// isDevelopment reports whether the request is plain http to a loopback host. A client that lies about the host gets cookies that
-// work for no other host.
-func isDevelopment(r *http.Request) bool {
-	host := r.Host
+func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	host = strings.Trim(host, "[]")
 	address, err := netip.ParseAddr(host)
-	return r.TLS == nil && (host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && address.IsLoopback())
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && address.IsLoopback()
 }
 
 // set gives a cookie to the browser. With an empty value it takes the cookie away.
 func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, life time.Duration) {
-	cookie := &http.Cookie{Name: cookieName(r, name), Value: value, Path: path, HttpOnly: true, Secure: !isDevelopment(r),
+	cookie := &http.Cookie{Name: secureNames[name], Value: value, Path: path, HttpOnly: true, Secure: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: int(life / time.Second)}
+	if isDevelopment(r) {
+		cookie.Name, cookie.Secure = name, false
+	}
 	if value == "" {
 		cookie.MaxAge = -1
 	}

@@ -179,6 +179,21 @@ func TestCookiesForDevelopment(t *testing.T) {
 			require.False(t, strings.HasPrefix(c.Name, "__"), host)
 		}
 	}
+	r := httptest.NewRequest("POST", "http://localhost:8080/web/auth/login", strings.NewReader(johnsLogin))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Origin", "https://shop.example") // the page behind a proxy that does not pass the Host on
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	w := httptest.NewRecorder()
+	b.CookieHandler("/web/auth").ServeHTTP(w, r)
+	require.Equal(t, 201, w.Code)
+	read := httptest.NewRequest("GET", "http://localhost:8080/web/auth/profile", nil)
+	for _, c := range w.Result().Cookies() {
+		require.True(t, c.Secure && strings.HasPrefix(c.Name, "__"), c.Name)
+		read.AddCookie(c)
+	}
+	w = httptest.NewRecorder()
+	b.CookieHandler("/web/auth").ServeHTTP(w, read)
+	require.Equal(t, 200, w.Code, "and they are read there too")
 	for _, host := range []string{"example.com", "localhost.example.com", "10.0.0.1:8080", "notlocalhost"} {
 		for _, c := range request(host).Cookies() {
 			require.True(t, c.Secure, host)

@@ -32,6 +32,7 @@ import (
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -365,15 +366,32 @@ func TestLoginFiguresEvenRefusals(t *testing.T) {
 		require.NoError(t, users.Add(t.Context(), userstore.User{ID: fmt.Sprint("u", i), Email: fmt.Sprintf("known%03d@mail.com", i), PasswordHash: hash}))
 		require.NoError(t, users.Add(t.Context(), userstore.User{ID: fmt.Sprint("d", i), Email: fmt.Sprintf("other%03d@mail.com", i), PasswordHash: hash, Disabled: true}))
 	}
-	auth := newAuth(t, users, new(session.Memory), signet.WithPasswordHasher(hasher))
+	unlimited := throttle.New(nil, throttle.Config{InsecureOff: true})
+	auth := newAuth(t, users, new(session.Memory), signet.WithPasswordHasher(hasher), signet.WithLogin(signet.LoginPolicy{Throttle: unlimited}))
+	throttled := newAuth(t, users, new(session.Memory), signet.WithPasswordHasher(hasher))
+	for range 11 {
+		for _, email := range []string{"known001@mail.com", "nobod001@mail.com"} {
+			_, _ = throttled.Login(t.Context(), email, "wrong") // the answers are checked below
+		}
+	}
+	closed := func(email string) func(int) (string, string) {
+		return func(int) (string, string) { return email, loginPassword }
+	}
 	refusals := map[string]func(i int) (email, pass string){
-		"unknown address": func(i int) (string, string) { return fmt.Sprintf("nobod%03d@mail.com", i%1000), loginPassword },
+		"throttled unknown address": closed("nobod001@mail.com"),
+		"throttled known address":   closed("known001@mail.com"),
+		"unknown address":           func(i int) (string, string) { return fmt.Sprintf("nobod%03d@mail.com", i%1000), loginPassword },
 		"wrong password": func(i int) (string, string) {
 			return fmt.Sprintf("known%03d@mail.com", i%1000), "correct horse battery stable"
 		},
 		"disabled user": func(i int) (string, string) { return fmt.Sprintf("other%03d@mail.com", i%1000), loginPassword },
 	}
-	for _, pair := range [][2]string{{"unknown address", "wrong password"}, {"unknown address", "disabled user"}, {"wrong password", "disabled user"}} {
+	for _, pair := range [][2]string{{"unknown address", "wrong password"}, {"unknown address", "disabled user"}, {"wrong password", "disabled user"},
+		{"throttled unknown address", "throttled known address"}} {
+		service, want := auth, signet.ErrInvalidCredentials
+		if strings.HasPrefix(pair[0], "throttled") {
+			service, want = throttled, signet.ErrTooManyAttempts
+		}
 		var times [2][]float64
 		for i := range 20_000 {
 			order := []int{0, 1}
@@ -383,9 +401,9 @@ func TestLoginFiguresEvenRefusals(t *testing.T) {
 			for _, side := range order {
 				email, pass := refusals[pair[side]](i)
 				start := time.Now()
-				_, err := auth.Login(t.Context(), email, pass)
+				_, err := service.Login(t.Context(), email, pass)
 				took := time.Since(start)
-				require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+				require.ErrorIs(t, err, want)
 				times[side] = append(times[side], float64(took))
 			}
 		}

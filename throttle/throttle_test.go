@@ -497,3 +497,13 @@ func TestRecordsHoldNoNames(t *testing.T) {
 	}
 	require.NotZero(t, n)
 }
+
+func TestOff(t *testing.T) {
+	off := New(away{errors.New("it must not be asked")}, Config{InsecureOff: true})
+	for range 200 {
+		a, err := off.Begin(t.Context(), owner, v4(1))
+		require.NoError(t, err)
+		require.False(t, a.Known())
+		require.NoError(t, a.Succeeded(t.Context()))
+	}
+}
