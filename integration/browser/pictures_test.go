@@ -37,7 +37,8 @@ func TestPictures(t *testing.T) {
 		width, height int64
 	}{{"page-light", "light", 1200, 1000}, {"page-dark", "dark", 1200, 1000}, {"page-phone", "light", 390, 844}} {
 		var image []byte
-		b.do(t, emulate(picture.scheme, picture.width, picture.height), chromedp.CaptureScreenshot(&image))
+		b.do(t, emulate(picture.scheme, picture.width, picture.height), chromedp.Evaluate("scrollTo(0, 0)", nil),
+			chromedp.CaptureScreenshot(&image))
 		require.Greater(t, len(image), 10_000, picture.name)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, picture.name+".png"), image, 0o644))
 		require.LessOrEqual(t, eval[int64](t, b, `document.documentElement.scrollWidth`), picture.width, "%s: wider than the screen", picture.name)

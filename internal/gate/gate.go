@@ -128,8 +128,9 @@ func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (
 	return false, false, unreadable
 }
 
+// leave ends a turn. The memory of the hash is taken back first, so that the next one does not come on top of it.
 func (g *Gate) leave() {
-	g.queue.leave()
+	defer g.queue.leave()
 	g.collect()
 }
 
