@@ -60,31 +60,36 @@ func (a *Auth) RevokeOtherSessions(ctx context.Context, userID, keepSessionID st
 }
 
 func (a *Auth) endUser(ctx context.Context, userID, keep string, what event.Event) error {
-	what.Subject = userID
-	return a.cut(ctx, userID, what, func() error { return a.sessions.EndUser(ctx, userID, keep) })
+	return a.cutUser(ctx, userID, what, func() error { return a.sessions.EndUser(ctx, userID, keep) })
 }
 
 // RevokeAll ends the sessions of everybody, for example after a breach. It is one write. If a key has leaked, change the key
 // first ([keys.Ring.Rotate], [keys.Ring.Retire]): who has the key can sign tokens that no revocation meets. The error is
 // [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) RevokeAll(ctx context.Context) error {
-	return a.cut(ctx, "", event.Event{Kind: event.Revoked, Reason: "everybody"}, func() error { return a.sessions.EndAll(ctx) })
+	return a.cut(ctx, event.Event{Kind: event.Revoked, Reason: "everybody"}, func() error { return a.sessions.EndAll(ctx) })
 }
 
 // UserChanged says that the roles or claims of a user have changed. Call it after the change in the user store. The user's
 // access tokens are refused with 401 "invalid_token" in every process, within about a second, and the refresh brings
 // tokens with the new claims. No session ends. The errors are those of [Auth.RevokeSession].
 func (a *Auth) UserChanged(ctx context.Context, userID string) error {
-	return a.cut(ctx, userID, event.Event{Kind: event.UserChanged, Subject: userID}, func() error { return a.sessions.ChangeUser(ctx, userID) })
+	return a.cutUser(ctx, userID, event.Event{Kind: event.UserChanged}, func() error { return a.sessions.ChangeUser(ctx, userID) })
 }
 
-// cut makes a cut-off. userID is empty for everybody.
-func (a *Auth) cut(ctx context.Context, userID string, what event.Event, cut func() error) error {
-	switch {
-	case a.sessions == nil:
-		return ErrStateless
-	case userID != "" && !canBeUserID(userID), userID == "" && what.Subject != "":
+// cutUser makes a cut-off of one user. Nobody has an id that no store holds, and for a store the empty id is everybody.
+func (a *Auth) cutUser(ctx context.Context, userID string, what event.Event, cut func() error) error {
+	if a.sessions != nil && !canBeUserID(userID) {
 		return nil
+	}
+	what.Subject = userID
+	return a.cut(ctx, what, cut)
+}
+
+// cut makes a cut-off.
+func (a *Auth) cut(ctx context.Context, what event.Event, cut func() error) error {
+	if a.sessions == nil {
+		return ErrStateless
 	}
 	if err := cut(); err != nil {
 		return unavailable(err)

@@ -649,3 +649,19 @@ func TestLabelsHoldWhatCanBeShown(t *testing.T) {
 		require.NoError(t, s.RevokeUser(ctx, "3"))
 	}
 }
+
+// A host that passes no id by mistake changes nobody: only RevokeAll is for everybody.
+func TestAnEmptyUserIDIsNotEverybody(t *testing.T) {
+	s := newService(t)
+	tokens := s.login(t)
+	for _, id := range []string{"", "a\x00b", strings.Repeat("x", 1025), "\xff"} {
+		require.NoError(t, s.RevokeUser(t.Context(), id))
+		require.NoError(t, s.RevokeOtherSessions(t.Context(), id, ""))
+		require.NoError(t, s.UserChanged(t.Context(), id))
+		_, err := s.Verify(t.Context(), tokens.AccessToken)
+		require.NoError(t, err, "%q", id)
+	}
+	require.NoError(t, s.RevokeAll(t.Context()))
+	_, err := s.Verify(t.Context(), tokens.AccessToken)
+	require.ErrorIs(t, err, signet.ErrRevoked)
+}
