@@ -22,6 +22,7 @@ type emitter struct {
 	waiting chan event.Event
 	dropped atomic.Uint64
 	stop    chan struct{}
+	cancel  context.CancelFunc // ends the context of handle
 	ended   sync.Once
 	done    sync.WaitGroup
 }
@@ -38,14 +39,8 @@ func newEmitter(logger *slog.Logger, clock func() time.Time, handle func(context
 	}
 	m.waiting = make(chan event.Event, maxEvents)
 	ctx, cancel := context.WithCancel(context.Background())
-	m.done.Go(func() {
-		defer cancel()
-		m.run(ctx)
-	})
-	m.done.Go(func() {
-		m.endAfterStop(ctx)
-		cancel()
-	})
+	m.cancel = cancel
+	m.done.Go(func() { m.run(ctx) })
 	return m
 }
 
@@ -83,21 +78,6 @@ func (m *emitter) run(ctx context.Context) {
 	}
 }
 
-// endAfterStop returns some time after the stop, or when ctx ends.
-func (m *emitter) endAfterStop(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-		return
-	case <-m.stop:
-	}
-	grace := time.NewTimer(eventsGrace)
-	defer grace.Stop()
-	select {
-	case <-ctx.Done():
-	case <-grace.C:
-	}
-}
-
 // call calls the host's function. A panic in a goroutine of signet would end the program.
 func (m *emitter) call(ctx context.Context, e event.Event) {
 	defer func() {
@@ -108,9 +88,18 @@ func (m *emitter) call(ctx context.Context, e event.Event) {
 	m.handle(ctx, e)
 }
 
+// close waits until the function has had the events that wait, but not longer than its grace. A second call waits for the first.
 func (m *emitter) close() {
-	m.ended.Do(func() { close(m.stop) })
-	m.done.Wait()
+	if m.handle == nil {
+		return
+	}
+	m.ended.Do(func() {
+		close(m.stop)
+		late := time.AfterFunc(eventsGrace, m.cancel)
+		m.done.Wait()
+		late.Stop()
+		m.cancel()
+	})
 }
 
 // storeState reports that the session store was lost (err is not nil) or is back.

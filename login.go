@@ -97,36 +97,31 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if err := checkPassword(pass); err != nil {
 		return userstore.User{}, nil, err
 	}
-	attempt, err := a.begin(ctx, email, "")
-	if err != nil {
-		return userstore.User{}, nil, err
-	}
-	right := false
-	defer func() {
-		if !right { // also after a panic of a store or of the hasher
-			attempt.leave()
+	var user userstore.User
+	attempt, err := a.try(ctx, email, "", func() (err error) {
+		switch user, err = a.findByEmail(ctx, email); {
+		case errors.Is(err, userstore.ErrNotFound):
+			user = userstore.User{} // whatever the store returned
+		case err != nil:
+			return storeError(err)
 		}
-	}()
-	user, err := a.findByEmail(ctx, email)
-	if err != nil && !errors.Is(err, userstore.ErrNotFound) {
-		err = storeError(err)
-		a.end(ctx, attempt, err)
-		return userstore.User{}, nil, err
-	}
-	if err != nil {
-		user = userstore.User{} // whatever the store returned
-	}
+		outdated, err := a.verifyPassword(ctx, user, pass)
+		if err == nil && outdated {
+			user.PasswordHash = a.upgradeHash(ctx, user, pass)
+		}
+		return err
+	})
+	return user, attempt, err
+}
+
+// verifyPassword checks the password of a user, who is zero for an unknown account, and notes why it was refused.
+func (a *Auth) verifyPassword(ctx context.Context, user userstore.User, pass string) (outdated bool, err error) {
 	ok, outdated, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
-	if refusal := passwordError(user.ID, ok, err); refusal != nil {
-		a.end(ctx, attempt, refusal)
+	refusal := passwordError(user.ID, ok, err)
+	if refusal != nil {
 		a.failed(ctx, user, err)
-		return userstore.User{}, nil, refusal
 	}
-	if outdated {
-		user.PasswordHash = a.upgradeHash(ctx, user, pass)
-	}
-	right = true
-	return user, attempt, nil
+	return outdated, refusal
 }
 
 // failed notes why a password was refused. err is that of the gate, and user is zero for an unknown account.
@@ -151,8 +146,28 @@ func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
 // turnOf is who takes turns to hash passwords.
 func turnOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
 
-// begin counts an attempt to show a password or a code for an account, or refuses it because there were too many. userID is ""
-// if it is not known.
+// try calls check, which looks at a password or a code of an account, unless too many were wrong before. userID is "" if it is
+// not known. If check returns an error, the attempt has ended. Otherwise the caller ends it.
+func (a *Auth) try(ctx context.Context, email, userID string, check func() error) (*attempt, error) {
+	attempt, err := a.begin(ctx, email, userID)
+	if err != nil {
+		return nil, err
+	}
+	right := false
+	defer func() {
+		if !right { // also after a panic of the host's code
+			attempt.leave()
+		}
+	}()
+	if err := check(); err != nil {
+		a.end(ctx, attempt, err)
+		return nil, err
+	}
+	right = true
+	return attempt, nil
+}
+
+// begin counts an attempt, or refuses it because there were too many.
 //
 // A few attempts of one account are under way at one time in this process, and further ones wait. An attempt counts as a failure
 // while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
@@ -164,7 +179,7 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
-	counted, err := a.throttle.Begin(ctx, account, clientOf(ctx).Address)
+	counted, err := a.policy.Throttle.Begin(ctx, account, clientOf(ctx).Address)
 	if err == nil {
 		return &attempt{counted, leave}, nil
 	}

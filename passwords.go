@@ -39,12 +39,9 @@ func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 // [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in. The errors are those of SetPassword, and
 // [ErrInvalidCredentials] for a wrong old password, and [ErrTooManyAttempts].
 func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassword, keepSessionID string) error {
-	user, err := a.findByID(ctx, userID)
-	if errors.Is(err, userstore.ErrNotFound) {
-		return ErrNotFound
-	}
+	user, err := a.userByID(ctx, userID)
 	if err != nil {
-		return storeError(err)
+		return err
 	}
 	attempt, err := a.checkAgain(ctx, user, oldPassword)
 	if err != nil {
@@ -59,24 +56,22 @@ func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string)
 	if err := checkPassword(pass); err != nil {
 		return nil, err
 	}
-	attempt, err := a.begin(ctx, user.Email, user.ID)
-	if err != nil {
-		return nil, err
+	return a.try(ctx, user.Email, user.ID, func() error {
+		_, err := a.verifyPassword(ctx, user, pass)
+		return err
+	})
+}
+
+// userByID finds a user whom the caller names.
+func (a *Auth) userByID(ctx context.Context, id string) (userstore.User, error) {
+	user, err := a.findByID(ctx, id)
+	switch {
+	case errors.Is(err, userstore.ErrNotFound):
+		return userstore.User{}, ErrNotFound
+	case err != nil:
+		return userstore.User{}, storeError(err)
 	}
-	right := false
-	defer func() {
-		if !right {
-			attempt.leave()
-		}
-	}()
-	ok, _, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
-	if refusal := passwordError(user.ID, ok, err); refusal != nil {
-		a.end(ctx, attempt, refusal)
-		a.failed(ctx, user, err)
-		return nil, refusal
-	}
-	right = true
-	return attempt, nil
+	return user, nil
 }
 
 // setPassword stores the hash only if nobody else has changed it meanwhile, and reads it back, because a store answers nil in
@@ -94,12 +89,10 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string) error
 		return err
 	}
 	for {
-		user, err := a.findByID(ctx, userID)
+		user, err := a.userByID(ctx, userID)
 		switch {
-		case errors.Is(err, userstore.ErrNotFound):
-			return ErrNotFound
 		case err != nil:
-			return storeError(err)
+			return err
 		case user.PasswordHash == hash:
 			return a.passwordChanged(ctx, user, keep)
 		case ctx.Err() != nil:
@@ -120,7 +113,7 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	}
 	bounded, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	if err := a.throttle.Clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
+	if err := a.policy.Throttle.Clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
 		a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})

@@ -53,7 +53,6 @@ import (
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/internal/turns"
 	"github.com/signet-go/signet/keys"
-	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -81,7 +80,6 @@ type Auth struct {
 
 	policy    LoginPolicy
 	policySet bool
-	throttle  *throttle.Limiter
 	attempts  turns.Turns // by account
 	events    *emitter
 	gate      *gate.Gate
@@ -107,7 +105,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.accessType()), refresh: jws.NewWriter(jws.RefreshType),
 		tickets:   jws.NewWriter(jws.TicketType),
 		lifetimes: s.lifetimes, claims: s.claims, proxies: s.proxies, withoutCORS: s.withoutCORS, policy: s.login, policySet: s.loginSet,
-		throttle: s.login.Throttle, attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
+		attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
 	var err error
 	if a.gate, err = gate.New(s.hasher, s.login.ParallelHashes); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)

@@ -39,8 +39,8 @@ const probe = "signet-readiness-probe"
 // Ready reports whether the service can log users in and check tokens now: the stores answer, the revocations are known, and
 // there is a key that signs. It is for health checks. The error is [ErrUnavailable] and says what is missing.
 func (a *Auth) Ready(ctx context.Context) error {
-	if a.keys.Current().Signing() == nil {
-		return unavailable(errors.New("the key source has no key that can sign"))
+	if _, err := a.signingKey(); err != nil {
+		return err
 	}
 	if _, err := a.findByID(ctx, probe); err != nil && !errors.Is(err, userstore.ErrNotFound) {
 		return unavailable(fmt.Errorf("the user store: %w", err))

@@ -75,10 +75,7 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 	g := grant{secret: randomID()}
 	err = a.sessions.Complete(ctx, row.ID, ticket, g.secret, facts, clientOf(ctx),
 		func(row session.Session, version session.Version) (err error) {
-			if g.user, err = a.activeUser(ctx, row.UserID); err != nil {
-				return err
-			}
-			if g.claims, err = a.customClaims(ctx, g.user); err != nil {
+			if err := a.load(ctx, &g, row.UserID); err != nil {
 				return err
 			}
 			tokens, err = a.issue(ctx, g.of(row, row.Current, version))
@@ -89,12 +86,11 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 
 // stepError is the answer to a second step that failed.
 func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
-	switch {
-	case errors.Is(err, sessions.ErrTicket), errors.Is(err, errNoUser):
+	if errors.Is(err, sessions.ErrTicket) || errors.Is(err, errNoUser) {
 		err = errTicket
 	}
 	answer := storeError(err)
-	if e := asError(answer); e.Status() < 500 && e.code != ErrTooManyAttempts.(*Error).code {
+	if e := asError(answer); e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: row.UserID, SessionID: row.ID, Reason: e.code})
 	}
 	return answer
@@ -106,26 +102,16 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	if code == "" {
 		return nil, nil, badRequest(`field "code" is missing or empty`)
 	}
-	if attempt, err = a.begin(ctx, user.Email, user.ID); err != nil {
-		return nil, nil, err
-	}
-	right := false
-	defer func() {
-		if !right { // also after a panic of the factor
-			attempt.leave()
+	attempt, err = a.try(ctx, user.Email, user.ID, func() (err error) {
+		amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
+		switch {
+		case err != nil:
+			return storeError(err)
+		case len(amr) == 0:
+			return errCode
 		}
-	}()
-	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
-	switch {
-	case err != nil:
-		err = storeError(err)
-	case len(amr) == 0:
-		err = errCode
-	}
-	if err != nil {
-		a.end(ctx, attempt, err)
-	}
-	right = err == nil
+		return nil
+	})
 	return amr, attempt, err
 }
 
@@ -220,16 +206,14 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 // authenticationOf reads "auth_time" and "acr". A claim in another form counts as absent.
 func authenticationOf(c *Claims) (authTime int64, acr string) {
 	for s := strictjson.Scan(c.payload); s.Next(); {
-		value := strictjson.Scan(`{"v":` + s.Raw() + `}`)
 		switch s.Name() {
 		case "auth_time":
-			value.Next()
+			value := valueOf(s.Raw())
 			if at := value.Int(); value.Err() == nil {
 				authTime = at
 			}
 		case "acr":
-			value.Next()
-			if level := value.String(); value.Err() == nil {
+			if level, ok := textOf(s.Raw()); ok {
 				acr = level
 			}
 		}

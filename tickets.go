@@ -52,9 +52,9 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 	case err != nil:
 		return "", unavailable(err)
 	}
-	key := a.keys.Current().Signing()
-	if key == nil {
-		return "", unavailable(errors.New("the key source has no key that can sign"))
+	key, err := a.signingKey()
+	if err != nil {
+		return "", err
 	}
 	now := a.clock()
 	g := grant{sessionID: claims.SessionID}
@@ -113,11 +113,8 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 	defer limited.Release()
 	number, _ := strconv.ParseInt(ticket.ID, 10, 64) // the text is signet's own; 0 is no ticket
 	var g grant
-	err = a.sessions.Redeem(ctx, ticket.SessionID, ticket.Subject, number, func(row session.Session, version session.Version) (err error) {
-		if g.user, err = a.activeUser(ctx, ticket.Subject); err != nil {
-			return err
-		}
-		if g.claims, err = a.customClaims(ctx, g.user); err != nil {
+	err = a.sessions.Redeem(ctx, ticket.SessionID, ticket.Subject, number, func(row session.Session, version session.Version) error {
+		if err := a.load(ctx, &g, ticket.Subject); err != nil {
 			return err
 		}
 		g = g.of(row, row.Current, version)

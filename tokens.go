@@ -64,14 +64,30 @@ func (g grant) of(row session.Session, generation int64, version session.Version
 	return g
 }
 
+// load puts a user who may still use tokens into a grant, with the claims of WithClaims.
+func (a *Auth) load(ctx context.Context, g *grant, userID string) (err error) {
+	if g.user, err = a.activeUser(ctx, userID); err == nil {
+		g.claims, err = a.customClaims(ctx, g.user)
+	}
+	return err
+}
+
+// signingKey is the key that signs now.
+func (a *Auth) signingKey() (*keys.Key, error) {
+	if key := a.keys.Current().Signing(); key != nil {
+		return key, nil
+	}
+	return nil, unavailable(errors.New("the key source has no key that can sign"))
+}
+
 // issue signs a pair. It reads no store. It fails if the key cannot sign.
 func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if !canBeUserID(g.user.ID) {
 		return Tokens{}, errUserID
 	}
-	key := a.keys.Current().Signing()
-	if key == nil {
-		return Tokens{}, unavailable(errors.New("the key source has no key that can sign"))
+	key, err := a.signingKey()
+	if err != nil {
+		return Tokens{}, err
 	}
 	a.noteKey(ctx, key)
 	now := a.clock()

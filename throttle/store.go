@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"net/netip"
-	"strings"
 	"time"
+
+	"github.com/signet-go/signet/internal/clientip"
 )
 
 // Store keeps the records of a [Limiter], one for each [Key]. Implementations MUST be safe for concurrent use by any
@@ -48,23 +48,11 @@ func keyOf(kind, name string) Key {
 
 func accountKey(account string) Key { return keyOf("account", account) }
 
-// nat64 is the well-known prefix behind which gateways show IPv4 addresses (RFC 6052). All of IPv4 is in one /64 there.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
-// addressKey returns the key of a client's address. All addresses of an IPv6 /64 have one key, because one client can
-// have them all. An IPv4 address has the same key in each of its forms. A text that is no address has a key of its own.
+// addressKey returns the key of a client's address. A text that is no address has a key of its own.
 func addressKey(address string) Key {
-	host, _, _ := strings.Cut(address, "%") // the zone
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
+	client, ok := clientip.Client(address)
+	if !ok {
 		return keyOf("text", address)
 	}
-	ip = ip.Unmap()
-	switch long := ip.As16(); {
-	case nat64.Contains(ip):
-		ip = netip.AddrFrom4([4]byte(long[12:]))
-	case ip.Is6():
-		ip = netip.PrefixFrom(ip, 64).Masked().Addr()
-	}
-	return keyOf("address", string(ip.AsSlice()))
+	return keyOf("address", string(client.AsSlice()))
 }

@@ -110,12 +110,32 @@ func contain(prefixes []netip.Prefix, ip netip.Addr) bool {
 	return false
 }
 
-// Network returns the network of an address that one client has for itself: an IPv6 address counts with its /64. A text that is
-// no address is returned as it is.
-func Network(address string) string {
-	ip, ok := parse(address)
-	if !ok || !ip.Is6() {
-		return address
+// nat64 is the well-known prefix behind which gateways show IPv4 addresses (RFC 6052). All of IPv4 is in one /64 there.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// Client returns the address by which a client is known: an IPv4 address in each of its forms is one client, and so is an IPv6
+// /64, because one client can have all of its addresses. ok is false for a text that is no address.
+func Client(address string) (client netip.Addr, ok bool) {
+	host, _, _ := strings.Cut(address, "%") // the zone
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}, false
 	}
-	return netip.PrefixFrom(ip, 64).Masked().Addr().String()
+	ip = ip.Unmap()
+	switch long := ip.As16(); {
+	case nat64.Contains(ip):
+		ip = netip.AddrFrom4([4]byte(long[12:]))
+	case ip.Is6():
+		ip = netip.PrefixFrom(ip, 64).Masked().Addr()
+	}
+	return ip, true
+}
+
+// Network returns the network of an address that one client has for itself: the /64 of an IPv6 address. Any other text is
+// returned as it is.
+func Network(address string) string {
+	if client, ok := Client(address); ok && client.Is6() {
+		return client.String()
+	}
+	return address
 }

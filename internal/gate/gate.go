@@ -8,8 +8,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/signet-go/signet/password"
 )
 
@@ -63,12 +61,12 @@ func (g *Gate) Stats() Stats {
 
 // Hash waits for its turn and then hashes the normal form of the password. It returns [ErrBusy] when too many calls are
 // waiting, and the error of ctx when ctx ends before the turn. Otherwise it returns what the [password.Hasher] returns.
-func (g *Gate) Hash(ctx context.Context, key, password string) (hash string, err error) {
+func (g *Gate) Hash(ctx context.Context, key, pass string) (hash string, err error) {
 	if err := g.queue.enter(ctx, key); err != nil {
 		return "", err
 	}
 	defer g.leave()
-	return g.hasher.Hash(norm.NFC.String(password))
+	return g.hasher.Hash(password.Normalize(pass))
 }
 
 // Verify waits for its turn and then verifies the password. It is for users who are known to the client already: the time
@@ -161,10 +159,7 @@ func (g *Gate) verify(hash string, forms []string, all bool) (ok, outdated bool,
 // formsOf returns the forms of a password that may match: first its normal form C, then the bytes as they are, if they
 // differ. Another program may have hashed those.
 func formsOf(pass string) []string {
-	if norm.NFC.IsNormalString(pass) {
-		return []string{pass}
-	}
-	if normal := norm.NFC.String(pass); normal != pass {
+	if normal := password.Normalize(pass); normal != pass {
 		return []string{normal, pass}
 	}
 	return []string{pass}

@@ -13,7 +13,7 @@ const (
 )
 
 // collect takes the memory of a hash back at once in a small program, where a collection takes less than a millisecond. In a
-// program with more memory, the garbage of a few hashes makes no difference, and a collection would be dear.
+// program with more memory, the garbage of a few hashes makes no difference, and a collection would take long.
 func (g *Gate) collect() {
 	live := [1]metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live[:])

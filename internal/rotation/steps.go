@@ -22,9 +22,14 @@ func (r Rules) Pend(id, userID string, ticket session.Hash, terms Terms, client 
 	return s
 }
 
+// waits reports whether the login of this ticket still waits for its second step.
+func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
+	return s.RevokedAt == 0 && now < s.PendingUntil && s.SecretHash.Equal(ticket)
+}
+
 // Try counts an attempt at the second step, before the code is checked. It reports whether the code may be checked.
 func (r Rules) Try(s session.Session, ticket session.Hash, now session.Millis) (session.Session, bool) {
-	if s.RevokedAt != 0 || now >= s.PendingUntil || s.Tries >= maxTries || !s.SecretHash.Equal(ticket) {
+	if !waits(s, ticket, now) || s.Tries >= maxTries {
 		return s, false
 	}
 	s.Tries++
@@ -35,7 +40,7 @@ func (r Rules) Try(s session.Session, ticket session.Hash, now session.Millis) (
 // was faster. facts replace those of the login.
 func (r Rules) Complete(s session.Session, ticket, secret session.Hash, facts string, client Client,
 	now session.Millis) (session.Session, bool) {
-	if s.RevokedAt != 0 || now >= s.PendingUntil || !s.SecretHash.Equal(ticket) {
+	if !waits(s, ticket, now) {
 		return s, false
 	}
 	s.PendingUntil, s.Tries, s.Facts = 0, 0, facts
