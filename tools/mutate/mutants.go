@@ -134,7 +134,7 @@ func (s *source) add(n ast.Node, at token.Pos, old, other string, k kind, alone 
 	whole := s.text[start:end]
 	m := &mutant{file: s.path, line: s.set.Position(at).Line, start: start, end: end, old: whole, kind: k,
 		new: s.text[start:offset] + other + s.text[offset+len(old):end]}
-	// The change is repeated on one line, so that each line keeps its number.
+	// The new code is put on one line, so that the lines below keep their numbers.
 	m.alone = alone || strings.Contains(m.new, "\n") && (strings.Contains(m.new, "func(") || strings.Contains(m.new, "//") || strings.Contains(m.new, "`"))
 	s.mutants = append(s.mutants, m)
 }
