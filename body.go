@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -67,7 +66,11 @@ func mediaType(r *http.Request) (string, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return "", unsupported("send the body without Content-Encoding")
 	}
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	sent := r.Header.Get("Content-Type")
+	if sent == mediaJSON { // nearly always
+		return sent, nil
+	}
+	media, _, err := mime.ParseMediaType(sent)
 	if err != nil || media != mediaJSON && media != mediaForm {
 		return "", unsupported("send application/json")
 	}
@@ -84,21 +87,23 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 	if r.Body == nil { // a request that no server has made
 		return "", nil
 	}
-	tooLarge := &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
-		message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}
 	if r.ContentLength > maxBody { // before a byte was read, and before the client is asked to go on
-		return "", tooLarge
+		return "", errBodyTooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var longer *http.MaxBytesError
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), 4<<10)) + bytes.MinRead) // a client gets more only after it has sent that much
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	switch {
-	case errors.As(err, &longer):
-		return "", tooLarge
-	case err != nil:
-		return "", badRequest("the body could not be read")
+	case err == nil:
+		return body.String(), nil
+	case errors.As(err, new(*http.MaxBytesError)):
+		return "", errBodyTooLarge
 	}
-	return string(body), nil
+	return "", badRequest("the body could not be read")
 }
+
+var errBodyTooLarge = &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+	message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}
 
 // parseBody reads the wanted fields that are present. A name that appears twice is an error, because another parser
 // could read the other value.
@@ -107,14 +112,14 @@ func parseBody(media, body string, want ...field) error {
 		return parseForm(body, want...)
 	}
 	s := strictjson.Scan(body)
-	given := map[*string]bool{}
+	var given uint64 // which of want were there
 	for s.Next() {
-		for _, f := range want {
+		for i, f := range want {
 			if f.is(s.Name()) && s.Raw() != "null" { // null is an absent member
-				if given[f.value] {
+				if given&(1<<i) != 0 {
 					return twice(f)
 				}
-				given[f.value] = true
+				given |= 1 << i
 				if f.wish {
 					*f.value = strings.Trim(s.Raw(), `"`)
 				} else {
@@ -138,19 +143,19 @@ func parseForm(body string, want ...field) error {
 	if err != nil {
 		return badRequest("the body is malformed: it is no form")
 	}
-	given := map[*string]bool{}
+	var given uint64 // which of want were there
 	for name, values := range form {
-		for _, f := range want {
+		for i, f := range want {
 			if !f.is(name) {
 				continue
 			}
-			if given[f.value] || len(values) > 1 {
+			if given&(1<<i) != 0 || len(values) > 1 {
 				return twice(f)
 			}
 			if !utf8.ValidString(values[0]) {
 				return badRequest("the body is malformed: " + strictjson.ErrUTF8.Error())
 			}
-			given[f.value] = true
+			given |= 1 << i
 			*f.value = values[0]
 		}
 	}
@@ -180,12 +185,19 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 }
 
 func writeBody(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	setHeaders(w.Header(), [][2]string{
+		{"Content-Type", "application/json; charset=utf-8"}, {"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}})
 	w.WriteHeader(status)
 	w.Write(body)
+}
+
+// setHeaders is Header.Set for some headers, with one allocation for all of them. The names are in their canonical form.
+func setHeaders(h http.Header, headers [][2]string) {
+	values := make([]string, len(headers))
+	for i, header := range headers {
+		values[i] = header[1]
+		h[header[0]] = values[i : i+1 : i+1] // Header.Add must not write into the next one
+	}
 }
 
 func noContent(w http.ResponseWriter) {

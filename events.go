@@ -46,12 +46,16 @@ func newEmitter(logger *slog.Logger, clock func() time.Time, handle func(context
 
 // emit is the only place that events come from. e has the kind, and what is known of the user, the session and the reason.
 func (m *emitter) emit(ctx context.Context, e event.Event) {
+	logged := m.logger.Enabled(ctx, e.Level())
+	if !logged && m.handle == nil {
+		return
+	}
 	from := callerOf(ctx)
 	e.Time = m.clock()
 	e.Address, e.UserAgent = from.Address, from.UserAgent
 	e.Method, e.Path, e.RequestID = from.method, from.path, from.requestID
 	e.Subject, e.SessionID, e.Reason = label(e.Subject), label(e.SessionID), label(e.Reason)
-	if m.logger.Enabled(ctx, e.Level()) {
+	if logged {
 		m.logger.LogAttrs(ctx, e.Level(), "signet: "+string(e.Kind), e.Attrs()...)
 	}
 	if m.handle == nil {
@@ -143,11 +147,23 @@ const maxLabel = 256
 // the direction of the text around them, or hide a part of it. It is a copy because some servers (fasthttp) use the
 // memory of a request again.
 func label(text string) string {
-	text = strings.ToValidUTF8(strings.Clone(text[:min(len(text), maxLabel)]), "")
+	text = strings.Clone(text[:min(len(text), maxLabel)])
+	if isPrintASCII(text) { // nearly always
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
-	}, text)
+	}, strings.ToValidUTF8(text, ""))
+}
+
+func isPrintASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

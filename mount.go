@@ -160,10 +160,13 @@ func matched(r *http.Request) (base string, wild, known bool) {
 	if !found {
 		return "", false, false
 	}
-	if r.RequestURI != "" {
+	if r.RequestURI != "" && r.RequestURI != r.URL.Path {
 		if asked, err := url.ParseRequestURI(r.RequestURI); err != nil || asked.Path != r.URL.Path {
 			return "", false, false
 		}
+	}
+	if !strings.ContainsAny(pattern, "{*") && !strings.Contains(pattern, "//") { // nearly always
+		return strings.TrimSuffix(r.Pattern[len(r.Pattern)-len("/"+pattern):], "/"), false, true
 	}
 	rest := strings.TrimPrefix(r.URL.Path, "/")
 	for segment := range strings.SplitSeq(pattern, "/") {
@@ -205,8 +208,8 @@ func anyOrigin(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+		setHeaders(h, [][2]string{
+			{"Access-Control-Allow-Origin", "*"}, {"Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After"}})
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			h.Add("Vary", "Access-Control-Request-Headers")
 			h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")

@@ -7,7 +7,6 @@ import (
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
-	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/session"
 )
 
@@ -55,46 +54,71 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 	return a.issueAlone(ctx, user)
 }
 
-// rotate is Refresh with sessions, or a step-up: then raise returns the facts that the session gets. The rules of rotation decide about the row. The user is read and the new tokens are
-// signed before the row is committed, so a failure of one of them changes nothing.
+// rotate is Refresh with sessions, or a step-up: then raise returns the facts that the session gets. The rules of rotation
+// decide about the row. The user is read and the new tokens are signed before the row is committed, so a failure of one of
+// them changes nothing.
 func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Session) (string, error)) (Tokens, error) {
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
 	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID),
 		Client: clientOf(ctx)}
-	g := grant{secret: claims.ID, proof: true}
-	var tokens Tokens
-	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, sessions.Tokens{
-		User: func() (active bool, err error) {
-			g.user, err = a.activeUser(ctx, claims.Subject)
-			if errors.Is(err, errNoUser) {
-				return false, nil
-			}
-			if err == nil {
-				g.claims, err = a.customClaims(ctx, g.user)
-			}
-			return err == nil, err
-		},
-		Sign: func(row session.Session, out rotation.Outcome, version session.Version) (err error) {
-			tokens, err = a.issue(ctx, g.of(row, out.Generation, version))
-			return err
-		},
-		Raise: raise,
-	})
-	var refused *Error
-	switch {
-	case errors.As(err, &refused): // the user store, WithClaims or the key; the cause may even be session.ErrNotFound
-		return Tokens{}, refused
-	case errors.Is(err, session.ErrNotFound):
+	t := &turn{auth: a, ctx: ctx, subject: claims.Subject, raise: raise, grant: grant{secret: claims.ID, proof: true}}
+	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, t)
+	if err != nil {
+		var refused *Error
+		switch {
+		case errors.As(err, &refused): // the user store, WithClaims or the key; the cause may even be session.ErrNotFound
+			return Tokens{}, refused
+		case !errors.Is(err, session.ErrNotFound):
+			return Tokens{}, unavailable(err)
+		}
 		out = rotation.Outcome{Event: rotation.EventUnknown}
-	case err != nil:
-		return Tokens{}, unavailable(err)
 	}
 	a.report(ctx, row, out)
 	if out.Generation == 0 {
 		return Tokens{}, refusal(out.Event)
 	}
-	return tokens, nil
+	return t.tokens, nil
+}
+
+// turn makes the tokens of one refresh or step-up (the interface Tokens of internal/sessions).
+type turn struct {
+	auth    *Auth
+	ctx     context.Context
+	subject string
+	raise   func(session.Session) (facts string, err error) // nil: a refresh
+	grant   grant
+	tokens  Tokens
+}
+
+// Decide implements sessions.Tokens.
+func (t *turn) Decide(rules rotation.Rules, row session.Session, presented rotation.Presented, now session.Millis) (
+	session.Session, rotation.Outcome, error) {
+	if t.raise == nil {
+		after, out := rules.Refresh(row, presented, now)
+		return after, out, nil
+	}
+	facts, err := t.raise(row)
+	if err != nil {
+		return row, rotation.Outcome{}, err
+	}
+	after, out := rules.StepUp(row, presented, facts, now)
+	return after, out, nil
+}
+
+// User implements sessions.Tokens.
+func (t *turn) User() (active bool, err error) {
+	err = t.auth.load(t.ctx, &t.grant, t.subject)
+	if errors.Is(err, errNoUser) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Sign implements sessions.Tokens.
+func (t *turn) Sign(row session.Session, out rotation.Outcome, version session.Version) (err error) {
+	t.tokens, err = t.auth.issue(t.ctx, t.grant.of(row, out.Generation, version))
+	return err
 }
 
 // refusal is the answer for the client. It does not say why a session was revoked, because the client may be the thief.

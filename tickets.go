@@ -59,7 +59,7 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 	now := a.clock()
 	g := grant{sessionID: claims.SessionID}
 	g.user.ID = claims.Subject
-	payload := a.commonClaims(g, now, now.Add(ticketLife).Unix(), strconv.FormatInt(number, 10), ticketAudience)
+	payload := a.commonClaims(nil, g, now, now.Add(ticketLife).Unix(), strconv.FormatInt(number, 10), ticketAudience)
 	ticket, err := a.tickets.Sign(ctx, key, append(payload, '}'))
 	if err != nil {
 		return "", unavailable(err)

@@ -15,7 +15,7 @@ type Group[T any] struct {
 
 // call is one piece of work. Its result may be read when done is closed.
 type call[T any] struct {
-	done   chan struct{}
+	done   chan struct{} // nil until somebody waits
 	result T
 	err    error
 }
@@ -35,15 +35,19 @@ func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context
 	}
 	g.mu.Lock()
 	if c := g.running[key]; c != nil {
+		if c.done == nil {
+			c.done = make(chan struct{})
+		}
+		done := c.done
 		g.mu.Unlock()
 		select {
-		case <-c.done:
+		case <-done:
 			return c.result, c.err
 		case <-ctx.Done():
 			return none, ctx.Err()
 		}
 	}
-	c := &call[T]{done: make(chan struct{}), err: errPanicked}
+	c := &call[T]{err: errPanicked}
 	if g.running == nil {
 		g.running = map[string]*call[T]{}
 	}
@@ -54,8 +58,11 @@ func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context
 	defer func() {
 		g.mu.Lock()
 		delete(g.running, key)
+		done := c.done
 		g.mu.Unlock()
-		close(c.done)
+		if done != nil {
+			close(done)
+		}
 	}()
 	c.result, c.err = work(context.WithoutCancel(ctx))
 	return c.result, c.err

@@ -29,7 +29,7 @@ func NewWriter(typ string) *Writer { return &Writer{typ: typ} }
 // Sign returns the compact JWS of the payload.
 func (w *Writer) Sign(ctx context.Context, key *keys.Key, payload []byte) (string, error) {
 	header := w.headerOf(key)
-	token := make([]byte, 0, len(header)+base64.RawURLEncoding.EncodedLen(len(payload))+768)
+	token := make([]byte, 0, len(header)+base64.RawURLEncoding.EncodedLen(len(payload))+96) // RSA needs more, and time too
 	token = append(append(token, header...), '.')
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
 	signature, err := key.Sign(ctx, token)

@@ -12,6 +12,7 @@ import (
 // Stores and keys in memory never call Done. A Context is safe for concurrent use.
 type Context struct {
 	context.Context // the parent
+	life            time.Duration
 	deadline        time.Time
 
 	mu     sync.Mutex
@@ -21,9 +22,13 @@ type Context struct {
 }
 
 // New returns a context that ends after d, in both results. The caller must call Release of the second one when the work is
-// done. There are two, so that callers can shadow their own context as with context.WithTimeout.
+// done. There are two, so that callers can shadow their own context as with context.WithTimeout. If the parent is such a
+// context with a life that is not longer, it ends earlier anyway: New returns it, and nothing to release.
 func New(parent context.Context, d time.Duration) (context.Context, *Context) {
-	c := &Context{Context: parent, deadline: time.Now().Add(d)}
+	if p, ok := parent.(*Context); ok && p.life <= d {
+		return p, nil
+	}
+	c := &Context{Context: parent, life: d, deadline: time.Now().Add(d)}
 	if earlier, ok := parent.Deadline(); ok && earlier.Before(c.deadline) {
 		c.deadline = earlier
 	}
@@ -75,8 +80,11 @@ func (c *Context) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Release ends the context and stops its timer.
+// Release ends the context and stops its timer. There may be nothing to release.
 func (c *Context) Release() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true

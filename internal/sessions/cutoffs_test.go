@@ -62,8 +62,8 @@ func (r *refresher) refresh(t *testing.T) (token signedToken, out rotation.Outco
 	t.Helper()
 	var user string
 	_, out, err := r.m.Refresh(t.Context(), r.id, "1", rotation.Presented{Generation: r.generation, SecretHash: session.HashOf("s")},
-		Tokens{User: func() (bool, error) { user = r.user(); return true, nil },
-			Sign: func(_ session.Session, out rotation.Outcome, v session.Version) error {
+		testTokens{user: func() (bool, error) { user = r.user(); return true, nil },
+			sign: func(_ session.Session, out rotation.Outcome, v session.Version) error {
 				token = signedToken{user, v, out.Generation}
 				return nil
 			}})

@@ -131,13 +131,13 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 }
 
 // Tokens makes the tokens of a refresh.
-type Tokens struct {
+type Tokens interface {
 	// User loads the user, and reports whether the user may get tokens.
-	User func() (active bool, err error)
+	User() (active bool, err error)
 	// Sign makes the tokens for a row, with a version.
-	Sign func(session.Session, rotation.Outcome, session.Version) error
-	// Raise returns the claims of a step-up for a row. nil: it is a refresh.
-	Raise func(session.Session) (facts string, err error)
+	Sign(session.Session, rotation.Outcome, session.Version) error
+	// Decide applies the rules of a refresh or a step-up to a row.
+	Decide(rotation.Rules, session.Session, rotation.Presented, session.Millis) (session.Session, rotation.Outcome, error)
 }
 
 // Refresh decides about a refresh token. If the client gets tokens, it loads the user and signs the tokens before the row is
@@ -147,53 +147,61 @@ type Tokens struct {
 // The tokens have a version that was read before the user. If a cut-off comes after the user was read, it refuses them. If
 // it comes between the two, the user is read again.
 func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rotation.Presented,
-	tokens Tokens) (row session.Session, out rotation.Outcome, err error) {
+	tokens Tokens) (session.Session, rotation.Outcome, error) {
 	for {
-		var version session.Version
-		var written bool
-		row, err = m.update(ctx, id, func(row session.Session, at session.Moment) (after session.Session, err error) {
-			if row.UserID != userID || at.Ended(row) {
-				out = rotation.Outcome{Event: rotation.EventUnknown}
-				return row, nil
-			}
-			decide := m.Rules.Refresh
-			if tokens.Raise != nil {
-				facts, err := tokens.Raise(row)
-				if err != nil {
-					return row, err
-				}
-				decide = func(row session.Session, p rotation.Presented, now session.Millis) (session.Session, rotation.Outcome) {
-					return m.Rules.StepUp(row, p, facts, now)
-				}
-			}
-			presented.UserActive = true
-			after, out = decide(row, presented, at.Now)
-			if out.Generation == 0 {
-				return after, nil
-			}
-			if presented.UserActive, err = tokens.User(); err != nil {
-				return row, err
-			}
-			if !presented.UserActive {
-				after, out = decide(row, presented, at.Now)
-				return after, nil
-			}
-			version, written = at.Version(), after != row
-			return after, tokens.Sign(after, out, version)
-		})
-		if err != nil || out.Generation == 0 || written {
-			return row, out, err
+		r := &refresh{rules: m.Rules, userID: userID, presented: presented, tokens: tokens}
+		if err := m.inStore(ctx, id, r.change); err != nil {
+			return r.row, r.out, err
+		}
+		m.note(r.row)
+		if r.out.Generation == 0 || r.written {
+			return r.row, r.out, nil
 		}
 		// A write would have failed if a new cut-off had come since the read. Nothing was written, so read again.
 		var now session.Version
-		_, err = m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		err := m.inStore(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 			now = at.Version()
 			return row, nil
 		})
-		if err != nil || now == version {
-			return row, out, err
+		if err != nil || now == r.version {
+			return r.row, r.out, err
 		}
 	}
+}
+
+// refresh is one refresh. Its change is a method, so that all it needs is one object for the collector.
+type refresh struct {
+	rules     rotation.Rules
+	userID    string
+	presented rotation.Presented
+	tokens    Tokens
+
+	row     session.Session
+	out     rotation.Outcome
+	version session.Version // of the tokens
+	written bool
+}
+
+func (r *refresh) change(row session.Session, at session.Moment) (session.Session, error) {
+	r.row, r.written = row, false
+	if row.UserID != r.userID || at.Ended(row) {
+		r.out = rotation.Outcome{Event: rotation.EventUnknown}
+		return row, nil
+	}
+	r.presented.UserActive = true
+	var err error
+	if r.row, r.out, err = r.tokens.Decide(r.rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
+		return r.row, err
+	}
+	if r.presented.UserActive, err = r.tokens.User(); err != nil {
+		return row, err
+	}
+	if !r.presented.UserActive {
+		r.row, r.out, err = r.tokens.Decide(r.rules, row, r.presented, at.Now)
+		return r.row, err
+	}
+	r.version, r.written = at.Version(), r.row != row
+	return r.row, r.tokens.Sign(r.row, r.out, r.version)
 }
 
 // Revoke ends a session. If allowed is not nil, it sees the row first and can refuse: an error of allowed is returned
@@ -223,19 +231,31 @@ func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, e
 	return slices.DeleteFunc(rows, func(row session.Session) bool { return row.PendingUntil != 0 || at.Ended(row) }), err
 }
 
-// update changes a row. If the row is revoked then, this process refuses its access tokens at once.
+// update changes a row, and returns what change has made of it.
 func (m *Manager) update(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) (after session.Session, err error) {
-	ctx, limited := limit.New(ctx, StoreTimeout)
-	defer limited.Release()
-	err = m.Store.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+	err = m.inStore(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		after, err = change(row, at)
 		return after, err
 	})
-	if err == nil && after.Revoked() {
-		m.Apply(session.RevokedEntry(after.ID, after.KeepUntil))
+	if err == nil {
+		m.note(after)
 	}
 	return after, err
+}
+
+func (m *Manager) inStore(ctx context.Context, id string,
+	change func(session.Session, session.Moment) (session.Session, error)) error {
+	ctx, limited := limit.New(ctx, StoreTimeout)
+	defer limited.Release()
+	return m.Store.Update(ctx, id, change)
+}
+
+// note looks at a row as it is in the store now. If it is revoked, this process refuses its access tokens at once.
+func (m *Manager) note(row session.Session) {
+	if row.Revoked() {
+		m.Apply(session.RevokedEntry(row.ID, row.KeepUntil))
+	}
 }
 
 // cleanUp deletes expired rows from the store until ctx ends. It has a goroutine of its own, because a store with many

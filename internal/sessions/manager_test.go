@@ -235,8 +235,8 @@ func TestAllProofsAreStored(t *testing.T) {
 			refs[i] = login(t, m, fmt.Sprint(i))
 			row, out, err := m.Refresh(t.Context(), refs[i].ID, refs[i].UserID, rotation.Presented{
 				Generation: generationOf(t, store, refs[i].ID), SecretHash: session.HashOf("s")},
-				Tokens{User: func() (bool, error) { return true, nil },
-					Sign: func(session.Session, rotation.Outcome, session.Version) error { return nil }})
+				testTokens{user: func() (bool, error) { return true, nil },
+					sign: func(session.Session, rotation.Outcome, session.Version) error { return nil }})
 			require.NoError(t, err)
 			refs[i] = m.Ref(row.ID, row.UserID, session.Version{}, out.Generation)
 		}
@@ -261,4 +261,22 @@ func TestAllProofsAreStored(t *testing.T) {
 			}))
 		}
 	})
+}
+
+// testTokens makes the tokens of a refresh with functions.
+type testTokens struct {
+	user func() (bool, error)
+	sign func(session.Session, rotation.Outcome, session.Version) error
+}
+
+func (t testTokens) User() (bool, error) { return t.user() }
+
+func (t testTokens) Sign(row session.Session, out rotation.Outcome, version session.Version) error {
+	return t.sign(row, out, version)
+}
+
+func (t testTokens) Decide(rules rotation.Rules, row session.Session, presented rotation.Presented, now session.Millis) (
+	session.Session, rotation.Outcome, error) {
+	after, out := rules.Refresh(row, presented, now)
+	return after, out, nil
 }
