@@ -29,16 +29,9 @@ func (s *Sessions) UpdateBatch(ctx context.Context, ids []string,
 	return nil
 }
 
-// versioned is a row and the version that it was read with.
-type versioned struct {
-	session.Session
-	version int64
-	now     session.Millis
-}
-
 // changeBatch reads rows, and returns those that change has changed.
 func (s *Sessions) changeBatch(ctx context.Context, ids []string,
-	change func(session.Session, session.Millis) session.Session) (changed []versioned, err error) {
+	change func(session.Session, session.Millis) session.Session) (changed []storedRow, err error) {
 	var args []any
 	for i := range padded(len(ids)) {
 		args = append(args, ids[min(i, len(ids)-1)])
@@ -49,9 +42,9 @@ func (s *Sessions) changeBatch(ctx context.Context, ids []string,
 		return nil, err
 	}
 	defer rows.Close()
-	var found []versioned
+	var found []storedRow
 	for rows.Next() {
-		var row versioned
+		var row storedRow
 		var data []byte
 		if err := rows.Scan(&row.now, &row.version, &data); err != nil {
 			return nil, err
@@ -67,14 +60,15 @@ func (s *Sessions) changeBatch(ctx context.Context, ids []string,
 	rows.Close() // before change: there may be only one connection
 	for _, row := range found {
 		if after := change(row.Session, row.now); after != row.Session {
-			changed = append(changed, versioned{after, row.version, row.now})
+			row.Session = after
+			changed = append(changed, row)
 		}
 	}
 	return changed, nil
 }
 
 // writeBatch writes the rows that still have their version.
-func (s *Sessions) writeBatch(ctx context.Context, rows []versioned) error {
+func (s *Sessions) writeBatch(ctx context.Context, rows []storedRow) error {
 	var args []any
 	for i := range padded(len(rows)) {
 		row := rows[min(i, len(rows)-1)]

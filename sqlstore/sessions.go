@@ -73,10 +73,10 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 }
 
 type queries struct {
-	create, createRead, update, updateRead, list, oldest string // sessions
-	cutRead, cutNew, cutAgain                            string
-	removeSessions, removeCutoffs                        string
-	first, sessions, cutoffs, tail                       string // the log
+	create, createRead, update, updateData, updateRead, list, oldest string // sessions
+	cutRead, cutNew, cutAgain                                        string
+	removeSessions, removeCutoffs                                    string
+	first, sessions, cutoffs, tail                                   string // the log
 }
 
 // The columns of a Moment, and the tables that they come from.
@@ -135,7 +135,7 @@ func queriesOf(d Dialect) queries {
 			(SELECT COUNT(*) FROM signet_sessions WHERE user_id = ? AND revoked_at = 0) FROM signet_log ` + userCutoffs),
 		create: text(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
 			SELECT ?, ?, 1, ?, CASE WHEN ? = 1 THEN NOW_MS ELSE 0 END, ? FROM (SELECT 1 AS one) AS one WHERE ` + sameCutoffs),
-		updateRead: text(`SELECT ` + momentColumns + `, s.version, s.data FROM signet_sessions s
+		updateRead: text(`SELECT ` + momentColumns + `, s.version, s.keep_until, s.data FROM signet_sessions s
 			LEFT JOIN signet_cutoffs u ON u.user_id = s.user_id ` + allCutoffs + ` WHERE s.id = ?`),
 		// Without a position a revoked row is in the inbox. Processes of the version before read by revoked_at, which is the
 		// time of this write and not of the decision.
@@ -143,6 +143,8 @@ func queriesOf(d Dialect) queries {
 			keep_until = CASE WHEN keep_until BETWEEN ? AND ? THEN keep_until ELSE ? END,
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
 			WHERE id = ? AND version = ? AND ` + sameCutoffs),
+		// Nearly every refresh changes nothing else.
+		updateData: text(`UPDATE signet_sessions SET version = version + 1, data = ? WHERE id = ? AND version = ? AND ` + sameCutoffs),
 		// The row of signet_log carries the Moment even if the user has no session. Rows with the latest KeepUntil are among
 		// those that are maxLater before the last one of the page.
 		list: text(`SELECT ` + momentColumns + `, s.data FROM signet_log ` + userCutoffs + `
@@ -167,7 +169,7 @@ func queriesOf(d Dialect) queries {
 // moment is a [session.Moment] as it is in the database. The versions are those of the rows, for compare and swap; 0 means
 // that there is no row.
 type moment struct {
-	now       session.Millis
+	now       int64
 	user, all int64
 	data      [2][]byte
 }
@@ -178,7 +180,7 @@ func (m *moment) columns(more ...any) []any {
 }
 
 func (m *moment) read() (at session.Moment, err error) {
-	at.Now = m.now
+	at.Now = session.Millis(m.now)
 	for i, c := range []*session.Cutoff{&at.User, &at.All} {
 		if m.data[i] != nil {
 			if err := c.UnmarshalJSON(m.data[i]); err != nil {
@@ -269,27 +271,29 @@ func (s *Sessions) Update(ctx context.Context, id string,
 	var changed moment
 	var changedVersion int64
 	for attempt := 0; ; attempt++ {
-		row, m, version, err := s.read(ctx, id)
+		row, m, err := s.read(ctx, id)
 		if err != nil {
 			return err
 		}
-		if version != changedVersion || m.user != changed.user || m.all != changed.all {
+		if row.version != changedVersion || m.user != changed.user || m.all != changed.all {
 			at, err := m.read()
 			if err != nil {
 				return fmt.Errorf("sqlstore: update: %w", err)
 			}
-			if after, err = change(row, at); err != nil || after == row {
+			if after, err = change(row.Session, at); err != nil || after == row.Session {
 				return err
 			}
-			changed, changedVersion = m, version
+			changed, changedVersion = m, row.version
 		}
 		data, err := after.MarshalJSON()
 		if err != nil {
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
-		from, to := keep(after)
-		done, err := s.write(ctx, s.queries.update, from, to, to, flag(after.Revoked()), data, id, version,
-			row.UserID, m.user, m.all)
+		query, args := s.queries.updateData, []any{data}
+		if from, to := keep(after); row.Revoked() || after.Revoked() || row.keptUntil < from || to < row.keptUntil {
+			query, args = s.queries.update, []any{int64(from), int64(to), int64(to), flag(after.Revoked()), data}
+		}
+		done, err := s.write(ctx, query, append(args, id, row.version, row.UserID, m.user, m.all)...)
 		if err != nil {
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
@@ -302,19 +306,29 @@ func (s *Sessions) Update(ctx context.Context, id string,
 	}
 }
 
-func (s *Sessions) read(ctx context.Context, id string) (row session.Session, m moment, version int64, err error) {
+// storedRow is a session and what else is in its row.
+type storedRow struct {
+	session.Session
+	version   int64
+	keptUntil session.Millis // its keep_until
+	now       session.Millis // by the database's clock
+}
+
+func (s *Sessions) read(ctx context.Context, id string) (row storedRow, m moment, err error) {
 	var data []byte
-	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(m.columns(&version, &data)...)
+	var keptUntil int64
+	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(m.columns(&row.version, &keptUntil, &data)...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return row, m, 0, session.ErrNotFound
+		return row, m, session.ErrNotFound
 	}
+	row.keptUntil, row.now = session.Millis(keptUntil), session.Millis(m.now)
 	if err == nil {
 		err = row.UnmarshalJSON(data)
 	}
 	if err != nil {
-		return row, m, 0, fmt.Errorf("sqlstore: read: %w", err)
+		return row, m, fmt.Errorf("sqlstore: read: %w", err)
 	}
-	return row, m, version, nil
+	return row, m, nil
 }
 
 // write reports whether the statement has changed a row. It has not if another one was first.
@@ -440,7 +454,7 @@ func (s *Sessions) text(id string) any {
 }
 
 // flag returns a truth value in the form that every dialect accepts.
-func flag(yes bool) int {
+func flag(yes bool) int64 {
 	if yes {
 		return 1
 	}
