@@ -115,10 +115,15 @@ func resident() (now, most int64) {
 	return now, most
 }
 
-// startLogins starts a service and returns its address.
+// startLogins starts a service and returns its address. If this process has a higher priority than others, the service has not:
+// the clients of a service are on other machines, so it is not the service that makes them wait for a core.
 func startLogins(t *testing.T, procs int) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestLoginFiguresService$")
+	program := []string{os.Args[0], "-test.run=^TestLoginFiguresService$"}
+	if own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err == nil && own > 20 { // the system call returns 20 - nice
+		program = append([]string{"nice", "-n", strconv.Itoa(own - 20)}, program...)
+	}
+	cmd := exec.Command(program[0], program[1:]...)
 	cmd.Env = append(os.Environ(), loginService+"=1", fmt.Sprint("GOMAXPROCS=", procs))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
@@ -386,8 +391,8 @@ func TestLoginFiguresEvenRefusals(t *testing.T) {
 		},
 		"disabled user": func(i int) (string, string) { return fmt.Sprintf("other%03d@mail.com", i%1000), loginPassword },
 	}
-	for _, pair := range [][2]string{{"unknown address", "wrong password"}, {"unknown address", "disabled user"}, {"wrong password", "disabled user"},
-		{"throttled unknown address", "throttled known address"}} {
+	for _, pair := range [][2]string{{"throttled unknown address", "throttled known address"}, // first, because they are throttled for 30 s
+		{"unknown address", "wrong password"}, {"unknown address", "disabled user"}, {"wrong password", "disabled user"}} {
 		service, want := auth, signet.ErrInvalidCredentials
 		if strings.HasPrefix(pair[0], "throttled") {
 			service, want = throttled, signet.ErrTooManyAttempts

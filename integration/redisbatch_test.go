@@ -16,7 +16,7 @@ import (
 func TestRedisUpdateBatch(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		store := redisSessions(t, client, "signet")
-		var batcher session.Batcher = store
+		var batcher session.Batcher = redisSessions(t, client, "signet") // it remembers none of the rows
 		require.NoError(t, batcher.UpdateBatch(t.Context(), nil, nil))
 		var ids []string
 		rows := map[string]session.Session{}
@@ -61,7 +61,7 @@ func TestRedisUpdateBatch(t *testing.T) {
 		}
 		require.Equal(t, before, text(unchanged), "not even the mark is new")
 		for _, id := range ids {
-			redisChange(t, store, id, func(row *session.Session, _ session.Moment) {
+			redisChange(t, redisSessions(t, client, "signet"), id, func(row *session.Session, _ session.Moment) {
 				want := int64(7)
 				if id == unchanged || id == changed {
 					want = 0
@@ -98,7 +98,7 @@ func TestRedisUpdateBatchRoundTrips(t *testing.T) {
 		}
 		var pipelines, commands atomic.Int64
 		client.AddHook(pipelineHook{func() { commands.Add(1) }, &pipelines})
-		for range 2 { // in the first round the server learns the scripts
+		next := func(store session.Batcher) {
 			pipelines.Store(0)
 			commands.Store(0)
 			require.NoError(t, store.UpdateBatch(t.Context(), ids, func(row session.Session, _ session.Millis) session.Session {
@@ -106,13 +106,25 @@ func TestRedisUpdateBatchRoundTrips(t *testing.T) {
 				return row
 			}))
 		}
+		other := redisSessions(t, client, "signet")
+		next(other) // the server learns the scripts
+		next(other)
 		require.EqualValues(t, 2, pipelines.Load())
 		require.Zero(t, commands.Load())
+		next(store)
+		require.EqualValues(t, 3, pipelines.Load(), "the rows that this store remembers are outdated")
+		store = redisSessions(t, client, "signet")
+		for _, id := range ids {
+			redisChange(t, store, id, func(row *session.Session, _ session.Moment) { row.Parent++ })
+		}
+		next(store)
+		require.EqualValues(t, 1, pipelines.Load(), "this store has written the rows last")
+		require.Zero(t, commands.Load())
 		require.NoError(t, store.UpdateBatch(t.Context(), ids, func(row session.Session, _ session.Millis) session.Session {
-			require.EqualValues(t, 2, row.Next)
+			require.EqualValues(t, 4, row.Next)
 			return row
 		}))
-		require.EqualValues(t, 3, pipelines.Load(), "nothing is written")
+		require.EqualValues(t, 2, pipelines.Load(), "nothing is written")
 	})
 }
 

@@ -558,7 +558,8 @@ func TestRedisPrune(t *testing.T) {
 
 func TestRedisRoundTrips(t *testing.T) {
 	m := startMeter(t, servers.Redis(t).Addr())
-	store := redisSessions(t, openRedis(t, "redis://"+m.addr), "signet")
+	client := openRedis(t, "redis://"+m.addr)
+	store := redisSessions(t, client, "signet")
 	row := redisLogin(t, store, "ann")
 	for _, c := range []struct {
 		name string
@@ -566,10 +567,11 @@ func TestRedisRoundTrips(t *testing.T) {
 		do   func()
 	}{
 		{"Create", 2, func() { redisLogin(t, store, session.NewID("ann")) }},
-		{"Update", 2, func() {
-			redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) {
-				row.Next++
-			})
+		{"Update of what another process wrote last", 2, func() {
+			redisChange(t, redisSessions(t, client, "signet"), row.ID, func(row *session.Session, _ session.Moment) { row.Next++ })
+		}},
+		{"Update of what this process wrote last", 1, func() {
+			redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Next++ })
 		}},
 		{"Cut", 2, func() { redisCut(t, store, "bob") }},
 		{"Cut of everybody", 2, func() { redisCut(t, store, "") }},

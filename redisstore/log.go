@@ -133,6 +133,7 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 			return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
 		}
 		now, _ := values[0].(int64)
+		s.recent[group].Clock(session.Millis(now))
 		if page.Now == 0 || session.Millis(now) < page.Now {
 			page.Now = session.Millis(now)
 		}

@@ -59,13 +59,17 @@ import (
 //	PREFIX:{GROUP}:revoked    the log: the entries of revoked sessions and of cut-offs, in their order; it never expires
 //	PREFIX:revoked            the channel for [Store.Notify]
 //
-// A refresh costs two round trips. A Store is safe for concurrent use by any number of processes.
+// A refresh costs two round trips: one reads, and one writes. If this process wrote the session last, it remembers the row
+// ([session.Recent]), and the refresh costs the second one only. A Store is safe for concurrent use by any number of
+// processes.
 type Store struct {
 	client     redis.UniversalClient
 	prefix     string
 	maxPerUser int
 	channel    string                    // for Notify
 	groups     [session.Groups]groupKeys // each begins with the prefix
+
+	recent [session.Groups]session.Recent[written] // for each group, because in a Cluster each has the clock of its server
 
 	rank [session.Groups]atomic.Int64 // of the first entry in the log that DeleteExpired looks at next
 }
@@ -117,6 +121,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s.channel = s.prefix + ":revoked"
 	for n := range s.groups {
 		group := s.prefix + ":{" + strconv.Itoa(n) + "}:"
+		s.recent[n].Rows = recentRows / session.Groups
 		s.groups[n] = groupKeys{prefix: group, all: group + "all", log: group + "revoked", cut: group + "c:"}
 	}
 	return s, nil
@@ -134,6 +139,12 @@ func check(client redis.UniversalClient, prefix string) error {
 	}
 	return nil
 }
+
+// recentRows is how many rows a Store remembers.
+const recentRows = 1 << 15
+
+// written is what a Store remembers of a row that it wrote: the texts of the row and of the two cut-offs.
+type written struct{ row, user, all string }
 
 // batch is how many rows or entries one command reads at most, so that no command keeps the server busy.
 const batch = 1000
@@ -183,9 +194,13 @@ func momentOf(cmd *redis.Cmd) (k known, err error) {
 // read takes the time and the cut-offs from the beginning of an answer.
 func (k *known) read(answer []any) error {
 	now, _ := answer[0].(int64)
-	*k = known{at: session.Moment{Now: session.Millis(now)}}
-	k.user, _ = answer[1].(string)
-	k.all, _ = answer[2].(string)
+	user, _ := answer[1].(string)
+	all, _ := answer[2].(string)
+	return k.set(session.Millis(now), user, all)
+}
+
+func (k *known) set(now session.Millis, user, all string) error {
+	*k = known{at: session.Moment{Now: now}, user: user, all: all}
 	if err := decode(k.user, &k.at.User); err != nil {
 		return err
 	}
@@ -199,6 +214,7 @@ func (s *Store) Create(ctx context.Context, userID string, make func(session.Mom
 		if err != nil {
 			return fmt.Errorf("redisstore: create: %w", err)
 		}
+		s.recent[session.GroupOfUser(userID)].Clock(k.at.Now)
 		row, err := make(k.at)
 		if err != nil {
 			return err
@@ -233,21 +249,36 @@ func (s *Store) Update(ctx context.Context, id string,
 // update is Update. It writes nothing if the user has not more sessions than floor.
 func (s *Store) update(ctx context.Context, id, floor string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
+	group, ok := session.GroupOfID(id)
+	if !ok {
+		return session.ErrNotFound
+	}
+	recent := &s.recent[group]
 	for attempt := 0; ; attempt++ {
-		k, row, err := s.read(ctx, id)
+		k, row, remembered, err := s.find(ctx, group, id, attempt)
 		if err != nil {
 			return err
 		}
 		after, err := change(row, k.at)
 		if err != nil || after == row {
+			if remembered { // the row may be outdated: only a write that was done counts
+				continue
+			}
 			return err
 		}
 		n, err := s.swap(ctx, k, after, row, floor)
-		if err != nil {
-			return fmt.Errorf("redisstore: update: %w", err)
+		done := err == nil && (n >= 0 || n == fewSessions)
+		if remembered {
+			recent.Tried(id, done)
 		}
-		if n >= 0 || n == fewSessions {
+		switch {
+		case err != nil:
+			recent.Forget(id)
+			return fmt.Errorf("redisstore: update: %w", err)
+		case done:
 			return nil
+		case remembered:
+			continue
 		}
 		if err := pause(ctx, attempt); err != nil { // another process changed the row or a cut-off first
 			return fmt.Errorf("redisstore: update: %w", err)
@@ -255,11 +286,25 @@ func (s *Store) update(ctx context.Context, id, floor string,
 	}
 }
 
-func (s *Store) read(ctx context.Context, id string) (k known, row session.Session, err error) {
-	group, ok := session.GroupOfID(id)
-	if !ok {
-		return k, row, session.ErrNotFound
+// find returns a row that this process remembers, or reads it.
+func (s *Store) find(ctx context.Context, group int, id string, attempt int) (k known, row session.Session, remembered bool,
+	err error) {
+	if attempt == 0 {
+		if w, now, ok := s.recent[group].Find(id); ok {
+			if err = k.set(now, w.user, w.all); err == nil {
+				k.row = w.row
+				err = decode(k.row, &row)
+			}
+			return k, row, true, err
+		}
 	}
+	if k, row, err = s.read(ctx, group, id); err == nil {
+		s.recent[group].Clock(k.at.Now)
+	}
+	return k, row, false, err
+}
+
+func (s *Store) read(ctx context.Context, group int, id string) (k known, row session.Session, err error) {
 	keys := []string{s.groupKey(group) + "s:" + id, s.allKey(group)}
 	args := []any{s.groups[group].cut}
 	for {
@@ -270,6 +315,7 @@ func (s *Store) read(ctx context.Context, id string) (k known, row session.Sessi
 		if err != nil {
 			return k, row, fmt.Errorf("redisstore: read: %w", err)
 		}
+		var ok bool
 		if k.row, ok = answer[3].(string); !ok {
 			return k, row, session.ErrNotFound
 		}

@@ -97,16 +97,18 @@ if have[1] ~= ARGV[4] then -- else it is the client's own write, repeated becaus
 end
 return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or 0`)
 
-// batchScript writes each row whose text is still the one that was read.
+// batchScript writes each row whose text is still the one that was read. It returns for each row 1 or 0: whether it has.
 // KEYS: log, and of each row its key and that of the list of its user. ARGV: channel, ids kept until this time leave the
 // list, and of each row the old text and the six values for write.
 var batchScript = redis.NewScript(clockLua + appendLua + writeLua + `
-local i = 3
+local i, done = 3, {}
 for k = 2, #KEYS, 2 do
-	if redis.call('GET', KEYS[k]) == ARGV[i] then write(KEYS[k], KEYS[k + 1], KEYS[1], i + 1) end
+	local have = redis.call('GET', KEYS[k])
+	if have == ARGV[i] then write(KEYS[k], KEYS[k + 1], KEYS[1], i + 1) end
+	done[#done + 1] = (have == ARGV[i] or have == ARGV[i + 1]) and 1 or 0 -- or it is the client's own write, repeated
 	i = i + 7
 end
-return 1`)
+return done`)
 
 // cutScript writes a cut-off if its text is still the one that was read, and no session of the user is kept for longer than
 // the latest one then. Its new entry in the log replaces the old one. In the place of the old one stays its hash, because it

@@ -17,12 +17,17 @@ func (s *Store) swap(ctx context.Context, k known, row, before session.Session, 
 		return 0, errID(row)
 	}
 	c := s.writing(group, 1)
-	if err := s.write(&c, group, k.row, row, before); err != nil {
+	text, err := s.write(&c, group, k.row, row, before)
+	if err != nil {
 		return 0, err
 	}
 	c.keys = append(c.keys, s.groupKey(group)+"c:"+row.UserID, s.allKey(group))
 	c.args = append(c.args, k.user, k.all, floor)
-	return swapScript.Run(ctx, s.client, c.keys, c.args...).Int()
+	n, err := swapScript.Run(ctx, s.client, c.keys, c.args...).Int()
+	if err == nil && n >= 0 {
+		s.recent[group].Keep(row.ID, written{text, k.user, k.all})
+	}
+	return n, err
 }
 
 func errID(row session.Session) error {
@@ -39,15 +44,17 @@ func (s *Store) writing(group, n int) call {
 	return c
 }
 
-// write adds a row to a call. If the row becomes revoked, it leaves the list of the user and enters the log.
-func (s *Store) write(c *call, group int, old string, row, before session.Session) error {
+// write adds a row to a call, and returns its text. If the row becomes revoked, it leaves the list of the user and enters the
+// log.
+func (s *Store) write(c *call, group int, old string, row, before session.Session) (text string, err error) {
 	if group != session.GroupOfUser(row.UserID) {
-		return errID(row)
+		return "", errID(row)
 	}
-	text, err := row.MarshalJSON()
+	stored, err := row.MarshalJSON()
 	if err != nil {
-		return err
+		return "", err
 	}
+	text = marked(stored)
 	entry, listed := "", 1
 	if row.Revoked() {
 		listed = 0
@@ -56,35 +63,81 @@ func (s *Store) write(c *call, group int, old string, row, before session.Sessio
 		}
 	}
 	c.keys = append(c.keys, s.groupKey(group)+"s:"+row.ID, s.groupKey(group)+"u:"+row.UserID)
-	c.args = append(c.args, old, marked(text), row.ID, int64(row.KeepUntil), expiry(row.KeepUntil), listed, entry)
-	return nil
+	c.args = append(c.args, old, text, row.ID, int64(row.KeepUntil), expiry(row.KeepUntil), listed, entry)
+	return text, nil
 }
 
 // updatesAtOnce is how many rows UpdateBatch reads and writes in one round trip to each server.
 const updatesAtOnce = 256
 
-// UpdateBatch implements [session.Batcher]. It costs two round trips to each server for 256 sessions. It does not look at
-// cut-offs, because change does not.
+// UpdateBatch implements [session.Batcher]. It costs two round trips to each server for 256 sessions, and one for those that
+// this process wrote last. It does not look at cut-offs, because change does not.
 func (s *Store) UpdateBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
-	ids = slices.Compact(slices.Sorted(slices.Values(ids))) // those of a group stand together
-	for part := range slices.Chunk(ids, updatesAtOnce) {
-		if err := s.updateBatch(ctx, part, change); err != nil {
+	ids = slices.DeleteFunc(slices.Sorted(slices.Values(ids)), func(id string) bool {
+		_, ok := session.GroupOfID(id)
+		return !ok
+	})
+	for part := range slices.Chunk(slices.Compact(ids), updatesAtOnce) { // those of a group stand together
+		rest, err := s.changeRemembered(ctx, part, change)
+		if err == nil && len(rest) > 0 {
+			err = s.changeBatch(ctx, rest, change)
+		}
+		if err != nil {
 			return fmt.Errorf("redisstore: update batch: %w", err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) updateBatch(ctx context.Context, ids []string,
+// changeRemembered changes the rows that this process remembers, and returns the ids of the others and of outdated rows.
+func (s *Store) changeRemembered(ctx context.Context, ids []string,
+	change func(session.Session, session.Millis) session.Session) (rest []string, err error) {
+	var b batchWrite
+	for _, id := range ids {
+		group, _ := session.GroupOfID(id)
+		w, now, ok := s.recent[group].Find(id)
+		if ok {
+			ok, err = b.add(s, group, w, now, change)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !ok { // what does not change may be outdated
+			rest = append(rest, id)
+		}
+	}
+	answers, err := s.run(ctx, batchScript, b.calls)
+	if err != nil {
+		return nil, err
+	}
+	for i, changed := range b.rows {
+		done, err := answers[i].Int64Slice()
+		if err != nil {
+			return nil, err
+		}
+		recent := &s.recent[b.groups[i]]
+		for j, c := range changed {
+			newest := done[j] == 1
+			recent.Tried(c.id, newest)
+			if newest {
+				recent.Keep(c.id, c.written)
+			} else {
+				rest = append(rest, c.id)
+			}
+		}
+	}
+	slices.Sort(rest)
+	return rest, nil
+}
+
+// changeBatch reads rows, and writes those that change changes.
+func (s *Store) changeBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	var groups []int
-	var reads, writes []call
+	var reads []call
 	for _, id := range ids {
-		group, ok := session.GroupOfID(id)
-		if !ok {
-			continue
-		}
+		group, _ := session.GroupOfID(id)
 		if n := len(groups); n == 0 || groups[n-1] != group {
 			groups, reads = append(groups, group), append(reads, call{})
 		}
@@ -95,33 +148,59 @@ func (s *Store) updateBatch(ctx context.Context, ids []string,
 	if err != nil {
 		return err
 	}
+	var b batchWrite
 	for i, group := range groups {
 		now, texts, err := rowsOf(answers[i])
 		if err != nil {
 			return err
 		}
-		write := s.writing(group, len(texts))
 		for _, value := range texts {
-			text, ok := value.(string)
-			if !ok {
-				continue
+			if text, ok := value.(string); ok {
+				if _, err := b.add(s, group, written{row: text}, now, change); err != nil {
+					return err
+				}
 			}
-			var row session.Session
-			if err := decode(text, &row); err != nil {
-				return err
-			}
-			after := change(row, now)
-			if after == row {
-				continue
-			}
-			if err := s.write(&write, group, text, after, row); err != nil {
-				return err
-			}
-		}
-		if len(write.keys) > 1 {
-			writes = append(writes, write)
 		}
 	}
-	_, err = s.run(ctx, batchScript, writes)
+	for i, changed := range b.rows {
+		for _, c := range changed { // without the cut-offs of its user the row is of no use to Update
+			s.recent[b.groups[i]].Forget(c.id)
+		}
+	}
+	_, err = s.run(ctx, batchScript, b.calls)
 	return err
+}
+
+// batchWrite is one call of batchScript for each group that has rows to write.
+type batchWrite struct {
+	groups []int
+	calls  []call
+	rows   [][]batchRow
+}
+
+type batchRow struct {
+	id string
+	written
+}
+
+// add adds a row if change changes it. The rows of a group follow each other.
+func (b *batchWrite) add(s *Store, group int, w written, now session.Millis,
+	change func(session.Session, session.Millis) session.Session) (changed bool, err error) {
+	var row session.Session
+	if err := decode(w.row, &row); err != nil {
+		return false, err
+	}
+	after := change(row, now)
+	if after == row {
+		return false, nil
+	}
+	if n := len(b.groups); n == 0 || b.groups[n-1] != group {
+		b.groups, b.calls = append(b.groups, group), append(b.calls, s.writing(group, 1))
+		b.rows = append(b.rows, nil)
+	}
+	last := len(b.groups) - 1
+	if w.row, err = s.write(&b.calls[last], group, w.row, after, row); err == nil {
+		b.rows[last] = append(b.rows[last], batchRow{row.ID, w})
+	}
+	return err == nil, err
 }

@@ -25,8 +25,9 @@ type Store interface {
 	// Moment. When make returns an error, nothing is stored, and the error is returned as it is.
 	Create(ctx context.Context, userID string, make func(at Moment) (Session, error)) error
 
-	// Update calls change with a row and the Moment of its user, both from one atomic read, and replaces the row with what
-	// change returns, in one atomic step: no other change of the row is committed in between. If a cut-off of the user or
+	// Update calls change with a row and the Moment of its user, and replaces the row with what change returns, in one atomic
+	// step: no other change of the row is committed in between. Both are from one atomic read, or from the last write of this
+	// process ([Recent]) and the time since. If a cut-off of the user or
 	// of everybody was committed before the write begins, and the Moment was without it, nothing is written, and change is
 	// called again. change may be called again with a newer row and Moment. It may take as long as a signature takes, so a
 	// store must not make other rows wait for it. When change returns an error, or the row unchanged (==), nothing is
@@ -56,7 +57,8 @@ type Store interface {
 // Batcher is an optional interface of a [Store], for changes of many sessions that nobody waits for.
 type Batcher interface {
 	// UpdateBatch is Update for many sessions in a few round trips, with two differences: a session that does not exist, or
-	// that somebody else changes at the same time, is left as it is; and change does not fail. It calls change once for
-	// each session that it finds, with the store's time.
+	// that somebody else changes at the same time, is left as it is; and change does not fail. It calls change for each
+	// session that it finds, with the store's time, and writes at most one result for each. Like Update it may call change
+	// again with a newer row.
 	UpdateBatch(ctx context.Context, ids []string, change func(row Session, now Millis) Session) error
 }

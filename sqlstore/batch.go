@@ -12,15 +12,16 @@ import (
 // maxBatch is how many rows one statement of UpdateBatch reads or writes.
 const maxBatch = 256
 
-// UpdateBatch implements [session.Batcher] with two statements for every 256 sessions.
+// UpdateBatch implements [session.Batcher] with two statements for every 256 sessions, and with one for those that this
+// process wrote last.
 func (s *Sessions) UpdateBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !s.dialect.holds(id) })
 	slices.Sort(ids)
 	for some := range slices.Chunk(slices.Compact(ids), maxBatch) {
-		changed, err := s.changeBatch(ctx, some, change)
-		if err == nil && len(changed) > 0 {
-			err = s.writeBatch(ctx, changed)
+		rest, written, err := s.changeRemembered(ctx, some, change)
+		if err == nil && len(rest) > 0 {
+			err = s.changeBatch(ctx, rest, written, change)
 		}
 		if err != nil {
 			return fmt.Errorf("sqlstore: update batch: %w", err)
@@ -29,9 +30,51 @@ func (s *Sessions) UpdateBatch(ctx context.Context, ids []string,
 	return nil
 }
 
-// changeBatch reads rows, and returns those that change has changed.
-func (s *Sessions) changeBatch(ctx context.Context, ids []string,
-	change func(session.Session, session.Millis) session.Session) (changed []storedRow, err error) {
+// changeRemembered changes the rows that this process remembers, and returns the ids of the others. If a row was outdated, all
+// rows are among the others: the database does not say which one it was. Then written has the versions of those that were not.
+func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
+	change func(session.Session, session.Millis) session.Session) (rest []string, written map[string]int64, err error) {
+	var changed []changedRow
+	for _, id := range ids {
+		k, now, ok := s.recent.Find(id)
+		if ok {
+			var row session.Session
+			if err := row.UnmarshalJSON(k.data); err != nil {
+				return nil, nil, err
+			}
+			if after := change(row, now); after != row {
+				changed = append(changed, changedRow{after, k})
+				continue
+			}
+		}
+		rest = append(rest, id) // what does not change may be outdated
+	}
+	if len(changed) == 0 {
+		return rest, nil, nil
+	}
+	written = map[string]int64{}
+	n, err := s.writeBatch(ctx, changed)
+	newest := n == len(changed)
+	for _, c := range changed {
+		s.recent.Tried(c.ID, newest)
+		if newest {
+			s.recent.Keep(c.ID, c.known)
+		} else {
+			rest, written[c.ID] = append(rest, c.ID), c.version
+		}
+	}
+	return rest, written, err
+}
+
+// changedRow is a session after a change, and what is known of its row.
+type changedRow struct {
+	session.Session
+	known
+}
+
+// changeBatch reads rows, and writes those that change changes. It leaves rows that have the version in written.
+func (s *Sessions) changeBatch(ctx context.Context, ids []string, written map[string]int64,
+	change func(session.Session, session.Millis) session.Session) error {
 	var args []any
 	for i := range padded(len(ids)) {
 		args = append(args, ids[min(i, len(ids)-1)])
@@ -39,54 +82,73 @@ func (s *Sessions) changeBatch(ctx context.Context, ids []string,
 	rows, err := s.db.QueryContext(ctx, s.dialect.sql(`SELECT NOW_MS, version, data FROM signet_sessions
 		WHERE id IN (?`+strings.Repeat(", ?", len(args)-1)+`)`), args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
-	var found []storedRow
+	var found []known
 	for rows.Next() {
-		var row storedRow
-		var data []byte
-		if err := rows.Scan(&row.now, &row.version, &data); err != nil {
-			return nil, err
-		}
-		if err := row.UnmarshalJSON(data); err != nil {
-			return nil, err
-		}
-		found = append(found, row)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	rows.Close() // before change: there may be only one connection
-	for _, row := range found {
-		if after := change(row.Session, row.now); after != row.Session {
-			row.Session = after
-			changed = append(changed, row)
-		}
-	}
-	return changed, nil
-}
-
-// writeBatch writes the rows that still have their version.
-func (s *Sessions) writeBatch(ctx context.Context, rows []storedRow) error {
-	var args []any
-	for i := range padded(len(rows)) {
-		row := rows[min(i, len(rows)-1)]
-		data, err := row.MarshalJSON()
-		if err != nil {
+		var k known
+		if err := rows.Scan(&k.now, &k.version, &k.data); err != nil {
 			return err
 		}
+		found = append(found, k)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close() // before change: there may be only one connection
+	var changed []changedRow
+	for _, k := range found {
+		var row session.Session
+		if err := row.UnmarshalJSON(k.data); err != nil {
+			return err
+		}
+		if written[row.ID] == k.version {
+			continue
+		}
+		if after := change(row, session.Millis(k.now)); after != row {
+			s.recent.Forget(row.ID) // without the cut-offs of its user the row is of no use to Update
+			changed = append(changed, changedRow{after, k})
+		}
+	}
+	if len(changed) > 0 {
+		_, err = s.writeBatch(ctx, changed)
+	}
+	return err
+}
+
+// writeBatch writes the rows that still have their version, and returns how many those are. Then rows has what is known of them.
+func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, err error) {
+	step := newer()
+	var args []any
+	for i := range padded(len(rows)) {
+		row := &rows[min(i, len(rows)-1)]
+		if i < len(rows) {
+			if row.data, err = row.MarshalJSON(); err != nil {
+				return 0, err
+			}
+		}
 		from, to := keep(row.Session)
-		args = append(args, row.ID, row.version, from, to, flag(row.Revoked()), data)
+		args = append(args, row.ID, row.version, int64(from), int64(to), flag(row.Revoked()), row.data)
+		if i < len(rows) && (row.keptUntil < int64(from) || int64(to) < row.keptUntil) {
+			row.keptUntil = int64(to)
+		}
 	}
 	query := s.dialect.batch(len(args) / 6)
 	for attempt := 0; ; attempt++ {
-		_, err := s.db.ExecContext(ctx, query, args...)
+		result, err := s.db.ExecContext(ctx, query, append(args, step)...)
+		if err == nil {
+			for i := range rows {
+				rows[i].version += step
+			}
+			n, err := result.RowsAffected()
+			return int(n), err
+		}
 		if !collided(err) {
-			return err
+			return 0, err
 		}
 		if err := pause(ctx, attempt); err != nil {
-			return err
+			return 0, err
 		}
 	}
 }
@@ -102,7 +164,7 @@ func padded(n int) int {
 
 // batch returns a statement that changes n rows.
 func (d Dialect) batch(n int) string {
-	const set = ` SET @version = s.version + 1, @pos = NULL, @data = v.data,
+	const set = ` SET @version = s.version + ?, @pos = NULL, @data = v.data,
 		@keep_until = CASE WHEN s.keep_until BETWEEN v.keep_from AND v.keep_to THEN s.keep_until ELSE v.keep_to END,
 		@revoked_at = CASE WHEN v.revoked = 0 THEN 0 WHEN s.revoked_at > 0 THEN s.revoked_at ELSE NOW_MS END `
 	if d == MariaDB { // only there a column of the changed table may have the name of the table

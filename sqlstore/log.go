@@ -74,6 +74,9 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	limit = max(1, limit)
 	var firsts [2]sql.NullInt64
 	err = s.db.QueryRowContext(ctx, s.queries.first, from, from).Scan(&page.Now, &head, &firsts[0], &firsts[1])
+	if err == nil {
+		s.recent.Clock(page.Now)
+	}
 	switch {
 	case err != nil:
 		return page, fmt.Errorf("sqlstore: log: %w", err)

@@ -1,12 +1,14 @@
 package sqlstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"sync"
@@ -16,8 +18,9 @@ import (
 
 // Sessions is a [session.Store] in the tables signet_sessions, signet_cutoffs and signet_log. A refresh costs two round
 // trips. The first one reads the row, the cut-offs and the database's clock. The second one writes the new row if nobody has
-// changed any of them in between. No transaction stays open, so a process that dies blocks no other process. Sessions is safe
-// for concurrent use.
+// changed any of them in between. If this process wrote the session last, it remembers the row ([session.Recent]), and the
+// refresh costs the second one only. No transaction stays open, so a process that dies blocks no other process. Sessions is
+// safe for concurrent use.
 type Sessions struct {
 	db         *sql.DB
 	dialect    Dialect
@@ -25,6 +28,7 @@ type Sessions struct {
 	queries    queries
 	logger     *slog.Logger
 	pool       pool
+	recent     session.Recent[known]
 
 	mu    sync.Mutex
 	inbox map[place]bool // what was in the inbox when this process looked last
@@ -139,12 +143,12 @@ func queriesOf(d Dialect) queries {
 			LEFT JOIN signet_cutoffs u ON u.user_id = s.user_id ` + allCutoffs + ` WHERE s.id = ?`),
 		// Without a position a revoked row is in the inbox. Processes of the version before read by revoked_at, which is the
 		// time of this write and not of the decision.
-		update: text(`UPDATE signet_sessions SET version = version + 1, pos = NULL,
+		update: text(`UPDATE signet_sessions SET version = ?, pos = NULL,
 			keep_until = CASE WHEN keep_until BETWEEN ? AND ? THEN keep_until ELSE ? END,
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?
 			WHERE id = ? AND version = ? AND ` + sameCutoffs),
 		// Nearly every refresh changes nothing else.
-		updateData: text(`UPDATE signet_sessions SET version = version + 1, data = ? WHERE id = ? AND version = ? AND ` + sameCutoffs),
+		updateData: text(`UPDATE signet_sessions SET version = ?, data = ? WHERE id = ? AND version = ? AND ` + sameCutoffs),
 		// The row of signet_log carries the Moment even if the user has no session. Rows with the latest KeepUntil are among
 		// those that are maxLater before the last one of the page.
 		list: text(`SELECT ` + momentColumns + `, s.data FROM signet_log ` + userCutoffs + `
@@ -205,6 +209,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
+		s.recent.Clock(session.Millis(m.now))
 		if attempt == 0 || m.user != made.user || m.all != made.all {
 			if at, err = m.read(); err != nil {
 				return fmt.Errorf("sqlstore: create: %w", err)
@@ -225,6 +230,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
 		if done {
+			s.recent.Keep(row.ID, known{bytes.Clone(data), 1, int64(keepUntil), m})
 			if 2*live >= s.maxPerUser { // other logins may have been counted too early
 				s.evict(ctx, row, at)
 			}
@@ -267,38 +273,40 @@ func (s *Sessions) evict(ctx context.Context, created session.Session, at sessio
 func (s *Sessions) Update(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
 	s.count()
-	var after session.Session
-	var changed moment
-	var changedVersion int64
+	var before, after session.Session
+	var changed known
 	for attempt := 0; ; attempt++ {
-		row, m, err := s.read(ctx, id)
+		k, remembered, err := s.find(ctx, id, attempt)
 		if err != nil {
 			return err
 		}
-		if row.version != changedVersion || m.user != changed.user || m.all != changed.all {
-			at, err := m.read()
-			if err != nil {
+		if attempt == 0 || !k.same(changed) {
+			var at session.Moment
+			if before, at, err = k.decode(); err != nil {
 				return fmt.Errorf("sqlstore: update: %w", err)
 			}
-			if after, err = change(row.Session, at); err != nil || after == row.Session {
+			after, err = change(before, at)
+			switch unchanged := err != nil || after == before; {
+			case unchanged && remembered: // the row may be outdated: only a write that was done counts
+				continue
+			case unchanged:
 				return err
 			}
-			changed, changedVersion = m, row.version
+			changed = k
 		}
-		data, err := after.MarshalJSON()
+		done, err := s.swap(ctx, id, k, before, after)
+		if remembered {
+			s.recent.Tried(id, done)
+		}
 		if err != nil {
-			return fmt.Errorf("sqlstore: update: %w", err)
-		}
-		query, args := s.queries.updateData, []any{data}
-		if from, to := keep(after); row.Revoked() || after.Revoked() || row.keptUntil < from || to < row.keptUntil {
-			query, args = s.queries.update, []any{int64(from), int64(to), int64(to), flag(after.Revoked()), data}
-		}
-		done, err := s.write(ctx, query, append(args, id, row.version, row.UserID, m.user, m.all)...)
-		if err != nil {
+			s.recent.Forget(id)
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
 		if done {
 			return nil
+		}
+		if remembered {
+			continue
 		}
 		if err := pause(ctx, attempt); err != nil { // another process was first
 			return fmt.Errorf("sqlstore: update: %w", err)
@@ -306,29 +314,69 @@ func (s *Sessions) Update(ctx context.Context, id string,
 	}
 }
 
-// storedRow is a session and what else is in its row.
-type storedRow struct {
-	session.Session
+// known is a row and its Moment, as this process has read or written them last.
+type known struct {
+	data      []byte // the session
 	version   int64
-	keptUntil session.Millis // its keep_until
-	now       session.Millis // by the database's clock
+	keptUntil int64 // the row's keep_until
+	moment
 }
 
-func (s *Sessions) read(ctx context.Context, id string) (row storedRow, m moment, err error) {
-	var data []byte
-	var keptUntil int64
-	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(m.columns(&row.version, &keptUntil, &data)...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return row, m, session.ErrNotFound
+// same reports whether the row and the cut-offs are as they were.
+func (k known) same(other known) bool {
+	return k.version == other.version && k.user == other.user && k.all == other.all
+}
+
+func (k known) decode() (row session.Session, at session.Moment, err error) {
+	if at, err = k.read(); err == nil {
+		err = row.UnmarshalJSON(k.data)
 	}
-	row.keptUntil, row.now = session.Millis(keptUntil), session.Millis(m.now)
-	if err == nil {
-		err = row.UnmarshalJSON(data)
+	return row, at, err
+}
+
+// find returns a row that this process remembers, or reads it.
+func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, remembered bool, err error) {
+	if attempt == 0 {
+		k, now, ok := s.recent.Find(id)
+		if ok {
+			k.now = int64(now)
+			return k, true, nil
+		}
+	}
+	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(k.columns(&k.version, &k.keptUntil, &k.data)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return k, false, session.ErrNotFound
 	}
 	if err != nil {
-		return row, m, fmt.Errorf("sqlstore: read: %w", err)
+		return k, false, fmt.Errorf("sqlstore: read: %w", err)
 	}
-	return row, m, nil
+	s.recent.Clock(session.Millis(k.now))
+	return k, false, nil
+}
+
+// newer returns how much larger the next version of a row is. It is random. So if the database has lost a write, as after a
+// failover, and another process writes in its place, the row does not get the version that this process remembers.
+func newer() int64 { return 1 + rand.Int64N(1<<30) }
+
+// swap writes a row if it and its cut-offs are still as they are known.
+func (s *Sessions) swap(ctx context.Context, id string, k known, before, after session.Session) (done bool, err error) {
+	data, err := after.MarshalJSON()
+	if err != nil {
+		return false, err
+	}
+	next := known{bytes.Clone(data), k.version + newer(), k.keptUntil, k.moment}
+	query, args := s.queries.updateData, []any{next.version, data}
+	from, to := keep(after)
+	if within := int64(from) <= k.keptUntil && k.keptUntil <= int64(to); !within || before.Revoked() || after.Revoked() {
+		if !within {
+			next.keptUntil = int64(to)
+		}
+		query, args = s.queries.update, []any{next.version, int64(from), int64(to), int64(to), flag(after.Revoked()), data}
+	}
+	if done, err = s.write(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
+		s.recent.Keep(id, next)
+	}
+	return done, err
 }
 
 // write reports whether the statement has changed a row. It has not if another one was first.

@@ -13,11 +13,16 @@ const (
 )
 
 // collect takes the memory of a hash back at once in a small program, where a collection takes less than a millisecond. In a
-// program with more memory, the garbage of a few hashes makes no difference, and a collection would take long.
+// program with more memory, the garbage of a few hashes makes no difference, and a collection would take long. A hash that
+// needs little memory leaves little garbage, and then there is nothing to collect.
 func (g *Gate) collect() {
-	live := [1]metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live[:])
-	if v := live[0].Value; v.Kind() == metrics.KindUint64 && v.Uint64() < uint64(g.queue.parallel)*hashMemory+smallHeap {
+	heap := [...]metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(heap[:])
+	if heap[0].Value.Kind() != metrics.KindUint64 || heap[1].Value.Kind() != metrics.KindUint64 {
+		return // another version of Go without these numbers
+	}
+	live, all := heap[0].Value.Uint64(), heap[1].Value.Uint64()
+	if live < uint64(g.queue.parallel)*hashMemory+smallHeap && all >= live+hashMemory/2 {
 		runtime.GC()
 	}
 }

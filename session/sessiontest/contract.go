@@ -18,8 +18,8 @@ const (
 		"and the Moment was without it, nothing is stored, and make is called again with a newer Moment."
 	createError = "When make returns an error, nothing is stored, and the error is returned as it is."
 
-	updateReplaces = "Update calls change with a row and the Moment of its user, both from one atomic read, " +
-		"and replaces the row with what change returns, in one atomic step"
+	updateReplaces = "Update calls change with a row and the Moment of its user, and replaces the row with what change returns, " +
+		"in one atomic step"
 	updateAtomic = "no other change of the row is committed in between."
 	updateAgain  = "If a cut-off of the user or of everybody was committed before the write begins, " +
 		"and the Moment was without it, nothing is written, and change is called again."
@@ -31,7 +31,7 @@ const (
 
 	batchIs     = "UpdateBatch is Update for many sessions in a few round trips"
 	batchLeaves = "a session that does not exist, or that somebody else changes at the same time, is left as it is"
-	batchOnce   = "It calls change once for each session that it finds, with the store's time."
+	batchOnce   = "It calls change for each session that it finds, with the store's time, and writes at most one result for each."
 
 	listReturns = "List returns sessions of the user that are not Revoked, and the Moment of the user."
 	listLimit   = "If there are more than limit, it returns those with the latest KeepUntil."

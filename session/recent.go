@@ -1,0 +1,99 @@
+package session
+
+import (
+	"cmp"
+	"sync"
+	"time"
+)
+
+// Recent helps a [Store] on a server to save reads. It remembers the rows that this process wrote last, each with what the
+// store needs for compare and swap. A remembered row is as good as one that was just read, if the write finds that it is
+// still the newest one. So [Store.Update] can begin with it, as long as only a write that was done counts: after an error, an
+// unchanged row or a write that found another row, it begins again with a read.
+//
+// It forgets the older rows. If other processes write the same sessions, most rows that it
+// remembers are outdated, and a try costs a round trip more than it saves: then it offers a row only now and then, to see
+// whether that has changed. T is what the store remembers of a row. The zero value is ready. A Recent is safe for concurrent
+// use.
+type Recent[T any] struct {
+	// Rows is how many rows are remembered at most. 0 means 32,768.
+	Rows int
+
+	mu         sync.Mutex
+	young, old map[string]T // by the id of the session
+	clock      Millis       // of the store
+	readAt     time.Time    // when clock was read
+	outdated   int          // the share of the rows, of 256, that were outdated lately
+	held       int          // how many rows were not offered because of that
+}
+
+const (
+	recentRows  = 1 << 15
+	recentClock = 10 * time.Second
+	recentTry   = 16 // of so many rows one is offered, if most are outdated
+)
+
+// Clock notes the store's time, which was just read. Rows are offered only for ten seconds after that.
+func (r *Recent[T]) Clock(now Millis) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clock, r.readAt = now, time.Now()
+}
+
+// Keep remembers a row that was written.
+func (r *Recent[T]) Keep(id string, row T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.young == nil || len(r.young) >= max(1, cmp.Or(r.Rows, recentRows)/2) {
+		r.young, r.old = map[string]T{}, r.young
+	}
+	r.young[id] = row
+}
+
+// Forget forgets a row. It is for a write that has failed.
+func (r *Recent[T]) Forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget(id)
+}
+
+func (r *Recent[T]) forget(id string) {
+	delete(r.young, id)
+	delete(r.old, id)
+}
+
+// Find returns a row for an Update, and the store's time. The caller then calls Tried, unless the row turns out to be of no
+// use without a write.
+func (r *Recent[T]) Find(id string) (row T, now Millis, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	passed := time.Since(r.readAt)
+	if row, ok = r.find(id); !ok || passed > recentClock {
+		return row, 0, false
+	}
+	if r.outdated >= 128 {
+		if r.held++; r.held%recentTry != 0 {
+			return row, 0, false
+		}
+	}
+	return row, r.clock.Add(passed), true
+}
+
+func (r *Recent[T]) find(id string) (row T, ok bool) {
+	if row, ok = r.young[id]; !ok {
+		row, ok = r.old[id]
+	}
+	return row, ok
+}
+
+// Tried notes whether a row that Find returned was still the newest one. If it was not, it is forgotten.
+func (r *Recent[T]) Tried(id string, newest bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if newest {
+		r.outdated -= (r.outdated + 15) / 16
+		return
+	}
+	r.outdated += (256 - r.outdated) / 16
+	r.forget(id)
+}

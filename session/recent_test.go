@@ -1,0 +1,110 @@
+package session_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/session"
+)
+
+func TestRecent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r session.Recent[int]
+		r.Keep("a", 1)
+		_, _, ok := r.Find("a")
+		require.False(t, ok, "the store's time is not known")
+
+		r.Clock(1000)
+		time.Sleep(3 * time.Second)
+		row, now, ok := r.Find("a")
+		require.True(t, ok)
+		require.Equal(t, 1, row)
+		require.EqualValues(t, 4000, now)
+		_, _, ok = r.Find("b")
+		require.False(t, ok)
+
+		r.Keep("a", 2)
+		row, _, _ = r.Find("a")
+		require.Equal(t, 2, row)
+		r.Forget("a")
+		_, _, ok = r.Find("a")
+		require.False(t, ok)
+
+		r.Keep("a", 3)
+		time.Sleep(8 * time.Second)
+		_, _, ok = r.Find("a")
+		require.False(t, ok, "the store's time was read too long ago")
+		r.Clock(12_000)
+		_, now, ok = r.Find("a")
+		require.True(t, ok)
+		require.EqualValues(t, 12_000, now)
+
+		r.Tried("a", true)
+		_, _, ok = r.Find("a")
+		require.True(t, ok)
+		r.Tried("a", false)
+		_, _, ok = r.Find("a")
+		require.False(t, ok, "it was outdated")
+	})
+}
+
+func TestRecentIsBounded(t *testing.T) {
+	r := session.Recent[int]{Rows: 10}
+	r.Clock(1)
+	for i := range 100 {
+		r.Keep(fmt.Sprint(i), i)
+		found := 0
+		for j := range i + 1 {
+			if row, _, ok := r.Find(fmt.Sprint(j)); ok {
+				require.Equal(t, j, row)
+				found++
+			}
+		}
+		require.LessOrEqual(t, found, 10)
+		require.GreaterOrEqual(t, found, min(i+1, 5))
+	}
+}
+
+// A process that shares its sessions with others must not lose a round trip at each refresh.
+func TestRecentWithOtherProcesses(t *testing.T) {
+	var r session.Recent[int]
+	r.Clock(1)
+	offered := func(rounds int, newest func(i int) bool) (n int) {
+		for i := range rounds {
+			r.Keep("a", i)
+			if _, _, ok := r.Find("a"); ok {
+				n++
+				r.Tried("a", newest(i))
+			}
+		}
+		return n
+	}
+	require.Equal(t, 1000, offered(1000, func(i int) bool { return i%4 != 0 }), "three of four rows are the newest")
+	offered(100, func(int) bool { return false })
+	require.LessOrEqual(t, offered(1600, func(i int) bool { return i%64 == 0 }), 110)
+	offered(1600, func(int) bool { return true })
+	require.Equal(t, 100, offered(100, func(int) bool { return true }), "there is only one process again")
+}
+
+func TestRecentIsSafeForConcurrentUse(t *testing.T) {
+	r := session.Recent[int]{Rows: 4}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 1000 {
+				id := fmt.Sprint(j % 6)
+				r.Clock(session.Millis(j))
+				r.Keep(id, i)
+				_, _, ok := r.Find(id)
+				r.Tried(id, ok)
+				r.Forget(id)
+			}
+		})
+	}
+	all.Wait()
+}
