@@ -18,14 +18,20 @@ import (
 // There is no lock.
 type tokenCache struct {
 	seed   maphash.Seed
-	places []atomic.Pointer[verifiedToken]
+	places []cachePlace
 	sets   uint64          // a power of two
 	once   []atomic.Uint32 // parts of the hashes of tokens that came lately and found a full set
 }
 
+// cachePlace is a place for one entry. The four places of a set are one line of the processor's cache, so a token that is not
+// there costs one access to the memory. The hash may be that of another entry for a moment, or of one that is gone.
+type cachePlace struct {
+	hash  atomic.Uint64
+	entry atomic.Pointer[verifiedToken]
+}
+
 // verifiedToken is one entry. It never changes.
 type verifiedToken struct {
-	hash   uint64
 	token  string
 	claims *Claims
 }
@@ -43,7 +49,7 @@ func newTokenCache(size int) *tokenCache {
 	for 2*sets*setBytes <= size {
 		sets *= 2
 	}
-	places := make([]atomic.Pointer[verifiedToken], sets*waysPerSet)
+	places := make([]cachePlace, sets*waysPerSet)
 	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet)}
 }
 
@@ -52,7 +58,7 @@ func cost(token string) int { return 384 + len(token) + 3*len(token)/4 }
 
 func (c *tokenCache) hash(token string) uint64 { return maphash.String(c.seed, token) }
 
-func (c *tokenCache) set(hash uint64) []atomic.Pointer[verifiedToken] {
+func (c *tokenCache) set(hash uint64) []cachePlace {
 	first := (hash & (c.sets - 1)) * waysPerSet
 	return c.places[first : first+waysPerSet]
 }
@@ -61,7 +67,10 @@ func (c *tokenCache) set(hash uint64) []atomic.Pointer[verifiedToken] {
 func (c *tokenCache) get(hash uint64, token string) *Claims {
 	set := c.set(hash)
 	for i := range set {
-		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token {
+		if set[i].hash.Load() != hash {
+			continue
+		}
+		if e := set[i].entry.Load(); e != nil && e.token == token {
 			if e.current() {
 				return e.claims
 			}
@@ -79,35 +88,41 @@ func (c *tokenCache) cameBefore(hash uint64) bool {
 	return c.once[hash%uint64(len(c.once))].Swap(tag) == tag
 }
 
-// put stores a token that was just verified. If possible it replaces an entry that has expired or was verified with old
-// keys. Then it removes other entries until the set keeps its budget.
+// put stores a token that was just verified, if the set has a free place or the token comes a second time. If possible it
+// replaces an entry that has expired or was verified with old keys. Then it removes other entries until the set keeps its
+// budget. It looks at the entries last, because each one may cost an access to the memory.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
 	room := setBytes - cost(token)
 	if room < 0 {
 		return // a token of over 2 kB is verified each time
 	}
 	set := c.set(hash)
-	place, full := rand.Uint64N(waysPerSet), true
+	free := false
 	for i := range set {
-		e := set[i].Load()
+		free = free || set[i].entry.Load() == nil || set[i].hash.Load() == hash
+	}
+	if !free && !c.cameBefore(hash) {
+		return
+	}
+	place := rand.Uint64N(waysPerSet)
+	for i := range set {
+		e := set[i].entry.Load()
 		if e == nil || e.token == token || !e.claims.ExpiresAt.After(now) || !e.current() {
-			place, full = uint64(i), false
+			place = uint64(i)
 			break
 		}
 	}
-	if full && !c.cameBefore(hash) {
-		return
-	}
 	for i := range set {
-		e := set[i].Load()
+		e := set[i].entry.Load()
 		if e == nil || uint64(i) == place {
 			continue
 		}
 		if room -= cost(e.token); room < 0 {
-			set[i].CompareAndSwap(e, nil)
+			set[i].entry.CompareAndSwap(e, nil)
 			room += cost(e.token)
 		}
 	}
 	// The token is a part of a header. Without the copy the entry would keep the whole header in memory.
-	set[place].Store(&verifiedToken{hash: hash, token: strings.Clone(token), claims: claims})
+	set[place].entry.Store(&verifiedToken{token: strings.Clone(token), claims: claims})
+	set[place].hash.Store(hash)
 }

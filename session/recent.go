@@ -30,10 +30,12 @@ type Recent[T any] struct {
 const (
 	recentRows  = 1 << 15
 	recentClock = 10 * time.Second
+	recentJump  = time.Second
 	recentTry   = 16 // of so many rows one is offered, if most are outdated
 )
 
-// Clock notes the store's time, which was just read. Rows are offered only for ten seconds after that.
+// Clock notes the store's time, which was just read. Rows are offered only for ten seconds after that, and only while this
+// machine's clock goes on evenly.
 func (r *Recent[T]) Clock(now Millis) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,8 +69,10 @@ func (r *Recent[T]) forget(id string) {
 func (r *Recent[T]) Find(id string) (row T, now Millis, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	passed := time.Since(r.readAt)
-	if row, ok = r.find(id); !ok || passed > recentClock {
+	at := time.Now()
+	passed := at.Sub(r.readAt)
+	byCalendar := at.Round(0).Sub(r.readAt.Round(0)) // it differs if the clock was set, or if the machine slept
+	if row, ok = r.find(id); !ok || passed > recentClock || (passed-byCalendar).Abs() > recentJump {
 		return row, 0, false
 	}
 	if r.outdated >= 128 {

@@ -63,6 +63,7 @@ func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
 			rest, written[c.ID] = append(rest, c.ID), c.version
 		}
 	}
+	slices.Sort(rest) // all writers lock rows in one order
 	return rest, written, err
 }
 

@@ -55,6 +55,9 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // costs a third of the rate. With SQLite call db.SetMaxOpenConns(1): writers then queue here, and do not poll the lock of the
 // file. The store looks at the pool now and then, and logs a warning once if it is set otherwise.
 //
+// The store remembers up to 32,768 rows that it wrote last, in about 16 MB. So a refresh costs most if each one goes to
+// another process, and least if the load balancer sends the requests of a client to one process.
+//
 // A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of
 // this package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log with their indexes and
 // first rows, and for [Users] also signet_users and signet_factors. The names of tables and indexes are fixed. A schema of PostgreSQL

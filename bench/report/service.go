@@ -71,9 +71,10 @@ a queue. Tokens are drawn at random, and signet has seen each of them before. It
 `
 	storeFoot = `
 Every session is refreshed once in a round, and its token rotates. The bare service gets and sends bodies of the same
-size. It reads a row of 400 bytes and writes it if its version is the same. CPU is that of the service's process, for
-one refresh. Service, clients and database share the cores. The pools have 16 connections, and that of SQLite has one.
-Every commit reaches the disk, but for Redis everysec.
+size. It reads a row of 400 bytes and writes it if its version is the same. Signet remembers the rows that it wrote last,
+so a refresh here is a write alone: all of them come to one process. CPU is that of the service's process, for one
+refresh. Service, clients and database share the cores. The pools have 16 connections, and that of SQLite has one. Every
+commit reaches the disk, but for Redis everysec.
 
 ## Proofs of delivery
 
