@@ -1,0 +1,122 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/signet-go/signet/session"
+)
+
+// Update implements [session.Store] by compare and swap.
+func (s *Sessions) Update(ctx context.Context, id string,
+	change func(session.Session, session.Moment) (session.Session, error)) error {
+	s.count()
+	var before, after session.Session
+	var changed known
+	for attempt := 0; ; attempt++ {
+		k, remembered, err := s.find(ctx, id, attempt)
+		if err != nil {
+			return err
+		}
+		if attempt == 0 || !k.same(changed) {
+			var at session.Moment
+			if before, at, err = k.decode(); err != nil {
+				return fmt.Errorf("sqlstore: update: %w", err)
+			}
+			after, err = change(before, at)
+			switch unchanged := err != nil || after == before; {
+			case unchanged && remembered: // the row may be outdated: only a write that was done counts
+				continue
+			case unchanged:
+				return err
+			}
+			changed = k
+		}
+		done, err := s.swap(ctx, id, k, before, after)
+		if remembered {
+			s.recent.Tried(id, done)
+		}
+		if err != nil {
+			s.recent.Forget(id)
+			return fmt.Errorf("sqlstore: update: %w", err)
+		}
+		if done {
+			return nil
+		}
+		if remembered {
+			continue
+		}
+		if err := pause(ctx, attempt); err != nil { // another process was first
+			return fmt.Errorf("sqlstore: update: %w", err)
+		}
+	}
+}
+
+// known is a row and its Moment, as this process has read or written them last.
+type known struct {
+	data      []byte // the session
+	version   int64
+	keptUntil int64 // the row's keep_until
+	moment
+}
+
+// same reports whether the row and the cut-offs are as they were.
+func (k known) same(other known) bool {
+	return k.version == other.version && k.user == other.user && k.all == other.all
+}
+
+func (k known) decode() (row session.Session, at session.Moment, err error) {
+	if at, err = k.read(); err == nil {
+		err = row.UnmarshalJSON(k.data)
+	}
+	return row, at, err
+}
+
+// find returns a row that this process remembers, or reads it.
+func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, remembered bool, err error) {
+	if attempt == 0 {
+		k, now, ok := s.recent.Find(id)
+		if ok {
+			k.now = int64(now)
+			return k, true, nil
+		}
+	}
+	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(k.columns(&k.version, &k.keptUntil, &k.data)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return k, false, session.ErrNotFound
+	}
+	if err != nil {
+		return k, false, fmt.Errorf("sqlstore: read: %w", err)
+	}
+	s.recent.Clock(session.Millis(k.now))
+	return k, false, nil
+}
+
+// newer returns how much larger the next version of a row is. It is random. So if the database has lost a write, as after a
+// failover, and another process writes in its place, the row does not get the version that this process remembers.
+func newer() int64 { return 1 + rand.Int64N(1<<30) }
+
+// swap writes a row if it and its cut-offs are still as they are known.
+func (s *Sessions) swap(ctx context.Context, id string, k known, before, after session.Session) (done bool, err error) {
+	data, err := after.MarshalJSON()
+	if err != nil {
+		return false, err
+	}
+	next := known{bytes.Clone(data), k.version + newer(), k.keptUntil, k.moment}
+	query, args := s.queries.updateData, []any{next.version, data}
+	from, to := keep(after)
+	if within := int64(from) <= k.keptUntil && k.keptUntil <= int64(to); !within || before.Revoked() || after.Revoked() {
+		if !within {
+			next.keptUntil = int64(to)
+		}
+		query, args = s.queries.update, []any{next.version, int64(from), int64(to), int64(to), flag(after.Revoked()), data}
+	}
+	if done, err = s.write(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
+		s.recent.Keep(id, next)
+	}
+	return done, err
+}
