@@ -169,7 +169,8 @@ func (h *historian) generation(id string) int64 {
 func (h *historian) apply(id, what string, rule func(session.Session, session.Millis) (session.Session, rotation.Outcome)) {
 	what = fmt.Sprintf("%s: %s", h.what, what)
 	tracked := h.rows[id]
-	var given, wrote session.Session
+	var given, wrote session.Session // of the last call of change: only that one counts
+	var moment session.Moment
 	var now session.Millis
 	inner := rule
 	rule = func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
@@ -179,12 +180,12 @@ func (h *historian) apply(id, what string, rule func(session.Session, session.Mi
 		return inner(row, now)
 	}
 	err := h.store.Update(h.ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-		h.requireMoment(at, row.UserID, what)
-		given, now = row, at.Now+h.ahead
+		given, moment, now = row, at, at.Now+h.ahead
 		wrote, _ = rule(row, now)
 		return wrote, nil
 	})
 	conformance.NoError(h, err, updateReplaces, "%s", what)
+	h.requireMoment(moment, given.UserID, what)
 	requireEqual(h, tracked, given, updateReplaces, "the row that change was given, %s", what)
 	row, outcome := rule(tracked, now)
 	h.rows[id] = row
