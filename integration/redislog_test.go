@@ -708,7 +708,7 @@ func TestRedisUserIDs(t *testing.T) {
 			if c.userID != "" {
 				redisCut(t, store, c.userID)
 			}
-			redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) {
+			redisChange(t, redisSessions(t, client, "signet"), row.ID, func(row *session.Session, _ session.Moment) {
 				row.Next++ // the server learns the scripts
 			})
 			trips.Store(0)
