@@ -23,8 +23,9 @@ type tokenCache struct {
 	once   []atomic.Uint32 // parts of the hashes of tokens that came lately and found a full set
 }
 
-// cachePlace is a place for one entry. The four places of a set are one line of the processor's cache, so a token that is not
-// there costs one access to the memory. The hash may be that of another entry for a moment, or of one that is gone.
+// cachePlace is a place for one entry. The four places of a set are one line of the processor's cache. So it costs one
+// access to the memory to find that a token is not there. The hash is only a hint: for a moment, it may belong to an entry that
+// was replaced or removed.
 type cachePlace struct {
 	hash  atomic.Uint64
 	entry atomic.Pointer[verifiedToken]

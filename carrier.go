@@ -38,8 +38,8 @@ func (c carrier) clear(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readBody reads the wanted fields of a body. A cookie mount takes no forms. If no field is
-// needed, it takes an empty body too.
+// readBody reads the wanted fields of a body. A cookie mount takes no forms. If no field is needed, it takes an
+// empty body too.
 func (c carrier) readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 	if c.cookies == nil {
 		return readBody(w, r, want...)

@@ -81,7 +81,7 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Se
 	return t.tokens, nil
 }
 
-// turn makes the tokens of one refresh or step-up (the interface Tokens of internal/sessions).
+// turn makes the tokens of one refresh or step-up. It implements the interface Tokens of internal/sessions.
 type turn struct {
 	auth    *Auth
 	ctx     context.Context

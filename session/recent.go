@@ -7,9 +7,9 @@ import (
 )
 
 // Recent helps a [Store] on a server to save reads. It remembers the rows that this process wrote last, each with what the
-// store needs for compare and swap. A remembered row is as good as one that was just read, if the write finds that it is
-// still the newest one. So [Store.Update] can begin with it, as long as only a write that was done counts: after an error, an
-// unchanged row or a write that found another row, it begins again with a read.
+// store needs for compare and swap. [Store.Update] can begin with a remembered row in place of a read. If the write succeeds, the
+// row was still the newest one. In all other cases the row may be outdated, and Update must begin again with a read: after an
+// error of change, after a row that change left unchanged, and after a write that found another row.
 //
 // It forgets the older rows. If other processes write the same sessions, most rows that it
 // remembers are outdated, and a try costs a round trip more than it saves: then it offers a row only now and then, to see
@@ -64,8 +64,8 @@ func (r *Recent[T]) forget(id string) {
 	delete(r.old, id)
 }
 
-// Find returns a row for an Update, and the store's time. The caller then calls Tried, unless the row turns out to be of no
-// use without a write.
+// Find returns a row for an Update, and the store's time. If the caller then tries to write the row, it calls Tried with
+// the result.
 func (r *Recent[T]) Find(id string) (row T, now Millis, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -22,8 +22,8 @@ type Context struct {
 }
 
 // New returns a context that ends after d, in both results. The caller must call Release of the second one when the work is
-// done. There are two, so that callers can shadow their own context as with context.WithTimeout. If the parent is such a
-// context with a life that is not longer, it ends earlier anyway: New returns it, and nothing to release.
+// done. There are two, so that callers can shadow their own context as with context.WithTimeout. If the parent is a
+// Context that was made for d or less, it ends first anyway. Then New returns the parent, and nothing to release.
 func New(parent context.Context, d time.Duration) (context.Context, *Context) {
 	if p, ok := parent.(*Context); ok && p.life <= d {
 		return p, nil
