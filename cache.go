@@ -2,6 +2,7 @@ package signet
 
 import (
 	"hash/maphash"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -13,7 +14,7 @@ import (
 // would refuse is refused at a hit too.
 //
 // It is a set-associative cache, as in processors. The hash of a token, under a random seed of this process, selects a
-// set. A set has four places and a budget of bytes. If the set is full, a token that comes a second time replaces others.
+// set. A set has four places and a budget of bytes. If the set is full, only a token that comes often replaces others.
 // So a flood of tokens can only push other tokens out, and tokens that come once do not push out those that come often.
 // There is no lock.
 type tokenCache struct {
@@ -21,15 +22,23 @@ type tokenCache struct {
 	places []cachePlace
 	sets   uint64          // a power of two
 	once   []atomic.Uint32 // parts of the hashes of tokens that came lately and found a full set
+	made   time.Time
 }
 
 // cachePlace is a place for one entry. The four places of a set are one line of the processor's cache. So it costs one
-// access to the memory to find that a token is not there. The hash is only a hint: for a moment, it may belong to an entry that
-// was replaced or removed.
+// access to the memory to find that a token is not there, and whether the set has room.
 type cachePlace struct {
-	hash  atomic.Uint64
+	label atomic.Uint64 // a cacheLabel
 	entry atomic.Pointer[verifiedToken]
 }
+
+// cacheLabel says what is in a place: from the left, 40 bits of the hash, 16 bits of the time at which the token expires, and 8
+// bits of the cost. It is only a hint: for a moment, it may belong to an entry that was replaced or removed.
+type cacheLabel uint64
+
+func (l cacheLabel) isOf(hash uint64) bool      { return uint64(l)>>24 == hash>>24 }
+func (l cacheLabel) hasExpired(now uint16) bool { return uint16(l>>8) < now }
+func (l cacheLabel) cost() int                  { return int(l & 0xff) }
 
 // verifiedToken is one entry. It never changes.
 type verifiedToken struct {
@@ -43,19 +52,27 @@ const (
 	defaultCacheSize = 40 << 20 // bytes, for claims and for signatures
 	minCacheSize     = 64 << 10
 	oncePerSet       = 32
+	costUnit         = setBytes / 256 // so that a cost is one byte
+	admitted         = 8              // of so many tokens that find a full set, one may get in
 )
 
-func newTokenCache(size int) *tokenCache {
+func newTokenCache(size int, now time.Time) *tokenCache {
 	sets := 1
 	for 2*sets*setBytes <= size {
 		sets *= 2
 	}
 	places := make([]cachePlace, sets*waysPerSet)
-	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet)}
+	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet),
+		made: now}
 }
 
-// cost estimates the bytes of an entry: the token, its payload, and the parts of the claims.
-func cost(token string) int { return 384 + len(token) + 3*len(token)/4 }
+// cost estimates the bytes of an entry, in units: the token, its payload, and the parts of the claims.
+func cost(token string) int { return (384 + len(token) + 3*len(token)/4) / costUnit }
+
+// minutes is a time as labels have it: since the cache was made, and at most 45 days.
+func (c *tokenCache) minutes(t time.Time) uint16 {
+	return uint16(min(max(t.Sub(c.made)/time.Minute, 0), math.MaxUint16))
+}
 
 func (c *tokenCache) hash(token string) uint64 { return maphash.String(c.seed, token) }
 
@@ -68,7 +85,7 @@ func (c *tokenCache) set(hash uint64) []cachePlace {
 func (c *tokenCache) get(hash uint64, token string) *Claims {
 	set := c.set(hash)
 	for i := range set {
-		if set[i].hash.Load() != hash {
+		if !cacheLabel(set[i].label.Load()).isOf(hash) {
 			continue
 		}
 		if e := set[i].entry.Load(); e != nil && e.token == token {
@@ -83,26 +100,36 @@ func (c *tokenCache) get(hash uint64, token string) *Claims {
 
 func (e *verifiedToken) current() bool { return e.claims.keys == e.claims.from.reader.Current() }
 
-// cameBefore reports whether a token was here not long ago, and notes that it is here now.
-func (c *tokenCache) cameBefore(hash uint64) bool {
+// admit reports whether a token that finds a full set may replace another one: if it is one in eight, and the one of these that
+// was here before was the same token. A token that comes often gets in soon. If there are many more tokens than places, nearly
+// all of them stay out, because each one that gets in would push out another one that comes as often.
+func (c *tokenCache) admit(hash uint64) bool {
+	if rand.Uint32N(admitted) != 0 {
+		return false
+	}
 	tag := uint32(hash>>16) | 1
 	return c.once[hash%uint64(len(c.once))].Swap(tag) == tag
 }
 
-// put stores a token that was just verified, if the set has a free place or the token comes a second time. If possible it
-// replaces an entry that has expired or was verified with old keys. Then it removes other entries until the set keeps its
-// budget. It looks at the entries last, because each one may cost an access to the memory.
+// put stores a token that was just verified, if the set has room or the token is admitted. If possible it replaces an entry that
+// has expired or was verified with old keys. Then it removes other entries until the set keeps its budget. It looks at the
+// entries last, because each one may cost an access to the memory.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
-	room := setBytes - cost(token)
-	if room < 0 {
+	own := cost(token)
+	if own >= setBytes/costUnit {
 		return // a token of over 2 kB is verified each time
 	}
-	set := c.set(hash)
-	free := false
+	set, minute := c.set(hash), c.minutes(now)
+	free, used := false, own
 	for i := range set {
-		free = free || set[i].entry.Load() == nil || set[i].hash.Load() == hash
+		l := cacheLabel(set[i].label.Load())
+		if set[i].entry.Load() == nil || l.isOf(hash) || l.hasExpired(minute) {
+			free = true
+		} else {
+			used += l.cost()
+		}
 	}
-	if !free && !c.cameBefore(hash) {
+	if (!free || used > setBytes/costUnit) && !c.admit(hash) {
 		return
 	}
 	place := rand.Uint64N(waysPerSet)
@@ -113,6 +140,7 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 			break
 		}
 	}
+	room := setBytes/costUnit - own
 	for i := range set {
 		e := set[i].entry.Load()
 		if e == nil || uint64(i) == place {
@@ -125,5 +153,5 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 	}
 	// The token is a part of a header. Without the copy the entry would keep the whole header in memory.
 	set[place].entry.Store(&verifiedToken{token: strings.Clone(token), claims: claims})
-	set[place].hash.Store(hash)
+	set[place].label.Store(hash>>24<<24 | uint64(c.minutes(claims.ExpiresAt))<<8 | uint64(own))
 }

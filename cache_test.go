@@ -210,40 +210,72 @@ func TestLongTokensShareTheBytesOfTheCache(t *testing.T) {
 
 // Tokens that come once do not push out those that come often, and a token that begins to come often gets in.
 func TestAFloodLeavesTheTokensThatComeOften(t *testing.T) {
-	c := newClock()
-	v := newVerifier(t, c, signet.WithTokenCache(5*256<<10)) // 128 tokens
-	guard := v.RequireAuth(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	w := nothing{http.Header{}}
-	request := func(id string) *http.Request {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.Header.Set("Authorization", "Bearer "+sign(goodHeader, goodPayload(c, `,"jti":"`+id+`"`)))
-		return r
-	}
-	var often []*http.Request
-	for i := range 30 {
-		often = append(often, request(fmt.Sprint("often", i)))
-	}
-	flood := func(name string) {
-		for i := range 1000 {
-			guard.ServeHTTP(w, request(fmt.Sprint(name, i)))
-		}
-	}
-	cached := func() (n int) {
-		for _, r := range often {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			guard.ServeHTTP(w, r)
-			runtime.ReadMemStats(&after)
-			if after.Mallocs-before.Mallocs <= 3 { // a verification makes six and more
-				n++
+	for name, pad := range map[string]int{"four tokens in a set": 0, "three, because they are longer": 150} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			crowd := crowdAt(newVerifier(t, c, signet.WithTokenCache(5*256<<10)), c, pad) // 64 sets
+			crowd.flood("first", 1000)                                                    // the cache is full before they come
+			for round := range 40 {
+				crowd.cached()
+				crowd.flood(fmt.Sprint(round, "-"), 1000)
 			}
+			require.Greater(t, crowd.cached(), 15, "of 30; without that rule it would be none")
+		})
+	}
+}
+
+// Tokens that have expired hold no place. So the next ones need not come often.
+func TestExpiredTokensMakeRoomInTheCache(t *testing.T) {
+	c := newClock()
+	crowd := crowdAt(newVerifier(t, c, signet.WithTokenCache(5*256<<10)), c, 0)
+	crowd.flood("first", 1000)
+	crowd.cached()
+	require.Less(t, crowd.cached(), 10, "of 30; the cache is full")
+	c.advance(10 * time.Minute)
+	crowd = crowdAt(crowd.verifier, c, 0)
+	crowd.cached()
+	require.Greater(t, crowd.cached(), 20, "of 30; some share a set")
+}
+
+// crowd is 30 tokens that come often, and others that come once.
+type crowd struct {
+	verifier *signet.Verifier
+	guard    http.Handler
+	request  func(id string) *http.Request
+	often    []*http.Request
+}
+
+func crowdAt(v *signet.Verifier, c *clock, pad int) *crowd {
+	crowd := &crowd{verifier: v, guard: v.RequireAuth(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
+		request: func(id string) *http.Request {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Authorization",
+				"Bearer "+sign(goodHeader, goodPayload(c, fmt.Sprintf(`,"jti":%q,"x":%q`, id, strings.Repeat("x", pad)))))
+			return r
+		}}
+	for i := range 30 {
+		crowd.often = append(crowd.often, crowd.request(fmt.Sprint("often", i)))
+	}
+	return crowd
+}
+
+func (c *crowd) flood(name string, n int) {
+	for i := range n {
+		c.guard.ServeHTTP(nothing{http.Header{}}, c.request(fmt.Sprint(name, i)))
+	}
+}
+
+// cached sends the tokens that come often once, and returns how many of them were in the cache.
+func (c *crowd) cached() (n int) {
+	w := nothing{http.Header{}}
+	for _, r := range c.often {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c.guard.ServeHTTP(w, r)
+		runtime.ReadMemStats(&after)
+		if after.Mallocs-before.Mallocs <= 3 { // a verification makes six and more
+			n++
 		}
-		return n
 	}
-	flood("first") // the cache is full before they come
-	for round := range 20 {
-		cached()
-		flood(fmt.Sprint(round, "-"))
-	}
-	require.Greater(t, cached(), 15, "of 30; without that rule it would be none")
+	return n
 }
