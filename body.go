@@ -1,7 +1,6 @@
 package signet
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/signet-go/signet/internal/scratch"
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
@@ -90,8 +90,8 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 	if r.ContentLength > maxBody { // before a byte was read, and before the client is asked to go on
 		return "", errBodyTooLarge
 	}
-	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), 4<<10)) + bytes.MinRead) // a client gets more only after it has sent that much
+	body := scratch.Get()
+	defer scratch.Put(body)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	switch {
 	case err == nil:
@@ -176,8 +176,9 @@ func twice(f field) error {
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {
-	var body bytes.Buffer
-	if err := json.NewEncoder(&body).Encode(value); err != nil {
+	body := scratch.Get()
+	defer scratch.Put(body)
+	if err := json.NewEncoder(body).Encode(value); err != nil {
 		return internal(fmt.Errorf("encode the answer: %w", err))
 	}
 	writeBody(w, status, body.Bytes())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/signet-go/signet/internal/scratch"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
 )
@@ -29,14 +30,17 @@ func NewWriter(typ string) *Writer { return &Writer{typ: typ} }
 // Sign returns the compact JWS of the payload.
 func (w *Writer) Sign(ctx context.Context, key *keys.Key, payload []byte) (string, error) {
 	header := w.headerOf(key)
-	token := make([]byte, 0, len(header)+base64.RawURLEncoding.EncodedLen(len(payload))+96) // RSA needs more, and time too
-	token = append(append(token, header...), '.')
+	space := scratch.Get()
+	space.Grow(len(header) + base64.RawURLEncoding.EncodedLen(len(payload)) + 96) // RSA needs more, and time too
+	token := append(append(space.AvailableBuffer(), header...), '.')
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
 	signature, err := key.Sign(ctx, token)
 	if err != nil {
-		return "", fmt.Errorf("sign with key %q: %w", key.ID(), err)
+		return "", fmt.Errorf("sign with key %q: %w", key.ID(), err) // perhaps the signer still reads the buffer
 	}
-	return string(base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)), nil
+	signed := string(base64.RawURLEncoding.AppendEncode(append(token, '.'), signature))
+	scratch.Put(space)
+	return signed, nil
 }
 
 func (w *Writer) headerOf(key *keys.Key) string {
