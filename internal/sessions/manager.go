@@ -154,7 +154,7 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 			return r.row, r.out, err
 		}
 		m.note(r.row)
-		if r.out.Generation == 0 || r.written {
+		if r.out.Generation == 0 || r.written || r.again {
 			return r.row, r.out, nil
 		}
 		// A write would have failed if a new cut-off had come since the read. Nothing was written, so read again.
@@ -179,19 +179,29 @@ type refresh struct {
 	row     session.Session
 	out     rotation.Outcome
 	version session.Version // of the tokens
+	signed  bool            // there are tokens for row and version
 	written bool
+	again   bool // the store has called change again, and nothing had changed since the tokens were signed
 }
 
 func (r *refresh) change(row session.Session, at session.Moment) (session.Session, error) {
-	r.row, r.written = row, false
+	before, signed := r.row, r.signed
+	r.row, r.signed, r.written, r.again = row, false, false, false
 	if row.UserID != r.userID || at.Ended(row) {
 		r.out = rotation.Outcome{Event: rotation.EventUnknown}
 		return row, nil
 	}
 	r.presented.UserActive = true
+	last := r.out
 	var err error
 	if r.row, r.out, err = r.tokens.Decide(r.rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
 		return r.row, err
+	}
+	// Nothing is to be written. The call before was with a row that the store remembered, and this one is with the row that it
+	// read. The version is still the same, so no cut-off has come since the user was read.
+	if signed && r.row == row && r.row == before && r.out == last && r.version == at.Version() {
+		r.signed, r.again = true, true
+		return row, nil
 	}
 	if r.presented.UserActive, err = r.tokens.User(); err != nil {
 		return row, err
@@ -201,7 +211,9 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 		return r.row, err
 	}
 	r.version, r.written = at.Version(), r.row != row
-	return r.row, r.tokens.Sign(r.row, r.out, r.version)
+	err = r.tokens.Sign(r.row, r.out, r.version)
+	r.signed = err == nil
+	return r.row, err
 }
 
 // Revoke ends a session. If allowed is not nil, it sees the row first and can refuse: an error of allowed is returned

@@ -263,6 +263,64 @@ func TestAllProofsAreStored(t *testing.T) {
 	})
 }
 
+// remembering is a store that calls change first with a row that it remembers, and again if that row does not change.
+type remembering struct {
+	session.Memory
+	between func()
+}
+
+func (s *remembering) Update(ctx context.Context, id string, change func(session.Session, session.Moment) (session.Session, error)) error {
+	return s.Memory.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		after, err := change(row, at)
+		if err != nil || after != row {
+			return after, err
+		}
+		if s.between != nil {
+			s.between()
+		}
+		_, at, err = s.List(ctx, row.UserID, 1)
+		if err != nil {
+			return row, err
+		}
+		return change(row, at)
+	})
+}
+
+// A refresh that repeats an answer writes nothing. Its tokens are signed once, unless a cut-off has come in between.
+func TestARepeatedRefreshIsSignedOnce(t *testing.T) {
+	store := &remembering{}
+	m := newManager(t, store)
+	ref := login(t, m, "u")
+	var signed, loaded int
+	var version session.Version
+	refresh := func(generation int64) rotation.Outcome {
+		signed, loaded = 0, 0
+		_, out, err := m.Refresh(t.Context(), ref.ID, ref.UserID, rotation.Presented{Generation: generation,
+			SecretHash: session.HashOf("s")}, testTokens{
+			user: func() (bool, error) { loaded++; return true, nil },
+			sign: func(_ session.Session, _ rotation.Outcome, v session.Version) error {
+				signed++
+				version = v
+				return nil
+			}})
+		require.NoError(t, err)
+		return out
+	}
+	first := generationOf(t, store, ref.ID)
+	refresh(refresh(first).Generation)
+	require.Equal(t, rotation.EventRepeated, refresh(first).Event)
+	require.Equal(t, []int{1, 1}, []int{signed, loaded})
+
+	store.between = sync.OnceFunc(func() {
+		require.NoError(t, store.Cut(t.Context(), "u", func(c session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+			return c.Change(latest, now), nil
+		}))
+	})
+	require.Equal(t, rotation.EventRepeated, refresh(first).Event)
+	require.Equal(t, []int{2, 2}, []int{signed, loaded}, "the user is read again after the cut-off")
+	require.NotZero(t, version.User, "the tokens are newer than the cut-off")
+}
+
 // testTokens makes the tokens of a refresh with functions.
 type testTokens struct {
 	user func() (bool, error)
