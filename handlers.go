@@ -8,12 +8,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/signet-go/signet/event"
-	"github.com/signet-go/signet/internal/scratch"
 	"github.com/signet-go/signet/session"
 )
 
@@ -196,18 +194,6 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	noContent(w)
 	return nil
-}
-
-// writeTokens writes what writeJSON would write, in a tenth of the time.
-func writeTokens(w http.ResponseWriter, t Tokens) {
-	body := scratch.Get()
-	defer scratch.Put(body)
-	body.Grow(len(t.AccessToken) + len(t.RefreshToken) + 128)
-	b := append(body.AvailableBuffer(), `{"access_token":"`...)
-	b = append(append(b, t.AccessToken...), `","refresh_token":"`...) // a token needs no escapes
-	b = append(append(b, t.RefreshToken...), `","token_type":"`...)
-	b = append(append(b, t.TokenType...), `","expires_in":`...)
-	writeBody(w, http.StatusCreated, append(strconv.AppendInt(b, t.ExpiresIn, 10), "}\n"...))
 }
 
 // JWKSHandler serves the public keys as a JWK Set (RFC 7517 section 5), usually at /.well-known/jwks.json: the signing
