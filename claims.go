@@ -92,6 +92,8 @@ func ContextWithClaims(ctx context.Context, claims *Claims) context.Context {
 
 type claimsKey struct{}
 
+// withClaims takes context.WithValue, although a type of our own would be half as large: the adaptor of fiber looks into the
+// contexts of package context to copy their values.
 func withClaims(ctx context.Context, claims *Claims) context.Context {
 	return context.WithValue(ctx, claimsKey{}, claims)
 }
