@@ -32,7 +32,7 @@ var walls = map[string][]string{
 	"internal/conformance/kittest": {"internal/conformance"},
 	"internal/flight":              {},
 	"internal/gate":                {"password"},
-	"internal/jws":                 {"internal/scratch", "internal/strictjson", "keys"},
+	"internal/jws":                 {"internal/strictjson", "keys"},
 	"internal/limit":               {},
 	"internal/rotation":            {"session"},
 	"internal/revoked":             {"internal/flight", "internal/limit", "session"},

@@ -57,7 +57,7 @@ type Token struct {
 	buf                        *buffers
 }
 
-// buffers are the memory of one verification.
+// buffers are the memory of one verification or signature.
 type buffers struct {
 	token   []byte // the encoded token
 	decoded []byte // the part that is being decoded

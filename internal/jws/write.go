@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/signet-go/signet/internal/scratch"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
 )
@@ -30,16 +29,15 @@ func NewWriter(typ string) *Writer { return &Writer{typ: typ} }
 // Sign returns the compact JWS of the payload.
 func (w *Writer) Sign(ctx context.Context, key *keys.Key, payload []byte) (string, error) {
 	header := w.headerOf(key)
-	space := scratch.Get()
-	space.Grow(len(header) + base64.RawURLEncoding.EncodedLen(len(payload)) + 96) // RSA needs more, and time too
-	token := append(append(space.AvailableBuffer(), header...), '.')
+	buf := pool.Get().(*buffers)
+	token := append(append(buf.token[:0], header...), '.') // append takes other memory for a long token
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
 	signature, err := key.Sign(ctx, token)
 	if err != nil {
 		return "", fmt.Errorf("sign with key %q: %w", key.ID(), err) // perhaps the signer still reads the buffer
 	}
 	signed := string(base64.RawURLEncoding.AppendEncode(append(token, '.'), signature))
-	scratch.Put(space)
+	pool.Put(buf)
 	return signed, nil
 }
 

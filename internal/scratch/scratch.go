@@ -1,4 +1,4 @@
-// Package scratch lends buffers for bodies and tokens that are built or read and then copied.
+// Package scratch lends buffers for the bodies of requests and answers. A buffer is used for one body and then given back.
 package scratch
 
 import (
@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// maxKept is the capacity, in bytes, up to which a buffer is lent again. A few long bodies must not hold memory for ever.
+// maxKept is the largest capacity of a buffer that is lent again, in bytes. Otherwise a few long bodies would hold memory for
+// a long time.
 const maxKept = 16 << 10
 
 var pool = sync.Pool{New: func() any { return new(bytes.Buffer) }}
