@@ -12,8 +12,8 @@ import (
 // maxBatch is how many rows one statement of UpdateBatch reads or writes.
 const maxBatch = 256
 
-// UpdateBatch implements [session.Batcher] with two statements for every 256 sessions, and with one for those that this
-// process wrote last.
+// UpdateBatch implements [session.Batcher] with two statements for every 256 sessions: one reads, and one writes. For sessions
+// that this process wrote last, one statement writes, and none reads.
 func (s *Sessions) UpdateBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !s.dialect.holds(id) })
@@ -73,7 +73,8 @@ type changedRow struct {
 	known
 }
 
-// changeBatch reads rows, and writes those that change changes. It leaves rows that have the version in written.
+// changeBatch reads rows, calls change for each, and writes those that are different then. It skips a row whose version is the one
+// in the parameter written, because this process has just written it.
 func (s *Sessions) changeBatch(ctx context.Context, ids []string, written map[string]int64,
 	change func(session.Session, session.Millis) session.Session) error {
 	var args []any
@@ -118,7 +119,8 @@ func (s *Sessions) changeBatch(ctx context.Context, ids []string, written map[st
 	return err
 }
 
-// writeBatch writes the rows that still have their version, and returns how many those are. Then rows has what is known of them.
+// writeBatch writes each row whose version in the database is still the one in rows, and returns how many it has written. It puts
+// the new versions and texts into rows.
 func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, err error) {
 	step := newer()
 	var args []any
@@ -129,11 +131,9 @@ func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, er
 				return 0, err
 			}
 		}
-		from, to := keep(row.Session)
-		args = append(args, row.ID, row.version, int64(from), int64(to), flag(row.Revoked()), row.data)
-		if i < len(rows) && (row.keptUntil < int64(from) || int64(to) < row.keptUntil) {
-			row.keptUntil = int64(to)
-		}
+		var from, to int64
+		from, to, row.keptUntil = keep(row.Session, row.keptUntil)
+		args = append(args, row.ID, row.version, from, to, flag(row.Revoked()), row.data)
 	}
 	query := s.dialect.batch(len(args) / 6)
 	for attempt := 0; ; attempt++ {

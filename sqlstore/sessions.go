@@ -53,8 +53,8 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // costs a third of the rate. With SQLite call db.SetMaxOpenConns(1): writers then queue here, and do not poll the lock of the
 // file. The store looks at the pool now and then, and logs a warning once if it is set otherwise.
 //
-// The store remembers up to 32,768 rows that it wrote last, in about 16 MB. So a refresh costs most if each one goes to
-// another process, and least if the load balancer sends the requests of a client to one process.
+// The store remembers up to 32,768 rows that it wrote last, in about 16 MB. Such a row need not be read again. So refreshes are
+// cheapest if the load balancer sends all requests of a client to the same process.
 //
 // A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of
 // this package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log with their indexes and
@@ -100,13 +100,17 @@ const sameCutoffs = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id 
 // costs far less if it changes no index. So most updates leave keep_until as it is.
 const maxLater = session.Millis(6 * 60 * 60 * 1000)
 
-// keep returns between which times keep_until must be. If it is not, it becomes the later one. In a revoked row it is exact,
-// because it is in the log.
-func keep(row session.Session) (from, to session.Millis) {
+// keep returns between which times keep_until must be. If it is not, the statement sets it to the later one. In a revoked row it
+// is exact, because it is in the log. then is what the statement makes of the keep_until that is in the row now.
+func keep(row session.Session, now int64) (from, to, then int64) {
+	from, to, then = int64(row.KeepUntil), int64(row.KeepUntil), now
 	if later := min(maxLater, row.KeepUntil-row.LastUsedAt); later > 0 && !row.Revoked() {
-		return row.KeepUntil, row.KeepUntil + later
+		to += int64(later)
 	}
-	return row.KeepUntil, row.KeepUntil
+	if now < from || to < now {
+		then = to
+	}
+	return from, to, then
 }
 
 func queriesOf(d Dialect) queries {
@@ -224,14 +228,14 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
-		_, keepUntil := keep(row)
+		_, keepUntil, _ := keep(row, 0)
 		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), data,
 			user, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
 		if done {
-			s.recent.Keep(row.ID, known{bytes.Clone(data), 1, int64(keepUntil), m})
+			s.recent.Keep(row.ID, known{bytes.Clone(data), 1, keepUntil, m})
 			if 2*live >= s.maxPerUser { // other logins may have been counted too early
 				s.evict(ctx, row, at)
 			}

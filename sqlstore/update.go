@@ -108,12 +108,10 @@ func (s *Sessions) swap(ctx context.Context, id string, k known, before, after s
 	}
 	next := known{bytes.Clone(data), k.version + newer(), k.keptUntil, k.moment}
 	query, args := s.queries.updateData, []any{next.version, data}
-	from, to := keep(after)
-	if within := int64(from) <= k.keptUntil && k.keptUntil <= int64(to); !within || before.Revoked() || after.Revoked() {
-		if !within {
-			next.keptUntil = int64(to)
-		}
-		query, args = s.queries.update, []any{next.version, int64(from), int64(to), int64(to), flag(after.Revoked()), data}
+	var from, to int64
+	from, to, next.keptUntil = keep(after, k.keptUntil)
+	if next.keptUntil != k.keptUntil || before.Revoked() || after.Revoked() {
+		query, args = s.queries.update, []any{next.version, from, to, to, flag(after.Revoked()), data}
 	}
 	if done, err = s.write(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
 		s.recent.Keep(id, next)
