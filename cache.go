@@ -32,9 +32,13 @@ type cachePlace struct {
 	entry atomic.Pointer[verifiedToken]
 }
 
-// cacheLabel says what is in a place: from the left, 40 bits of the hash, 16 bits of the time at which the token expires, and 8
-// bits of the cost. It is only a hint: for a moment, it may belong to an entry that was replaced or removed.
+// cacheLabel says what is in a place. Its highest 40 bits are those of the hash. Then come 16 bits for the time at which the token
+// expires, and 8 bits for the cost. A label is only a hint: for a moment, it may belong to an entry that was replaced or removed.
 type cacheLabel uint64
+
+func labelOf(hash uint64, expires uint16, cost int) cacheLabel {
+	return cacheLabel(hash>>24<<24 | uint64(expires)<<8 | uint64(cost))
+}
 
 func (l cacheLabel) isOf(hash uint64) bool      { return uint64(l)>>24 == hash>>24 }
 func (l cacheLabel) hasExpired(now uint16) bool { return uint16(l>>8) < now }
@@ -52,8 +56,9 @@ const (
 	defaultCacheSize = 40 << 20 // bytes, for claims and for signatures
 	minCacheSize     = 64 << 10
 	oncePerSet       = 32
-	costUnit         = setBytes / 256 // so that a cost is one byte
-	admitted         = 8              // of so many tokens that find a full set, one may get in
+	setCost          = 256 // the budget of a set, in units; so a cost is one byte
+	costUnit         = setBytes / setCost
+	drawn            = 8 // of so many tokens that find a full set, one is drawn
 )
 
 func newTokenCache(size int, now time.Time) *tokenCache {
@@ -100,23 +105,24 @@ func (c *tokenCache) get(hash uint64, token string) *Claims {
 
 func (e *verifiedToken) current() bool { return e.claims.keys == e.claims.from.reader.Current() }
 
-// admit reports whether a token that finds a full set may replace another one: if it is one in eight, and the one of these that
-// was here before was the same token. A token that comes often gets in soon. If there are many more tokens than places, nearly
-// all of them stay out, because each one that gets in would push out another one that comes as often.
+// admit reports whether a token that finds a full set may replace another one. One of eight such tokens is drawn by chance, and
+// the cache notes which one was drawn last. A token may enter if it is drawn twice and no other one in between. So a token that
+// comes often enters soon. If there are many more tokens than places, nearly all of them stay out. Each one that enters would
+// only push out another one that comes as often.
 func (c *tokenCache) admit(hash uint64) bool {
-	if rand.Uint32N(admitted) != 0 {
+	if rand.Uint32N(drawn) != 0 {
 		return false
 	}
 	tag := uint32(hash>>16) | 1
 	return c.once[hash%uint64(len(c.once))].Swap(tag) == tag
 }
 
-// put stores a token that was just verified, if the set has room or the token is admitted. If possible it replaces an entry that
-// has expired or was verified with old keys. Then it removes other entries until the set keeps its budget. It looks at the
-// entries last, because each one may cost an access to the memory.
+// put stores a token that was just verified. It does so only if the set has room, or if admit lets the token in. If possible the
+// token replaces an entry that has expired or was verified with old keys. Then put removes other entries until the set keeps its
+// budget. To look at an entry may cost an access to the memory, so put first looks at the labels alone.
 func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Time) {
 	own := cost(token)
-	if own >= setBytes/costUnit {
+	if own >= setCost {
 		return // a token of over 2 kB is verified each time
 	}
 	set, minute := c.set(hash), c.minutes(now)
@@ -129,7 +135,7 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 			used += l.cost()
 		}
 	}
-	if (!free || used > setBytes/costUnit) && !c.admit(hash) {
+	if (!free || used > setCost) && !c.admit(hash) {
 		return
 	}
 	place := rand.Uint64N(waysPerSet)
@@ -140,7 +146,7 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 			break
 		}
 	}
-	room := setBytes/costUnit - own
+	room := setCost - own
 	for i := range set {
 		e := set[i].entry.Load()
 		if e == nil || uint64(i) == place {
@@ -153,5 +159,5 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 	}
 	// The token is a part of a header. Without the copy the entry would keep the whole header in memory.
 	set[place].entry.Store(&verifiedToken{token: strings.Clone(token), claims: claims})
-	set[place].label.Store(hash>>24<<24 | uint64(c.minutes(claims.ExpiresAt))<<8 | uint64(own))
+	set[place].label.Store(uint64(labelOf(hash, c.minutes(claims.ExpiresAt), own)))
 }
