@@ -137,8 +137,8 @@ func TestRememberedBatch(t *testing.T) {
 	}
 }
 
-// A database that was restored has lost the last writes. What another process writes in their place is not overwritten by a
-// process that remembers them.
+// A database that was restored has lost the last writes, but a process may still remember them. That process must not overwrite
+// what another process has written in their place.
 func TestRememberedWriteWasLost(t *testing.T) {
 	for _, kind := range databases {
 		t.Run(kind.name, func(t *testing.T) {

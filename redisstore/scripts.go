@@ -97,8 +97,8 @@ if have[1] ~= ARGV[4] then -- else it is the client's own write, repeated becaus
 end
 return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or 0`)
 
-// batchScript writes each row whose text is still the one that was read. For each row it returns 1 if
-// it has written it, and 0 if not.
+// batchScript writes each row whose text is still the one that was read. It returns one number for each row: 1 if the row was
+// written, and 0 if not.
 // KEYS: log, and of each row its key and that of the list of its user. ARGV: channel, ids kept until this time leave the
 // list, and of each row the old text and the six values for write.
 var batchScript = redis.NewScript(clockLua + appendLua + writeLua + `

@@ -70,8 +70,8 @@ func (s *Store) write(c *call, group int, old string, row, before session.Sessio
 // updatesAtOnce is how many rows UpdateBatch reads and writes in one round trip to each server.
 const updatesAtOnce = 256
 
-// UpdateBatch implements [session.Batcher]. It costs two round trips to each server for 256 sessions, and one for those that
-// this process wrote last. It does not look at cut-offs, because change does not.
+// UpdateBatch implements [session.Batcher]. It costs two round trips to each server for 256 sessions: one reads, and one writes.
+// Sessions that this process wrote last need no read. It does not look at cut-offs, because change does not.
 func (s *Store) UpdateBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	ids = slices.DeleteFunc(slices.Sorted(slices.Values(ids)), func(id string) bool {
@@ -131,7 +131,7 @@ func (s *Store) changeRemembered(ctx context.Context, ids []string,
 	return rest, nil
 }
 
-// changeBatch reads rows, and writes those that change changes.
+// changeBatch reads rows, calls change for each, and writes those that are different then.
 func (s *Store) changeBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	var groups []int

@@ -8,13 +8,12 @@ import (
 
 // Recent helps a [Store] on a server to save reads. It remembers the rows that this process wrote last, each with what the
 // store needs for compare and swap. [Store.Update] can begin with a remembered row in place of a read. If the write succeeds, the
-// row was still the newest one. In all other cases the row may be outdated, and Update must begin again with a read: after an
-// error of change, after a row that change left unchanged, and after a write that found another row.
+// row was still the newest one. In three cases the row may be outdated, and Update must begin again with a read: change has
+// returned an error, change has left the row as it was, or the write has found another row in the store.
 //
-// It forgets the older rows. If other processes write the same sessions, most rows that it
-// remembers are outdated, and a try costs a round trip more than it saves: then it offers a row only now and then, to see
-// whether that has changed. T is what the store remembers of a row. The zero value is ready. A Recent is safe for concurrent
-// use.
+// A Recent is bounded, and forgets the rows that were written longest ago. If other processes write the same sessions, most rows
+// that it remembers are outdated. Then a try costs more than it saves, so it offers a row only now and then, to see whether that
+// has changed. T is what the store remembers of a row. The zero value is ready. A Recent is safe for concurrent use.
 type Recent[T any] struct {
 	// Rows is how many rows are remembered at most. 0 means 32,768.
 	Rows int

@@ -26,10 +26,10 @@ type Store interface {
 	Create(ctx context.Context, userID string, make func(at Moment) (Session, error)) error
 
 	// Update calls change with a row and the Moment of its user, and replaces the row with what change returns, in one atomic
-	// step: no other change of the row is committed in between. Both are from one atomic read, or from the last write of this
-	// process ([Recent]) and the time since. If a cut-off of the user or
-	// of everybody was committed before the write begins, and the Moment was without it, nothing is written, and change is
-	// called again. change may be called again with a newer row and Moment. It may take as long as a signature takes, so a
+	// step: no other change of the row is committed in between. Both are from one atomic read. Or they are what this process
+	// remembers of its last write ([Recent]), with the time that has passed since. If a cut-off of the user or of everybody was
+	// committed before the write begins, and the Moment was without it, nothing is written, and change is called again. change
+	// may be called again with a newer row and Moment. It may take as long as a signature takes, so a
 	// store must not make other rows wait for it. When change returns an error, or the row unchanged (==), nothing is
 	// written, and the error is returned as it is. The new row has the ID and the UserID of the old one. Update returns nil
 	// only after the new row is committed. It returns ErrNotFound when there is no row.
