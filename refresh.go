@@ -60,10 +60,8 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Session) (string, error)) (Tokens, error) {
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
-	presented := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID),
-		Client: clientOf(ctx)}
 	t := &turn{auth: a, ctx: ctx, subject: claims.Subject, raise: raise, grant: grant{secret: claims.ID, proof: true}}
-	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented, t)
+	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented(ctx, claims), t)
 	if err != nil {
 		var refused *Error
 		switch {
@@ -79,6 +77,11 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Se
 		return Tokens{}, refusal(out.Event)
 	}
 	return t.tokens, nil
+}
+
+// presented is a refresh token for the rules of rotation.
+func presented(ctx context.Context, claims *Claims) rotation.Presented {
+	return rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID), Client: clientOf(ctx)}
 }
 
 // turn makes the tokens of one refresh or step-up. It implements the interface Tokens of internal/sessions.

@@ -416,7 +416,7 @@ func (s *switchedStore) ReadLog(ctx context.Context, after session.Cursor, limit
 func TestAStoreOutOfReach(t *testing.T) {
 	ctx := context.Background()
 	store := &switchedStore{}
-	bound := []signet.Option{signet.WithSessionStore(store), signet.WithMaxStaleness(3*time.Second)}
+	bound := []signet.Option{signet.WithSessionStore(store), signet.WithMaxStaleness(3 * time.Second)}
 	s := newService(t, bound...)
 	lenient := newService(t, append(bound, signet.WithInsecureStaleRevocations())...)
 	tokens := s.login(t)

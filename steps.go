@@ -138,6 +138,9 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	if access.SessionID != claims.SessionID || access.Subject != claims.Subject {
 		return Tokens{}, errSessions
 	}
+	if err := a.mayStepUp(ctx, claims); err != nil {
+		return Tokens{}, err
+	}
 	user, err := a.activeUser(ctx, claims.Subject)
 	if err != nil {
 		return Tokens{}, err
@@ -159,6 +162,19 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	}
 	a.events.emit(ctx, event.Event{Kind: event.SteppedUp, Subject: user.ID, SessionID: claims.SessionID})
 	return tokens, nil
+}
+
+// mayStepUp refuses a refresh token that cannot step up, before the answer is checked: a code works only once, and must not be
+// used up for nothing.
+func (a *Auth) mayStepUp(ctx context.Context, claims *Claims) error {
+	out, err := a.sessions.MayStepUp(ctx, claims.SessionID, claims.Subject, presented(ctx, claims))
+	if err != nil && !errors.Is(err, session.ErrNotFound) {
+		return unavailable(err)
+	}
+	if out.Generation == 0 {
+		return refusal(out.Event)
+	}
+	return nil
 }
 
 // checkAnswer checks a code of the second factor, or the password of a user who has none.

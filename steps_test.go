@@ -285,9 +285,11 @@ func TestAStepUp(t *testing.T) {
 	thief := tokensOf(t, s.do(t, "POST", "/auth/refresh-token", `{"refreshToken":"`+first.RefreshToken+`"}`))
 	status, _ = ask(thief.AccessToken)
 	require.Equal(t, 401, status, "nor does it get raised tokens")
+	got = s.do(t, "POST", stepUpPath, body(thief, "102"), bearer(thief.AccessToken)...)
+	require.Equal(t, 201, got.StatusCode, "the refusal did not use the code up")
 
 	admin := tokensOf(t, s.do(t, "POST", loginPath, adminsLogin))
-	got = s.do(t, "POST", stepUpPath, body(first, "102"), bearer(admin.AccessToken)...)
+	got = s.do(t, "POST", stepUpPath, body(first, "103"), bearer(admin.AccessToken)...)
 	require.Equal(t, "invalid_token", got.json["code"], "tokens of two sessions")
 	s.clock.advance(time.Hour)
 	ownPassword := s.do(t, "POST", stepUpPath, `{"refreshToken":"`+admin.RefreshToken+`","password":"admin123"}`, bearer(admin.AccessToken)...)

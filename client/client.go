@@ -139,10 +139,22 @@ func originOf(u *url.URL) string {
 	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port)
 }
 
+// LoginOption is an option of [Client.Login].
+type LoginOption func(body map[string]string)
+
+// Remember asks for the longer life that the service may give to a session ("remember me").
+func Remember() LoginOption {
+	return func(body map[string]string) { body["remember"] = "true" }
+}
+
 // Login signs in and keeps the tokens in the store. It does not wait if the service answers 429 or 503. The error is a
 // [*SecondStepError] if the service wants a second step, and an [*Error] if it refuses.
-func (c *Client) Login(ctx context.Context, email, password string) error {
-	return c.signIn(ctx, "/login", map[string]string{"email": email, "password": password})
+func (c *Client) Login(ctx context.Context, email, password string, opts ...LoginOption) error {
+	body := map[string]string{"email": email, "password": password}
+	for _, opt := range opts {
+		opt(body)
+	}
+	return c.signIn(ctx, "/login", body)
 }
 
 // SecondStep finishes a login with the ticket of a [*SecondStepError] and the code of the user. The errors are those of
@@ -152,7 +164,7 @@ func (c *Client) SecondStep(ctx context.Context, ticket, code string) error {
 }
 
 func (c *Client) signIn(ctx context.Context, path string, body map[string]string) error {
-	tokens, err := c.tokens(ctx, path, body)
+	tokens, err := c.tokens(ctx, path, "", body)
 	if err != nil {
 		return err
 	}
@@ -162,6 +174,39 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 	}
 	defer unlock()
 	return c.keep(ctx, tokens)
+}
+
+// StepUp shows the service once more who the user is, after an answer 401 with "insufficient_user_authentication" (RFC 9470).
+// answer is a code of the second factor, or the password of a user who has none. Afterwards the refused request can be sent
+// again. Only the newest tokens can do it, so StepUp may refresh them first, and waits for that as [Client.Token] does. It does
+// not wait if the service answers 429 or 503 to the step-up itself. A wrong answer is an [*Error], and does not end the
+// session. The other errors are those of [Client.Token].
+func (c *Client) StepUp(ctx context.Context, answer string) error {
+	unlock, err := c.store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	pair, used, err := c.stepUp(ctx, answer, "")
+	var no *Error
+	if errors.As(err, &no) && no.Code == "invalid_token" && used != "" { // an answer before this one was lost
+		pair, _, err = c.stepUp(ctx, answer, used)
+	}
+	if err != nil {
+		return err
+	}
+	return c.keep(ctx, pair)
+}
+
+// stepUp returns a raised pair, and the access token that it used. The lock of the store is held.
+func (c *Client) stepUp(ctx context.Context, answer, refused string) (pair Tokens, used string, err error) {
+	now, err := c.renew(ctx, refused)
+	if err != nil {
+		return Tokens{}, "", err
+	}
+	body := map[string]string{"refreshToken": now.RefreshToken, "code": answer}
+	pair, err = c.tokens(ctx, "/step-up", now.AccessToken, body)
+	return pair, now.AccessToken, err
 }
 
 // Logout ends the session at the service, and then removes the tokens. If the service does not answer in time, the
@@ -178,7 +223,7 @@ func (c *Client) Logout(ctx context.Context) error {
 		return err
 	}
 	err = c.patiently(ctx, func() error {
-		_, err := c.post(ctx, "/logout", map[string]string{"refreshToken": tokens.RefreshToken})
+		_, err := c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
 	if err != nil && !isStatus(err, http.StatusUnauthorized) {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,18 +31,19 @@ import (
 )
 
 // newHandler is a service whose access tokens live for two seconds.
-func newHandler(t *testing.T) (*signet.Auth, http.Handler) {
+func newHandler(t *testing.T, opts ...signet.Option) (*signet.Auth, http.Handler) {
 	cheap := password.Argon2id{Memory: 64, Iterations: 1}
 	hash, err := cheap.Hash("changeme")
 	require.NoError(t, err)
 	users := userstore.NewMemory()
 	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "1", Email: "john@mail.com", PasswordHash: hash}))
-	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), signet.WithPasswordHasher(cheap),
-		signet.WithSessionStore(&session.Memory{}), signet.WithLifetimes(signet.Lifetimes{Access: 2 * time.Second}),
-		signet.WithLogger(slog.New(slog.DiscardHandler)))
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), append([]signet.Option{
+		signet.WithPasswordHasher(cheap), signet.WithSessionStore(&session.Memory{}),
+		signet.WithLifetimes(signet.Lifetimes{Access: 2 * time.Second}), signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/auth/", auth.Handler("/auth"))
+	mux.Handle("/pay", auth.RequireRecentAuth(time.Minute)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	mux.Handle("/echo", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })))
 	return auth, mux
 }
@@ -266,24 +269,120 @@ func TestBodiesAndOrigins(t *testing.T) {
 	})
 }
 
-func TestSecondStepAndLogout(t *testing.T) {
+func TestLogout(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
 		require.NoError(t, c.Logout(t.Context()))
 		require.NoError(t, c.Logout(t.Context()))
 		_, _, err := c.Token(t.Context())
 		require.ErrorIs(t, err, client.ErrSignedOut)
+		require.ErrorIs(t, c.StepUp(t.Context(), "1"), client.ErrSignedOut)
+	})
+}
+
+// codes is a second factor that everybody has. Its codes are the numbers from 1 on, and each works once.
+type codes struct{ used int }
+
+func (c *codes) Enrolled(context.Context, string) (bool, error) { return true, nil }
+
+func (c *codes) Verify(_ context.Context, _, code string) ([]string, error) {
+	if code != strconv.Itoa(c.used+1) {
+		return nil, nil
+	}
+	c.used++
+	return []string{"otp"}, nil
+}
+
+func TestSecondStepAndStepUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		remembered := false
+		auth, handler := newHandler(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &codes{},
+			Decide: func(_ context.Context, _ userstore.User, remember bool) (signet.LoginDecision, error) {
+				remembered = remember
+				return signet.LoginDecision{}, nil
+			}}))
+		defer auth.Close()
+		d := &direct{handler: handler}
+		c, err := client.New("http://service/auth", client.WithTransport(d))
+		require.NoError(t, err)
+		var second *client.SecondStepError
+		require.ErrorAs(t, c.Login(t.Context(), "john@mail.com", "changeme"), &second)
+		require.False(t, remembered)
+		require.ErrorAs(t, c.Login(t.Context(), "john@mail.com", "changeme", client.Remember()), &second)
+		require.True(t, remembered)
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", second, second, second), second.Ticket())
+		var refused *client.Error
+		require.ErrorAs(t, c.SecondStep(t.Context(), second.Ticket(), "7"), &refused)
+		require.Equal(t, "invalid_code", refused.Code)
+		require.NoError(t, c.SecondStep(t.Context(), second.Ticket(), "1"))
+
+		pay := func() int {
+			t.Helper()
+			status, err := get(c, d, "http://service/pay")
+			require.NoError(t, err)
+			return status
+		}
+		require.Equal(t, 200, pay())
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, 401, pay())
+		before := d.refreshes.Load()
+		require.Equal(t, 401, pay())
+		require.Equal(t, before, d.refreshes.Load(), "new tokens would not help")
+		require.ErrorAs(t, c.StepUp(t.Context(), "7"), &refused)
+		require.Equal(t, "invalid_code", refused.Code)
+		require.NoError(t, c.StepUp(t.Context(), "2"))
+		require.Equal(t, 200, pay())
+
+		time.Sleep(2 * time.Minute)
+		d.lose = func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/step-up") }
+		require.ErrorIs(t, c.StepUp(t.Context(), "3"), client.ErrUnavailable)
+		d.lose = nil
+		require.Equal(t, 401, pay(), "the session is kept")
+		require.NoError(t, c.StepUp(t.Context(), "4"), "the tokens are not the newest ones any more")
+		require.Equal(t, 200, pay())
+
 		d.before = func(r *http.Request) (*http.Response, error) {
 			rec := httptest.NewRecorder()
-			rec.WriteHeader(401)
-			rec.WriteString(`{"code":"second_step_required","ticket":"secret-ticket"}`)
+			rec.WriteHeader(400)
+			body, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(rec, `{"message":%q}`, r.Header.Get("Authorization")+string(body))
 			return rec.Result(), nil
 		}
-		var second *client.SecondStepError
-		err = c.Login(t.Context(), "john@mail.com", "changeme")
-		require.ErrorAs(t, err, &second)
-		require.Equal(t, "secret-ticket", second.Ticket())
-		require.NotContains(t, fmt.Sprintf("%v %+v %#v", second, second, second), "secret-ticket")
+		access, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.ErrorAs(t, c.StepUp(t.Context(), "code-5"), &refused)
+		require.NotContains(t, refused.Message, access)
+		require.NotContains(t, refused.Message, "code-5")
+		synctest.Wait()
 	})
+}
+
+// A request of one user is never sent again for another, who has signed in meanwhile.
+func TestAnotherUserSignsInMeanwhile(t *testing.T) {
+	pair := func(user string) client.Tokens {
+		mark := base64.RawURLEncoding.EncodeToString([]byte(`{"sid":"` + user + `","sub":"` + user + `","gen":1}`))
+		return client.Tokens{AccessToken: "access of " + user, RefreshToken: "a." + mark + ".b", ExpiresIn: 600, Received: time.Now()}
+	}
+	store := &client.Memory{}
+	require.NoError(t, store.Save(t.Context(), pair("john")))
+	c, err := client.New("http://service/auth", client.WithStore(store))
+	require.NoError(t, err)
+	sent := 0
+	d := &direct{handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent++
+		require.Equal(t, "Bearer access of john", r.Header.Get("Authorization"))
+		require.NoError(t, store.Save(t.Context(), pair("admin")))
+		w.WriteHeader(401)
+		io.WriteString(w, "expired")
+	})}
+	resp, err := (&http.Client{Transport: c.Transport(d)}).Get("http://service/mine")
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "401 expired", fmt.Sprint(resp.StatusCode, " ", string(body)))
+	require.Equal(t, 1, sent)
+	token, _, err := c.Token(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "access of admin", token)
 }
 
 // TestTwoProcesses runs this test binary twice on one token file. Each refreshes 200 times, by refusing its token.

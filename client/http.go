@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,10 +18,10 @@ import (
 
 const maxAnswer = 1 << 20
 
-// tokens sends a request whose answer is a pair.
-func (c *Client) tokens(ctx context.Context, path string, body map[string]string) (Tokens, error) {
+// tokens sends a request whose answer is a pair. accessToken may be empty.
+func (c *Client) tokens(ctx context.Context, path, accessToken string, body map[string]string) (Tokens, error) {
 	sent := time.Now() // the life of the token cannot have begun earlier
-	data, err := c.post(ctx, path, body)
+	data, err := c.post(ctx, path, accessToken, body)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -31,7 +33,7 @@ func (c *Client) tokens(ctx context.Context, path string, body map[string]string
 	return tokens, nil
 }
 
-func (c *Client) post(ctx context.Context, path string, body map[string]string) ([]byte, error) {
+func (c *Client) post(ctx context.Context, path, accessToken string, body map[string]string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	data, err := json.Marshal(body)
@@ -43,11 +45,14 @@ func (c *Client) post(ctx context.Context, path string, body map[string]string) 
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if accessToken != "" {
+		req.Header.Set("Authorization", "Bearer "+accessToken)
+	}
 	var answer json.RawMessage
 	err = decode(c.send, req, &answer)
 	var refused *Error
 	if errors.As(err, &refused) {
-		for _, secret := range body { // a server or a proxy may quote the request
+		for _, secret := range append(slices.Collect(maps.Values(body)), accessToken) { // a server or a proxy may quote the request
 			if len(secret) >= 4 {
 				refused.Message = strings.ReplaceAll(refused.Message, secret, "(hidden)")
 			}

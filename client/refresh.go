@@ -88,7 +88,12 @@ func (c *Client) refresh(ctx context.Context, refused string) (current, error) {
 		return current{}, err
 	}
 	defer unlock()
-	tokens, err := c.reread(ctx) // another process may have refreshed
+	return c.renew(ctx, refused)
+}
+
+// renew refreshes, unless another process has done so. The lock of the store is held.
+func (c *Client) renew(ctx context.Context, refused string) (current, error) {
+	tokens, err := c.reread(ctx)
 	if err != nil {
 		return current{}, err
 	}
@@ -100,7 +105,7 @@ func (c *Client) refresh(ctx context.Context, refused string) (current, error) {
 	}
 	var pair Tokens
 	err = c.patiently(ctx, func() (err error) {
-		pair, err = c.tokens(ctx, "/refresh-token", map[string]string{"refreshToken": tokens.RefreshToken})
+		pair, err = c.tokens(ctx, "/refresh-token", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
 	if isStatus(err, http.StatusUnauthorized) {

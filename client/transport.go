@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strings"
 )
 
 // Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes
-// it when needed. A request that is answered 401 is sent once more with a new token. base sends the requests; nil is
+// it when needed. A request that is answered 401 is sent once more with a new token of the same user. The answer 401 that asks
+// for another proof of who the user is (RFC 9470) is for the caller; see [Client.StepUp]. base sends the requests; nil is
 // [http.DefaultTransport].
 //
 // A request to another origin, also after a redirect, and a request with an Authorization header of its own are sent as
@@ -39,24 +41,33 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.base.RoundTrip(withToken(req, now.AccessToken))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || wantsMore(resp) {
 		return resp, err
 	}
-	return t.again(req, resp, now.AccessToken)
+	return t.again(req, resp, now)
 }
 
-// again refreshes after the answer 401, and sends the request a second time if its body allows that.
-func (t *transport) again(req *http.Request, resp *http.Response, refused string) (*http.Response, error) {
+// wantsMore reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
+func wantsMore(resp *http.Response) bool {
+	return strings.Contains(strings.Join(resp.Header.Values("WWW-Authenticate"), ","), "insufficient_user_authentication")
+}
+
+// again refreshes after the answer 401, and sends the request a second time if its body allows that. A request of one user is
+// never sent for another, who has signed in meanwhile.
+func (t *transport) again(req *http.Request, resp *http.Response, refused current) (*http.Response, error) {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxFile)) // the rest, and an error, do not matter
 	resp.Body.Close()
-	now, err := t.client.valid(req.Context(), refused)
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	now, err := t.client.valid(req.Context(), refused.AccessToken)
 	if err != nil {
 		return nil, err
+	}
+	if mark(now.RefreshToken).Subject != mark(refused.RefreshToken).Subject {
+		return resp, nil
 	}
 	second := withToken(req, now.AccessToken)
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
-			resp.Body = io.NopCloser(bytes.NewReader(data))
 			return nil, &NotReplayableError{resp}
 		}
 		if second.Body, err = req.GetBody(); err != nil {

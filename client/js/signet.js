@@ -210,11 +210,22 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function stepUp(answer, { signal } = {}) {
     await fresh(signal);
     await locked(async () => {
-      const sent = read();
-      const at = Date.now();
-      const body = { refreshToken: sent?.refreshToken, code: answer };
-      settle(sent, stateOf(await post("/step-up", body, signal, sent), at));
+      try {
+        await raise(answer, signal);
+      } catch (error) {
+        if (error.code !== "invalid_token") throw error;
+        const next = await refresh(read()?.text); // an answer was lost: these were not the newest tokens
+        if (!next && !cookie) throw error;
+        await raise(answer, signal);
+      }
     });
+  }
+
+  async function raise(answer, signal) {
+    const sent = read();
+    const at = Date.now();
+    const body = { refreshToken: sent?.refreshToken, code: answer };
+    settle(sent, stateOf(await post("/step-up", body, signal, sent), at));
   }
 
   /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */

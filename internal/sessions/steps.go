@@ -37,6 +37,21 @@ func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string
 	return err
 }
 
+// MayStepUp says what a step-up with this refresh token would come to now. It changes nothing. The error is session.ErrNotFound or
+// that of the store.
+func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented rotation.Presented) (rotation.Outcome, error) {
+	presented.UserActive = true
+	out := rotation.Outcome{Event: rotation.EventUnknown}
+	err := m.inStore(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		out = rotation.Outcome{Event: rotation.EventUnknown}
+		if row.UserID == userID && !at.Ended(row) {
+			_, out = m.Rules.StepUp(row, presented, "", at.Now)
+		}
+		return row, nil
+	})
+	return out, err
+}
+
 // step changes the row of a login that waits for its second step.
 func (m *Manager) step(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {

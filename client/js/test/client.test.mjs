@@ -90,6 +90,20 @@ test("stepping up", async (t) => {
   await assert.rejects(client.stepUp("changeme"), { name: "SignetError" });
 });
 
+test("stepping up after a lost answer", async (t) => {
+  const { client, proxy, tabs } = await begin(t);
+  let lost = 1;
+  proxy.rule = ({ path }) => (path.endsWith("/step-up") && lost-- > 0 ? "lose" : undefined);
+  await assert.rejects(client.stepUp("changeme"), { status: 0 });
+  await client.stepUp("changeme"); // the tokens are not the newest ones any more
+  await succeed(client.fetch(proxy.origin + "/api/recent"));
+  assert.equal(proxy.count("/refresh-token"), 1);
+  await fetch(proxy.url + "/logout", { method: "POST", headers: { Authorization: "Bearer " + client.tokens.accessToken } });
+  await assert.rejects(client.stepUp("changeme"), { status: 401, code: "invalid_token" });
+  assert.equal(client.signedIn, false);
+  assert.equal(tabs[0].signedOut.length, 1);
+});
+
 test("a ticket opens a connection once", async (t) => {
   const { client, proxy, browser } = await begin(t);
   spoil(browser);
