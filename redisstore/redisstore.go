@@ -143,8 +143,11 @@ func check(client redis.UniversalClient, prefix string) error {
 // recentRows is how many rows a Store remembers.
 const recentRows = 1 << 15
 
-// written is what a Store remembers of a row that it wrote: the texts of the row and of the two cut-offs.
-type written struct{ row, user, all string }
+// written is what a Store remembers of a row that it wrote.
+type written struct {
+	row, user, all string         // the texts of the row and of the two cut-offs
+	score          session.Millis // a score that the row has in the user's list at least; 0: not known
+}
 
 // batch is how many rows or entries one command reads at most, so that no command keeps the server busy.
 const batch = 1000
@@ -160,10 +163,10 @@ func (s *Store) userKey(kind, userID string) string {
 
 // known is what a read has found. The texts are compared again when something is written.
 type known struct {
-	at             session.Moment
-	user, all, row string   // the texts of the two cut-offs and of the row
-	latest         float64  // the latest score in the user's list
-	ids            []string // of the user's list
+	at session.Moment
+	written
+	latest float64  // the latest score in the user's list
+	ids    []string // of the user's list
 }
 
 // moment reads the cut-offs of a user, and ids of the user's list: the n with the latest KeepUntil are among them.
@@ -196,11 +199,11 @@ func (k *known) read(answer []any) error {
 	now, _ := answer[0].(int64)
 	user, _ := answer[1].(string)
 	all, _ := answer[2].(string)
-	return k.set(session.Millis(now), user, all)
+	return k.set(session.Millis(now), written{user: user, all: all})
 }
 
-func (k *known) set(now session.Millis, user, all string) error {
-	*k = known{at: session.Moment{Now: now}, user: user, all: all}
+func (k *known) set(now session.Millis, w written) error {
+	*k = known{at: session.Moment{Now: now}, written: w}
 	if err := decode(k.user, &k.at.User); err != nil {
 		return err
 	}
@@ -291,8 +294,7 @@ func (s *Store) find(ctx context.Context, group int, id string, attempt int) (k 
 	err error) {
 	if attempt == 0 {
 		if w, now, ok := s.recent[group].Find(id); ok {
-			if err = k.set(now, w.user, w.all); err == nil {
-				k.row = w.row
+			if err = k.set(now, w); err == nil {
 				err = decode(k.row, &row)
 			}
 			return k, row, true, err
@@ -347,7 +349,7 @@ func marked(stored []byte) string {
 // expiry is a day later than keepUntil.
 func expiry(keepUntil session.Millis) int64 { return int64(keepUntil.Add(24 * time.Hour)) }
 
-// The answers of swap when it has written nothing. Otherwise it returns how many sessions the user has.
+// The answers of swap when it has written nothing.
 const (
 	rowDiffers  = -1
 	cutDiffers  = -2

@@ -26,28 +26,39 @@ end
 	redis.pcall('PUBLISH', channel, '')
 end
 `
-	// writeLua writes a row. Values for it are in ARGV from index i on: new row, id, kept until, expires at, "1" if the session
-	// is in the list, entry for the log or "". ARGV[1] is the channel. Ids kept until ARGV[2] leave the list.
+	// writeLua writes a row, and returns its score in the list, or 0. Values for it are in ARGV from index i on: new row, id, kept
+	// until, expires at, one of the list values, entry for the log or "". ARGV[1] is the channel. Ids kept until ARGV[2] leave the
+	// list.
 	//
 	// The score in the list is later than the row's KeepUntil: by a sixteenth of the time that is left, and by at most
 	// listSlack. So most refreshes leave the list as it is. A score is never earlier than the KeepUntil of its row.
 	writeLua = `local function write(row, list, log, i)
 	redis.call('SET', row, ARGV[i], 'PXAT', ARGV[i + 3])
-	if ARGV[i + 4] ~= '1' then
+	if ARGV[i + 4] == '2' then return 0 end
+	if ARGV[i + 4] == '0' then
 		redis.call('ZREM', list, ARGV[i + 1])
 		if ARGV[i + 5] ~= '' then append(log, ARGV[i + 5], ARGV[1]) end
-		return
+		return 0
 	end
-	local score, keep = redis.call('ZSCORE', list, ARGV[i + 1]), tonumber(ARGV[i + 2])
-	if score and tonumber(score) >= keep then return end
+	local score, keep = tonumber(redis.call('ZSCORE', list, ARGV[i + 1]) or nil), tonumber(ARGV[i + 2])
+	if score and score >= keep then return score end
 	local now = clock()
 	score = math.floor(keep + math.max(0, math.min((keep - now) / 16, 21600000)))
 	redis.call('ZADD', list, string.format('%.0f', score), ARGV[i + 1])
 	redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', math.min(now - 86400000, ARGV[2])))
 	local ttl, expires = redis.call('PTTL', list), score + 86400000
 	if ttl < 0 or now + ttl < expires then redis.call('PEXPIREAT', list, string.format('%.0f', expires)) end
+	return score
 end
+local function is(text, mark) return text and string.sub(text, 1, #mark) == mark end
 `
+)
+
+// The list values: whether the session is in the list of its user.
+const (
+	notListed  = 0
+	listed     = 1
+	listedLate = 2 // with a score that is late enough, so the list stays as it is
 )
 
 // listSlack is the most by which a score in a user's list is later than the KeepUntil of its row, in milliseconds.
@@ -82,31 +93,33 @@ local row = have[1]
 local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
 return {now, redis.call('GET', ARGV[1] .. user), have[2], row, user}`)
 
-// swapScript writes a row if its text, and those of the two cut-offs, are still the ones that were read. If the old text is
-// empty, the row must not exist; then the script returns how many sessions the user has. It returns -1 if the row differs,
-// -2 if a cut-off differs, and -3 if the user has not more sessions than the floor.
+// swapScript writes a row if its mark, and the texts of the two cut-offs, are still the ones that were read. If the old mark is
+// empty, the row must not exist; then the script returns how many sessions the user has. Otherwise it returns the row's score in
+// the list, or 0. It returns -1 if the row differs, -2 if a cut-off differs, and -3 if the user has not more sessions than the
+// floor.
 // KEYS: log, row, list of the user, cut-off of the user, cut-off of everybody. ARGV: channel, ids kept until this time leave
-// the list, old row, the six values for write, cut-off of the user, cut-off of everybody, floor or "".
+// the list, old mark, the six values for write, cut-off of the user, cut-off of everybody, floor or "".
 var swapScript = redis.NewScript(clockLua + appendLua + writeLua + `
-local have = redis.call('MGET', KEYS[2], KEYS[4], KEYS[5])
+local have, score = redis.call('MGET', KEYS[2], KEYS[4], KEYS[5]), 0
 if have[1] ~= ARGV[4] then -- else it is the client's own write, repeated because its answer was lost
-	if (have[1] or '') ~= ARGV[3] then return -1 end
+	if ARGV[3] == '' and have[1] or ARGV[3] ~= '' and not is(have[1], ARGV[3]) then return -1 end
 	if (have[2] or '') ~= ARGV[10] or (have[3] or '') ~= ARGV[11] then return -2 end
 	if ARGV[12] ~= '' and redis.call('ZCARD', KEYS[3]) <= tonumber(ARGV[12]) then return -3 end
-	write(KEYS[2], KEYS[3], KEYS[1], 4)
+	score = write(KEYS[2], KEYS[3], KEYS[1], 4)
 end
-return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or 0`)
+return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or score`)
 
-// batchScript writes each row whose text is still the one that was read. It returns one number for each row: 1 if the row was
+// batchScript writes each row whose mark is still the one that was read. It returns one number for each row: 1 if the row was
 // written, and 0 if not.
 // KEYS: log, and of each row its key and that of the list of its user. ARGV: channel, ids kept until this time leave the
-// list, and of each row the old text and the six values for write.
+// list, and of each row the old mark and the six values for write.
 var batchScript = redis.NewScript(clockLua + appendLua + writeLua + `
 local i, done = 3, {}
 for k = 2, #KEYS, 2 do
 	local have = redis.call('GET', KEYS[k])
-	if have == ARGV[i] then write(KEYS[k], KEYS[k + 1], KEYS[1], i + 1) end
-	done[#done + 1] = (have == ARGV[i] or have == ARGV[i + 1]) and 1 or 0 -- or it is the client's own write, repeated
+	local same = is(have, ARGV[i])
+	if same then write(KEYS[k], KEYS[k + 1], KEYS[1], i + 1) end
+	done[#done + 1] = (same or have == ARGV[i + 1]) and 1 or 0 -- or it is the client's own write, repeated
 	i = i + 7
 end
 return done`)

@@ -4,30 +4,34 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/signet-go/signet/session"
 )
 
 // swap writes a row in place of the text that was read, if no cut-off has changed since and the user has more sessions than
-// floor. It returns what swapScript returns.
+// floor. For a new session it returns how many sessions the user has, and otherwise 0 or why nothing was written.
 func (s *Store) swap(ctx context.Context, k known, row, before session.Session, floor string) (int, error) {
 	group, ok := session.GroupOfID(row.ID)
 	if !ok {
 		return 0, errID(row)
 	}
 	c := s.writing(group, 1)
-	text, err := s.write(&c, group, k.row, row, before)
+	w, err := s.write(&c, group, k.written, row, before)
 	if err != nil {
 		return 0, err
 	}
 	c.keys = append(c.keys, s.groupKey(group)+"c:"+row.UserID, s.allKey(group))
 	c.args = append(c.args, k.user, k.all, floor)
-	n, err := swapScript.Run(ctx, s.client, c.keys, c.args...).Int()
+	n, err := swapScript.Run(ctx, s.client, c.keys, c.args...).Int64()
 	if err == nil && n >= 0 {
-		s.recent[group].Keep(row.ID, written{text, k.user, k.all})
+		if k.row != "" {
+			w.score, n = max(w.score, session.Millis(n)), 0
+		}
+		s.recent[group].Keep(row.ID, w)
 	}
-	return n, err
+	return int(n), err
 }
 
 func errID(row session.Session) error {
@@ -44,27 +48,34 @@ func (s *Store) writing(group, n int) call {
 	return c
 }
 
-// write adds a row to a call, and returns its text. If the row becomes revoked, it leaves the list of the user and enters the
-// log.
-func (s *Store) write(c *call, group int, old string, row, before session.Session) (text string, err error) {
+// write adds a row to a call, and returns what the store remembers if the row is written. If the row becomes revoked, it leaves
+// the list of the user and enters the log.
+func (s *Store) write(c *call, group int, old written, row, before session.Session) (written, error) {
 	if group != session.GroupOfUser(row.UserID) {
-		return "", errID(row)
+		return old, errID(row)
 	}
 	stored, err := row.MarshalJSON()
 	if err != nil {
-		return "", err
+		return old, err
 	}
-	text = marked(stored)
-	entry, listed := "", 1
-	if row.Revoked() {
-		listed = 0
+	mark, _, _ := strings.Cut(old.row, " ")
+	if mark != "" {
+		mark += " "
+	}
+	text, entry, list := marked(stored), "", listed
+	switch {
+	case row.Revoked():
+		list = notListed
 		if !before.Revoked() {
 			entry = revokedEntry(row)
 		}
+	case old.score >= row.KeepUntil:
+		list = listedLate
 	}
 	c.keys = append(c.keys, s.groupKey(group)+"s:"+row.ID, s.groupKey(group)+"u:"+row.UserID)
-	c.args = append(c.args, old, text, row.ID, int64(row.KeepUntil), expiry(row.KeepUntil), listed, entry)
-	return text, nil
+	c.args = append(c.args, mark, text, row.ID, int64(row.KeepUntil), expiry(row.KeepUntil), list, entry)
+	old.row = text
+	return old, nil
 }
 
 // updatesAtOnce is how many rows UpdateBatch reads and writes in one round trip to each server.
@@ -199,7 +210,7 @@ func (b *batchWrite) add(s *Store, group int, w written, now session.Millis,
 		b.rows = append(b.rows, nil)
 	}
 	last := len(b.groups) - 1
-	if w.row, err = s.write(&b.calls[last], group, w.row, after, row); err == nil {
+	if w, err = s.write(&b.calls[last], group, w, after, row); err == nil {
 		b.rows[last] = append(b.rows[last], batchRow{row.ID, w})
 	}
 	return err == nil, err
