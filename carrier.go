@@ -1,7 +1,6 @@
 package signet
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -75,16 +74,20 @@ func (c carrier) refreshToken(w http.ResponseWriter, r *http.Request, want ...fi
 	return c.cookies.token(r, refreshCookie)
 }
 
-// logoutToken finds the token of the session to end.
-func (c carrier) logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
+// logoutTokens finds the tokens whose sessions end. Of cookies it takes all: a neighbour may have set one of them.
+func (c carrier) logoutTokens(w http.ResponseWriter, r *http.Request) ([]string, error) {
 	if c.cookies == nil {
-		return tokenToEnd(w, r)
+		token, err := tokenToEnd(w, r)
+		return []string{token}, err
 	}
-	token, err := c.refreshToken(w, r)
-	if errors.Is(err, ErrNoToken) {
-		return c.cookies.token(r, accessCookie)
+	if err := c.readBody(w, r); err != nil {
+		return nil, err
 	}
-	return token, err
+	tokens := c.cookies.all(r)
+	if len(tokens) == 0 {
+		return nil, ErrNoToken
+	}
+	return tokens, nil
 }
 
 // refreshNames are the names of the refresh token in a request: the documented name, and the name in the answer.

@@ -35,10 +35,7 @@ var (
 
 // token returns the token in the cookie with that name, or ErrNoToken.
 func (m *cookieMode) token(r *http.Request, name string) (string, error) {
-	cookies := r.CookiesNamed(secureNames[name])
-	if len(cookies) == 0 && isLoopback(r.Host) && r.TLS == nil {
-		cookies = r.CookiesNamed(name)
-	}
+	cookies := m.named(r, name)
 	switch {
 	case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
 		return "", ErrNoToken
@@ -46,6 +43,29 @@ func (m *cookieMode) token(r *http.Request, name string) (string, error) {
 		return "", errTwoValues
 	}
 	return cookies[0].Value, nil
+}
+
+// named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one
+// too.
+func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
+	cookies := r.CookiesNamed(secureNames[name])
+	if len(cookies) == 0 && isDevelopment(r) {
+		cookies = r.CookiesNamed(name)
+	}
+	return cookies
+}
+
+// maxEnded is how many tokens of one request a logout looks at.
+const maxEnded = 8
+
+// all returns the tokens in all cookies.
+func (m *cookieMode) all(r *http.Request) (tokens []string) {
+	for _, cookie := range append(m.named(r, refreshCookie), m.named(r, accessCookie)...) {
+		if cookie.Value != "" && len(tokens) < maxEnded {
+			tokens = append(tokens, cookie.Value)
+		}
+	}
+	return tokens
 }
 
 // sameSite refuses requests that another site has made with the user's cookies.

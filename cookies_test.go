@@ -162,6 +162,31 @@ func TestTwoCookiesOfOneName(t *testing.T) {
 	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Cookie", "access_token=a").StatusCode)
 }
 
+// Another host of the same site can plant a cookie. A logout ends the session that is the user's all the same.
+func TestALogoutWithAPlantedCookie(t *testing.T) {
+	for name, cookies := range map[string]string{
+		"beside the own one":      "__Secure-refresh_token=THEIRS; __Secure-refresh_token=REFRESH; __Host-access_token=ACCESS",
+		"in place of the own one": "__Secure-refresh_token=THEIRS; __Host-access_token=ACCESS",
+		"that is no token":        "__Secure-refresh_token=x; __Secure-refresh_token=; __Host-access_token=ACCESS",
+		"and no access token":     "__Secure-refresh_token=x; __Secure-refresh_token=REFRESH",
+	} {
+		b := newBrowser(t)
+		mine, err := b.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		theirs, err := b.Login(t.Context(), "admin@mail.com", "admin123")
+		require.NoError(t, err)
+		cookies = strings.NewReplacer("THEIRS", theirs.RefreshToken, "REFRESH", mine.RefreshToken, "ACCESS", mine.AccessToken).Replace(cookies)
+		got := b.do(t, "POST", "/web/auth/logout", "", "Cookie", cookies)
+		require.Equal(t, 204, got.StatusCode, name)
+		require.Len(t, got.Cookies(), 2, name)
+		_, err = b.Refresh(t.Context(), mine.RefreshToken)
+		require.ErrorIs(t, err, signet.ErrRevoked, name)
+	}
+	b := newBrowser(t)
+	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "", "Cookie", "__Secure-refresh_token=x; __Host-access_token=y").StatusCode)
+	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "", "Cookie", "__Secure-refresh_token=").StatusCode)
+}
+
 // On a loopback host without TLS the cookies have other names, and production does not read these.
 func TestCookiesForDevelopment(t *testing.T) {
 	b := newBrowser(t)
@@ -194,6 +219,13 @@ func TestCookiesForDevelopment(t *testing.T) {
 	w = httptest.NewRecorder()
 	b.CookieHandler("/web/auth").ServeHTTP(w, read)
 	require.Equal(t, 200, w.Code, "and they are read there too")
+	planted, err := b.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	refresh := httptest.NewRequest("POST", "http://localhost:8080/web/auth/refresh-token", nil)
+	refresh.Header = http.Header{"Origin": r.Header["Origin"], "Sec-Fetch-Site": r.Header["Sec-Fetch-Site"], "Cookie": {"refresh_token=" + planted.RefreshToken}}
+	w = httptest.NewRecorder()
+	b.CookieHandler("/web/auth").ServeHTTP(w, refresh)
+	require.Equal(t, 401, w.Code, "and no others: anybody on the way could have set them")
 	for _, host := range []string{"example.com", "localhost.example.com", "10.0.0.1:8080", "notlocalhost"} {
 		for _, c := range request(host).Cookies() {
 			require.True(t, c.Secure, host)

@@ -29,6 +29,7 @@ type emitter struct {
 
 const (
 	maxEvents   = 1024
+	maxAttempts = maxEvents / 2   // of them may be attempts of strangers, so that these do not push others out
 	eventsGrace = 2 * time.Second // for what waits when the service is closed
 )
 
@@ -59,6 +60,10 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 		m.logger.LogAttrs(ctx, e.Level(), "signet: "+string(e.Kind), e.Attrs()...)
 	}
 	if m.handle == nil {
+		return
+	}
+	if (e.Kind == event.LoginFailed || e.Kind == event.LoginThrottled) && len(m.waiting) >= maxAttempts {
+		m.dropped.Add(1)
 		return
 	}
 	select {

@@ -174,6 +174,24 @@ func (s *lostStore) List(ctx context.Context, userID string, limit int) ([]sessi
 	return s.Memory.List(ctx, userID, limit)
 }
 
+// Strangers who fail many times push no other event out.
+func TestAFloodOfFailuresDropsNoOtherEvent(t *testing.T) {
+	goOn, got := make(chan struct{}), &record{}
+	s := newService(t, signet.WithEvents(func(ctx context.Context, e event.Event) {
+		<-goOn
+		got.add(ctx, e)
+	}))
+	for range 1200 {
+		_, _ = s.Login(t.Context(), "nobody@mail.com", "wrong")
+	}
+	s.login(t)
+	close(goOn)
+	require.NoError(t, s.Close())
+	require.Equal(t, event.LoginOK, got.list[len(got.list)-1].Kind)
+	require.Greater(t, len(got.list), 500)
+	require.EqualValues(t, 1201-len(got.list), s.Stats().EventsDropped)
+}
+
 func TestReadyAndTheStoreThatIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got record

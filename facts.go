@@ -55,25 +55,30 @@ func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, e
 		facts["amr"] = methods
 	}
 	maps.Copy(facts, d.Facts)
-	terms.Facts, err = encodeFacts(facts)
+	terms.Facts, err = encodeFacts(facts, maxFacts)
 	return terms, err
 }
 
-// maxFacts is how long the facts of a session may be, in bytes. A row of the session store holds them.
-const maxFacts = 1024
+// maxFacts is how long the facts of a decision may be, in bytes. A row of the session store holds them. maxRaised leaves room for
+// what a second step and a step-up add, so that a login does not fail at its second step.
+const (
+	maxFacts  = 1024
+	maxRaised = 2048
+	maxACR    = 128
+)
 
 // factNames are the reserved claims that facts may have.
 var factNames = []string{"amr", "acr", "auth_time", "act"}
 
-func encodeFacts[V any](facts map[string]V) (string, error) {
+func encodeFacts[V any](facts map[string]V, most int) (string, error) {
 	members, err := encodeClaims("LoginDecision.Facts", facts, factNames)
 	switch {
 	case err != nil:
 		return "", err
 	case len(members) == 0:
 		return "", nil
-	case len(members)+1 > maxFacts:
-		return "", internal(fmt.Errorf("the facts of a session have %d bytes, at most %d are allowed", len(members)+1, maxFacts))
+	case len(members)+1 > most:
+		return "", internal(fmt.Errorf("the facts of a session have %d bytes, at most %d are allowed", len(members)+1, most))
 	}
 	return "{" + string(members[1:]) + "}", nil
 }
@@ -100,7 +105,7 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	if acr != "" {
 		members["acr"], _ = json.Marshal(acr)
 	}
-	return encodeFacts(members)
+	return encodeFacts(members, maxRaised)
 }
 
 // addFacts puts the facts of a session behind the members of WithClaims. Of two members with one name the fact stays.

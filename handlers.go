@@ -113,11 +113,11 @@ func (a *Auth) LogoutHandler() http.Handler { return carrier{auth: a}.logout() }
 
 func (c carrier) logout() http.Handler {
 	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
-		token, err := c.logoutToken(w, r)
+		tokens, err := c.logoutTokens(w, r)
 		if err != nil {
 			return err
 		}
-		if err := c.auth.Logout(c.context(r), token); err != nil {
+		if err := c.auth.logoutEach(c.context(r), tokens); err != nil {
 			return err
 		}
 		c.clear(w, r)

@@ -42,14 +42,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 		a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: asError(err).Code()})
 		return Tokens{}, err
 	}
-	tokens, err := a.start(ctx, user, terms, pending, func(current userstore.User) error {
-		if current.PasswordHash == user.PasswordHash {
-			return nil
-		}
-		// The hash has changed during this login. The reason is a new password, or only a better hash of the same one.
-		ok, _, err := a.gate.Verify(ctx, turnOf(ctx), current.PasswordHash, password)
-		return passwordError(current.ID, ok && !current.Disabled, err)
-	})
+	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
 	a.end(ctx, attempt, err)
 	return tokens, err
 }
@@ -169,13 +162,14 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func() error
 
 // begin counts an attempt, or refuses it because there were too many.
 //
-// A few attempts of one account are under way at one time in this process, and further ones wait. An attempt counts as a failure
-// while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
+// Of one account and one network a few attempts are under way at one time in this process, and further ones wait. An attempt
+// counts as a failure while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
+// Each network waits for itself, so that strangers do not keep the owner waiting.
 func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	account := userstore.NormalizeEmail(email)
-	leave, err := a.attempts.Enter(ctx, account)
+	leave, err := a.attempts.Enter(ctx, account+"\x00"+turnOf(ctx))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
@@ -200,14 +194,16 @@ type attempt struct {
 	leave func()
 }
 
-// end ends an attempt. A nil error says that all that was asked for was right. ErrUnavailable says that nobody can tell, and then
-// the attempt does not count. With any other error it stays a failure. It goes on when the client has gone away, so that
-// attempts are counted right.
+// end ends an attempt. A nil error says that all that was asked for was right, and ErrSecondStepRequired that all was so far.
+// ErrUnavailable says that nobody can tell, and errTicket that nothing was checked: then the attempt does not count. With any
+// other error it stays a failure. It goes on when the client has gone away, so that attempts are counted right.
 func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
 	defer attempt.leave()
 	finish := attempt.Succeeded
 	switch {
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrSecondStepRequired):
+		finish = attempt.Continued
+	case errors.Is(err, ErrUnavailable), err == errTicket:
 		finish = attempt.Cancelled
 	case err != nil:
 		return

@@ -361,6 +361,9 @@ func WithLogin(policy LoginPolicy) Option {
 		if policy.SecondStepACR != "" && policy.SecondFactor == nil {
 			s.mistake("WithLogin", "SecondStepACR is set, and there is no SecondFactor")
 		}
+		if len(policy.SecondStepACR) > maxACR {
+			s.mistake("WithLogin", "SecondStepACR has more than %d bytes", maxACR)
+		}
 		s.login, s.loginSet = policy, true
 	})
 }
@@ -479,7 +482,8 @@ func WithRevocationMemory(bytes int) Option {
 // client in X-Forwarded-For, which is read from the right: the first address there that is no trusted proxy is the client.
 // By default no proxy is trusted, and the client is the connection. The address is shown in the list of sessions, and the
 // limits for attempts to log in count by it. So behind a proxy that is not named here, all clients count as one. Name only
-// proxies that set the header or add to it, and that no client can go around.
+// proxies that set the header or add to it, and that no client can go around. A connection through a Unix socket, which only a
+// program on the same machine can make, is one from a trusted proxy if any are named.
 func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 	return option(func(s *settings) {
 		for _, prefix := range prefixes {
@@ -496,7 +500,8 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 
 // WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
 // in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
-// ones are dropped, counted in [Stats] and still logged. [Auth.Close] gives the function two seconds for what waits, and then
+// ones are dropped, counted in [Stats] and still logged. Failed and throttled logins are dropped when 512 wait, so that who
+// causes many of them drops no others. [Auth.Close] gives the function two seconds for what waits, and then
 // ends its context. The function must return when its context ends.
 func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 	return option(func(s *settings) {

@@ -32,7 +32,7 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 // user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have ended; after ErrUnavailable one of
 // both may be missing, and the call can be repeated.
 func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
-	return a.setPassword(ctx, userID, password, "")
+	return a.setPassword(ctx, userID, password, "", func(userstore.User) error { return nil })
 }
 
 // ChangePassword is [Auth.SetPassword] for users who know their old password. The session keepSessionID goes on, usually
@@ -48,7 +48,19 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 		return err
 	}
 	a.end(ctx, attempt, nil)
-	return a.setPassword(ctx, userID, newPassword, keepSessionID)
+	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
+}
+
+// stillRight returns a function that checks the password of a user again if the hash is another one than that of before. The
+// reason is a new password, or only a better hash of the same one.
+func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass string) func(current userstore.User) error {
+	return func(current userstore.User) error {
+		if current.PasswordHash == before.PasswordHash {
+			return nil
+		}
+		ok, _, err := a.gate.Verify(ctx, turnOf(ctx), current.PasswordHash, pass)
+		return passwordError(current.ID, ok && !current.Disabled, err)
+	}
 }
 
 // checkAgain checks the password of a user who is signed in.
@@ -74,9 +86,9 @@ func (a *Auth) userByID(ctx context.Context, id string) (userstore.User, error) 
 	return user, nil
 }
 
-// setPassword stores the hash only if nobody else has changed it meanwhile, and reads it back, because a store answers nil in
-// both cases. Two changes at once both count, and the last one stays.
-func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string) error {
+// setPassword stores the hash only if nobody else has changed it since may allowed it, and reads it back, because a store answers
+// nil in both cases. Two changes at once both count, and the last one stays.
+func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may func(current userstore.User) error) error {
 	store, ok := a.users.(userstore.PasswordUpdater)
 	if !ok {
 		return internal(errors.New("the user store is no userstore.PasswordUpdater"))
@@ -97,6 +109,9 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string) error
 			return a.passwordChanged(ctx, user, keep)
 		case ctx.Err() != nil:
 			return unavailable(ctx.Err())
+		}
+		if err := may(user); err != nil {
+			return err
 		}
 		if err := a.updateHash(ctx, store, user, hash); err != nil {
 			return storeError(err)

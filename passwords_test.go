@@ -3,7 +3,10 @@ package signet_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -41,6 +45,84 @@ func TestChangePasswordKeepsTheSession(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Verify(t.Context(), other.AccessToken)
 	require.ErrorIs(t, err, signet.ErrRevoked)
+}
+
+// Who knew the old password cannot undo a reset that came while the change was under way.
+func TestAChangeDoesNotUndoAReset(t *testing.T) {
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{Passwords: password.Policy{Blocked: func(_ context.Context, pass string) (bool, error) {
+		if pass == "a thief's password" {
+			close(entered)
+			<-goOn
+		}
+		return false, nil
+	}}}))
+	done := make(chan error)
+	go func() { done <- s.ChangePassword(context.Background(), "1", "changeme", "a thief's password", "") }()
+	<-entered // the old password was right
+	require.NoError(t, s.SetPassword(t.Context(), "1", "the password of support"))
+	close(goOn)
+	require.ErrorIs(t, <-done, signet.ErrInvalidCredentials)
+	_, err := s.Login(t.Context(), "john@mail.com", "the password of support")
+	require.NoError(t, err)
+}
+
+// A store that compares addresses loosely gives an account no more attempts.
+func TestAStoreThatFindsOtherAddresses(t *testing.T) {
+	log := &lines{}
+	users := looseUsers{newUsers(t)}
+	auth, err := signet.New(users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	require.NoError(t, err)
+	defer auth.Close()
+	for _, email := range []string{"jöhn@mail.com", "jóhn@mail.com"} {
+		_, err = auth.Login(t.Context(), email, "changeme")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials, email)
+	}
+	require.Equal(t, 1, log.count("FindByEmail"), log)
+	_, err = auth.Login(t.Context(), " JOHN@mail.com", "changeme")
+	require.NoError(t, err)
+}
+
+// looseUsers finds an address in spite of other accents, as some collations of MariaDB do.
+type looseUsers struct{ *userstore.Memory }
+
+func (u looseUsers) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
+	return u.Memory.FindByEmail(ctx, strings.NewReplacer("ö", "o", "ó", "o").Replace(email))
+}
+
+// Waiting attempts of one client do not keep another client waiting.
+func TestClientsWaitForThemselves(t *testing.T) {
+	store := &slowThrottle{Memory: &throttle.Memory{}, slow: make(chan struct{})}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{Throttle: throttle.New(store, throttle.Config{})}))
+	var flood sync.WaitGroup
+	for range 20 {
+		flood.Go(func() {
+			_, _ = s.Login(signet.ContextWithClient(context.Background(), "", "192.0.2.1"), "john@mail.com", "wrong")
+		})
+	}
+	require.Eventually(t, func() bool { return store.waiting.Load() == 3 }, 10*time.Second, time.Millisecond)
+	store.open.Store(true)
+	_, err := s.Login(signet.ContextWithClient(t.Context(), "", "192.0.2.2"), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	close(store.slow)
+	flood.Wait()
+}
+
+// slowThrottle is a store that answers when slow is closed, or at once when it is open.
+type slowThrottle struct {
+	*throttle.Memory
+	slow    chan struct{}
+	open    atomic.Bool
+	waiting atomic.Int64
+}
+
+func (s *slowThrottle) Update(ctx context.Context, key throttle.Key,
+	change func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
+	if !s.open.Load() {
+		s.waiting.Add(1)
+		<-s.slow
+	}
+	return s.Memory.Update(ctx, key, change)
 }
 
 func TestTheRulesForNewPasswords(t *testing.T) {

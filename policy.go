@@ -22,7 +22,8 @@ type LoginPolicy struct {
 	// SecondFactor is asked for a code after the password of a user who has set it up; nil: there is none. Package totp
 	// is one.
 	SecondFactor SecondFactor
-	// SecondStepACR is the "acr" (RFC 9068 section 2.2.1) of sessions whose user has shown a second factor; "": none.
+	// SecondStepACR is the "acr" (RFC 9068 section 2.2.1) of sessions whose user has shown a second factor; "": none. It has at
+	// most 128 bytes.
 	SecondStepACR string
 	// Decide is called after the password was right and before a session exists; nil: every login begins a session with
 	// the lifetimes of the service. remember is the member "remember" of the login's body. If Decide returns an [*Error],

@@ -37,6 +37,26 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	return err
 }
 
+// logoutEach ends the sessions of some tokens. Tokens of nobody do not matter if another one was good.
+func (a *Auth) logoutEach(ctx context.Context, tokens []string) (first error) {
+	ended := false
+	for _, token := range tokens {
+		err := a.Logout(ctx, token)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return err
+		case err == nil:
+			ended = true
+		case first == nil:
+			first = err
+		}
+	}
+	if ended {
+		return nil
+	}
+	return first
+}
+
 // RevokeSession ends a session. Its refresh token and its access tokens are refused: at once in this process, and
 // within about a second in others. A session that is gone already is no error. It returns nil only after the store has
 // committed. The error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].

@@ -75,12 +75,13 @@ type Auth struct {
 	claims       func(context.Context, userstore.User) (map[string]any, error)
 	proxies      []netip.Prefix
 	warnedProxy  atomic.Bool
+	warnedUsers  atomic.Bool
 	withoutCORS  bool
 	refreshProof bool
 
 	policy    LoginPolicy
 	policySet bool
-	attempts  turns.Turns // by account
+	attempts  turns.Turns // by account and network of the client
 	events    *emitter
 	gate      *gate.Gate
 	sessions  *sessions.Manager    // nil: WithoutSessions
@@ -163,12 +164,21 @@ func (a *Auth) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Auth"
 // storeTimeout is the time limit for one call of a store.
 const storeTimeout = sessions.StoreTimeout
 
+// findByEmail finds a user. It takes no user with another address: attempts count by the address, and a store that compares
+// loosely would give an account many of them.
 func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	user, err := a.users.FindByEmail(ctx, email)
 	if err == nil && user.ID == "" {
 		return user, internal(errors.New("the user store returned a user without an ID"))
+	}
+	if err == nil && userstore.NormalizeEmail(user.Email) != userstore.NormalizeEmail(email) {
+		if !a.warnedUsers.Swap(true) {
+			a.logger.ErrorContext(ctx, "signet: FindByEmail of the user store found a user with another e-mail address, who cannot log in so; "+
+				"compare userstore.NormalizeEmail of both, with a column that tells accents apart", "user", user.ID)
+		}
+		return userstore.User{}, userstore.ErrNotFound
 	}
 	return user, err
 }

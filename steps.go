@@ -38,10 +38,13 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if a.sessions == nil || a.policy.SecondFactor == nil {
 		return Tokens{}, ErrStateless
 	}
+	if code == "" {
+		return Tokens{}, errNoCode
+	}
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	id, secret, _ := strings.Cut(ticket, ticketSeparator)
-	row, err := a.sessions.Try(ctx, id, secret)
+	row, err := a.sessions.Pending(ctx, id, secret)
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
@@ -49,7 +52,17 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
-	amr, attempt, err := a.checkCode(ctx, user, code)
+	var amr []string
+	attempt, err := a.try(ctx, user.Email, user.ID, func() (err error) { // an attempt that must wait is no try of the ticket
+		if row, err = a.sessions.Try(ctx, id, secret); err != nil {
+			return ticketError(err)
+		}
+		amr, err = a.checkCode(ctx, user, code)
+		if errors.Is(err, ErrUnavailable) {
+			a.sessions.TakeBack(context.WithoutCancel(ctx), id, secret)
+		}
+		return err
+	})
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
@@ -86,33 +99,32 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 
 // stepError is the answer to a second step that failed.
 func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
-	if errors.Is(err, sessions.ErrTicket) || errors.Is(err, errNoUser) {
-		err = errTicket
-	}
-	answer := storeError(err)
+	answer := ticketError(err)
 	if e := asError(answer); e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: row.UserID, SessionID: row.ID, Reason: e.code})
 	}
 	return answer
 }
 
-// checkCode checks a code of the second factor. Wrong codes count as attempts to log in. If the code is right, the caller ends
-// the attempt.
-func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) (amr []string, attempt *attempt, err error) {
-	if code == "" {
-		return nil, nil, badRequest(`field "code" is missing or empty`)
+func ticketError(err error) error {
+	if errors.Is(err, sessions.ErrTicket) || errors.Is(err, errNoUser) {
+		return errTicket
 	}
-	attempt, err = a.try(ctx, user.Email, user.ID, func() (err error) {
-		amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
-		switch {
-		case err != nil:
-			return storeError(err)
-		case len(amr) == 0:
-			return errCode
-		}
-		return nil
-	})
-	return amr, attempt, err
+	return storeError(err)
+}
+
+var errNoCode = badRequest(`field "code" is missing or empty`)
+
+// checkCode checks a code of the second factor.
+func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) (amr []string, err error) {
+	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
+	switch {
+	case err != nil:
+		return nil, storeError(err)
+	case len(amr) == 0:
+		return nil, errCode
+	}
+	return amr, nil
 }
 
 // StepUp raises a session whose user shows once more who it is (RFC 9470): the access tokens of the session get a new
@@ -188,7 +200,13 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 			return nil, "", nil, storeError(err)
 		}
 		if enrolled {
-			amr, attempt, err = a.checkCode(ctx, user, answer)
+			if answer == "" {
+				return nil, "", nil, errNoCode
+			}
+			attempt, err = a.try(ctx, user.Email, user.ID, func() error { // wrong codes count as attempts to log in
+				amr, err = a.checkCode(ctx, user, answer)
+				return err
+			})
 			return append(amr, "mfa"), a.policy.SecondStepACR, attempt, err
 		}
 	}
@@ -208,7 +226,7 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 	refused := insufficientAuthentication(maxAge, acr)
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireRecentAuth", next, func(c *Claims) error {
-			authTime, level := authenticationOf(c)
+			authTime, level := authenticationOf(c.payload)
 			age := v.clock().Unix() - authTime
 			recent := maxAge == 0 || authTime != 0 && age <= int64(maxAge/time.Second) && age >= -int64(v.leeway/time.Second)
 			if !recent || len(acr) > 0 && !slices.Contains(acr, level) {
@@ -219,9 +237,10 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 	}
 }
 
-// authenticationOf reads "auth_time" and "acr". A claim in another form counts as absent.
-func authenticationOf(c *Claims) (authTime int64, acr string) {
-	for s := strictjson.Scan(c.payload); s.Next(); {
+// authenticationOf reads "auth_time" and "acr" of a payload, or of the facts of a session. A claim in another form counts as
+// absent.
+func authenticationOf(payload string) (authTime int64, acr string) {
+	for s := strictjson.Scan(payload); s.Next(); {
 		switch s.Name() {
 		case "auth_time":
 			value := valueOf(s.Raw())

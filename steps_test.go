@@ -2,8 +2,12 @@ package signet_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +16,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -166,6 +171,152 @@ func TestATicketUsedInParallel(t *testing.T) {
 	list, err := s.Sessions(t.Context(), "1")
 	require.NoError(t, err)
 	require.Len(t, list, 1)
+}
+
+// complete logs john in with both steps.
+func (s *service) complete(t testing.TB, code int) answer {
+	t.Helper()
+	return s.do(t, "POST", secondStepPath, fmt.Sprintf(`{"ticket":"%s","code":"%d"}`, s.ticket(t), code))
+}
+
+// Right passwords and right codes delay nobody, whatever failed before.
+func TestASecondStepAfterFailures(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		s := twoSteps(t)
+		code := 100
+		if known {
+			tokensOf(t, s.complete(t, code))
+			code++
+		}
+		for failures := 0; failures < 14; {
+			got := s.do(t, "POST", loginPath, `{"email":"john@mail.com","password":"nope"}`)
+			if got.StatusCode == 429 {
+				wait, err := strconv.Atoi(got.Header.Get("Retry-After"))
+				require.NoError(t, err)
+				s.clock.advance(time.Duration(wait) * time.Second)
+				continue
+			}
+			failures++
+		}
+		got := s.do(t, "POST", loginPath, johnsLogin)
+		require.Equal(t, 429, got.StatusCode)
+		wait, err := strconv.Atoi(got.Header.Get("Retry-After"))
+		require.NoError(t, err)
+		s.clock.advance(time.Duration(wait) * time.Second)
+		tokensOf(t, s.complete(t, code))
+	}
+}
+
+func TestManySecondStepsOfOnePlace(t *testing.T) {
+	s := twoSteps(t)
+	for i := range 100 {
+		tokensOf(t, s.complete(t, 100+i))
+		s.clock.advance(time.Minute)
+	}
+}
+
+// A code that must wait uses no try of the ticket up, and one that nobody could check does not either.
+func TestOnlyCheckedCodesAreTries(t *testing.T) {
+	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
+	ticket := s.ticket(t)
+	for range 9 {
+		s.do(t, "POST", loginPath, `{"email":"john@mail.com","password":"nope"}`)
+	}
+	try := func(code string) answer {
+		return s.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"`+code+`"}`)
+	}
+	require.Equal(t, "invalid_code", try("1").json["code"], "the tenth failure")
+	for range 10 {
+		require.Equal(t, 429, try("100").StatusCode)
+	}
+	s.clock.advance(30 * time.Second)
+	factor.away = true
+	for range 10 {
+		require.Equal(t, 503, try("100").StatusCode)
+	}
+	factor.away = false
+	tokensOf(t, try("100"))
+}
+
+// awayCodes are codes that can be away.
+type awayCodes struct {
+	onceCodes
+	away bool
+}
+
+func (c *awayCodes) Verify(ctx context.Context, userID, code string) ([]string, error) {
+	if c.away {
+		return nil, errors.New("away")
+	}
+	return c.onceCodes.Verify(ctx, userID, code)
+}
+
+// Who knows only the password ends no session.
+func TestHalfALoginEndsNoSession(t *testing.T) {
+	store := &session.Memory{MaxPerUser: 1}
+	s := twoSteps(t, signet.WithSessionStore(store))
+	first := tokensOf(t, s.complete(t, 100))
+	for range 15 {
+		s.ticket(t)
+	}
+	first, err := s.Refresh(t.Context(), first.RefreshToken)
+	require.NoError(t, err)
+	tokensOf(t, s.complete(t, 101))
+	_, err = s.Refresh(t.Context(), first.RefreshToken)
+	require.NoError(t, err, "a second step ends no other session")
+	s.ticket(t)
+	_, err = s.Refresh(t.Context(), first.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrRevoked, "the next login does what it left over")
+}
+
+// The ticket of an access token that came before a step-up is not raised.
+func TestATicketIsNotRaised(t *testing.T) {
+	s := twoSteps(t)
+	levels := s.RequireTicket(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := signet.ClaimsFromContext(r.Context())
+		facts, err := signet.CustomClaims[struct {
+			AuthTime int64  `json:"auth_time"`
+			ACR      string `json:"acr"`
+		}](claims)
+		fmt.Fprintf(w, "%d%s %v", facts.AuthTime-s.clock.Now().Unix(), facts.ACR, err)
+	}))
+	open := func(ticket string) string {
+		w := httptest.NewRecorder()
+		levels.ServeHTTP(w, httptest.NewRequest("GET", "/?ticket="+ticket, nil))
+		return w.Body.String()
+	}
+	ticket := func(tokens signet.Tokens) string {
+		got := s.do(t, "POST", "/auth/ticket", "", bearer(tokens.AccessToken)...)
+		require.Equal(t, 201, got.StatusCode)
+		return got.json["ticket"].(string)
+	}
+	old := tokensOf(t, s.do(t, "POST", loginPath, adminsLogin))
+	s.clock.advance(time.Minute)
+	before := ticket(old)
+	step := func(tokens signet.Tokens) signet.Tokens {
+		return tokensOf(t, s.do(t, "POST", stepUpPath, `{"refreshToken":"`+tokens.RefreshToken+`","password":"admin123"}`, bearer(tokens.AccessToken)...))
+	}
+	raised := step(old)
+	require.Equal(t, "-60 <nil>", open(before))
+	require.Equal(t, "-60 <nil>", open(ticket(old)))
+	require.Equal(t, "0 <nil>", open(ticket(raised)))
+	s.clock.advance(time.Minute)
+	again := step(raised)
+	require.Equal(t, "-120 <nil>", open(ticket(raised)), "it is neither the new level nor the one between")
+	require.Equal(t, "0 <nil>", open(ticket(again)))
+}
+
+// A login whose facts are accepted does not fail at its second step.
+func TestTheSecondStepFindsRoomForItsFacts(t *testing.T) {
+	s := twoSteps(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}, SecondStepACR: strings.Repeat("a", 128),
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			return signet.LoginDecision{Facts: map[string]any{"tenant": strings.Repeat("x", 960)}}, nil
+		}}))
+	tokensOf(t, s.complete(t, 100))
+	_, err := signet.New(userstore.NewMemory(), keys.Secret(secret),
+		signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}, SecondStepACR: strings.Repeat("a", 129)}))
+	require.ErrorContains(t, err, "SecondStepACR has more than 128 bytes")
 }
 
 func TestTheHostDecidesAboutALogin(t *testing.T) {

@@ -60,6 +60,9 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 	g := grant{sessionID: claims.SessionID}
 	g.user.ID = claims.Subject
 	payload := a.commonClaims(nil, g, now, now.Add(ticketLife).Unix(), strconv.FormatInt(number, 10), ticketAudience)
+	authTime, acr := authenticationOf(claims.payload)
+	payload = strconv.AppendInt(append(payload, `,"auth_time":`...), authTime, 10)
+	payload = strictjson.AppendString(append(payload, `,"acr":`...), acr)
 	ticket, err := a.tickets.Sign(ctx, key, append(payload, '}'))
 	if err != nil {
 		return "", unavailable(err)
@@ -118,6 +121,9 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 			return err
 		}
 		g = g.of(row, row.Current, version)
+		if !raised(ticket, row) {
+			g.facts = row.Facts
+		}
 		return nil
 	})
 	switch {
@@ -133,4 +139,12 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 		return nil, err
 	}
 	return a.verifyAccess(ctx, tokens.AccessToken)
+}
+
+// raised reports whether the access token, for which a ticket was made, came after the step-up of the session. A token that was
+// stolen before a step-up does not get its facts by a ticket.
+func raised(ticket *Claims, row session.Session) bool {
+	authTime, acr := authenticationOf(ticket.payload)
+	raisedTime, raisedACR := authenticationOf(row.Raised)
+	return authTime == raisedTime && acr == raisedACR
 }

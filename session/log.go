@@ -88,23 +88,43 @@ func AllEntry(group int, c Cutoff) Entry {
 	return Entry{Kind: AllCut, Group: group, Ended: c.Ended, Changed: c.Changed, KeepUntil: c.KeepUntil}
 }
 
-// MaxPerUser is how many sessions of a user are usually not revoked at most.
-const MaxPerUser = 100
+// MaxPerUser is how many sessions of a user are usually not revoked at most. MaxPending is how many of his logins may wait for
+// their second step; they do not count as sessions.
+const (
+	MaxPerUser = 100
+	MaxPending = 32
+)
 
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
-// ended, and then those that have been unused for the longest time. It never returns created, the id of the session that
-// was made just now.
+// ended, and then those that have been unused for the longest time. Of the logins that wait for their second step [MaxPending]
+// remain, and none of them costs a session: who knows only the password ends nobody's session. Excess never returns created,
+// the id of the session that was made just now.
 func Excess(live []Session, at Moment, limit int, created string) []string {
 	if len(live) <= limit {
 		return nil
 	}
+	over := [2]int{-limit, -MaxPending}
+	for _, s := range live {
+		over[s.class()]++
+	}
 	others := slices.DeleteFunc(slices.Clone(live), func(s Session) bool { return s.ID == created })
 	slices.SortFunc(others, at.goesFirst)
 	var ids []string
-	for _, s := range others[:min(len(live)-limit, len(others))] {
-		ids = append(ids, s.ID)
+	for _, s := range others {
+		if class := s.class(); over[class] > 0 {
+			over[class]--
+			ids = append(ids, s.ID)
+		}
 	}
 	return ids
+}
+
+// class is 1 for a login that waits for its second step, and 0 for a session.
+func (s Session) class() int {
+	if s.PendingUntil != 0 {
+		return 1
+	}
+	return 0
 }
 
 // goesFirst orders sessions by how well a user can do without them.

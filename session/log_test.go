@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +23,29 @@ func TestExcess(t *testing.T) {
 	require.Equal(t, []string{"ended", "ended later", "spared"}, session.Excess(live, at, 2, "new"))
 	require.Equal(t, []string{"ended", "ended later", "spared", "old"}, session.Excess(live, at, 0, "new"))
 	require.Equal(t, []string{"ended", "spared", "old", "new"}, session.Excess(live, at, 0, "ended later")[:4])
+}
+
+// Logins that wait for their second step cost no session.
+func TestExcessOfLoginsThatWait(t *testing.T) {
+	live := []session.Session{{ID: "old", LastUsedAt: 1}, {ID: "new", LastUsedAt: 5}}
+	var waiting []string
+	for i := range session.MaxPending {
+		id := fmt.Sprint("w", i)
+		live = append(live, session.Session{ID: id, LastUsedAt: session.Millis(10 + i), PendingUntil: 99})
+		waiting = append(waiting, id)
+	}
+	excess := func(limit int, created string) []string {
+		ids := session.Excess(live, session.Moment{}, limit, created)
+		slices.Sort(ids)
+		return ids
+	}
+	require.Empty(t, excess(2, waiting[0]))
+	require.Equal(t, []string{"old"}, excess(1, "new"))
+	require.Equal(t, []string{"new"}, excess(1, "old"))
+	live = append(live, session.Session{ID: "w", LastUsedAt: 9, PendingUntil: 99})
+	require.Equal(t, []string{"w0"}, excess(2, "w"))
+	require.Equal(t, []string{"w"}, excess(2, waiting[3]))
+	require.Equal(t, []string{"old", "w0"}, excess(1, "w"))
 }
 
 // The group of a user is a promise to rows that are stored already.

@@ -400,16 +400,26 @@ func (m *Memory) evict(userID string, created rowNumber) {
 		if newest == 0 || int(m.rows.at(newest).live) <= limit {
 			return
 		}
-		var oldest rowNumber
-		var before Session
+		over := [2]int{-limit, -MaxPending}
+		var oldest [2]rowNumber
+		var before [2]Session
 		for number, row := range m.rows.of(userID) {
 			s := row.session.unpack()
-			if number != created && (oldest == 0 || at.goesFirst(s, before) <= 0) {
-				oldest, before = number, s
+			class := s.class()
+			over[class]++
+			if number != created && (oldest[class] == 0 || at.goesFirst(s, before[class]) <= 0) {
+				oldest[class], before[class] = number, s
 			}
 		}
-		after := before.Revoke(ReasonEvicted, m.now())
-		m.write(oldest, pack(&after), &before, &after)
+		class := 0
+		if over[class] <= 0 {
+			class = 1
+		}
+		if over[class] <= 0 || oldest[class] == 0 {
+			return
+		}
+		after := before[class].Revoke(ReasonEvicted, m.now())
+		m.write(oldest[class], pack(&after), &before[class], &after)
 	}
 }
 

@@ -54,16 +54,16 @@ func ExampleLimiter_Clear() {
 }
 
 // The password was right, but a second step is still to come. So the attempt is no failure, and no success yet.
-func ExampleAttempt_Cancelled() {
+func ExampleAttempt_Continued() {
 	ctx := context.Background()
 	limiter := throttle.New(nil, throttle.Config{})
-	for range 20 {
+	for range 15 {
 		attempt, err := limiter.Begin(ctx, "ada@example.org", "192.0.2.1")
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		_ = attempt.Cancelled(ctx)
+		_ = attempt.Continued(ctx)
 	}
 	attempt, _ := limiter.Begin(ctx, "ada@example.org", "192.0.2.1") // with the code of the second step
 	fmt.Println(attempt.Known())

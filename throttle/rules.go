@@ -20,7 +20,8 @@ import (
 // An attempt that was no failure is taken back. This must not make the debt smaller than it would be without that
 // attempt. Let L be the debt with the attempt, and M the debt without it. L-M is an hour at first. It becomes smaller
 // only while M is 0 and L shrinks, so after the time t it is at least an hour minus t. Exactly this much is taken back,
-// and nothing after an hour. So the debt is never smaller than M.
+// and nothing after an hour. So the debt is never smaller than M. An attempt that goes on with a second step may stay in the
+// debt of the day, which makes it only larger.
 //
 // # One place does not close the others out
 //
@@ -198,6 +199,15 @@ func (a *account) takeBack(id uint64, t trace) *budget {
 	p.own.takeBack(accountRule, t, a.at)
 	p.day = max(0, p.day-rest)
 	return &p.own
+}
+
+// goOn takes an attempt back whose second step is still to come. That of a stranger stays in the debt of the day.
+func (a *account) goOn(id uint64, t trace) {
+	if t.known {
+		a.takeBack(id, t)
+		return
+	}
+	a.strangers.takeBack(accountRule, t, a.at)
 }
 
 // succeed takes an attempt back, resets the budget that it used, and remembers its place. The place that was not used

@@ -20,7 +20,8 @@
 // # How it is used
 //
 // [Limiter.Begin] counts the attempt as a failure before the password is checked, so attempts at the same time cannot
-// pass the limit together. [Attempt.Succeeded] and [Attempt.Cancelled] take the count back. A failure needs no call.
+// pass the limit together. [Attempt.Succeeded], [Attempt.Continued] and [Attempt.Cancelled] take the count back. A failure
+// needs no call.
 package throttle
 
 import (
@@ -80,8 +81,8 @@ func New(store Store, config Config) *Limiter {
 	return &Limiter{store: store, config: config}
 }
 
-// Attempt is one attempt that may be made. It counts as a failure until Succeeded or Cancelled takes that back. It is
-// safe for concurrent use. Of the calls of Succeeded and Cancelled only the first does something.
+// Attempt is one attempt that may be made. It counts as a failure until Succeeded, Continued or Cancelled takes that back. It
+// is safe for concurrent use. Of the calls of these only the first does something.
 type Attempt struct {
 	limiter  *Limiter
 	account  Key
@@ -160,10 +161,16 @@ func (a *Attempt) Succeeded(ctx context.Context) error {
 }
 
 // Cancelled takes the count back, and resets nothing. It is for an attempt that neither failed nor succeeded: the
-// password was not checked, or it was right and a second step is still to come. Its error is [ErrUnavailable]; then the
-// attempt stays counted.
+// password was not checked. Its error is [ErrUnavailable]; then the attempt stays counted.
 func (a *Attempt) Cancelled(ctx context.Context) error {
 	return a.end(ctx, func(s *account) { s.takeBack(a.place(), a.onAccount) })
+}
+
+// Continued is Cancelled for an attempt whose password was right and whose second step is still to come. Nobody is delayed by
+// it. But the attempt of a stranger stays in the limit of the day: so who knows the password, and has no second factor, begins
+// no more logins than others have failures.
+func (a *Attempt) Continued(ctx context.Context) error {
+	return a.end(ctx, func(s *account) { s.goOn(a.place(), a.onAccount) })
 }
 
 func (a *Attempt) end(ctx context.Context, change func(*account)) error {

@@ -202,6 +202,28 @@ func TestTakenBack(t *testing.T) {
 	b.begin("victim", v4(2))
 }
 
+// A right password whose second step is still to come delays nobody, and counts for no address. Strangers can begin 20 of them at
+// once, and known places as many as they like.
+func TestContinued(t *testing.T) {
+	b := newBench(t)
+	b.signIn("victim", v4(1))
+	for range 200 {
+		require.NoError(t, b.begin("victim", v4(1)).Continued(t.Context()))
+	}
+	for i := range 20 {
+		require.NoError(t, b.begin("victim", v4(2+i%2)).Continued(t.Context()), i)
+	}
+	b.delayed(time.Hour, "victim", v4(2))
+	b.begin("victim", v4(1))
+	for i := range 150 {
+		require.NoError(t, b.begin(fmt.Sprint("user", i), v4(2)).Continued(t.Context()))
+	}
+	b.fail(9, "other", v4(2))
+	require.NoError(t, b.begin("other", v4(2)).Continued(t.Context()))
+	b.fail(1, "other", v4(2)) // the tenth
+	b.delayed(30*time.Second, "other", v4(2))
+}
+
 func TestClear(t *testing.T) {
 	b := newBench(t)
 	b.signIn(owner, v4(1))

@@ -16,8 +16,8 @@ const header = "X-Forwarded-For"
 // maxHops is how many entries of the header are read at most.
 const maxHops = 32
 
-// Of returns the address of the client: that of the connection, as a text. Only if this address is in trusted, the
-// header X-Forwarded-For is read, from its end. The client is the first address there that is not trusted, because the
+// Of returns the address of the client: that of the connection, as a text. Only if this address is in trusted, or if some are
+// trusted and the connection comes through a Unix socket, the header X-Forwarded-For is read, from its end. The client is the first address there that is not trusted, because the
 // proxies that are trusted have written everything up to it. What stands before it can be a lie.
 //
 // If an entry is no address, or the header ends, or it has more than 32 trusted hops, the result is the last address
@@ -35,7 +35,7 @@ func Of(r *http.Request, trusted []netip.Prefix) (address string, ignored bool) 
 	if len(trusted) == 0 {
 		return address, !ok || ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()
 	}
-	if !ok || !contain(trusted, ip) {
+	if !contain(trusted, ip) && !isUnixSocket(address) {
 		return address, false
 	}
 	hops := 0
@@ -63,6 +63,12 @@ func connection(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
+}
+
+// isUnixSocket reports whether a connection comes through a Unix socket. Such an address is a path, or begins with @ where the other
+// end has none. Only a program on this machine can be there.
+func isUnixSocket(address string) bool {
+	return strings.HasPrefix(address, "@") || strings.HasPrefix(address, "/")
 }
 
 // cutLast takes the last entry from a list.

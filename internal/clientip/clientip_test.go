@@ -46,7 +46,10 @@ func TestOf(t *testing.T) {
 		{"header, nobody trusted, link", "[fe80::1%eth0]:1", "", []string{"1.2.3.4"}, "fe80::1%eth0", true},
 		{"header, nobody trusted, Unix socket", "@", "", []string{"1.2.3.4"}, "@", true},
 		{"header, this one not trusted", "127.0.0.1:1", private, []string{"1.2.3.4"}, "127.0.0.1", false},
-		{"header, Unix socket", "@", private, []string{"1.2.3.4"}, "@", false},
+		{"header, Unix socket", "@", private, []string{"1.2.3.4"}, "1.2.3.4", false},
+		{"header, Unix socket with a path", "/run/proxy.sock", private, []string{"6.6.6.6, 1.2.3.4, 10.0.0.7"}, "1.2.3.4", false},
+		{"no header, Unix socket", "@", private, nil, "@", false},
+		{"header, no address", "x", private, []string{"1.2.3.4"}, "x", false},
 
 		{"one proxy", "10.0.0.1:1", private, []string{"203.0.113.9"}, "203.0.113.9", false},
 		{"no header", "10.0.0.1:1", private, nil, "10.0.0.1", false},

@@ -36,6 +36,14 @@ func (r Rules) Try(s session.Session, ticket session.Hash, now session.Millis) (
 	return s, true
 }
 
+// TakeBack takes an attempt back whose code could not be checked.
+func (r Rules) TakeBack(s session.Session, ticket session.Hash, now session.Millis) session.Session {
+	if waits(s, ticket, now) && s.Tries > 0 {
+		s.Tries--
+	}
+	return s
+}
+
 // Complete makes the session of a login whose second step succeeded. It reports false if it is too late, or if another request
 // was faster. facts replace those of the login.
 func (r Rules) Complete(s session.Session, ticket, secret session.Hash, facts string, client Client,

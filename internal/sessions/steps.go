@@ -11,6 +11,16 @@ import (
 // ErrTicket says that a ticket cannot be used: it is unknown, too old, used, or too many codes were tried.
 var ErrTicket = errors.New("the ticket cannot be used")
 
+// Pending returns the row of a login that waits for its second step. The error is ErrTicket or that of the store.
+func (m *Manager) Pending(ctx context.Context, id, ticket string) (session.Session, error) {
+	return m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		if _, ok := m.Rules.Try(row, session.HashOf(ticket), at.Now); !ok {
+			return row, ErrTicket
+		}
+		return row, nil
+	})
+}
+
 // Try counts an attempt at the second step of a login, before the code is checked, and returns the row. The error is ErrTicket
 // or that of the store.
 func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, error) {
@@ -20,6 +30,13 @@ func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, 
 			return row, ErrTicket
 		}
 		return after, nil
+	})
+}
+
+// TakeBack takes a Try back, because nobody could check the code. If the store does not answer, the try stays counted.
+func (m *Manager) TakeBack(ctx context.Context, id, ticket string) {
+	_, _ = m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		return m.Rules.TakeBack(row, session.HashOf(ticket), at.Now), nil
 	})
 }
 
