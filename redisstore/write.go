@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,14 +90,23 @@ func (s *Store) UpdateBatch(ctx context.Context, ids []string,
 		_, ok := session.GroupOfID(id)
 		return !ok
 	})
+	var errs []error
 	for part := range slices.Chunk(slices.Compact(ids), updatesAtOnce) { // those of a group stand together
 		rest, err := s.changeRemembered(ctx, part, change)
-		if err == nil && len(rest) > 0 {
-			err = s.changeBatch(ctx, rest, change)
+		for attempt := 0; err == nil && len(rest) > 0; attempt++ {
+			if attempt > 0 { // others have changed rows meanwhile
+				err = pause(ctx, attempt)
+			}
+			if err == nil {
+				var unreadable error
+				rest, unreadable, err = s.changeBatch(ctx, rest, change)
+				errs = append(errs, unreadable)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("redisstore: update batch: %w", err)
-		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("redisstore: update batch: %w", err)
 	}
 	return nil
 }
@@ -111,40 +121,25 @@ func (s *Store) changeRemembered(ctx context.Context, ids []string,
 		if ok {
 			ok, err = b.add(s, group, w, now, change)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if !ok { // what does not change may be outdated
+		if !ok || err != nil { // what does not change may be outdated
 			rest = append(rest, id)
 		}
 	}
-	answers, err := s.run(ctx, batchScript, b.calls)
-	if err != nil {
-		return nil, err
-	}
-	for i, changed := range b.rows {
-		done, err := answers[i].Int64Slice()
-		if err != nil {
-			return nil, err
+	outdated, err := s.writeBatch(ctx, b, func(recent *session.Recent[written], row batchRow, newest bool) {
+		recent.Tried(row.id, newest)
+		if newest {
+			recent.Keep(row.id, row.written)
 		}
-		recent := &s.recent[b.groups[i]]
-		for j, c := range changed {
-			newest := done[j] == 1
-			recent.Tried(c.id, newest)
-			if newest {
-				recent.Keep(c.id, c.written)
-			} else {
-				rest = append(rest, c.id)
-			}
-		}
-	}
+	})
+	rest = append(rest, outdated...)
 	slices.Sort(rest)
-	return rest, nil
+	return rest, err
 }
 
-// changeBatch reads rows, calls change for each, and writes those that are different then.
+// changeBatch reads rows, calls change for each, and writes those that are different then. It returns the ids of those that
+// somebody else has changed meanwhile. unreadable is the error for rows that cannot be read.
 func (s *Store) changeBatch(ctx context.Context, ids []string,
-	change func(row session.Session, now session.Millis) session.Session) error {
+	change func(row session.Session, now session.Millis) session.Session) (again []string, unreadable, err error) {
 	var groups []int
 	var reads []call
 	for _, id := range ids {
@@ -157,18 +152,18 @@ func (s *Store) changeBatch(ctx context.Context, ids []string,
 	}
 	answers, err := s.run(ctx, rowsScript, reads)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	var b batchWrite
 	for i, group := range groups {
 		now, texts, err := rowsOf(answers[i])
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		for _, value := range texts {
 			if text, ok := value.(string); ok {
 				if _, err := b.add(s, group, written{row: text}, now, change); err != nil {
-					return err
+					unreadable = errors.Join(unreadable, err)
 				}
 			}
 		}
@@ -178,8 +173,30 @@ func (s *Store) changeBatch(ctx context.Context, ids []string,
 			s.recent[b.groups[i]].Forget(c.id)
 		}
 	}
-	_, err = s.run(ctx, batchScript, b.calls)
-	return err
+	again, err = s.writeBatch(ctx, b, func(*session.Recent[written], batchRow, bool) {})
+	return again, unreadable, err
+}
+
+// writeBatch writes rows, and calls done for each. It returns the ids of the rows that were not as they were read.
+func (s *Store) writeBatch(ctx context.Context, b batchWrite,
+	done func(recent *session.Recent[written], row batchRow, written bool)) (others []string, err error) {
+	answers, err := s.run(ctx, batchScript, b.calls)
+	if err != nil {
+		return nil, err
+	}
+	for i, changed := range b.rows {
+		written, err := answers[i].Int64Slice()
+		if err != nil {
+			return nil, err
+		}
+		for j, row := range changed {
+			done(&s.recent[b.groups[i]], row, written[j] == 1)
+			if written[j] != 1 {
+				others = append(others, row.id)
+			}
+		}
+	}
+	return others, nil
 }
 
 // batchWrite is one call of batchScript for each group that has rows to write.

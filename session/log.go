@@ -96,9 +96,11 @@ const (
 )
 
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
-// ended, and then those that have been unused for the longest time. Of the logins that wait for their second step [MaxPending]
-// remain, and none of them costs a session: who knows only the password ends nobody's session. Excess never returns created,
-// the id of the session that was made just now.
+// ended, and then those that have been unused for the longest time. It never returns created, the id of the session that
+// was made just now.
+//
+// Logins that wait for their second step are no sessions yet, and cost none: who knows only the password ends nobody's session.
+// If they and the sessions are more than limit together, [MaxPending] of these logins remain.
 func Excess(live []Session, at Moment, limit int, created string) []string {
 	if len(live) <= limit {
 		return nil

@@ -2,6 +2,7 @@ package session
 
 import (
 	"cmp"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,7 +49,7 @@ func (r *Recent[T]) Keep(id string, row T) {
 	if r.young == nil || len(r.young) >= max(1, cmp.Or(r.Rows, recentRows)/2) {
 		r.young, r.old = map[string]T{}, r.young
 	}
-	r.young[id] = row
+	r.young[strings.Clone(id)] = row // the id is often a part of a longer text
 }
 
 // Forget forgets a row. It is for a write that has failed.

@@ -56,9 +56,9 @@ type Store interface {
 
 // Batcher is an optional interface of a [Store], for changes of many sessions that nobody waits for.
 type Batcher interface {
-	// UpdateBatch is Update for many sessions in a few round trips, with two differences: a session that does not exist, or
-	// that somebody else changes at the same time, is left as it is; and change does not fail. It calls change for each
-	// session that it finds, with the store's time, and writes at most one result for each. Like Update it may call change
-	// again with a newer row.
+	// UpdateBatch is Update for many sessions in a few round trips, with two differences: a session that does not exist is left
+	// out, and change does not fail. It calls change for each session that it finds, with the store's time. Like Update it may
+	// call change again with a newer row, even after a result of it was written. So change must return the same row for what it
+	// has returned. A session that cannot be read is an error, but keeps no other session from being changed.
 	UpdateBatch(ctx context.Context, ids []string, change func(row Session, now Millis) Session) error
 }

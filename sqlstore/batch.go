@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,14 +20,23 @@ func (s *Sessions) UpdateBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !s.dialect.holds(id) })
 	slices.Sort(ids)
+	var errs []error
 	for some := range slices.Chunk(slices.Compact(ids), maxBatch) {
 		rest, written, err := s.changeRemembered(ctx, some, change)
-		if err == nil && len(rest) > 0 {
-			err = s.changeBatch(ctx, rest, written, change)
+		for attempt := 0; err == nil && len(rest) > 0; attempt++ {
+			if attempt > 0 { // others have changed rows meanwhile
+				err = pause(ctx, attempt)
+			}
+			if err == nil {
+				var unreadable error
+				rest, written, unreadable, err = s.changeBatch(ctx, rest, written, change)
+				errs = append(errs, unreadable)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("sqlstore: update batch: %w", err)
-		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("sqlstore: update batch: %w", err)
 	}
 	return nil
 }
@@ -37,11 +48,8 @@ func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
 	var changed []changedRow
 	for _, id := range ids {
 		k, now, ok := s.recent.Find(id)
-		if ok {
-			var row session.Session
-			if err := row.UnmarshalJSON(k.data); err != nil {
-				return nil, nil, err
-			}
+		var row session.Session
+		if ok && row.UnmarshalJSON(k.data) == nil {
 			if after := change(row, now); after != row {
 				changed = append(changed, changedRow{after, k})
 				continue
@@ -52,15 +60,21 @@ func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
 	if len(changed) == 0 {
 		return rest, nil, nil
 	}
-	written = map[string]int64{}
 	n, err := s.writeBatch(ctx, changed)
-	newest := n == len(changed)
-	for _, c := range changed {
-		s.recent.Tried(c.ID, newest)
-		if newest {
+	if n == len(changed) {
+		for _, c := range changed {
+			s.recent.Tried(c.ID, true)
 			s.recent.Keep(c.ID, c.known)
+		}
+		return rest, nil, err
+	}
+	written = map[string]int64{}
+	for i, c := range changed {
+		rest, written[c.ID] = append(rest, c.ID), c.version
+		if i < len(changed)-n && err == nil {
+			s.recent.Tried(c.ID, false)
 		} else {
-			rest, written[c.ID] = append(rest, c.ID), c.version
+			s.recent.Forget(c.ID)
 		}
 	}
 	slices.Sort(rest) // all writers lock rows in one order
@@ -74,36 +88,21 @@ type changedRow struct {
 }
 
 // changeBatch reads rows, calls change for each, and writes those that are different then. It skips a row whose version is the one
-// in the parameter written, because this process has just written it.
+// in the parameter written, because this process has just written it. If somebody else has changed a row meanwhile, it returns all
+// that it tried to write, to try again, with the versions of those that were written. unreadable is the error for rows that cannot
+// be read.
 func (s *Sessions) changeBatch(ctx context.Context, ids []string, written map[string]int64,
-	change func(session.Session, session.Millis) session.Session) error {
-	var args []any
-	for i := range padded(len(ids)) {
-		args = append(args, ids[min(i, len(ids)-1)])
-	}
-	rows, err := s.db.QueryContext(ctx, s.dialect.sql(`SELECT NOW_MS, version, data FROM signet_sessions
-		WHERE id IN (?`+strings.Repeat(", ?", len(args)-1)+`)`), args...)
+	change func(session.Session, session.Millis) session.Session) (again []string, tried map[string]int64, unreadable, err error) {
+	found, err := s.readBatch(ctx, ids)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	defer rows.Close()
-	var found []known
-	for rows.Next() {
-		var k known
-		if err := rows.Scan(&k.now, &k.version, &k.data); err != nil {
-			return err
-		}
-		found = append(found, k)
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	rows.Close() // before change: there may be only one connection
 	var changed []changedRow
 	for _, k := range found {
 		var row session.Session
 		if err := row.UnmarshalJSON(k.data); err != nil {
-			return err
+			unreadable = errors.Join(unreadable, err)
+			continue
 		}
 		if written[row.ID] == k.version {
 			continue
@@ -114,9 +113,40 @@ func (s *Sessions) changeBatch(ctx context.Context, ids []string, written map[st
 		}
 	}
 	if len(changed) > 0 {
-		_, err = s.writeBatch(ctx, changed)
+		n, err := s.writeBatch(ctx, changed)
+		if err != nil {
+			return nil, nil, unreadable, err
+		}
+		if n < len(changed) {
+			tried = map[string]int64{}
+			for _, c := range changed {
+				again, tried[c.ID] = append(again, c.ID), c.version
+			}
+			slices.Sort(again)
+		}
 	}
-	return err
+	return again, tried, unreadable, nil
+}
+
+func (s *Sessions) readBatch(ctx context.Context, ids []string) (found []known, err error) {
+	var args []any
+	for i := range padded(len(ids)) {
+		args = append(args, ids[min(i, len(ids)-1)])
+	}
+	rows, err := s.db.QueryContext(ctx, s.dialect.sql(`SELECT NOW_MS, version, data FROM signet_sessions
+		WHERE id IN (?`+strings.Repeat(", ?", len(args)-1)+`)`), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() // before change: there may be only one connection
+	for rows.Next() {
+		var k known
+		if err := rows.Scan(&k.now, &k.version, &k.data); err != nil {
+			return nil, err
+		}
+		found = append(found, k)
+	}
+	return found, rows.Err()
 }
 
 // writeBatch writes each row whose version in the database is still the one in rows, and returns how many it has written. It puts
@@ -127,13 +157,15 @@ func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, er
 	for i := range padded(len(rows)) {
 		row := &rows[min(i, len(rows)-1)]
 		if i < len(rows) {
-			if row.data, err = row.MarshalJSON(); err != nil {
+			data, err := row.MarshalJSON()
+			if err != nil {
 				return 0, err
 			}
+			row.data = bytes.Clone(data) // it may be remembered
 		}
 		var from, to int64
 		from, to, row.keptUntil = keep(row.Session, row.keptUntil)
-		args = append(args, row.ID, row.version, from, to, flag(row.Revoked()), row.data)
+		args = append(args, row.ID, row.version, from, to, flag(row.Revoked()), string(row.data))
 	}
 	query := s.dialect.batch(len(args) / 6)
 	for attempt := 0; ; attempt++ {

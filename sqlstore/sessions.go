@@ -224,12 +224,12 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 			}
 			made = m
 		}
-		data, err := row.MarshalJSON()
+		data, err := row.MarshalJSON() // a text for the statement: some ways of pgx write bytes in another form into a column of text
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
 		_, keepUntil, _ := keep(row, 0)
-		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), data,
+		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), string(data),
 			user, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
@@ -357,7 +357,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 		return false, fmt.Errorf("sqlstore: cut: %w", err)
 	}
 	// The new version follows the clock, so a row that was deleted and made again has another version.
-	query, args := s.queries.cutNew, []any{max(version+1, now), after.KeepUntil, data, user}
+	query, args := s.queries.cutNew, []any{max(version+1, now), after.KeepUntil, string(data), user}
 	if version > 0 {
 		query, args = s.queries.cutAgain, append(args, version)
 	}

@@ -107,11 +107,11 @@ func (s *Sessions) swap(ctx context.Context, id string, k known, before, after s
 		return false, err
 	}
 	next := known{bytes.Clone(data), k.version + newer(), k.keptUntil, k.moment}
-	query, args := s.queries.updateData, []any{next.version, data}
+	query, args := s.queries.updateData, []any{next.version, string(data)}
 	var from, to int64
 	from, to, next.keptUntil = keep(after, k.keptUntil)
 	if next.keptUntil != k.keptUntil || before.Revoked() || after.Revoked() {
-		query, args = s.queries.update, []any{next.version, from, to, to, flag(after.Revoked()), data}
+		query, args = s.queries.update, []any{next.version, from, to, to, flag(after.Revoked()), string(data)}
 	}
 	if done, err = s.write(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
 		s.recent.Keep(id, next)

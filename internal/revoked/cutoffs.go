@@ -29,7 +29,8 @@ type cutoffs struct {
 	left  atomic.Pointer[filter] // the hashes of records that have left
 
 	tickets tickets
-	mu      sync.Mutex // one writer at a time
+	clock   atomic.Int64 // now, for look-ups
+	mu      sync.Mutex   // one writer at a time
 	bytes   int
 	newest  int64 // the newest version that has left
 	now     session.Millis
@@ -66,6 +67,9 @@ func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 		return cutoff{}, no
 	}
 	if r := cutBucketOf(*table, hash).get(hash); r != nil {
+		if int64(r.until) <= c.clock.Load() { // the store may have deleted it
+			return cutoff{}, yes
+		}
 		return r.cutoff, yes
 	}
 	// A record that has left meanwhile was added to the filter first.
@@ -203,6 +207,7 @@ func (c *cutoffs) expire(now session.Millis) {
 		return
 	}
 	c.now = now
+	c.clock.Store(int64(now))
 	if left := c.left.Load(); left != nil && left.expire(minutesPast(now)) {
 		c.left.Store(nil)
 	}

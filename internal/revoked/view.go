@@ -227,6 +227,29 @@ func (v *View) local(ref *Ref) (err error, known bool) {
 	return nil, known
 }
 
+// Lost returns the cut-offs of a user and of everybody in the user's group that this process knows, if the store at that moment
+// does not know them any more: it has lost a write. Tokens that are made from such a moment would be refused.
+func (v *View) Lost(userID string, at session.Moment) (user, all session.Cutoff, lost bool) {
+	if ended := v.all[session.GroupOfUser(userID)].Load(); at.All.Ended < ended {
+		all.Ended, lost = ended, true
+	}
+	if cut, answer := v.cuts.get(v.hashOf(userID)); answer == yes && cut.until > at.Now &&
+		(at.User.Ended < cut.ended || at.User.Changed < cut.changed) {
+		user, lost = session.Cutoff{Ended: cut.ended, Changed: cut.changed, KeepUntil: cut.until}, true
+	}
+	return user, all, lost
+}
+
+// LowestAll returns the oldest of the groups' cut-offs of everybody.
+func (v *View) LowestAll() (ended int64) {
+	for group := range v.all {
+		if of := v.all[group].Load(); group == 0 || of < ended {
+			ended = of
+		}
+	}
+	return ended
+}
+
 // refuses reports whether a token is older than the cut-off of its user.
 func (c cutoff) refuses(ref *Ref) error {
 	switch {

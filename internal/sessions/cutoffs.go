@@ -92,3 +92,71 @@ func (m *Manager) cut(ctx context.Context, userID string,
 	}
 	return nil
 }
+
+// lostError says that the store does not know cut-offs any more that this process knows.
+type lostError struct {
+	userID    string
+	user, all session.Cutoff // zero: not lost
+}
+
+func (e *lostError) Error() string { return "the session store has lost a cut-off" }
+
+// lostCutoffs returns a *lostError if the store at that moment does not know the cut-offs that this process knows. It is asked
+// before tokens are made: they would be refused.
+func (m *Manager) lostCutoffs(userID string, at session.Moment) error {
+	if user, all, lost := m.Lost(userID, at); lost {
+		return &lostError{userID, user, all}
+	}
+	return nil
+}
+
+// restores is how often lost cut-offs are written before the store counts as one that does not answer.
+const restores = 3
+
+// again looks at the error of a change in the store. If cut-offs were lost, it writes them again, and the change is to be made
+// again.
+func (m *Manager) again(ctx context.Context, attempt int, err error) (bool, error) {
+	var lost *lostError
+	if err == nil || !errors.As(err, &lost) || attempt == restores {
+		return false, err
+	}
+	if err := m.restore(ctx, lost, attempt); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// restore writes cut-offs again that the store has lost, as after a failover to a server that was behind. The session that one
+// of them has spared is not known any more.
+func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) error {
+	wrote := false
+	write := func(userID string, than int64, known session.Cutoff) error {
+		return m.cut(ctx, userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
+			if c.Ended < than {
+				c.Ended, c.Spared, wrote = known.Ended, "", true
+			}
+			if c.Changed < known.Changed {
+				c.Changed, wrote = known.Changed, true
+			}
+			c.KeepUntil = max(c.KeepUntil, known.KeepUntil)
+			return c, nil
+		})
+	}
+	var err error
+	if lost.user != (session.Cutoff{}) {
+		err = write(lost.userID, lost.user.Ended, lost.user)
+	}
+	if err == nil && lost.all.Ended != 0 {
+		// A store may have a cut-off for each group, and only some of them may be lost. Those that are not lost are not older
+		// than the oldest that this process knows.
+		than := lost.all.Ended
+		if attempt == 0 {
+			than = min(than, m.LowestAll())
+		}
+		err = write("", than, lost.all)
+	}
+	if err == nil && wrote {
+		m.Logger.Warn("signet: the session store had lost a cut-off; it was written again", "user", lost.userID)
+	}
+	return err
+}

@@ -27,7 +27,10 @@ const (
 	pullInterval  = time.Second
 	sweepInterval = time.Minute
 	sweepBatch    = 1000
-	listLimit     = 1000 // sessions of one user that are listed
+	// sweepLate is how long after its time a row is deleted. By then every process has forgotten the cut-off of a user. A process
+	// that knew a cut-off which the store does not know any more would refuse the tokens of new logins.
+	sweepLate = 15 * time.Minute
+	listLimit = 1000 // sessions of one user that are listed
 )
 
 // Config says how a Manager works.
@@ -119,15 +122,25 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 	if login.Pending {
 		begin = m.Rules.Pend
 	}
-	err := m.Store.Create(ctx, login.UserID, func(at session.Moment) (session.Session, error) {
+	create := func(at session.Moment) (session.Session, error) {
+		if err := m.lostCutoffs(login.UserID, at); err != nil {
+			return session.Session{}, err
+		}
 		row := begin(id, login.UserID, session.HashOf(login.Secret), login.Terms, login.Client, at.Now)
 		row.Born = at.Version()
 		return row, sign(row)
-	})
-	if err == nil {
-		m.Know(id)
 	}
-	return err
+	for attempt := 0; ; attempt++ {
+		err := m.Store.Create(ctx, login.UserID, create)
+		again, err := m.again(ctx, attempt, err)
+		if again {
+			continue
+		}
+		if err == nil {
+			m.Know(id)
+		}
+		return err
+	}
 }
 
 // Tokens makes the tokens of a refresh.
@@ -149,7 +162,7 @@ type Tokens interface {
 func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rotation.Presented,
 	tokens Tokens) (session.Session, rotation.Outcome, error) {
 	for {
-		r := &refresh{rules: m.Rules, userID: userID, presented: presented, tokens: tokens}
+		r := &refresh{manager: m, rules: m.Rules, userID: userID, presented: presented, tokens: tokens}
 		if err := m.inStore(ctx, id, r.change); err != nil {
 			return r.row, r.out, err
 		}
@@ -171,6 +184,7 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 
 // refresh is one refresh. Its change is a method, so that all it needs is one object for the collector.
 type refresh struct {
+	manager   *Manager
 	rules     rotation.Rules
 	userID    string
 	presented rotation.Presented
@@ -190,6 +204,9 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 	if row.UserID != r.userID || at.Ended(row) {
 		r.out = rotation.Outcome{Event: rotation.EventUnknown}
 		return row, nil
+	}
+	if err := r.manager.lostCutoffs(row.UserID, at); err != nil {
+		return row, err
 	}
 	r.presented.UserActive = true
 	last := r.out
@@ -260,7 +277,12 @@ func (m *Manager) inStore(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
 	ctx, limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
-	return m.Store.Update(ctx, id, change)
+	for attempt := 0; ; attempt++ {
+		again, err := m.again(ctx, attempt, m.Store.Update(ctx, id, change))
+		if !again {
+			return err
+		}
+	}
 }
 
 // note looks at a row as it is in the store now. If it is revoked, this process refuses its access tokens at once.
@@ -292,7 +314,7 @@ func (m *Manager) sweep(ctx context.Context) {
 		err := calmly(func() (err error) {
 			bounded, cancel := context.WithTimeout(ctx, StoreTimeout)
 			defer cancel()
-			n, err = m.Store.DeleteExpired(bounded, m.Wall(), sweepBatch)
+			n, err = m.Store.DeleteExpired(bounded, m.Wall().Add(-sweepLate), sweepBatch)
 			return err
 		})
 		if err != nil && ctx.Err() == nil {

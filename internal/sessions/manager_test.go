@@ -49,6 +49,35 @@ func check(t *testing.T, m *Manager, ref revoked.Ref) error {
 	return m.Check(t.Context(), &ref, time.Now())
 }
 
+// A cut-off is forgotten everywhere before the store deletes it. So nobody who logs in meanwhile gets tokens that are refused.
+func TestACutOffThatEndsRefusesNobody(t *testing.T) {
+	for _, end := range []func(m *Manager, ctx context.Context) error{
+		func(m *Manager, ctx context.Context) error { return m.EndUser(ctx, "u", "") },
+		func(m *Manager, ctx context.Context) error { return m.ChangeUser(ctx, "u") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &session.Memory{}
+			one, other := newManager(t, store), newManager(t, store)
+			login(t, one, "u")
+			require.NoError(t, end(one, t.Context()))
+			cutoff := func() session.Cutoff {
+				_, at, err := store.List(t.Context(), "u", 1)
+				require.NoError(t, err)
+				return at.User
+			}
+			time.Sleep(time.Until(cutoff().KeepUntil.Time()) - 5*time.Minute)
+			for deadline := time.Now().Add(40 * time.Minute); time.Now().Before(deadline); time.Sleep(7 * time.Second) {
+				ref := login(t, one, "u")
+				require.NoError(t, check(t, one, ref), cutoff())
+				require.NoError(t, check(t, other, ref), cutoff())
+			}
+			require.Zero(t, cutoff(), "it was deleted")
+			one.Close()
+			other.Close()
+		})
+	}
+}
+
 // slowCleaner is a store with so many expired rows that it never finds an end.
 type slowCleaner struct {
 	session.Memory
@@ -206,9 +235,13 @@ type batchStore struct {
 	countingStore
 	batches [][]string
 	fail    atomic.Bool
+	before  func()
 }
 
 func (b *batchStore) UpdateBatch(ctx context.Context, ids []string, change func(session.Session, session.Millis) session.Session) error {
+	if b.before != nil {
+		b.before()
+	}
 	if b.fail.Load() {
 		return fmt.Errorf("away")
 	}
@@ -250,7 +283,7 @@ func TestAllProofsAreStored(t *testing.T) {
 		for i := range refs {
 			m.Prove(&refs[i])
 		}
-		time.Sleep(time.Second)
+		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		require.Zero(t, store.updates.Load(), "one by one")
 		require.LessOrEqual(t, len(store.batches), sessions/proofBatch+2)
@@ -260,6 +293,35 @@ func TestAllProofsAreStored(t *testing.T) {
 				return row, nil
 			}))
 		}
+	})
+}
+
+// A store that is away is left alone for a second after each try, and one to which everything was told is asked five times a
+// second.
+func TestProofsThatChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		m := newManager(t, store)
+		var calls atomic.Int64
+		store.before = func() { calls.Add(1) }
+		var refs [600]revoked.Ref
+		for i := range refs {
+			refs[i] = login(t, m, fmt.Sprint(i))
+			refs[i].Generation = 1 // never the newest one, so there is nothing to store
+		}
+		use := func(during time.Duration) int64 {
+			before := calls.Load()
+			for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				for i := range refs {
+					refs[i].Generation++ // as if the mark was lost
+					m.Prove(&refs[i])
+				}
+			}
+			return calls.Load() - before
+		}
+		require.InDelta(t, 50, use(10*time.Second), 10)
+		store.fail.Store(true)
+		require.InDelta(t, 20, use(30*time.Second), 10)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,20 +18,22 @@ import (
 // reuse window ([rotation.Rules.Confirm]). A request only queues a note. A background task tells the store, once for
 // each generation that this process sees, and many sessions at once.
 type proofs struct {
-	// noted has a mark for each generation that was queued. It is a cache of sets with four slots. If a set is full, a
-	// mark is lost. Then the store is told twice about its generation, which is harmless.
-	noted [noteSets][noteWays]atomic.Uint64 // 1 MiB; the system gives only the pages that are used
+	// noted has a mark for each generation that was queued: a million of them. It is a cache of sets with four slots. If a set
+	// is full, a mark is lost. Then the store is told twice about its generation, which costs a read.
+	noted [noteSets][noteWays]atomic.Uint64 // 8 MiB; the system gives only the pages that are used
 	queue chan proof
 }
 
 const (
-	noteSets = 1 << 15
+	noteSets = 1 << 18
 	noteWays = 4
 
 	proofQueue = 1 << 14
 	proofBatch = 256
 	// proofPause is how long proofs are collected for one batch. A window is some seconds long, so this delays nothing.
 	proofPause = 200 * time.Millisecond
+	// proofRetry is how long the store is left alone after an error, at least.
+	proofRetry = time.Second
 )
 
 type proof struct {
@@ -69,34 +72,51 @@ func (p *proofs) note(ref *revoked.Ref) {
 	}
 }
 
-// recordProofs runs until ctx ends.
+// recordProofs runs until ctx ends. Full batches follow each other at once, as long as they change something.
 func (m *Manager) recordProofs(ctx context.Context) {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wait := func(d time.Duration) bool {
+		timer.Reset(d)
 		select {
 		case <-ctx.Done():
-			return
-		case first := <-m.proofs.queue:
-			pause.Reset(proofPause)
+			return false
+		case <-timer.C:
+			return true
+		}
+	}
+	var batch []proof
+	for {
+		if len(batch) == 0 {
 			select {
 			case <-ctx.Done():
 				return
-			case <-pause.C:
+			case first := <-m.proofs.queue:
+				batch = append(batch, first)
 			}
-			for batch := m.proofs.collect(first); len(batch) > 0; batch = m.proofs.collect() {
-				if err := calmly(func() error { return m.confirm(ctx, batch) }); err != nil {
-					for _, p := range batch {
-						p.slot.Store(0) // the next request queues it again
-					}
-				}
+			if !wait(proofPause) {
+				return
 			}
+		}
+		batch = m.proofs.collect(batch)
+		changed, err := 0, error(nil)
+		if failed := calmly(func() error { changed, err = m.confirm(ctx, batch); return err }); failed != nil {
+			for _, p := range batch {
+				p.slot.Store(0) // the next request queues it again
+			}
+			if !wait(proofRetry + rand.N(proofRetry)) {
+				return
+			}
+		}
+		full := len(batch) == proofBatch
+		if batch = batch[:0]; full && changed > 0 {
+			batch = m.proofs.collect(batch)
 		}
 	}
 }
 
 // collect takes what is queued, up to a batch, and adds it to what is there.
-func (p *proofs) collect(batch ...proof) []proof {
+func (p *proofs) collect(batch []proof) []proof {
 	for len(batch) < proofBatch {
 		select {
 		case next := <-p.queue:
@@ -108,28 +128,33 @@ func (p *proofs) collect(batch ...proof) []proof {
 	return batch
 }
 
-// confirm tells the store.
-func (m *Manager) confirm(ctx context.Context, batch []proof) error {
+// confirm tells the store, and returns how many sessions it has changed.
+func (m *Manager) confirm(ctx context.Context, batch []proof) (changed int, err error) {
 	generations := make(map[string]int64, len(batch))
 	for _, p := range batch {
 		generations[p.id] = max(generations[p.id], p.generation)
 	}
 	change := func(row session.Session, now session.Millis) session.Session {
-		return m.Rules.Confirm(row, generations[row.ID], now)
+		after := m.Rules.Confirm(row, generations[row.ID], now)
+		if after != row {
+			changed++
+		}
+		return after
 	}
 	ids := slices.Collect(maps.Keys(generations))
 	if store, ok := m.Store.(session.Batcher); ok {
 		ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
 		defer cancel()
-		return store.UpdateBatch(ctx, ids, change)
+		err = store.UpdateBatch(ctx, ids, change)
+		return changed, err
 	}
 	for _, id := range ids {
 		_, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 			return change(row, at.Now), nil
 		})
 		if err != nil && !errors.Is(err, session.ErrNotFound) {
-			return err
+			return changed, err
 		}
 	}
-	return nil
+	return changed, nil
 }

@@ -49,6 +49,9 @@ func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string
 		if !ok {
 			return row, ErrTicket
 		}
+		if err := m.lostCutoffs(row.UserID, at); err != nil {
+			return row, err
+		}
 		return after, sign(after, at.Version())
 	})
 	return err
@@ -113,6 +116,9 @@ func (m *Manager) live(ctx context.Context, id, userID string,
 	_, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		if row.UserID != userID || row.RevokedAt != 0 || row.PendingUntil != 0 || at.Ended(row) {
 			return row, session.ErrNotFound
+		}
+		if err := m.lostCutoffs(row.UserID, at); err != nil {
+			return row, err
 		}
 		return change(row, at.Version())
 	})

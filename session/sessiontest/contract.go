@@ -30,8 +30,8 @@ const (
 	updateNotFound  = "It returns ErrNotFound when there is no row."
 
 	batchIs     = "UpdateBatch is Update for many sessions in a few round trips"
-	batchLeaves = "a session that does not exist, or that somebody else changes at the same time, is left as it is"
-	batchOnce   = "It calls change for each session that it finds, with the store's time, and writes at most one result for each."
+	batchLeaves = "a session that does not exist is left out"
+	batchCalls  = "It calls change for each session that it finds, with the store's time."
 
 	listReturns = "List returns sessions of the user that are not Revoked, and the Moment of the user."
 	listLimit   = "If there are more than limit, it returns those with the latest KeepUntil."

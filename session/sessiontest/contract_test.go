@@ -49,12 +49,8 @@ func (e *expiring) Create(ctx context.Context, userID string, make func(at sessi
 func (e *expiring) UpdateBatch(ctx context.Context, ids []string,
 	change func(row session.Session, now session.Millis) session.Session) error {
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
-		calls := 0
 		err := e.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-			if calls++; calls == 1 {
-				row = change(row, at.Now)
-			}
-			return row, nil
+			return change(row, at.Now), nil
 		})
 		if err != nil && !errors.Is(err, session.ErrNotFound) {
 			return err

@@ -1,0 +1,148 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/integration/servers"
+	"github.com/signet-go/signet/session"
+)
+
+// A store loses cut-offs, as after a failover to a server that was behind. A process that knows them writes them again, and nobody
+// gets tokens that are refused.
+func TestLostCutoffsAreWrittenAgain(t *testing.T) {
+	type losing struct {
+		store session.Store
+		other func() session.Store
+		lose  func() error
+	}
+	redis := func(t *testing.T) losing {
+		client := openRedis(t, "redis://"+servers.Redis(t).Addr())
+		open := func() session.Store { return redisSessions(t, client, "signet") }
+		return losing{open(), open, func() error {
+			for _, pattern := range []string{"*:c:*", "*:all", "*:revoked"} {
+				keys, err := client.Keys(context.Background(), pattern).Result()
+				if err == nil && len(keys) > 0 {
+					err = client.Del(context.Background(), keys...).Err()
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+	}
+	sql := func(kind store) func(t *testing.T) losing {
+		return func(t *testing.T) losing {
+			at := kind.host(t).fresh(t)
+			db := openSQL(t, *at.database)
+			return losing{at.sessions(t), func() session.Store { return at.sessions(t) }, func() error {
+				_, err := db.Exec("DELETE FROM signet_cutoffs")
+				return err
+			}}
+		}
+	}
+	for name, open := range map[string]func(*testing.T) losing{"Redis": redis, "PostgreSQL": sql(postgres), "MariaDB": sql(mariadb), "SQLite": sql(sqlite)} {
+		for what, end := range map[string]func(context.Context, *signet.Auth) error{
+			"user":    func(ctx context.Context, a *signet.Auth) error { return a.RevokeUser(ctx, john.ID) },
+			"changed": func(ctx context.Context, a *signet.Auth) error { return a.UserChanged(ctx, john.ID) },
+			"all":     func(ctx context.Context, a *signet.Auth) error { return a.RevokeAll(ctx) },
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				l, ctx := open(t), t.Context()
+				auth := newAuth(t, onlyJohn(t), l.store)
+				old, err := auth.IssueFor(ctx, john)
+				require.NoError(t, err)
+				require.NoError(t, end(ctx, auth))
+				require.NoError(t, l.lose())
+				if what == "changed" { // the session goes on
+					_, err = auth.Refresh(ctx, old.RefreshToken)
+					require.NoError(t, err)
+				}
+				tokens, err := auth.IssueFor(ctx, john)
+				require.NoError(t, err)
+				_, err = auth.Verify(ctx, tokens.AccessToken)
+				require.NoError(t, err, "a new login")
+				next, err := auth.Refresh(ctx, tokens.RefreshToken)
+				require.NoError(t, err)
+				_, err = auth.Verify(ctx, next.AccessToken)
+				require.NoError(t, err)
+
+				fresh := newAuth(t, onlyJohn(t), l.other())
+				_, err = fresh.Verify(ctx, next.AccessToken)
+				require.NoError(t, err, "a process that has just started")
+				_, err = fresh.Verify(ctx, old.AccessToken)
+				require.ErrorIs(t, err, signet.ErrInvalidToken, "what was cut off is so for good")
+			})
+		}
+	}
+}
+
+// The ways of pgx to send a query, which poolers need, keep the rows as they are.
+func TestWaysOfPgx(t *testing.T) {
+	h := postgres.host(t)
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			at := h.fresh(t)
+			at.sessions(t) // migrates
+			d := *at.database
+			d.dsn += "&default_query_exec_mode=" + mode
+			one := sqlSessions(t, openSQL(t, d), d.dialect)
+			row := redisLogin(t, one, "ann")
+			redisChange(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
+			require.NoError(t, one.UpdateBatch(t.Context(), []string{row.ID}, func(row session.Session, _ session.Millis) session.Session {
+				row.Next = 5
+				return row
+			}))
+			redisCut(t, one, "ann")
+			other := sqlSessions(t, openSQL(t, d), d.dialect)
+			redisChange(t, other, row.ID, func(row *session.Session, at session.Moment) {
+				require.EqualValues(t, 1, row.Tries)
+				require.EqualValues(t, 5, row.Next)
+				require.NotZero(t, at.User.Ended)
+			})
+		})
+	}
+}
+
+// A row that cannot be read keeps no other row from being changed, and somebody else who changes a row at the same time does not
+// keep it from being changed.
+func TestABatchWithARowThatCannotBeRead(t *testing.T) {
+	for _, kind := range shared {
+		t.Run(kind.name, func(t *testing.T) {
+			at := kind.host(t).fresh(t)
+			store := at.sessions(t)
+			good, bad, busy := redisLogin(t, store, "ann"), redisLogin(t, store, "bob"), redisLogin(t, store, "eve")
+			if at.database != nil {
+				_, err := openSQL(t, *at.database).Exec(fmt.Sprintf(`UPDATE signet_sessions SET version = version + 1, data = '{"v":99,"id":"%s"}'
+					WHERE id = '%s'`, bad.ID, bad.ID))
+				require.NoError(t, err)
+			} else {
+				group, _ := session.GroupOfID(bad.ID)
+				key := fmt.Sprintf("signet:{%d}:s:%s", group, bad.ID)
+				require.NoError(t, openRedis(t, at.args[1]).Set(t.Context(), key, `m {"v":99}`, 0).Err())
+			}
+			var meanwhile atomic.Int64
+			err := at.sessions(t).(session.Batcher).UpdateBatch(t.Context(), []string{good.ID, bad.ID, busy.ID},
+				func(row session.Session, now session.Millis) session.Session {
+					if row.ID == busy.ID && meanwhile.Add(1) <= 2 {
+						redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
+					}
+					row.Next = 5
+					return row
+				})
+			require.ErrorContains(t, err, "version 99")
+			for _, id := range []string{good.ID, busy.ID} {
+				redisChange(t, at.sessions(t), id, func(row *session.Session, _ session.Moment) {
+					require.EqualValues(t, 5, row.Next)
+					require.Equal(t, id == busy.ID, row.Tries == 2)
+				})
+			}
+		})
+	}
+}
