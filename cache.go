@@ -22,7 +22,6 @@ type tokenCache struct {
 	places []cachePlace
 	sets   uint64          // a power of two
 	once   []atomic.Uint32 // parts of the hashes of tokens that came lately and found a full set
-	made   time.Time
 }
 
 // cachePlace is a place for one entry. The four places of a set are one line of the processor's cache. So it costs one
@@ -32,17 +31,29 @@ type cachePlace struct {
 	entry atomic.Pointer[verifiedToken]
 }
 
-// cacheLabel says what is in a place. Its highest 40 bits are those of the hash. Then come 16 bits for the time at which the token
+// cacheLabel says what is in a place. Its highest 40 bits are those of the hash. Then come 16 bits for the minute in which the token
 // expires, and 8 bits for the cost. A label is only a hint: for a moment, it may belong to an entry that was replaced or removed.
 type cacheLabel uint64
 
-func labelOf(hash uint64, expires uint16, cost int) cacheLabel {
+func labelOf(hash uint64, expires minute, cost int) cacheLabel {
 	return cacheLabel(hash>>24<<24 | uint64(expires)<<8 | uint64(cost))
 }
 
 func (l cacheLabel) isOf(hash uint64) bool      { return uint64(l)>>24 == hash>>24 }
-func (l cacheLabel) hasExpired(now uint16) bool { return uint16(l>>8) < now }
+func (l cacheLabel) hasExpired(now minute) bool { return minute(l>>8)-now > maxMinutes }
 func (l cacheLabel) cost() int                  { return int(l & 0xff) }
+
+// minute is a time in minutes, without its higher bits. So only times that are less than 22 days apart can be compared.
+type minute uint16
+
+const maxMinutes = math.MaxInt16
+
+func minuteOf(t time.Time) minute { return minute(t.Unix() / 60) }
+
+// expiryOf is the minute in which a token expires that was verified now, or the last one that can be compared.
+func expiryOf(claims *Claims, now time.Time) minute {
+	return minuteOf(now) + minute(min(max(claims.ExpiresAt.Sub(now)/time.Minute, 0), maxMinutes))
+}
 
 // verifiedToken is one entry. It never changes.
 type verifiedToken struct {
@@ -61,23 +72,17 @@ const (
 	drawn            = 8 // of so many tokens that find a full set, one is drawn
 )
 
-func newTokenCache(size int, now time.Time) *tokenCache {
+func newTokenCache(size int) *tokenCache {
 	sets := 1
 	for 2*sets*setBytes <= size {
 		sets *= 2
 	}
 	places := make([]cachePlace, sets*waysPerSet)
-	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet),
-		made: now}
+	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet)}
 }
 
 // cost estimates the bytes of an entry, in units: the token, its payload, and the parts of the claims.
 func cost(token string) int { return (384 + len(token) + 3*len(token)/4) / costUnit }
-
-// minutes is a time as labels have it: since the cache was made, and at most 45 days.
-func (c *tokenCache) minutes(t time.Time) uint16 {
-	return uint16(min(max(t.Sub(c.made)/time.Minute, 0), math.MaxUint16))
-}
 
 func (c *tokenCache) hash(token string) uint64 { return maphash.String(c.seed, token) }
 
@@ -125,11 +130,11 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 	if own >= setCost {
 		return // a token of over 2 kB is verified each time
 	}
-	set, minute := c.set(hash), c.minutes(now)
+	set, present := c.set(hash), minuteOf(now)
 	free, used := false, own
 	for i := range set {
 		l := cacheLabel(set[i].label.Load())
-		if set[i].entry.Load() == nil || l.isOf(hash) || l.hasExpired(minute) {
+		if set[i].entry.Load() == nil || l.isOf(hash) || l.hasExpired(present) {
 			free = true
 		} else {
 			used += l.cost()
@@ -159,5 +164,5 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 	}
 	// The token is a part of a header. Without the copy the entry would keep the whole header in memory.
 	set[place].entry.Store(&verifiedToken{token: strings.Clone(token), claims: claims})
-	set[place].label.Store(uint64(labelOf(hash, c.minutes(claims.ExpiresAt), own)))
+	set[place].label.Store(uint64(labelOf(hash, expiryOf(claims, now), own)))
 }

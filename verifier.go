@@ -110,7 +110,7 @@ func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issu
 		v.only = issuers[0]
 	}
 	if cfg.cacheBytes > 0 {
-		v.cache = newTokenCache(cfg.cacheBytes, v.clock())
+		v.cache = newTokenCache(cfg.cacheBytes)
 	}
 	return v
 }
