@@ -19,7 +19,8 @@
 // If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward. If the write of a
 // login is lost, the login must be repeated. If the write of a revocation or a cut-off is lost, what it had ended lives
 // again. Every process that has read more of the log than is left learns of the loss ([session.ErrCursor]), and reads the
-// log from its beginning. Where no revocation may be lost, keep sessions in SQL.
+// log from its beginning. It goes on to refuse what it knows to be revoked, and writes a lost cut-off again when the user
+// logs in or refreshes. Where no revocation may be lost, keep sessions in SQL.
 //
 // Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
 //

@@ -53,7 +53,7 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // costs a third of the rate. With SQLite call db.SetMaxOpenConns(1): writers then queue here, and do not poll the lock of the
 // file. The store looks at the pool now and then, and logs a warning once if it is set otherwise.
 //
-// The store remembers up to 32,768 rows that it wrote last, in about 16 MB. Such a row need not be read again. So refreshes are
+// The store remembers up to 32,768 rows that it wrote last, in about 20 MB. Such a row need not be read again. So refreshes are
 // cheapest if the load balancer sends all requests of a client to the same process.
 //
 // A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of
