@@ -93,15 +93,15 @@ func TestWaysOfPgx(t *testing.T) {
 			d := *at.database
 			d.dsn += "&default_query_exec_mode=" + mode
 			one := sqlSessions(t, openSQL(t, d), d.dialect)
-			row := redisLogin(t, one, "ann")
-			redisChange(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
+			row := newSession(t, one, "ann")
+			changeSession(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
 			require.NoError(t, one.UpdateBatch(t.Context(), []string{row.ID}, func(row session.Session, _ session.Millis) session.Session {
 				row.Next = 5
 				return row
 			}))
-			redisCut(t, one, "ann")
+			endSessions(t, one, "ann")
 			other := sqlSessions(t, openSQL(t, d), d.dialect)
-			redisChange(t, other, row.ID, func(row *session.Session, at session.Moment) {
+			changeSession(t, other, row.ID, func(row *session.Session, at session.Moment) {
 				require.EqualValues(t, 1, row.Tries)
 				require.EqualValues(t, 5, row.Next)
 				require.NotZero(t, at.User.Ended)
@@ -117,7 +117,7 @@ func TestABatchWithARowThatCannotBeRead(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			at := kind.host(t).fresh(t)
 			store := at.sessions(t)
-			good, bad, busy := redisLogin(t, store, "ann"), redisLogin(t, store, "bob"), redisLogin(t, store, "eve")
+			good, bad, busy := newSession(t, store, "ann"), newSession(t, store, "bob"), newSession(t, store, "eve")
 			if at.database != nil {
 				_, err := openSQL(t, *at.database).Exec(fmt.Sprintf(`UPDATE signet_sessions SET version = version + 1, data = '{"v":99,"id":"%s"}'
 					WHERE id = '%s'`, bad.ID, bad.ID))
@@ -131,14 +131,14 @@ func TestABatchWithARowThatCannotBeRead(t *testing.T) {
 			err := at.sessions(t).(session.Batcher).UpdateBatch(t.Context(), []string{good.ID, bad.ID, busy.ID},
 				func(row session.Session, now session.Millis) session.Session {
 					if row.ID == busy.ID && meanwhile.Add(1) <= 2 {
-						redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
+						changeSession(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
 					}
 					row.Next = 5
 					return row
 				})
 			require.ErrorContains(t, err, "version 99")
 			for _, id := range []string{good.ID, busy.ID} {
-				redisChange(t, at.sessions(t), id, func(row *session.Session, _ session.Moment) {
+				changeSession(t, at.sessions(t), id, func(row *session.Session, _ session.Moment) {
 					require.EqualValues(t, 5, row.Next)
 					require.Equal(t, id == busy.ID, row.Tries == 2)
 				})

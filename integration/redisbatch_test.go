@@ -21,7 +21,7 @@ func TestRedisUpdateBatch(t *testing.T) {
 		var ids []string
 		rows := map[string]session.Session{}
 		for i := range 600 {
-			row := redisLogin(t, store, fmt.Sprintf("user%d", i))
+			row := newSession(t, store, fmt.Sprintf("user%d", i))
 			rows[row.ID] = row
 			ids = append(ids, row.ID)
 		}
@@ -33,7 +33,7 @@ func TestRedisUpdateBatch(t *testing.T) {
 		}
 		gone, unchanged, changed, revoked, longer := session.NewID("ann"), ids[0], ids[1], ids[2], ids[3]
 		before := text(unchanged)
-		redisCut(t, store, rows[ids[4]].UserID) // cut-offs do not matter
+		endSessions(t, store, rows[ids[4]].UserID) // cut-offs do not matter
 		r := redisFollow(t, store)
 		calls := map[string]int{}
 		err := batcher.UpdateBatch(t.Context(), append([]string{gone, "", "no id", ids[5]}, ids...),
@@ -50,7 +50,7 @@ func TestRedisUpdateBatch(t *testing.T) {
 				case unchanged:
 					return rows[row.ID]
 				case changed: // change gives the same row again
-					redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Current = 1 })
+					changeSession(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Current = 1 })
 				case revoked:
 					row = row.Revoke(session.ReasonLogout, now)
 				case longer:
@@ -65,7 +65,7 @@ func TestRedisUpdateBatch(t *testing.T) {
 		}
 		require.Equal(t, before, text(unchanged), "not even the mark is new")
 		for _, id := range ids {
-			redisChange(t, redisSessions(t, client, "signet"), id, func(row *session.Session, _ session.Moment) {
+			changeSession(t, redisSessions(t, client, "signet"), id, func(row *session.Session, _ session.Moment) {
 				want := int64(7)
 				if id == unchanged {
 					want = 0
@@ -79,7 +79,7 @@ func TestRedisUpdateBatch(t *testing.T) {
 		listed, _, err := store.List(t.Context(), rows[revoked].UserID, 10)
 		require.NoError(t, err)
 		require.Empty(t, listed)
-		redisCutBy(t, store, rows[longer].UserID, func(c session.Cutoff, latest, now session.Millis) session.Cutoff {
+		changeCutoff(t, store, rows[longer].UserID, func(c session.Cutoff, latest, now session.Millis) session.Cutoff {
 			require.Greater(t, latest, now.Add(29*day))
 			return c
 		})
@@ -98,7 +98,7 @@ func TestRedisUpdateBatchRoundTrips(t *testing.T) {
 		store := redisSessions(t, client, "signet")
 		var ids []string
 		for i := range 256 {
-			ids = append(ids, redisLogin(t, store, fmt.Sprintf("user%d", i)).ID)
+			ids = append(ids, newSession(t, store, fmt.Sprintf("user%d", i)).ID)
 		}
 		var pipelines, commands atomic.Int64
 		client.AddHook(pipelineHook{func() { commands.Add(1) }, &pipelines})
@@ -119,7 +119,7 @@ func TestRedisUpdateBatchRoundTrips(t *testing.T) {
 		require.EqualValues(t, 3, pipelines.Load(), "the rows that this store remembers are outdated")
 		store = redisSessions(t, client, "signet")
 		for _, id := range ids {
-			redisChange(t, store, id, func(row *session.Session, _ session.Moment) { row.Parent++ })
+			changeSession(t, store, id, func(row *session.Session, _ session.Moment) { row.Parent++ })
 		}
 		next(store)
 		require.EqualValues(t, 1, pipelines.Load(), "this store has written the rows last")
@@ -154,15 +154,15 @@ func TestRedisListLags(t *testing.T) {
 			userID := "user of " + lifetime.String()
 			store := redisSessions(t, client, "signet")
 			list := fmt.Sprintf("signet:{%d}:u:%s", session.GroupOfUser(userID), userID)
-			row := redisLogin(t, store, userID)
-			redisRevoke(t, store, row.ID)
-			row = redisLogin(t, store, userID)
+			row := newSession(t, store, userID)
+			revokeSession(t, store, row.ID)
+			row = newSession(t, store, userID)
 			require.NoError(t, client.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: "over"}).Err())
 			require.NoError(t, client.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: row.ID}).Err()) // as if it were new
 			var scores []float64
 			for i := range 64 {
 				var keep session.Millis
-				redisChange(t, store, row.ID, func(row *session.Session, at session.Moment) {
+				changeSession(t, store, row.ID, func(row *session.Session, at session.Moment) {
 					row.KeepUntil = at.Now.Add(lifetime + time.Duration(i)*min(lifetime/16, 6*time.Hour)/32)
 					row.Next++
 					keep = row.KeepUntil
@@ -192,11 +192,11 @@ func TestRedisListOrder(t *testing.T) {
 		store := redisSessions(t, client, "signet")
 		var rows []session.Session
 		for i := range 20 {
-			row := redisLogin(t, store, "ann")
-			redisChange(t, store, row.ID, func(s *session.Session, at session.Moment) {
+			row := newSession(t, store, "ann")
+			changeSession(t, store, row.ID, func(s *session.Session, at session.Moment) {
 				s.KeepUntil = at.Now.Add(30*day - time.Duration(i)*10*time.Minute) // this is the score, and 6 hours
 			})
-			redisChange(t, store, row.ID, func(s *session.Session, _ session.Moment) {
+			changeSession(t, store, row.ID, func(s *session.Session, _ session.Moment) {
 				s.KeepUntil = s.KeepUntil.Add(time.Duration(i) * 15 * time.Minute)
 				row = *s
 			})

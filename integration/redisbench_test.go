@@ -140,7 +140,7 @@ func measureBatch(b *testing.B, client *redis.Client) {
 	store := redisSessions(b, client, "batch")
 	var ids []string
 	for i := range n {
-		ids = append(ids, redisLogin(b, store, strconv.Itoa(i)).ID)
+		ids = append(ids, newSession(b, store, strconv.Itoa(i)).ID)
 	}
 	ours, theirs := processTime(b), redisTime(b, client)
 	b.ReportAllocs()

@@ -27,51 +27,6 @@ func onRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)
 	t.Run("Cluster", func(t *testing.T) { test(t, openCluster(t, servers.RedisCluster(t, 3).Addrs())) })
 }
 
-func redisLogin(t testing.TB, store session.Store, userID string) (row session.Session) {
-	t.Helper()
-	err := store.Create(t.Context(), userID, func(at session.Moment) (session.Session, error) {
-		row = session.Session{ID: session.NewID(userID), UserID: userID, Born: at.Version(), CreatedAt: at.Now,
-			LastUsedAt: at.Now, EndsAt: at.Now.Add(day), KeepUntil: at.Now.Add(day)}
-		return row, nil
-	})
-	require.NoError(t, err)
-	return row
-}
-
-// redisChange updates a session.
-func redisChange(t testing.TB, store session.Store, id string, change func(row *session.Session, at session.Moment)) {
-	t.Helper()
-	require.NoError(t, store.Update(t.Context(), id, func(row session.Session, at session.Moment) (session.Session, error) {
-		change(&row, at)
-		return row, nil
-	}))
-}
-
-func redisRevoke(t testing.TB, store session.Store, id string) {
-	t.Helper()
-	redisChange(t, store, id, func(row *session.Session, at session.Moment) {
-		*row = row.Revoke(session.ReasonLogout, at.Now)
-	})
-}
-
-// redisCutBy changes the cut-off of a user, or that of everybody.
-func redisCutBy(t testing.TB, store session.Store, userID string,
-	change func(c session.Cutoff, latest, now session.Millis) session.Cutoff) {
-	t.Helper()
-	err := store.Cut(t.Context(), userID, func(c session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
-		return change(c, latest, now), nil
-	})
-	require.NoError(t, err)
-}
-
-// redisCut ends all sessions.
-func redisCut(t testing.TB, store session.Store, userID string) {
-	t.Helper()
-	redisCutBy(t, store, userID, func(c session.Cutoff, latest, now session.Millis) session.Cutoff {
-		return c.End("", max(latest, now.Add(time.Minute)), now)
-	})
-}
-
 // redisReader follows the log of a store.
 type redisReader struct {
 	store session.Store
@@ -120,26 +75,26 @@ func TestRedisLog(t *testing.T) {
 		r := redisFollow(t, store)
 		var rows []session.Session
 		for i := range 200 {
-			rows = append(rows, redisLogin(t, store, fmt.Sprintf("user%d", i)))
+			rows = append(rows, newSession(t, store, fmt.Sprintf("user%d", i)))
 		}
 		require.Empty(t, r.next(t), "logins")
 		for _, row := range rows {
-			redisRevoke(t, store, row.ID)
+			revokeSession(t, store, row.ID)
 		}
 		require.ElementsMatch(t, revokedEntries(rows...), r.next(t))
 		require.Empty(t, r.next(t), "nothing is read twice")
 
-		redisCut(t, store, "user7")
+		endSessions(t, store, "user7")
 		first := r.next(t)
 		require.Len(t, first, 1)
 		require.Equal(t, session.UserCut, first[0].Kind)
 		require.Equal(t, "user7", first[0].ID)
 		require.NotZero(t, first[0].Ended)
-		redisCut(t, store, "user7") // the cursor stands on the entry that this replaces
+		endSessions(t, store, "user7") // the cursor stands on the entry that this replaces
 		second := r.next(t)
 		require.Len(t, second, 1)
 		require.Greater(t, second[0].Ended, first[0].Ended)
-		redisCutBy(t, store, "user7", func(before session.Cutoff, _, now session.Millis) session.Cutoff {
+		changeCutoff(t, store, "user7", func(before session.Cutoff, _, now session.Millis) session.Cutoff {
 			require.Equal(t, second[0], session.CutEntry("user7", before))
 			return before.End(rows[7].ID, now.Add(day), now).Change(0, now)
 		})
@@ -148,7 +103,7 @@ func TestRedisLog(t *testing.T) {
 		require.Equal(t, rows[7].ID, third[0].Spared)
 		require.Greater(t, third[0].Changed, third[0].Ended)
 
-		redisCut(t, store, "")
+		endSessions(t, store, "")
 		all := r.next(t)
 		var groups []int
 		for _, e := range all {
@@ -176,19 +131,19 @@ func TestRedisCutoffsInBetween(t *testing.T) {
 			var calls []session.Version
 			require.NoError(t, store.Create(t.Context(), "ann", func(at session.Moment) (session.Session, error) {
 				if calls = append(calls, at.Version()); len(calls) == 1 {
-					redisCut(t, store, cutUser)
+					endSessions(t, store, cutUser)
 				}
 				return session.Session{ID: session.NewID("ann"), UserID: "ann", KeepUntil: at.Now.Add(day)}, nil
 			}))
 			require.Len(t, calls, 2)
 			require.NotEqual(t, calls[0], calls[1])
 
-			row := redisLogin(t, store, "ann")
+			row := newSession(t, store, "ann")
 			calls = nil
-			redisChange(t, store, row.ID, func(row *session.Session, at session.Moment) {
+			changeSession(t, store, row.ID, func(row *session.Session, at session.Moment) {
 				if calls = append(calls, at.Version()); len(calls) == 1 {
 					require.False(t, at.Ended(*row))
-					redisCut(t, store, cutUser)
+					endSessions(t, store, cutUser)
 				} else {
 					require.True(t, at.Ended(*row))
 				}
@@ -205,7 +160,7 @@ func TestRedisCutoffsInBetween(t *testing.T) {
 func cutAtOnce(t *testing.T, store session.Store, userID string) {
 	const n = 8
 	version := func() (v []int64) {
-		redisCutBy(t, store, userID, func(c session.Cutoff, _, _ session.Millis) session.Cutoff {
+		changeCutoff(t, store, userID, func(c session.Cutoff, _, _ session.Millis) session.Cutoff {
 			v = append(v, c.Changed)
 			return c
 		})
@@ -235,7 +190,7 @@ func TestRedisLogDelayedWrite(t *testing.T) {
 	server := servers.Redis(t)
 	store := redisSessions(t, openRedis(t, "redis://"+server.Addr()), "signet")
 	slow := redisSessions(t, openRedis(t, "redis://"+delayed(t, server.Addr(), 1500*time.Millisecond)), "signet")
-	late := redisLogin(t, store, "ann")
+	late := newSession(t, store, "ann")
 	r := redisFollow(t, store)
 	ctx, done := t.Context(), make(chan error, 1)
 	go func() {
@@ -251,8 +206,8 @@ func TestRedisLogDelayedWrite(t *testing.T) {
 			require.NoError(t, err)
 			waiting = false
 		default:
-			row := redisLogin(t, store, "ann")
-			redisRevoke(t, store, row.ID)
+			row := newSession(t, store, "ann")
+			revokeSession(t, store, row.ID)
 			want = append(want, revokedEntries(row)...)
 		}
 		saw = append(saw, r.next(t)...)
@@ -293,19 +248,19 @@ func TestRedisLogFailover(t *testing.T) {
 	client, promoted := openRedis(t, "redis://"+primary.Addr()), openRedis(t, "redis://"+replica.Addr())
 	store, after := redisSessions(t, client, "signet"), redisSessions(t, promoted, "signet")
 
-	kept, lost := redisLogin(t, store, "ann"), redisLogin(t, store, "ann")
-	redisRevoke(t, store, kept.ID)
+	kept, lost := newSession(t, store, "ann"), newSession(t, store, "ann")
+	revokeSession(t, store, kept.ID)
 	reads, lags := redisFollow(t, store), redisFollow(t, store)
 	require.Eventually(t, func() bool { return client.Do(t.Context(), "WAIT", 1, 100).Val() == int64(1) },
 		10*time.Second, time.Millisecond)
 	require.NoError(t, promoted.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
-	redisRevoke(t, store, lost.ID)
+	revokeSession(t, store, lost.ID)
 	require.Equal(t, revokedEntries(lost), reads.next(t))
 
 	reads.store, lags.store = after, after
 	require.Empty(t, lags.next(t), "it had read nothing that is lost")
 	require.ErrorIs(t, reads.pull(t.Context()), session.ErrCursor)
-	redisRevoke(t, after, lost.ID)
+	revokeSession(t, after, lost.ID)
 	require.ErrorIs(t, reads.pull(t.Context()), session.ErrCursor, "the log goes on without what was lost")
 	require.Equal(t, revokedEntries(lost), lags.next(t))
 	reads.at = session.Start
@@ -316,14 +271,14 @@ func TestRedisLogFailover(t *testing.T) {
 func TestRedisLogClockSetBack(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		store := redisSessions(t, client, "signet")
-		first, second, third := redisLogin(t, store, "ann"), redisLogin(t, store, "ann"), redisLogin(t, store, "ann")
+		first, second, third := newSession(t, store, "ann"), newSession(t, store, "ann"), newSession(t, store, "ann")
 		log := logOf("ann")
 		ahead := time.Now().Add(time.Hour).UnixMilli()
 		require.NoError(t, client.ZAdd(t.Context(), log, redis.Z{Score: float64(ahead), Member: oldEntry(first)}).Err())
 		r := redisFollow(t, store)
-		redisRevoke(t, store, second.ID)
+		revokeSession(t, store, second.ID)
 		require.Equal(t, revokedEntries(second), r.next(t))
-		redisRevoke(t, store, third.ID)
+		revokeSession(t, store, third.ID)
 		require.Equal(t, revokedEntries(third), r.next(t))
 		require.NoError(t, client.Del(t.Context(), log).Err())
 		require.ErrorIs(t, r.pull(t.Context()), session.ErrCursor)
@@ -348,15 +303,15 @@ func TestRedisNotify(t *testing.T) {
 		var took []time.Duration
 		for i := range 50 {
 			userID := fmt.Sprintf("user%d", i)
-			row := redisLogin(t, store, userID)
+			row := newSession(t, store, userID)
 			began := time.Now()
-			redisRevoke(t, store, row.ID)
+			revokeSession(t, store, row.ID)
 			took = append(took, await(t, woken).Sub(began))
 		}
 		slices.Sort(took)
 		results.note(t, "Redis, from the call of Update until the wake, %s: median %v, slowest of %d %v", t.Name(),
 			took[len(took)/2], len(took), took[len(took)-1])
-		redisCut(t, store, "ann")
+		endSessions(t, store, "ann")
 		await(t, woken)
 
 		kill := func(ctx context.Context, client *redis.Client) error {
@@ -396,8 +351,8 @@ func TestRedisNotifyStalled(t *testing.T) {
 	await(t, woken)
 	time.Sleep(21 * time.Second)
 	require.Empty(t, woken, "the connection has stayed")
-	row := redisLogin(t, store, "ann")
-	redisRevoke(t, store, row.ID)
+	row := newSession(t, store, "ann")
+	revokeSession(t, store, row.ID)
 	await(t, woken)
 	server.Pause()
 	require.Error(t, <-ended)
@@ -410,8 +365,8 @@ func TestRedisNotifyForbidden(t *testing.T) {
 	store := redisSessions(t, client, "signet")
 	r := redisFollow(t, store)
 	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "resetchannels").Err())
-	row := redisLogin(t, store, "ann")
-	redisRevoke(t, store, row.ID)
+	row := newSession(t, store, "ann")
+	revokeSession(t, store, row.ID)
 	require.Equal(t, revokedEntries(row), r.next(t))
 	require.ErrorContains(t, store.Notify(t.Context(), func() {}), "NOPERM")
 }
@@ -433,27 +388,27 @@ func TestRedisMaxPerUser(t *testing.T) {
 		}
 		var rows []session.Session
 		for range 50 {
-			rows = append(rows, redisLogin(t, wide, "ann"))
+			rows = append(rows, newSession(t, wide, "ann"))
 			time.Sleep(time.Millisecond)
 		}
 		r := redisFollow(t, store)
-		rows = append(rows, redisLogin(t, store, "ann"))
+		rows = append(rows, newSession(t, store, "ann"))
 		require.ElementsMatch(t, []string{rows[48].ID, rows[49].ID, rows[50].ID}, live())
 		require.Len(t, r.next(t), 48)
-		redisChange(t, store, rows[0].ID, func(row *session.Session, _ session.Moment) {
+		changeSession(t, store, rows[0].ID, func(row *session.Session, _ session.Moment) {
 			require.Equal(t, session.ReasonEvicted, row.Reason)
 		})
 
 		// Of those that are left, the oldest has cut off the others. They go first.
-		redisCutBy(t, store, "ann", func(c session.Cutoff, latest, now session.Millis) session.Cutoff {
+		changeCutoff(t, store, "ann", func(c session.Cutoff, latest, now session.Millis) session.Cutoff {
 			return c.End(rows[48].ID, latest, now)
 		})
-		first, second := redisLogin(t, store, "ann"), redisLogin(t, store, "ann")
+		first, second := newSession(t, store, "ann"), newSession(t, store, "ann")
 		require.ElementsMatch(t, []string{rows[48].ID, first.ID, second.ID}, live())
 
 		var group sync.WaitGroup
 		for range 10 {
-			group.Go(func() { redisLogin(t, store, "ann") })
+			group.Go(func() { newSession(t, store, "ann") })
 		}
 		group.Wait()
 		require.Len(t, live(), 3)
@@ -467,14 +422,14 @@ func TestRedisList(t *testing.T) {
 		store, list := redisSessions(t, client, "signet"), fmt.Sprintf("signet:{%d}:u:ann", session.GroupOfUser("ann"))
 		var rows []session.Session
 		for i := range 10 {
-			row := redisLogin(t, store, "ann")
-			redisChange(t, store, row.ID, func(s *session.Session, at session.Moment) {
+			row := newSession(t, store, "ann")
+			changeSession(t, store, row.ID, func(s *session.Session, at session.Moment) {
 				s.KeepUntil = at.Now.Add(day + time.Duration(i)*time.Hour)
 				row = *s
 			})
 			rows = append(rows, row)
 		}
-		redisRevoke(t, store, rows[9].ID)
+		revokeSession(t, store, rows[9].ID)
 		gone := redis.Z{Score: float64(time.Now().Add(90 * day).UnixMilli()), Member: session.NewID("ann")}
 		require.NoError(t, client.ZAdd(t.Context(), list, gone, // as the version before has left it
 			redis.Z{Score: float64(rows[9].KeepUntil), Member: rows[9].ID}).Err())
@@ -482,7 +437,7 @@ func TestRedisList(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []session.Session{rows[8], rows[7]}, found)
 		require.WithinDuration(t, time.Now(), at.Now.Time(), time.Minute)
-		redisCutBy(t, store, "ann", func(c session.Cutoff, latest, _ session.Millis) session.Cutoff {
+		changeCutoff(t, store, "ann", func(c session.Cutoff, latest, _ session.Millis) session.Cutoff {
 			require.GreaterOrEqual(t, latest, rows[8].KeepUntil)
 			return c
 		})
@@ -496,10 +451,10 @@ func TestRedisList(t *testing.T) {
 func TestRedisExpiry(t *testing.T) {
 	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		store := redisSessions(t, client, "signet")
-		row := redisLogin(t, store, "ann")
-		redisCut(t, store, "ann")
-		redisCut(t, store, "")
-		redisRevoke(t, store, redisLogin(t, store, "ann").ID)
+		row := newSession(t, store, "ann")
+		endSessions(t, store, "ann")
+		endSessions(t, store, "")
+		revokeSession(t, store, newSession(t, store, "ann").ID)
 		group := fmt.Sprintf("signet:{%d}:", session.GroupOfUser("ann"))
 		const slack = day / 16 // of the list, and so of the cut-off
 		for key, want := range map[string]time.Time{
@@ -550,8 +505,8 @@ func TestRedisPrune(t *testing.T) {
 	}
 	prune(now.Add(-time.Hour), 17_000) // by this clock nothing is over
 	prune(now.Add(time.Hour), 16_500)  // by the server's clock some are
-	row := redisLogin(t, store, "ann")
-	redisRevoke(t, store, row.ID)
+	row := newSession(t, store, "ann")
+	revokeSession(t, store, row.ID)
 	require.Equal(t, revokedEntries(row), r.next(t), "the cursor has stood on an entry that is over")
 	prune(now.Add(time.Hour), 16_500) // the newest thousand and one: the oldest of them is over
 }
@@ -560,21 +515,21 @@ func TestRedisRoundTrips(t *testing.T) {
 	m := startMeter(t, servers.Redis(t).Addr())
 	client := openRedis(t, "redis://"+m.addr)
 	store := redisSessions(t, client, "signet")
-	row := redisLogin(t, store, "ann")
+	row := newSession(t, store, "ann")
 	for _, c := range []struct {
 		name string
 		want float64
 		do   func()
 	}{
-		{"Create", 2, func() { redisLogin(t, store, session.NewID("ann")) }},
+		{"Create", 2, func() { newSession(t, store, session.NewID("ann")) }},
 		{"Update of what another process wrote last", 2, func() {
-			redisChange(t, redisSessions(t, client, "signet"), row.ID, func(row *session.Session, _ session.Moment) { row.Next++ })
+			changeSession(t, redisSessions(t, client, "signet"), row.ID, func(row *session.Session, _ session.Moment) { row.Next++ })
 		}},
 		{"Update of what this process wrote last", 1, func() {
-			redisChange(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Next++ })
+			changeSession(t, store, row.ID, func(row *session.Session, _ session.Moment) { row.Next++ })
 		}},
-		{"Cut", 2, func() { redisCut(t, store, "bob") }},
-		{"Cut of everybody", 2, func() { redisCut(t, store, "") }},
+		{"Cut", 2, func() { endSessions(t, store, "bob") }},
+		{"Cut of everybody", 2, func() { endSessions(t, store, "") }},
 		{"ReadLog", 1, func() { redisFollow(t, store) }},
 	} {
 		c.do() // the server learns the scripts
@@ -635,11 +590,11 @@ func TestRedisRollingUpgrade(t *testing.T) {
 		r := redisFollow(t, store)
 		var rows []session.Session
 		for i := range 30 {
-			row := redisLogin(t, store, "ann")
+			row := newSession(t, store, "ann")
 			if rows = append(rows, row); i%2 == 0 {
 				oldRevoke(t, client, row)
 			} else {
-				redisRevoke(t, store, row.ID)
+				revokeSession(t, store, row.ID)
 			}
 			if i%3 == 0 {
 				require.Subset(t, r.next(t), revokedEntries(row))
@@ -650,7 +605,7 @@ func TestRedisRollingUpgrade(t *testing.T) {
 		require.ElementsMatch(t, revokedEntries(rows...), whole.next(t))
 
 		// The scores of this version have run ahead. An entry of the version before comes in behind the cursor.
-		ahead, behind := redisLogin(t, store, "ann"), redisLogin(t, store, "ann")
+		ahead, behind := newSession(t, store, "ann"), newSession(t, store, "ann")
 		require.NoError(t, client.ZAdd(t.Context(), log,
 			redis.Z{Score: float64(time.Now().UnixMilli() + 500), Member: oldEntry(ahead)}).Err())
 		require.Contains(t, r.next(t), revokedEntries(ahead)[0])
@@ -659,8 +614,8 @@ func TestRedisRollingUpgrade(t *testing.T) {
 		require.Empty(t, r.next(t), "the second before the cursor is read again only if something came in")
 
 		// The old readers take every entry for a session.
-		redisCut(t, store, "ann")
-		redisCut(t, store, "")
+		endSessions(t, store, "ann")
+		endSessions(t, store, "")
 		answer, err := oldRevoked.Run(t.Context(), client, []string{log}, 0).Slice()
 		require.NoError(t, err)
 		var ids []string
@@ -679,7 +634,7 @@ func TestRedisRollingUpgrade(t *testing.T) {
 		ttl, err := client.PTTL(t.Context(), log).Result()
 		require.NoError(t, err)
 		require.Greater(t, ttl, 100*365*day)
-		last := redisLogin(t, store, "ann")
+		last := newSession(t, store, "ann")
 		oldRevoke(t, client, last)
 		ttl, err = client.PTTL(t.Context(), log).Result()
 		require.NoError(t, err)
@@ -704,15 +659,15 @@ func TestRedisUserIDs(t *testing.T) {
 		}{
 			{"", 2}, {" ", 2}, {"{}", 2}, {`user`, 2}, {"é😀", 2}, {`"`, 3}, {`\`, 3}, {"a\x00b", 3}, {`","user":"ann`, 3},
 		} {
-			row := redisLogin(t, store, c.userID)
+			row := newSession(t, store, c.userID)
 			if c.userID != "" {
-				redisCut(t, store, c.userID)
+				endSessions(t, store, c.userID)
 			}
-			redisChange(t, redisSessions(t, client, "signet"), row.ID, func(row *session.Session, _ session.Moment) {
+			changeSession(t, redisSessions(t, client, "signet"), row.ID, func(row *session.Session, _ session.Moment) {
 				row.Next++ // the server learns the scripts
 			})
 			trips.Store(0)
-			redisChange(t, other, row.ID, func(row *session.Session, at session.Moment) {
+			changeSession(t, other, row.ID, func(row *session.Session, at session.Moment) {
 				require.Equal(t, c.userID != "", at.Ended(*row), "%q", c.userID)
 				require.Equal(t, c.userID, row.UserID)
 				row.Next++

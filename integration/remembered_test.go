@@ -21,30 +21,30 @@ func TestRememberedRows(t *testing.T) {
 			count := func(row *session.Session, _ session.Moment) { row.Tries++ }
 
 			t.Run("another process has revoked the session", func(t *testing.T) {
-				row := redisLogin(t, one, "ann")
-				redisChange(t, one, row.ID, count)
-				redisChange(t, other, row.ID, func(row *session.Session, at session.Moment) {
+				row := newSession(t, one, "ann")
+				changeSession(t, one, row.ID, count)
+				changeSession(t, other, row.ID, func(row *session.Session, at session.Moment) {
 					*row = row.Revoke(session.ReasonLogout, at.Now)
 				})
 				var seen session.Session
-				redisChange(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries, seen = 7, *row })
+				changeSession(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries, seen = 7, *row })
 				require.True(t, seen.Revoked())
-				redisChange(t, at.sessions(t), row.ID, func(row *session.Session, _ session.Moment) {
+				changeSession(t, at.sessions(t), row.ID, func(row *session.Session, _ session.Moment) {
 					require.True(t, row.Revoked())
 					require.EqualValues(t, 7, row.Tries)
 				})
 			})
 
 			t.Run("an answer that comes from an outdated row does not count", func(t *testing.T) {
-				row := redisLogin(t, one, "ann")
-				redisChange(t, one, row.ID, count)
-				redisChange(t, other, row.ID, count)
+				row := newSession(t, one, "ann")
+				changeSession(t, one, row.ID, count)
+				changeSession(t, other, row.ID, count)
 				var seen int64
-				redisChange(t, one, row.ID, func(row *session.Session, _ session.Moment) { seen = row.Tries }) // unchanged
+				changeSession(t, one, row.ID, func(row *session.Session, _ session.Moment) { seen = row.Tries }) // unchanged
 				require.EqualValues(t, 2, seen)
 
-				redisChange(t, one, row.ID, count)
-				redisChange(t, other, row.ID, count)
+				changeSession(t, one, row.ID, count)
+				changeSession(t, other, row.ID, count)
 				err := one.Update(t.Context(), row.ID, func(row session.Session, _ session.Moment) (session.Session, error) {
 					if row.Tries < 4 {
 						return row, errors.New("from the outdated row")
@@ -56,11 +56,11 @@ func TestRememberedRows(t *testing.T) {
 
 			t.Run("another process has cut off the user, and everybody", func(t *testing.T) {
 				for _, who := range []string{"ann", ""} {
-					row := redisLogin(t, one, "ann")
-					redisChange(t, one, row.ID, count)
-					redisCut(t, other, who)
+					row := newSession(t, one, "ann")
+					changeSession(t, one, row.ID, count)
+					endSessions(t, other, who)
 					var seen session.Moment
-					redisChange(t, one, row.ID, func(row *session.Session, at session.Moment) { row.Tries, seen = row.Tries+1, at })
+					changeSession(t, one, row.ID, func(row *session.Session, at session.Moment) { row.Tries, seen = row.Tries+1, at })
 					require.True(t, seen.Ended(row), "cut-off of %q", who)
 				}
 			})
@@ -71,7 +71,7 @@ func TestRememberedRows(t *testing.T) {
 			})
 
 			t.Run("processes that write in turn and at once lose nothing", func(t *testing.T) {
-				row := redisLogin(t, one, "ann")
+				row := newSession(t, one, "ann")
 				const each = 40
 				var all sync.WaitGroup
 				errs := make(chan error, 4*each)
@@ -98,7 +98,7 @@ func TestRememberedRows(t *testing.T) {
 				for err := range errs {
 					require.NoError(t, err)
 				}
-				redisChange(t, at.sessions(t), row.ID, func(row *session.Session, _ session.Moment) {
+				changeSession(t, at.sessions(t), row.ID, func(row *session.Session, _ session.Moment) {
 					require.EqualValues(t, 4*each*3/4, row.Tries)
 				})
 			})
@@ -115,10 +115,10 @@ func TestRememberedBatch(t *testing.T) {
 			one, other := at.sessions(t), at.sessions(t)
 			var ids []string
 			for i := range 300 {
-				ids = append(ids, redisLogin(t, one, fmt.Sprint("user", i)).ID)
+				ids = append(ids, newSession(t, one, fmt.Sprint("user", i)).ID)
 			}
 			for i := 0; i < len(ids); i += 50 {
-				redisChange(t, other, ids[i], func(row *session.Session, _ session.Moment) { row.Parent = 5 })
+				changeSession(t, other, ids[i], func(row *session.Session, _ session.Moment) { row.Parent = 5 })
 			}
 			for range 3 {
 				require.NoError(t, one.(session.Batcher).UpdateBatch(t.Context(), ids, func(row session.Session, _ session.Millis) session.Session {
@@ -128,7 +128,7 @@ func TestRememberedBatch(t *testing.T) {
 			}
 			reader := at.sessions(t)
 			for i, id := range ids {
-				redisChange(t, reader, id, func(row *session.Session, _ session.Moment) {
+				changeSession(t, reader, id, func(row *session.Session, _ session.Moment) {
 					require.EqualValues(t, 3, row.Next)
 					require.Equal(t, i%50 == 0, row.Parent == 5)
 				})
@@ -146,18 +146,18 @@ func TestRememberedWriteWasLost(t *testing.T) {
 			at := kind.host(t).fresh(t)
 			db := openSQL(t, *at.database)
 			one, other := at.sessions(t), at.sessions(t)
-			row := redisLogin(t, one, "ann")
+			row := newSession(t, one, "ann")
 			var version int64
 			var data string
 			require.NoError(t, db.QueryRow(fmt.Sprintf("SELECT version, data FROM signet_sessions WHERE id = '%s'", row.ID)).Scan(&version, &data))
-			redisChange(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries = 1 })
+			changeSession(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries = 1 })
 			_, err := db.Exec(fmt.Sprintf("UPDATE signet_sessions SET version = %d, data = '%s' WHERE id = '%s'", version, data, row.ID))
 			require.NoError(t, err)
-			redisChange(t, other, row.ID, func(row *session.Session, at session.Moment) {
+			changeSession(t, other, row.ID, func(row *session.Session, at session.Moment) {
 				*row = row.Revoke(session.ReasonLogout, at.Now)
 			})
-			redisChange(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
-			redisChange(t, at.sessions(t), row.ID, func(row *session.Session, _ session.Moment) {
+			changeSession(t, one, row.ID, func(row *session.Session, _ session.Moment) { row.Tries++ })
+			changeSession(t, at.sessions(t), row.ID, func(row *session.Session, _ session.Moment) {
 				require.True(t, row.Revoked())
 				require.EqualValues(t, 1, row.Tries)
 			})
