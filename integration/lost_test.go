@@ -83,6 +83,29 @@ func TestLostCutoffsAreWrittenAgain(t *testing.T) {
 	}
 }
 
+// A store loses the end of a session. A process that knows it ends the session again.
+func TestALostLogoutIsWrittenAgain(t *testing.T) {
+	for _, kind := range shared {
+		t.Run(kind.name, func(t *testing.T) {
+			at, ctx := kind.host(t).fresh(t), t.Context()
+			store := at.sessions(t)
+			auth, other := newAuth(t, onlyJohn(t), store), newAuth(t, onlyJohn(t), at.sessions(t))
+			tokens, err := auth.IssueFor(ctx, john)
+			require.NoError(t, err)
+			list, err := auth.Sessions(ctx, john.ID)
+			require.NoError(t, err)
+			var before session.Session
+			changeSession(t, store, list[0].ID, func(row *session.Session, _ session.Moment) { before = *row })
+			require.NoError(t, auth.Logout(ctx, tokens.RefreshToken))
+			changeSession(t, at.sessions(t), before.ID, func(row *session.Session, _ session.Moment) { *row = before })
+			_, err = auth.Refresh(ctx, tokens.RefreshToken)
+			require.ErrorIs(t, err, signet.ErrRevoked)
+			_, err = other.Refresh(ctx, tokens.RefreshToken)
+			require.ErrorIs(t, err, signet.ErrRevoked)
+		})
+	}
+}
+
 // The ways of pgx to send a query, which poolers need, keep the rows as they are.
 func TestWaysOfPgx(t *testing.T) {
 	h := postgres.host(t)

@@ -240,6 +240,9 @@ func (v *View) Lost(userID string, at session.Moment) (user, all session.Cutoff,
 	return user, all, lost
 }
 
+// Ended reports whether this process knows that the session was revoked.
+func (v *View) Ended(id string) bool { return v.set.has(v.hashOf(id)) == yes }
+
 // LowestAll returns the oldest of the groups' cut-offs of everybody.
 func (v *View) LowestAll() (ended int64) {
 	for group := range v.all {

@@ -208,6 +208,10 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 	if err := r.manager.lostCutoffs(row.UserID, at); err != nil {
 		return row, err
 	}
+	if !row.Revoked() && r.manager.Ended(row.ID) { // the store has lost that
+		r.row, r.out = row.Revoke(session.ReasonRevoked, at.Now), rotation.Outcome{Event: rotation.EventUnknown}
+		return r.row, nil
+	}
 	r.presented.UserActive = true
 	last := r.out
 	var err error
