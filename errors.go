@@ -149,9 +149,11 @@ var (
 	errIssuer     = invalidToken("the token is from another issuer")
 	errAudience   = invalidToken("the token is for another audience")
 	errNoUser     = invalidToken("the token's user is gone")
-	errOlder      = invalidToken("the refresh token is not the current one; refresh first")
-	errNoSession  = invalidToken("the token names no session")
-	errTwoTokens  = &Error{status: 400, code: "invalid_request", challenge: errorChallenge, kind: ErrInvalidRequest,
+	errTicket     = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
+		challenge: bareChallenge, kind: ErrInvalidCredentials} // of a second step
+	errOlder     = invalidToken("the refresh token is not the current one; refresh first")
+	errNoSession = invalidToken("the token names no session")
+	errTwoTokens = &Error{status: 400, code: "invalid_request", challenge: errorChallenge, kind: ErrInvalidRequest,
 		message: "send exactly one Authorization header with exactly one bearer token"}
 )
 

@@ -64,7 +64,6 @@ func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, e
 const (
 	maxFacts  = 1024
 	maxRaised = 2048
-	maxACR    = 128
 )
 
 // factNames are the reserved claims that facts may have.
@@ -106,6 +105,25 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 		members["acr"], _ = json.Marshal(acr)
 	}
 	return encodeFacts(members, maxRaised)
+}
+
+// authenticationOf reads "auth_time" and "acr" of a payload, or of the facts of a session. A claim in another form counts as
+// absent.
+func authenticationOf(payload string) (authTime int64, acr string) {
+	for s := strictjson.Scan(payload); s.Next(); {
+		switch s.Name() {
+		case "auth_time":
+			value := valueOf(s.Raw())
+			if at := value.Int(); value.Err() == nil {
+				authTime = at
+			}
+		case "acr":
+			if level, ok := textOf(s.Raw()); ok {
+				acr = level
+			}
+		}
+	}
+	return authTime, acr
 }
 
 // addFacts puts the facts of a session behind the members of WithClaims. Of two members with one name the fact stays.

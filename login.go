@@ -47,6 +47,18 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	return tokens, err
 }
 
+// stillRight returns a function that checks the password of a user again if the hash is another one than that of before. The
+// reason is a new password, or only a better hash of the same one.
+func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass string) func(current userstore.User) error {
+	return func(current userstore.User) error {
+		if current.PasswordHash == before.PasswordHash {
+			return nil
+		}
+		ok, _, err := a.gate.Verify(ctx, turnOf(ctx), current.PasswordHash, pass)
+		return passwordError(current.ID, ok && !current.Disabled, err)
+	}
+}
+
 // Authenticate checks an e-mail address and a password and returns the user. It begins no session and issues nothing: it is
 // for a host with tokens or steps of its own. It counts attempts as [Auth.Login] does, and has the same errors, except
 // [ErrSecondStepRequired]: it does not ask [LoginPolicy].Decide and the second factor.

@@ -51,18 +51,6 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
 }
 
-// stillRight returns a function that checks the password of a user again if the hash is another one than that of before. The
-// reason is a new password, or only a better hash of the same one.
-func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass string) func(current userstore.User) error {
-	return func(current userstore.User) error {
-		if current.PasswordHash == before.PasswordHash {
-			return nil
-		}
-		ok, _, err := a.gate.Verify(ctx, turnOf(ctx), current.PasswordHash, pass)
-		return passwordError(current.ID, ok && !current.Disabled, err)
-	}
-}
-
 // checkAgain checks the password of a user who is signed in.
 func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string) (*attempt, error) {
 	if err := checkPassword(pass); err != nil {

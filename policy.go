@@ -48,6 +48,9 @@ type LoginDecision struct {
 	Facts map[string]any
 }
 
+// maxACR is how long SecondStepACR may be, in bytes.
+const maxACR = 128
+
 // SecondFactor checks codes that a user has beside the password. Implementations must be safe for concurrent use, by
 // several processes too.
 type SecondFactor interface {

@@ -12,7 +12,6 @@ import (
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
-	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
@@ -20,10 +19,8 @@ import (
 // A login that waits for its second step is a row in the session store that no token can name yet. Its ticket is the row's id
 // and a secret. So a ticket works in every process, a cut-off of the user ends it, and only one request can use it.
 
-// errTicket and errCode are the answers to a second step that fails.
+// errCode is the answer to a wrong code.
 var (
-	errTicket = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
-		challenge: bareChallenge, kind: ErrInvalidCredentials}
 	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
 		kind: ErrInvalidCredentials}
 	errSessions = invalidToken("the two tokens are of different sessions")
@@ -235,23 +232,4 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 			return nil
 		})
 	}
-}
-
-// authenticationOf reads "auth_time" and "acr" of a payload, or of the facts of a session. A claim in another form counts as
-// absent.
-func authenticationOf(payload string) (authTime int64, acr string) {
-	for s := strictjson.Scan(payload); s.Next(); {
-		switch s.Name() {
-		case "auth_time":
-			value := valueOf(s.Raw())
-			if at := value.Int(); value.Err() == nil {
-				authTime = at
-			}
-		case "acr":
-			if level, ok := textOf(s.Raw()); ok {
-				acr = level
-			}
-		}
-	}
-	return authTime, acr
 }
