@@ -58,14 +58,20 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 // maxEnded is how many tokens of one request a logout looks at.
 const maxEnded = 8
 
-// all returns the tokens in all cookies.
-func (m *cookieMode) all(r *http.Request) (tokens []string) {
-	for _, cookie := range append(m.named(r, refreshCookie), m.named(r, accessCookie)...) {
-		if cookie.Value != "" && len(tokens) < maxEnded {
+// all returns the tokens in all cookies. The access token comes first, because no neighbour can set its cookie.
+func (m *cookieMode) all(r *http.Request) (tokens []string, err error) {
+	for _, cookie := range append(m.named(r, accessCookie), m.named(r, refreshCookie)...) {
+		if cookie.Value != "" {
 			tokens = append(tokens, cookie.Value)
 		}
 	}
-	return tokens
+	switch {
+	case len(tokens) == 0:
+		return nil, ErrNoToken
+	case len(tokens) > maxEnded:
+		return nil, errTwoValues
+	}
+	return tokens, nil
 }
 
 // sameSite refuses requests that another site has made with the user's cookies.

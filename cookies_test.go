@@ -183,6 +183,9 @@ func TestALogoutWithAPlantedCookie(t *testing.T) {
 		require.ErrorIs(t, err, signet.ErrRevoked, name)
 	}
 	b := newBrowser(t)
+	got := b.do(t, "POST", "/web/auth/logout", "", "Cookie", strings.Repeat("__Secure-refresh_token=x; ", 8)+"__Host-access_token=y")
+	require.Equal(t, 400, got.StatusCode, "not done, so not said to be done")
+	require.Empty(t, got.Cookies())
 	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "", "Cookie", "__Secure-refresh_token=x; __Host-access_token=y").StatusCode)
 	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "", "Cookie", "__Secure-refresh_token=").StatusCode)
 }

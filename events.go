@@ -62,9 +62,12 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 	if m.handle == nil {
 		return
 	}
-	if (e.Kind == event.LoginFailed || e.Kind == event.LoginThrottled) && len(m.waiting) >= maxAttempts {
-		m.dropped.Add(1)
-		return
+	switch e.Kind {
+	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed:
+		if len(m.waiting) >= maxAttempts {
+			m.dropped.Add(1)
+			return
+		}
 	}
 	select {
 	case m.waiting <- e:

@@ -177,12 +177,13 @@ func (s *lostStore) List(ctx context.Context, userID string, limit int) ([]sessi
 // Strangers who fail many times push no other event out.
 func TestAFloodOfFailuresDropsNoOtherEvent(t *testing.T) {
 	goOn, got := make(chan struct{}), &record{}
-	s := newService(t, signet.WithEvents(func(ctx context.Context, e event.Event) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}), signet.WithEvents(func(ctx context.Context, e event.Event) {
 		<-goOn
 		got.add(ctx, e)
 	}))
-	for range 1200 {
+	for range 600 {
 		_, _ = s.Login(t.Context(), "nobody@mail.com", "wrong")
+		_, _ = s.SecondStep(t.Context(), "x.y", "1")
 	}
 	s.login(t)
 	close(goOn)

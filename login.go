@@ -207,15 +207,15 @@ type attempt struct {
 }
 
 // end ends an attempt. A nil error says that all that was asked for was right, and ErrSecondStepRequired that all was so far.
-// ErrUnavailable says that nobody can tell, and errTicket that nothing was checked: then the attempt does not count. With any
-// other error it stays a failure. It goes on when the client has gone away, so that attempts are counted right.
+// ErrUnavailable says that nobody can tell, errTicket that nothing was checked, and ErrInvalidToken that the answer was right and
+// the token was not: then the attempt does not count. With any other error it stays a failure. It goes on when the client has gone away, so that attempts are counted right.
 func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
 	defer attempt.leave()
 	finish := attempt.Succeeded
 	switch {
 	case errors.Is(err, ErrSecondStepRequired):
 		finish = attempt.Continued
-	case errors.Is(err, ErrUnavailable), err == errTicket:
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrInvalidToken), err == errTicket:
 		finish = attempt.Cancelled
 	case err != nil:
 		return

@@ -74,6 +74,9 @@ func (a *Auth) userByID(ctx context.Context, id string) (userstore.User, error) 
 	return user, nil
 }
 
+// setPasswordTries is how often a hash is stored and read back. Each try fails only if somebody else changes the hash then.
+const setPasswordTries = 10
+
 // setPassword stores the hash only if nobody else has changed it since may allowed it, and reads it back, because a store answers
 // nil in both cases. Two changes at once both count, and the last one stays.
 func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may func(current userstore.User) error) error {
@@ -88,7 +91,7 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 	if err != nil {
 		return err
 	}
-	for {
+	for range setPasswordTries {
 		user, err := a.userByID(ctx, userID)
 		switch {
 		case err != nil:
@@ -105,6 +108,7 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 			return storeError(err)
 		}
 	}
+	return internal(errors.New("the user store has not stored a password hash as it was given, or others change it all the time"))
 }
 
 // passwordChanged ends what an old password had opened.

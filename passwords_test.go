@@ -67,6 +67,23 @@ func TestAChangeDoesNotUndoAReset(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A store that changes the hash, as a column that is too short does.
+func TestAStoreThatCutsTheHash(t *testing.T) {
+	auth, err := signet.New(cuttingUsers{newUsers(t)}, keys.Secret(secret), signet.WithPasswordHasher(cheap),
+		signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	defer auth.Close()
+	var answer *signet.Error
+	require.ErrorAs(t, auth.SetPassword(t.Context(), "1", "a new password"), &answer)
+	require.Equal(t, 500, answer.Status())
+}
+
+type cuttingUsers struct{ *userstore.Memory }
+
+func (u cuttingUsers) UpdatePasswordHash(ctx context.Context, id, before, after string) error {
+	return u.Memory.UpdatePasswordHash(ctx, id, before, after[:len(after)-1])
+}
+
 // A store that compares addresses loosely gives an account no more attempts.
 func TestAStoreThatFindsOtherAddresses(t *testing.T) {
 	log := &lines{}

@@ -242,14 +242,40 @@ func TestOnlyCheckedCodesAreTries(t *testing.T) {
 // awayCodes are codes that can be away.
 type awayCodes struct {
 	onceCodes
-	away bool
+	away   bool
+	during func()
 }
 
 func (c *awayCodes) Verify(ctx context.Context, userID, code string) ([]string, error) {
 	if c.away {
 		return nil, errors.New("away")
 	}
+	if c.during != nil {
+		c.during()
+	}
 	return c.onceCodes.Verify(ctx, userID, code)
+}
+
+// A right code counts as no failure, although a refresh beside the step-up was faster.
+func TestAStepUpBesideRefreshes(t *testing.T) {
+	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
+	tokens := tokensOf(t, s.complete(t, 100))
+	for range 15 {
+		var next signet.Tokens
+		factor.during = func() {
+			var err error
+			next, err = s.Refresh(t.Context(), tokens.RefreshToken)
+			require.NoError(t, err)
+		}
+		_, err := s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, strconv.Itoa(factor.next["1"]))
+		require.ErrorIs(t, err, signet.ErrInvalidToken)
+		tokens = next
+		s.clock.advance(time.Minute)
+	}
+	factor.during = nil
+	_, err := s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, strconv.Itoa(factor.next["1"]))
+	require.NoError(t, err)
 }
 
 // Who knows only the password ends no session.

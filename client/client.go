@@ -182,15 +182,18 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 // not wait if the service answers 429 or 503 to the step-up itself. A wrong answer is an [*Error], and does not end the
 // session. The other errors are those of [Client.Token].
 func (c *Client) StepUp(ctx context.Context, answer string) error {
+	c.mu.Lock()
+	before := c.now
+	c.mu.Unlock()
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	pair, used, err := c.stepUp(ctx, answer, "")
+	pair, used, err := c.stepUp(ctx, before, answer, "")
 	var no *Error
 	if errors.As(err, &no) && no.Code == "invalid_token" && used != "" { // an answer before this one was lost
-		pair, _, err = c.stepUp(ctx, answer, used)
+		pair, _, err = c.stepUp(ctx, before, answer, used)
 	}
 	if err != nil {
 		return err
@@ -198,9 +201,13 @@ func (c *Client) StepUp(ctx context.Context, answer string) error {
 	return c.keep(ctx, pair)
 }
 
-// stepUp returns a raised pair, and the access token that it used. The lock of the store is held.
-func (c *Client) stepUp(ctx context.Context, answer, refused string) (pair Tokens, used string, err error) {
+// stepUp returns a raised pair, and the access token that it used. The answer is of the user of the pair before. The lock of the
+// store is held.
+func (c *Client) stepUp(ctx context.Context, before current, answer, refused string) (pair Tokens, used string, err error) {
 	now, err := c.renew(ctx, refused)
+	if err == nil && otherUser(before, now) {
+		err = errOtherUser
+	}
 	if err != nil {
 		return Tokens{}, "", err
 	}

@@ -385,6 +385,43 @@ func TestAnotherUserSignsInMeanwhile(t *testing.T) {
 	require.Equal(t, "access of admin", token)
 }
 
+// What waits for a refresh is not sent as another user, who signs in meanwhile.
+func TestAnotherUserSignsInWhileACallWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pair := func(user string) client.Tokens {
+			mark := base64.RawURLEncoding.EncodeToString([]byte(`{"sid":"` + user + `","sub":"` + user + `","gen":1}`))
+			return client.Tokens{AccessToken: "access of " + user, RefreshToken: "a." + mark + ".b", ExpiresIn: 600, Received: time.Now()}
+		}
+		store := &client.Memory{}
+		sent := 0
+		d := &direct{handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent++ })}
+		c, err := client.New("http://service/auth", client.WithStore(store), client.WithTransport(d))
+		require.NoError(t, err)
+		for name, call := range map[string]func() error{
+			"request": func() error { _, err := get(c, d, "http://service/mine"); return err },
+			"StepUp":  func() error { return c.StepUp(t.Context(), "the password of john") },
+			"Token":   func() error { _, _, err := c.Token(t.Context()); return err },
+		} {
+			require.NoError(t, store.Save(t.Context(), pair("john")))
+			_, _, _ = c.Token(t.Context())
+			time.Sleep(15 * time.Minute) // the token is old
+			unlock, err := store.Lock(t.Context())
+			require.NoError(t, err)
+			done := make(chan error)
+			go func() { done <- call() }()
+			synctest.Wait()
+			require.NoError(t, store.Save(t.Context(), pair("admin")))
+			unlock()
+			require.ErrorIs(t, <-done, client.ErrSignedOut, name)
+			require.Zero(t, sent, name)
+			token, _, err := c.Token(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "access of admin", token)
+			time.Sleep(15 * time.Minute)
+		}
+	})
+}
+
 // TestTwoProcesses runs this test binary twice on one token file. Each refreshes 200 times, by refusing its token.
 func TestTwoProcesses(t *testing.T) {
 	path := os.Getenv("SIGNET_CLIENT_FILE")

@@ -18,6 +18,9 @@ var (
 	ErrNotReplayable = errors.New("client: the body of the request cannot be sent again")
 )
 
+// errOtherUser is for a call that waited while another user signed in.
+var errOtherUser = fmt.Errorf("%w: another user has signed in", ErrSignedOut)
+
 // Error is a refusal of the service. It has no token in it.
 type Error struct {
 	Status     int           // the HTTP status

@@ -27,15 +27,17 @@ type flight struct {
 	err     error
 }
 
-// valid returns a pair that is fresh and whose access token is not refused, which is a token that was answered 401.
+// valid returns a pair that is fresh and whose access token is not refused, which is a token that was answered 401. If another user
+// has signed in while it waits, it returns errOtherUser: what the caller wants to send is of the user before.
 func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	if err := ctx.Err(); err != nil {
 		return current{}, err
 	}
 	c.mu.Lock()
-	if c.loaded && c.now.fresh() && c.now.AccessToken != refused {
+	before := c.now
+	if c.loaded && before.fresh() && before.AccessToken != refused {
 		defer c.mu.Unlock()
-		return c.now, nil
+		return before, nil
 	}
 	f := c.flight
 	if f == nil {
@@ -45,6 +47,9 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	c.mu.Unlock()
 	select {
 	case <-f.done:
+		if f.err == nil && otherUser(before, f.now) {
+			return current{}, errOtherUser
+		}
 		return f.now, f.err
 	case <-ctx.Done():
 		c.leave(f)

@@ -70,6 +70,11 @@ func newer(a, b Tokens) bool {
 	return x.IssuedAt > y.IssuedAt
 }
 
+// otherUser reports whether another user than the one of the pair before has signed in.
+func otherUser(before, now current) bool {
+	return before.RefreshToken != "" && mark(before.RefreshToken).Subject != mark(now.RefreshToken).Subject
+}
+
 type position struct {
 	Session    string  `json:"sid"`
 	Subject    string  `json:"sub"`

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -11,6 +12,8 @@ import (
 // it when needed. A request that is answered 401 is sent once more with a new token of the same user. The answer 401 that asks
 // for another proof of who the user is (RFC 9470) is for the caller; see [Client.StepUp]. base sends the requests; nil is
 // [http.DefaultTransport].
+//
+// If another user signs in while a request waits for a refresh, the request is not sent: the error is [ErrSignedOut].
 //
 // A request to another origin, also after a redirect, and a request with an Authorization header of its own are sent as
 // they are. Answers 429 and 503 of other requests than a refresh are for the caller. Errors are [ErrSignedOut],
@@ -59,11 +62,11 @@ func (t *transport) again(req *http.Request, resp *http.Response, refused curren
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	now, err := t.client.valid(req.Context(), refused.AccessToken)
+	if errors.Is(err, errOtherUser) || err == nil && otherUser(refused, now) {
+		return resp, nil
+	}
 	if err != nil {
 		return nil, err
-	}
-	if mark(now.RefreshToken).Subject != mark(refused.RefreshToken).Subject {
-		return resp, nil
 	}
 	second := withToken(req, now.AccessToken)
 	if req.Body != nil && req.Body != http.NoBody {

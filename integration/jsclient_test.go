@@ -25,7 +25,7 @@ import (
 func TestJavaScriptClient(t *testing.T) {
 	server := startShop(t)
 	runNode(t, filepath.Join("..", "client", "js", "test"), "SIGNET_URL="+server+"/api/auth",
-		"SIGNET_COOKIE_URL="+server+"/web/auth")
+		"SIGNET_COOKIE_URL="+server+"/web/auth", "SIGNET_PLAIN_URL="+server+"/plain/auth")
 }
 
 // startShop starts a server with the accounts of the example and a route that answers with the request. Superseded refresh
@@ -44,7 +44,11 @@ func startShop(t testing.TB) (url string) {
 		signet.WithLogin(signet.LoginPolicy{SecondFactor: codeOfOtto{}}), signet.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	t.Cleanup(func() { auth.Close() })
+	plain, err := signet.New(users, keys.Secret([]byte(secret)), signet.WithoutSessions(), signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	t.Cleanup(func() { plain.Close() })
 	mux := http.NewServeMux()
+	mux.Handle("/plain/auth/", plain.Handler("/plain/auth"))
 	mux.Handle("/api/auth/", auth.Handler("/api/auth"))
 	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 	mux.Handle("/api/echo", auth.RequireAuth(http.HandlerFunc(echo)))

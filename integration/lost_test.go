@@ -3,14 +3,19 @@ package integration
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/integration/servers"
+	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/sqlstore"
 )
 
 // A store loses cut-offs, as after a failover to a server that was behind. A process that knows them writes them again, and nobody
@@ -83,6 +88,37 @@ func TestLostCutoffsAreWrittenAgain(t *testing.T) {
 	}
 }
 
+// A cut-off that was lost spares the session that it has spared, whoever writes it again.
+func TestALostCutoffSparesTheSameSession(t *testing.T) {
+	for _, kind := range databases {
+		for _, first := range []string{"its own refresh", "another login"} {
+			t.Run(kind.name+" "+first, func(t *testing.T) {
+				at, ctx := kind.host(t).fresh(t), t.Context()
+				auth := newAuth(t, onlyJohn(t), at.sessions(t))
+				ended, err := auth.IssueFor(ctx, john)
+				require.NoError(t, err)
+				kept, err := auth.IssueFor(ctx, john)
+				require.NoError(t, err)
+				claims, err := auth.Verify(ctx, kept.AccessToken)
+				require.NoError(t, err)
+				require.NoError(t, auth.RevokeOtherSessions(ctx, john.ID, claims.SessionID))
+				_, err = openSQL(t, *at.database).Exec("DELETE FROM signet_cutoffs")
+				require.NoError(t, err)
+				if first == "another login" {
+					_, err = auth.IssueFor(ctx, john)
+					require.NoError(t, err)
+				}
+				next, err := auth.Refresh(ctx, kept.RefreshToken)
+				require.NoError(t, err)
+				_, err = auth.Verify(ctx, next.AccessToken)
+				require.NoError(t, err)
+				_, err = auth.Refresh(ctx, ended.RefreshToken)
+				require.ErrorIs(t, err, signet.ErrRevoked)
+			})
+		}
+	}
+}
+
 // A store loses the end of a session. A process that knows it ends the session again.
 func TestALostLogoutIsWrittenAgain(t *testing.T) {
 	for _, kind := range shared {
@@ -102,6 +138,45 @@ func TestALostLogoutIsWrittenAgain(t *testing.T) {
 			require.ErrorIs(t, err, signet.ErrRevoked)
 			_, err = other.Refresh(ctx, tokens.RefreshToken)
 			require.ErrorIs(t, err, signet.ErrRevoked)
+		})
+	}
+}
+
+// Logins at the same time leave as many sessions as there may be, whatever waits for a second step.
+func TestLoginsAtOnceBesideHalfLogins(t *testing.T) {
+	for _, kind := range shared {
+		t.Run(kind.name, func(t *testing.T) {
+			at := kind.host(t).fresh(t)
+			open := func() session.Store {
+				if at.database == nil {
+					store, err := redisstore.New(openRedis(t, at.args[1]), redisstore.WithMaxPerUser(1))
+					require.NoError(t, err)
+					return store
+				}
+				store, err := sqlstore.NewSessions(openSQL(t, *at.database), at.database.dialect, sqlstore.WithMaxPerUser(1))
+				require.NoError(t, err)
+				return store
+			}
+			at.sessions(t) // migrates
+			one, other := open(), open()
+			for round := range 10 {
+				user := fmt.Sprint("user", round)
+				for range 2 {
+					err := one.Create(t.Context(), user, func(at session.Moment) (session.Session, error) {
+						return session.Session{ID: session.NewID(user), UserID: user, CreatedAt: at.Now, LastUsedAt: at.Now, EndsAt: at.Now.Add(day),
+							PendingUntil: at.Now.Add(time.Minute), KeepUntil: at.Now.Add(time.Minute)}, nil
+					})
+					require.NoError(t, err)
+				}
+				var logins sync.WaitGroup
+				logins.Go(func() { newSession(t, one, user) })
+				logins.Go(func() { newSession(t, other, user) })
+				logins.Wait()
+				rows, _, err := one.List(t.Context(), user, 10)
+				require.NoError(t, err)
+				live := slices.DeleteFunc(rows, func(row session.Session) bool { return row.PendingUntil != 0 })
+				require.NotEmpty(t, live)
+			}
 		})
 	}
 }

@@ -439,8 +439,9 @@ func (s *Store) evict(ctx context.Context, created session.Session, at session.M
 	if err != nil {
 		return err
 	}
-	floor := strconv.Itoa(s.maxPerUser)
-	for _, id := range session.Excess(live, at, s.maxPerUser, created.ID) {
+	ids = session.Excess(live, at, s.maxPerUser, created.ID)
+	floor := strconv.Itoa(max(s.maxPerUser, len(live)-len(ids))) // logins that wait for a second step may be more
+	for _, id := range ids {
 		err := s.update(ctx, id, floor, func(row session.Session, at session.Moment) (session.Session, error) {
 			return row.Revoke(session.ReasonEvicted, at.Now), nil
 		})

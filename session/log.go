@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 )
 
 // Log is the list of what was revoked and cut off. Every process follows it, so that requests with access tokens need no
@@ -97,7 +98,8 @@ const (
 
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
 // ended, and then those that have been unused for the longest time. It never returns created, the id of the session that
-// was made just now.
+// was made just now. Nor does it return one that was made at the same time and whose own login returns created: so of several
+// logins at once one stays.
 //
 // Logins that wait for their second step are no sessions yet, and cost none: who knows only the password ends nobody's session.
 // If they and the sessions are more than limit together, [MaxPending] of these logins remain.
@@ -106,10 +108,14 @@ func Excess(live []Session, at Moment, limit int, created string) []string {
 		return nil
 	}
 	over := [2]int{-limit, -MaxPending}
+	var own Session
 	for _, s := range live {
 		over[s.class()]++
+		if s.ID == created {
+			own = s
+		}
 	}
-	others := slices.DeleteFunc(slices.Clone(live), func(s Session) bool { return s.ID == created })
+	others := slices.DeleteFunc(slices.Clone(live), func(s Session) bool { return s.ID == created || own.ID != "" && s.beside(own) })
 	slices.SortFunc(others, at.goesFirst)
 	var ids []string
 	for _, s := range others {
@@ -119,6 +125,15 @@ func Excess(live []Session, at Moment, limit int, created string) []string {
 		}
 	}
 	return ids
+}
+
+// atOnce is how far apart logins are that may be under way at the same time, in milliseconds.
+const atOnce = 5000
+
+// beside reports whether the session was made at the same time as another one, and comes behind it.
+func (s Session) beside(other Session) bool {
+	apart := s.CreatedAt - other.CreatedAt
+	return apart > -atOnce && apart < atOnce && cmp.Or(cmp.Compare(s.CreatedAt, other.CreatedAt), strings.Compare(s.ID, other.ID)) > 0
 }
 
 // class is 1 for a login that waits for its second step, and 0 for a session.

@@ -16,8 +16,10 @@ import (
 // unused for the longest time.
 func TestExcess(t *testing.T) {
 	at := session.Moment{User: session.Cutoff{Ended: 5, Spared: "spared"}}
-	live := []session.Session{{ID: "new", LastUsedAt: 9, Born: session.Version{User: 5}}, {ID: "ended", LastUsedAt: 8},
-		{ID: "spared", LastUsedAt: 1}, {ID: "old", LastUsedAt: 2, Born: session.Version{User: 5}}, {ID: "ended later", LastUsedAt: 9}}
+	const minute = 60_000
+	live := []session.Session{{ID: "new", LastUsedAt: 9, CreatedAt: 5 * minute, Born: session.Version{User: 5}},
+		{ID: "ended", LastUsedAt: 8, CreatedAt: minute}, {ID: "spared", LastUsedAt: 1, CreatedAt: 2 * minute},
+		{ID: "old", LastUsedAt: 2, CreatedAt: 3 * minute, Born: session.Version{User: 5}}, {ID: "ended later", LastUsedAt: 9, CreatedAt: 4 * minute}}
 	require.Nil(t, session.Excess(live, at, 5, "new"))
 	require.Equal(t, []string{"ended"}, session.Excess(live, at, 4, "new"))
 	require.Equal(t, []string{"ended", "ended later", "spared"}, session.Excess(live, at, 2, "new"))
@@ -25,13 +27,23 @@ func TestExcess(t *testing.T) {
 	require.Equal(t, []string{"ended", "spared", "old", "new"}, session.Excess(live, at, 0, "ended later")[:4])
 }
 
+// Of logins at the same time one stays.
+func TestExcessOfLoginsAtOnce(t *testing.T) {
+	live := []session.Session{{ID: "b", CreatedAt: 7}, {ID: "a", CreatedAt: 7}, {ID: "c", CreatedAt: 4000}, {ID: "old", CreatedAt: -9000}}
+	excess := func(created string) []string { return session.Excess(live, session.Moment{}, 1, created) }
+	require.Equal(t, []string{"old"}, excess("a"))
+	require.ElementsMatch(t, []string{"old", "a"}, excess("b"))
+	require.ElementsMatch(t, []string{"old", "a", "b"}, excess("c"))
+	require.ElementsMatch(t, []string{"a", "b", "c"}, excess("old"), "it was made much earlier, or the clock was set back")
+}
+
 // Logins that wait for their second step cost no session.
 func TestExcessOfLoginsThatWait(t *testing.T) {
-	live := []session.Session{{ID: "old", LastUsedAt: 1}, {ID: "new", LastUsedAt: 5}}
+	live := []session.Session{{ID: "old", LastUsedAt: 1, CreatedAt: -90_000}, {ID: "new", LastUsedAt: 5}}
 	var waiting []string
 	for i := range session.MaxPending {
 		id := fmt.Sprint("w", i)
-		live = append(live, session.Session{ID: id, LastUsedAt: session.Millis(10 + i), PendingUntil: 99})
+		live = append(live, session.Session{ID: id, LastUsedAt: session.Millis(10 + i), CreatedAt: session.Millis(10_000 * i), PendingUntil: 99})
 		waiting = append(waiting, id)
 	}
 	excess := func(limit int, created string) []string {
@@ -42,7 +54,7 @@ func TestExcessOfLoginsThatWait(t *testing.T) {
 	require.Empty(t, excess(2, waiting[0]))
 	require.Equal(t, []string{"old"}, excess(1, "new"))
 	require.Equal(t, []string{"new"}, excess(1, "old"))
-	live = append(live, session.Session{ID: "w", LastUsedAt: 9, PendingUntil: 99})
+	live = append(live, session.Session{ID: "w", LastUsedAt: 9, CreatedAt: -50_000, PendingUntil: 99})
 	require.Equal(t, []string{"w0"}, excess(2, "w"))
 	require.Equal(t, []string{"w"}, excess(2, waiting[3]))
 	require.Equal(t, []string{"old", "w0"}, excess(1, "w"))

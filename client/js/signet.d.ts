@@ -77,7 +77,8 @@ export interface Client {
   /**
    * Does what the global fetch does, for the user: it adds the access token to requests to the API's origins, renews the token before it
    * expires, and renews it and repeats the request once after an answer with status 401. It does not repeat a request whose body is a
-   * stream, nor for another user than before. The answer 401 is returned as it is when nobody is signed in. When the token cannot be renewed now, it rejects with a
+   * stream, nor for another user than before. If another user signs in while the request waits for a token, it rejects with the code
+   * "user_changed" and is not sent. The answer 401 is returned as it is when nobody is signed in. When the token cannot be renewed now, it rejects with a
    * {@link SignetError}, and the user stays signed in.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;

@@ -86,11 +86,11 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   /** stateOf makes a state from an answer to a request that was sent at that time. */
   function stateOf(answer, at) {
     const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in } = answer ?? {};
-    if (cookie ? !expires_in : !(accessToken && refreshToken)) {
+    if (cookie ? !(expires_in > 0) : !(text(accessToken) && text(refreshToken))) {
       throw new SignetError("the answer is not one of the login API", { code: "bad_answer" });
     }
-    const life = expires_in || lifetime(accessToken) || 1e9;
-    const idle = refresh_expires_in || lifetime(refreshToken) || undefined;
+    const life = seconds(expires_in) || lifetime(accessToken) || 1e9;
+    const idle = seconds(refresh_expires_in) || lifetime(refreshToken) || undefined;
     return cookie ? { at, life, idle } : { accessToken, refreshToken, at, life, idle };
   }
 
@@ -208,24 +208,24 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   }
 
   async function stepUp(answer, { signal } = {}) {
-    await fresh(signal);
+    const state = await fresh(signal);
     await locked(async () => {
       try {
-        await raise(answer, signal);
+        await raise(answer, state, signal);
       } catch (error) {
         if (error.code !== "invalid_token") throw error;
         const next = await refresh(read()?.text); // an answer was lost: these were not the newest tokens
         if (!next && !cookie) throw error;
-        await raise(answer, signal);
+        await raise(answer, state, signal);
       }
     });
   }
 
-  async function raise(answer, signal) {
-    const sent = read();
+  async function raise(answer, state, signal) {
+    const sent = ofSameUser(state, read());
     const at = Date.now();
     const body = { refreshToken: sent?.refreshToken, code: answer };
-    settle(sent, stateOf(await post("/step-up", body, signal, sent), at));
+    settle(sent, stateOf(await abortable(post("/step-up", body, undefined, sent), signal), at));
   }
 
   /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */
@@ -275,7 +275,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     if (!state) return;
     const { at, life, idle } = state;
     const age = (Date.now() - at) / 1000; // below 0: the clock was put back
-    if (age < 0 || age > life - Math.min(5, life / 10)) return renew(state.text, signal);
+    if (age < 0 || age > life - Math.min(5, life / 10)) return ofSameUser(state, await renew(state.text, signal));
     if (age > life - Math.min(60, life / 5) || (age > idle / 2 && age < idle)) renew(state.text).catch(() => {});
     return state;
   }
@@ -382,6 +382,10 @@ function browserStorage() {
   } catch {} // there is none, or the browser forbids it
 }
 
+/** text returns what is a text, and seconds what is a time; anything else counts as absent. */
+const text = (value) => (typeof value === "string" ? value : undefined);
+const seconds = (value) => (value > 0 ? Number(value) : undefined);
+
 /** wantsMore tells whether a 401 asks the user for another proof (RFC 9470). A new token would not help. */
 function wantsMore(response) {
   return /insufficient_user_authentication/.test(response.headers.get("WWW-Authenticate"));
@@ -394,12 +398,12 @@ function parse(text) {
 }
 
 /** failure makes an error of an answer that is not a success. */
-function failure(response, text) {
+function failure(response, body) {
   const { status, statusText, headers } = response;
-  const { code = "http_" + status, message = statusText || "status " + status, ticket } = parse(text) ?? {};
+  const { code, message, ticket } = parse(body) ?? {};
   const after = headers.get("Retry-After");
   const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - Date.now()) / 1000 || 0) : undefined;
-  return new SignetError(message, { status, code, ticket, retryAfter });
+  return new SignetError(text(message) || statusText || "status " + status, { status, code: text(code) || "http_" + status, ticket, retryAfter });
 }
 
 /** claims returns the payload of a JWT, without any check: only the server's opinion of a token counts. */
@@ -414,6 +418,14 @@ function claims(token) {
 /** userOf returns whose state it is. In cookie mode no script can know. */
 const userOf = (state) => claims(state.refreshToken).sub;
 
+/** ofSameUser returns the next state. Who acts as one user must not act as another, who has signed in meanwhile. */
+function ofSameUser(state, next) {
+  if (state && next && userOf(state) !== userOf(next)) {
+    throw new SignetError("another user has signed in", { status: 409, code: "user_changed" });
+  }
+  return next;
+}
+
 /** lifetime returns for how many seconds a JWT was issued. Both times are of the server's clock, so no clock is compared. */
 function lifetime(token) {
   const { exp, iat } = claims(token);
@@ -423,7 +435,7 @@ function lifetime(token) {
 /** isNewer tells whether state a is a later generation than b of the same session. */
 function isNewer(a, b) {
   const [x, y] = [claims(a.refreshToken), claims(b.refreshToken)];
-  return x.sid === y.sid && (x.gen ?? x.iat) > (y.gen ?? y.iat);
+  return x.sid === y.sid && x.sub === y.sub && (x.gen ?? x.iat) > (y.gen ?? y.iat);
 }
 
 /** abortable gives up waiting for a promise when the signal says so. What was started goes on for others. */

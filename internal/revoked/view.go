@@ -240,6 +240,18 @@ func (v *View) Lost(userID string, at session.Moment) (user, all session.Cutoff,
 	return user, all, lost
 }
 
+// Spares reports whether the cut-off of a user that this process knows has spared a session.
+func (v *View) Spares(userID string) bool {
+	cut, answer := v.cuts.get(v.hashOf(userID))
+	return answer == yes && cut.spared != 0
+}
+
+// IsSpared reports whether it has spared that session.
+func (v *View) IsSpared(userID, id string) bool {
+	cut, answer := v.cuts.get(v.hashOf(userID))
+	return answer == yes && cut.spared == v.hashOf(id)
+}
+
 // Ended reports whether this process knows that the session was revoked.
 func (v *View) Ended(id string) bool { return v.set.has(v.hashOf(id)) == yes }
 

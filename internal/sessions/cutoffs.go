@@ -38,10 +38,13 @@ func (m *Manager) sparable(ctx context.Context, userID, keep string) (spared str
 	}
 	_, err = m.update(ctx, keep, func(row session.Session, at session.Moment) (session.Session, error) {
 		spared, read = "", at
-		if row.UserID == userID && row.RevokedAt == 0 && !at.Ended(row) {
+		if row.UserID != userID {
+			return row, nil
+		}
+		if row.RevokedAt == 0 && !at.Ended(row) {
 			spared = keep
 		}
-		return row, nil
+		return row, m.lostCutoffs(userID, at)
 	})
 	if errors.Is(err, session.ErrNotFound) {
 		return "", read, nil
@@ -126,14 +129,17 @@ func (m *Manager) again(ctx context.Context, attempt int, err error) (bool, erro
 	return true, nil
 }
 
-// restore writes cut-offs again that the store has lost, as after a failover to a server that was behind. The session that one
-// of them has spared is not known any more.
+// restore writes cut-offs again that the store has lost, as after a failover to a server that was behind.
 func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) error {
+	spared, err := m.sparedBy(ctx, lost)
+	if err != nil {
+		return err
+	}
 	wrote := false
 	write := func(userID string, than int64, known session.Cutoff) error {
 		return m.cut(ctx, userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
 			if c.Ended < than {
-				c.Ended, c.Spared, wrote = known.Ended, "", true
+				c.Ended, c.Spared, wrote = known.Ended, known.Spared, true
 			}
 			if c.Changed < known.Changed {
 				c.Changed, wrote = known.Changed, true
@@ -142,8 +148,8 @@ func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) err
 			return c, nil
 		})
 	}
-	var err error
 	if lost.user != (session.Cutoff{}) {
+		lost.user.Spared = spared
 		err = write(lost.userID, lost.user.Ended, lost.user)
 	}
 	if err == nil && lost.all.Ended != 0 {
@@ -159,4 +165,21 @@ func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) err
 		m.Logger.Warn("signet: the session store had lost a cut-off; it was written again", "user", lost.userID)
 	}
 	return err
+}
+
+// sparedBy returns the id of the session that a lost cut-off has spared. Memory has only its hash, so it looks at the sessions of
+// the user.
+func (m *Manager) sparedBy(ctx context.Context, lost *lostError) (id string, err error) {
+	if !m.Spares(lost.userID) {
+		return "", nil
+	}
+	ctx, limited := limit.New(ctx, StoreTimeout)
+	defer limited.Release()
+	rows, _, err := m.Store.List(ctx, lost.userID, listLimit)
+	for _, row := range rows {
+		if m.IsSpared(lost.userID, row.ID) {
+			return row.ID, nil
+		}
+	}
+	return "", err
 }

@@ -32,7 +32,7 @@ const (
 	proofBatch = 256
 	// proofPause is how long proofs are collected for one batch. A window is some seconds long, so this delays nothing.
 	proofPause = 200 * time.Millisecond
-	// proofRetry is how long the store is left alone after an error, at least.
+	// proofRetry is how long a store that is away is left alone, at least.
 	proofRetry = time.Second
 )
 
@@ -104,7 +104,11 @@ func (m *Manager) recordProofs(ctx context.Context) {
 			for _, p := range batch {
 				p.slot.Store(0) // the next request queues it again
 			}
-			if !wait(proofRetry + rand.N(proofRetry)) {
+			pause := proofPause
+			if changed == 0 { // the store is away; otherwise one row may be bad
+				pause = proofRetry + rand.N(proofRetry)
+			}
+			if !wait(pause) {
 				return
 			}
 		}

@@ -104,6 +104,31 @@ test("stepping up after a lost answer", async (t) => {
   assert.equal(tabs[0].signedOut.length, 1);
 });
 
+test("an answer that is garbage does not replace good tokens", async (t) => {
+  const { client, proxy, browser } = await begin(t);
+  const before = browser.state.refreshToken;
+  for (const body of ['{"access_token":true,"refresh_token":true}', '{"access_token":{"a":1},"refresh_token":["b"],"expires_in":"soon"}', "7", "null"]) {
+    proxy.rule = (request) => (isRefresh(request) ? { status: 201, body } : undefined);
+    await assert.rejects(client.refresh(), { name: "SignetError", code: "bad_answer" }, body);
+    assert.equal(browser.state.refreshToken, before);
+  }
+  proxy.rule = () => ({ status: 401, body: '{"message":{"toString":1,"valueOf":2},"code":null}' });
+  await assert.rejects(client.login(...john), { name: "SignetError", code: "http_401" });
+  proxy.rule = () => {};
+  await succeed(client.fetch(api(proxy)));
+});
+
+test("a step-up that hangs holds other tabs up for as long as any other request", async (t) => {
+  const { client, proxy, tabs } = await begin(t);
+  tabs[0].global.AbortSignal = { timeout: (ms) => AbortSignal.timeout(ms / 50) };
+  proxy.rule = ({ path }) => path.endsWith("/step-up") && new Promise(() => {});
+  await assert.rejects(client.stepUp("changeme", { signal: new AbortController().signal }), { name: "SignetError", status: 0 });
+  const stop = new AbortController();
+  const stepped = assert.rejects(client.stepUp("changeme", { signal: stop.signal }), { name: "AbortError" });
+  stop.abort();
+  await stepped;
+});
+
 test("a ticket opens a connection once", async (t) => {
   const { client, proxy, browser } = await begin(t);
   spoil(browser);

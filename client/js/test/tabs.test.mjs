@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { age, api, begin, isRefresh, spoil, succeed } from "./help.mjs";
+import { age, api, away, begin, isRefresh, spoil, succeed } from "./help.mjs";
 import { Browser, Proxy, john, sleep, until } from "./world.mjs";
 
 for (const [what, tab] of [
@@ -198,4 +198,44 @@ test("the network loses a fifth of the answers: 0 sign-outs in 1,000 refreshes",
   assert.ok(lost > 150, String(lost));
   assert.deepEqual(signedOut, []);
   assert.ok(browsers.every(({ tabs }) => tabs.every(({ client }) => client.signedIn)));
+});
+
+const maria = ["maria@mail.com", "12345"];
+const userOf = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url")).sub;
+
+test("a late answer without sessions does not bring the user before back", async (t) => {
+  const { proxy, clients, browser } = await begin(t, { tabs: 2, server: process.env.SIGNET_PLAIN_URL });
+  let hold = true;
+  proxy.rule = async (request) => {
+    if (isRefresh(request)) await until(() => !hold);
+  };
+  const refreshed = clients[0].refresh();
+  await until(() => proxy.count("/refresh-token") === 1);
+  await clients[1].login(...maria);
+  await sleep(1100); // the tokens have another time, in seconds
+  hold = false;
+  await refreshed;
+  assert.equal(userOf(browser.state.refreshToken), "2");
+});
+
+test("what waits for a renewal is never done as another user, who signs in meanwhile", async (t) => {
+  for (const act of [
+    (client, proxy) => client.fetch(api(proxy), { method: "POST", body: "john's order" }),
+    (client) => client.logoutAll(),
+    (client) => client.stepUp("changeme"),
+    (client) => client.accessToken(),
+  ]) {
+    const { proxy, clients, browser } = await begin(t, { tabs: 2 });
+    age(browser, 3000);
+    let down = true;
+    proxy.rule = (request) => (isRefresh(request) && down ? away(1) : undefined);
+    const acted = assert.rejects(act(clients[0], proxy), { name: "SignetError", code: "user_changed" });
+    await until(() => proxy.count("/refresh-token") === 1);
+    await clients[1].login(...maria);
+    down = false;
+    await acted;
+    const sent = proxy.seen.filter(({ path }) => /echo|logout|step-up/.test(path));
+    assert.deepEqual(sent, [], act.toString());
+    assert.equal((await clients[1].profile()).email, "maria@mail.com");
+  }
 });
