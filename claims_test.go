@@ -107,6 +107,28 @@ func TestCustomClaimsTakeExactNames(t *testing.T) {
 	require.ErrorContains(t, err, "differ in case only")
 }
 
+// White space before the payload, and a struct that embeds itself, change nothing.
+func TestCustomClaimsOfOddPayloadsAndTypes(t *testing.T) {
+	type node struct {
+		*node         // as in a list
+		Tenant string `json:"tenant"`
+	}
+	c := newClock()
+	v := newVerifier(t, c)
+	for _, space := range []string{"", " ", "\n\t"} {
+		claims, err := v.Verify(t.Context(), sign(goodHeader, space+goodPayload(c, `,"tenant":"a","Tenant":"b","TENANT":"c"`)))
+		require.NoError(t, err)
+		got, err := signet.CustomClaims[struct {
+			Tenant string `json:"tenant"`
+		}](claims)
+		require.NoError(t, err)
+		require.Equal(t, "a", got.Tenant, "%q", space)
+		own, err := signet.CustomClaims[node](claims)
+		require.NoError(t, err)
+		require.Equal(t, "a", own.Tenant)
+	}
+}
+
 func TestCustomClaimsOfNoToken(t *testing.T) {
 	for name, claims := range map[string]*signet.Claims{"nil": nil, "made by the host": {Subject: "1"}} {
 		_, err := signet.CustomClaims[struct{}](claims)

@@ -94,7 +94,8 @@ var secureNames = map[string]string{accessCookie: "__Host-" + accessCookie, refr
 // isDevelopment reports whether the browser asks a program on its own machine, without TLS. The page must be there too: behind a
 // proxy the Host of a request may be that of the program behind it.
 func isDevelopment(r *http.Request) bool {
-	if r.TLS != nil || !isLoopback(r.Host) {
+	if r.TLS != nil || !isLoopback(r.Host) || r.Header["Forwarded"] != nil || r.Header["X-Forwarded-For"] != nil ||
+		r.Header["X-Forwarded-Proto"] != nil {
 		return false
 	}
 	origin := r.Header.Get("Origin")

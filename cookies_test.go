@@ -229,6 +229,17 @@ func TestCookiesForDevelopment(t *testing.T) {
 	w = httptest.NewRecorder()
 	b.CookieHandler("/web/auth").ServeHTTP(w, refresh)
 	require.Equal(t, 401, w.Code, "and no others: anybody on the way could have set them")
+	for _, proxy := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "Forwarded"} {
+		r := httptest.NewRequest("GET", "http://127.0.0.1:8080/web/auth/profile", nil)
+		r.Header = http.Header{"Cookie": {"access_token=" + planted.AccessToken}}
+		w := httptest.NewRecorder()
+		b.CookieHandler("/web/auth").ServeHTTP(w, r)
+		require.Equal(t, 200, w.Code)
+		r.Header.Set(proxy, "x")
+		w = httptest.NewRecorder()
+		b.CookieHandler("/web/auth").ServeHTTP(w, r)
+		require.Equal(t, 401, w.Code, proxy)
+	}
 	for _, host := range []string{"example.com", "localhost.example.com", "10.0.0.1:8080", "notlocalhost"} {
 		for _, c := range request(host).Cookies() {
 			require.True(t, c.Secure, host)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/signet-go/signet/internal/strictjson"
@@ -23,7 +24,7 @@ func CustomClaims[T any](c *Claims) (T, error) {
 	if c == nil || c.payload == "" {
 		return custom, errors.New("signet.CustomClaims: the claims are not from a verified token, so they have no payload")
 	}
-	payload, err := exactMembers(c.payload, reflect.TypeFor[T]())
+	payload, err := exactMembers(strings.TrimSpace(c.payload), reflect.TypeFor[T]())
 	if err == nil {
 		err = json.Unmarshal([]byte(payload), &custom)
 	}
@@ -46,7 +47,7 @@ func exactMembers(value string, t reflect.Type) (string, error) {
 	object, array := strings.HasPrefix(value, "{"), strings.HasPrefix(value, "[")
 	switch kind := t.Kind(); {
 	case object && kind == reflect.Struct:
-		return exactObject(value, fieldsOf(t))
+		return exactObject(value, fieldsOf(t, nil))
 	case object && kind == reflect.Map:
 		return rebuild(value, func(string) (reflect.Type, error) { return t.Elem(), nil })
 	case array && (kind == reflect.Slice || kind == reflect.Array):
@@ -63,8 +64,11 @@ type member struct {
 }
 
 // fieldsOf returns the members that fill the fields of a struct. As in encoding/json, the fields of an embedded struct
-// count as fields of the struct.
-func fieldsOf(t reflect.Type) (fields []member) {
+// count as fields of the struct. within are the structs in which this one is embedded; one that embeds itself is left out.
+func fieldsOf(t reflect.Type, within []reflect.Type) (fields []member) {
+	if slices.Contains(within, t) {
+		return nil
+	}
 	for f := range t.Fields() {
 		tag := f.Tag.Get("json")
 		name, _, _ := strings.Cut(tag, ",")
@@ -75,7 +79,7 @@ func fieldsOf(t reflect.Type) (fields []member) {
 		switch {
 		case tag == "-":
 		case f.Anonymous && name == "" && embedded.Kind() == reflect.Struct:
-			fields = append(fields, fieldsOf(embedded)...)
+			fields = append(fields, fieldsOf(embedded, append(within, t))...)
 		case f.IsExported():
 			fields = append(fields, member{cmp.Or(name, f.Name), name != "", f.Type})
 		}

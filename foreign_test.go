@@ -104,7 +104,9 @@ func TestForeignTokensAreJudgedByWhatMatters(t *testing.T) {
 		"bound to a key":             {`{"iss":"https://i.example","sub":"1","exp":LATER,"cnf":{"jkt":"x"}}`, `"cnf"`},
 		"bound to a certificate":     {`{"iss":"https://i.example","sub":"1","exp":LATER,"cnf":{"x5t#S256":"x"}}`, `"cnf"`},
 		"cnf that is null":           {`{"iss":"https://i.example","sub":"1","exp":LATER,"cnf":null}`, ""},
-		"a lone surrogate somewhere": {`{"iss":"https://i.example","sub":"1","exp":LATER,"x":"\ud800"}`, "JSON"},
+		"a lone surrogate somewhere": {`{"iss":"https://i.example","sub":"1","exp":LATER,"name":"Ann \ud83d","x":["\ud800"]}`, ""},
+		"a lone surrogate in sub":    {`{"iss":"https://i.example","sub":"1\ud83d","exp":LATER}`, "JSON"},
+		"a lone surrogate in a name": {`{"iss":"https://i.example","sub":"1","exp":LATER,"x":{"\ud800":1}}`, "JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newForeigner(t, nil)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -201,8 +202,12 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 // serves an empty set. Caches may keep an answer for 300 seconds. Answers have an ETag.
 func (a *Auth) JWKSHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		body, err := a.keys.Current().JWKS()
-		if err != nil {
+		set := a.keys.Current()
+		body, err := set.JWKS()
+		switch {
+		case set == nil:
+			return unavailable(err)
+		case err != nil:
 			return internal(err)
 		}
 		servePublic(w, r, "application/jwk-set+json", body)
@@ -220,8 +225,12 @@ func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 		panic("signet.MetadataHandler: there is no issuer; set WithIssuer")
 	}
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		set := a.keys.Current()
+		if set == nil {
+			return unavailable(errors.New("the key source has no keys"))
+		}
 		algorithms := []string{}
-		for _, key := range a.keys.Current().Keys() {
+		for _, key := range set.Keys() {
 			if name := string(key.Algorithm()); key.Published() && !slices.Contains(algorithms, name) {
 				algorithms = append(algorithms, name)
 			}

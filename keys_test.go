@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -179,4 +180,30 @@ func TestJWKSHandler(t *testing.T) {
 	require.NotEqual(t, empty.Header().Get("ETag"), full.Header().Get("ETag"))
 	require.Equal(t, 304, get(full.Header().Get("ETag")).Code)
 	require.Equal(t, 200, get(empty.Header().Get("ETag")).Code)
+}
+
+// gone is a source that has no keys any more, against its contract.
+type gone struct {
+	keys.Source
+	now bool
+}
+
+func (g *gone) Current() *keys.Set {
+	if g.now {
+		return nil
+	}
+	return g.Source.Current()
+}
+
+func TestASourceThatHasNoKeysAnyMore(t *testing.T) {
+	source := &gone{Source: keys.Private(p256(t))}
+	auth, err := signet.New(newUsers(t), source, signet.WithPasswordHasher(cheap), signet.WithIssuer("https://i.example"), quiet)
+	require.NoError(t, err)
+	defer auth.Close()
+	source.now = true
+	for _, h := range []http.Handler{auth.JWKSHandler(), auth.MetadataHandler("https://i.example/jwks")} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		require.Equal(t, 503, w.Code)
+	}
 }

@@ -166,7 +166,7 @@ func (s *verifierSettings) mistake(option, format string, args ...any) {
 
 // WithIssuer sets the issuer ("iss"), usually the service's URL. Issued tokens carry it, and verified tokens must have
 // exactly this issuer (RFC 8725 section 3.8). By default issued tokens carry no issuer, and verified tokens may have
-// any.
+// any. A service that sets or changes it signs everybody out: the older refresh tokens have another issuer.
 func WithIssuer(issuer string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if issuer == "" {
@@ -417,7 +417,8 @@ func WithSessionStore(store session.Store) Option {
 // WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of
 // times until it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The
 // methods and handlers for sessions answer [ErrStateless]. The option is for clients that always send their first
-// refresh token.
+// refresh token. A service that had sessions before accepts the tokens of revoked ones again, until they expire: change the key
+// too, and accept the old one no more.
 func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
 
 // WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor.

@@ -27,14 +27,19 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 		return nil
 	}
 	found, err := a.revoke(ctx, claims.SessionID, session.ReasonLogout, nil)
-	if err == nil && !found { // the store has lost the session; its access tokens may still be valid
-		until := a.clock().Add(a.lifetimes.Access)
-		if claims.ExpiresAt.After(until) {
-			until = claims.ExpiresAt
-		}
-		a.sessions.Forget(claims.SessionID, session.MillisOf(until))
+	if err == nil && !found {
+		a.forget(claims.SessionID, claims.ExpiresAt)
 	}
 	return err
+}
+
+// forget refuses the access tokens of a session that the store has lost, in this process. They may be valid until then, or for as
+// long as new ones.
+func (a *Auth) forget(id string, then time.Time) {
+	if until := a.clock().Add(a.lifetimes.Access); until.After(then) {
+		then = until
+	}
+	a.sessions.Forget(id, session.MillisOf(then))
 }
 
 // logoutEach ends the sessions of some tokens. Tokens of nobody do not matter if another one was good.
@@ -58,10 +63,13 @@ func (a *Auth) logoutEach(ctx context.Context, tokens []string) (first error) {
 }
 
 // RevokeSession ends a session. Its refresh token and its access tokens are refused: at once in this process, and
-// within about a second in others. A session that is gone already is no error. It returns nil only after the store has
-// committed. The error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
+// within about a second in others. A session that is gone already is no error: then its access tokens are refused in this process.
+// It returns nil only after the store has committed. The error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) RevokeSession(ctx context.Context, id string) error {
-	_, err := a.revoke(ctx, id, session.ReasonRevoked, nil)
+	found, err := a.revoke(ctx, id, session.ReasonRevoked, nil)
+	if err == nil && !found {
+		a.forget(id, time.Time{})
+	}
 	return err
 }
 

@@ -449,6 +449,39 @@ func TestAStoreOutOfReach(t *testing.T) {
 	require.ErrorIs(t, err, errDown, "a store that cannot be reached at start is an error")
 }
 
+// losing is a store that has lost the rows of its sessions.
+type losing struct {
+	session.Memory
+	lost atomic.Bool
+}
+
+func (l *losing) Update(ctx context.Context, id string, change func(session.Session, session.Moment) (session.Session, error)) error {
+	if l.lost.Load() {
+		return session.ErrNotFound
+	}
+	return l.Memory.Update(ctx, id, change)
+}
+
+// A session that the store has lost ends all the same, in this process.
+func TestALostSessionEnds(t *testing.T) {
+	for name, end := range map[string]func(s *service, tokens signet.Tokens, id string) error{
+		"Logout": func(s *service, tokens signet.Tokens, _ string) error {
+			return s.Logout(t.Context(), tokens.RefreshToken)
+		},
+		"RevokeSession": func(s *service, _ signet.Tokens, id string) error { return s.RevokeSession(t.Context(), id) },
+	} {
+		store := &losing{}
+		s := newService(t, signet.WithSessionStore(store))
+		tokens := s.login(t)
+		claims, err := s.Verify(t.Context(), tokens.AccessToken)
+		require.NoError(t, err)
+		store.lost.Store(true)
+		require.NoError(t, end(s, tokens, claims.SessionID))
+		_, err = s.Verify(t.Context(), tokens.AccessToken)
+		require.ErrorIs(t, err, signet.ErrInvalidToken, name)
+	}
+}
+
 func TestRevocationsReachOtherProcesses(t *testing.T) {
 	ctx := context.Background()
 	store := &session.Memory{}

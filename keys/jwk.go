@@ -232,9 +232,9 @@ func isSecret(jwk json.RawMessage) bool {
 	return false
 }
 
-// equal reports whether two keys have the same key material, algorithm and id.
+// equal reports whether two keys have the same key material, algorithms and id.
 func (k *Key) equal(other *Key) bool {
-	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id
+	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && len(k.variants) == len(other.variants)
 }
 
 // membersOf returns the keys of a set. It checks the JSON of the set strictly.

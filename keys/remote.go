@@ -107,7 +107,8 @@ const (
 // counts as at least 1 minute and at most 1 hour, and as 10 minutes if there is none. [Remote.Close] ends the
 // goroutine. The host must close the services that use the keys first.
 //
-// If a token names an unknown key, the document is fetched once more. So the first token after a key change verifies.
+// If a token names an unknown key, the document is fetched once more. So the first token after a key change verifies, if the
+// new key has another id than the old one; otherwise it verifies after the max-age.
 // Tokens that come at the same time share one fetch. Strangers can send such tokens as often as they like, so there is
 // a budget: five fetches, and one more every ten seconds. When the budget is spent, a token that names an unknown key
 // is answered 503 ([ErrTooSoon]) and not 401, because its key may be new. Tokens of known keys are not affected.

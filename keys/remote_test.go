@@ -2,6 +2,8 @@ package keys_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -299,4 +301,32 @@ func TestMetadataThatIsDownDoesNotFreezeTheKeys(t *testing.T) {
 		time.Sleep(70 * time.Minute)
 		require.Equal(t, []string{"k2"}, source.Current().IDs())
 	})
+}
+
+// The algorithm of a published key can appear and disappear.
+func TestTheAlgorithmOfAPublishedKeyChanges(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	set, err := keys.NewSet(keys.Private(private, keys.WithID("r")))
+	require.NoError(t, err)
+	with, err := set.JWKS()
+	require.NoError(t, err)
+	without := strings.Replace(string(with), `"alg":"RS256",`, "", 1)
+	require.NotEqual(t, string(with), without)
+	var document atomic.Pointer[string]
+	text := string(with)
+	document.Store(&text)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, *document.Load()) }))
+	defer server.Close()
+	source, err := keys.OpenURL(server.URL, silent)
+	require.NoError(t, err)
+	defer source.Close()
+	found := (*keys.Set)(nil)
+	for _, next := range []string{text, without, text} {
+		document.Store(&next)
+		found, err = source.Refetch(t.Context(), found)
+		require.NoError(t, err)
+		candidates, _ := found.Find("r", keys.PS256, []keys.Algorithm{keys.RS256, keys.PS256})
+		require.Equal(t, next == without, len(candidates) == 1)
+	}
 }

@@ -142,8 +142,13 @@ func (s *Set) has(list []*Key) bool {
 }
 
 // JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). It never contains secrets. The caller must
-// not change the bytes, because all callers get the same ones.
-func (s *Set) JWKS() ([]byte, error) { return s.jwks() }
+// not change the bytes, because all callers get the same ones. A nil Set has no document.
+func (s *Set) JWKS() ([]byte, error) {
+	if s == nil || s.jwks == nil {
+		return nil, errors.New("keys: there are no keys")
+	}
+	return s.jwks()
+}
 
 // Format implements [fmt.Formatter]: a Set prints as its keys' ids.
 func (s *Set) Format(state fmt.State, _ rune) { fmt.Fprintf(state, "keys.Set%q", s.IDs()) }

@@ -349,9 +349,15 @@ func (v *View) applyAll(e session.Entry) {
 	}
 }
 
-// Know notes that a session was made by this process just now, so that nobody needs to look it up.
-func (v *View) Know(id string) {
-	if !v.whole.Load() {
+// Learn is called before this process makes a session. The function that it returns is called with the id of the session and with
+// the cut-off of the user that was read meanwhile. Then nobody needs to look the session up.
+func (v *View) Learn(userID string) (made func(id string, user session.Cutoff)) {
+	if v.whole.Load() {
+		return func(string, session.Cutoff) {}
+	}
+	cut := v.cuts.begin(v.hashOf(userID))
+	return func(id string, user session.Cutoff) {
+		v.cuts.remember(cut, v.cutoff(session.CutEntry(userID, user)))
 		v.seen.finish(v.seen.begin(v.hashOf(id)))
 	}
 }

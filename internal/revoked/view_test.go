@@ -190,7 +190,7 @@ func TestBeforeTheHistoryIsRead(t *testing.T) {
 			require.NoError(t, v.check(t, "cut", 3))
 			all := v.Ref("all", "user of all", session.Version{All: 1}, 0)
 			require.ErrorIs(t, v.Check(t.Context(), &all, time.Now()), ErrRevoked)
-			v.Know("new")
+			v.Learn("user of new")("new", session.Cutoff{})
 			lookups := source.lookups.Load()
 			source.add(session.RevokedEntry("good", far()))
 			time.Sleep(2 * time.Second)

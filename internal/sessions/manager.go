@@ -122,7 +122,10 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 	if login.Pending {
 		begin = m.Rules.Pend
 	}
+	made := m.Learn(login.UserID)
+	var user session.Cutoff
 	create := func(at session.Moment) (session.Session, error) {
+		user = at.User
 		if err := m.lostCutoffs(login.UserID, at); err != nil {
 			return session.Session{}, err
 		}
@@ -137,7 +140,7 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 			continue
 		}
 		if err == nil {
-			m.Know(id)
+			made(id, user)
 		}
 		return err
 	}

@@ -3,6 +3,7 @@ package sessions
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -76,6 +77,42 @@ func TestACutOffThatEndsRefusesNobody(t *testing.T) {
 			other.Close()
 		})
 	}
+}
+
+// unread is a store whose log cannot be read from its start.
+type unread struct {
+	session.Memory
+	lookups atomic.Int64
+}
+
+func (u *unread) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
+	if after == session.Start {
+		return session.Page{}, errors.New("not now")
+	}
+	return u.Memory.ReadLog(ctx, after, limit, each)
+}
+
+func (u *unread) Update(ctx context.Context, id string, change func(session.Session, session.Moment) (session.Session, error)) error {
+	u.lookups.Add(1)
+	return u.Memory.Update(ctx, id, change)
+}
+
+// A process that has just started looks up the sessions of others, and not those that it has made itself.
+func TestOwnSessionsNeedNoLookup(t *testing.T) {
+	store := &unread{}
+	one, other := newManager(t, store), newManager(t, store)
+	ref := login(t, one, "u")
+	require.NoError(t, check(t, one, ref))
+	require.Zero(t, store.lookups.Load())
+	require.NoError(t, check(t, other, ref))
+	require.NotZero(t, store.lookups.Load())
+	require.NoError(t, one.EndUser(t.Context(), "u", ""))
+	require.ErrorIs(t, check(t, one, ref), revoked.ErrRevoked)
+	store.lookups.Store(0)
+	again := login(t, one, "u")
+	require.NoError(t, check(t, one, again))
+	require.ErrorIs(t, check(t, one, ref), revoked.ErrRevoked)
+	require.Zero(t, store.lookups.Load())
 }
 
 // slowCleaner is a store with so many expired rows that it never finds an end.

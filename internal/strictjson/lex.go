@@ -72,8 +72,8 @@ func skipArray(text string, pos, depth int) (int, error) {
 	}
 }
 
-// skipString returns the position after the closing quote. It refuses control characters, unknown escapes and lone
-// surrogates. Other readers replace lone surrogates, each in its own way.
+// skipString returns the position after the closing quote. It refuses control characters and unknown escapes. It accepts lone
+// surrogates, because programs write them where they have cut a text in two; unquote refuses them.
 func skipString(text string, pos int) (int, error) {
 	if pos >= len(text) || text[pos] != '"' {
 		return 0, ErrSyntax
@@ -115,7 +115,7 @@ func escapeLen(text string) int {
 	}
 	low, ok := hexRune(text[6:])
 	if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
-		return 0
+		return 6 // it stands alone
 	}
 	return 12
 }
@@ -141,11 +141,11 @@ func hexRune(text string) (r rune, ok bool) {
 }
 
 // unquote removes the quotes of a string that skipString accepted, and resolves its escapes. Without escapes it returns a
-// slice of the text.
-func unquote(quoted string) string {
+// slice of the text. It refuses lone surrogates: other readers replace them, each in its own way.
+func unquote(quoted string) (text string, ok bool) {
 	body := quoted[1 : len(quoted)-1]
 	if strings.IndexByte(body, '\\') < 0 {
-		return body
+		return body, true
 	}
 	plain := make([]byte, 0, len(body))
 	for i := 0; i < len(body); {
@@ -158,6 +158,9 @@ func unquote(quoted string) string {
 		switch n {
 		case 6:
 			r, _ := hexRune(body[i:])
+			if utf16.IsSurrogate(r) {
+				return "", false
+			}
 			plain = utf8.AppendRune(plain, r)
 		case 12:
 			high, _ := hexRune(body[i:])
@@ -172,7 +175,7 @@ func unquote(quoted string) string {
 		}
 		i += n
 	}
-	return string(plain)
+	return string(plain), true
 }
 
 // skipNumber refuses numbers that no float64 holds (RFC 8259 section 6), because other readers do: encoding/json, golang-jwt.

@@ -1,6 +1,6 @@
 // Package strictjson reads one JSON object, member by member. It refuses what two readers could understand differently: a
-// member name that appears twice (at any depth), bytes after the object, invalid UTF-8, lone surrogates, and integers that
-// are written as strings or floats. It allocates only what the caller asks it to build.
+// member name that appears twice (at any depth), bytes after the object, invalid UTF-8, lone surrogates in what is read, and
+// integers that are written as strings or floats. It allocates only what the caller asks it to build.
 //
 // It is not a general decoder. It checks the syntax of values that nobody asks for, and skips them. It exists because
 // encoding/json accepts duplicate names and lone surrogates, and takes several times as long as the signature check of a
@@ -123,7 +123,16 @@ func (s *Scanner) String() string {
 		s.Mistyped("a string")
 		return ""
 	}
-	return unquote(s.value)
+	return s.unquote(s.value)
+}
+
+// unquote is the function of that name. A fault is one of the whole text.
+func (s *Scanner) unquote(quoted string) string {
+	text, ok := unquote(quoted)
+	if !ok && s.err == nil {
+		s.err = ErrSyntax
+	}
+	return text
 }
 
 // Int returns the current value, which must be an integer that fits in 64 bits, written without fraction or exponent.
@@ -140,7 +149,7 @@ func (s *Scanner) Int() int64 {
 func (s *Scanner) Strings() []string {
 	switch s.value[0] {
 	case '"':
-		return []string{unquote(s.value)}
+		return []string{s.unquote(s.value)}
 	case '[':
 		return s.array()
 	}
@@ -204,7 +213,7 @@ func (s *Scanner) array() []string {
 		if list == nil {
 			list = make([]string, 0, 1+strings.Count(s.value, ","))
 		}
-		list = append(list, unquote(s.value[i:end]))
+		list = append(list, s.unquote(s.value[i:end]))
 		i = skipSpace(s.value, end)
 	}
 	return list
@@ -260,7 +269,10 @@ func nextMember(text string, pos int, seen *nameSet) (name string, next int, don
 	if err != nil {
 		return "", 0, false, err
 	}
-	name = unquote(text[pos:end])
+	name, ok := unquote(text[pos:end])
+	if !ok {
+		return "", 0, false, ErrSyntax
+	}
 	if !seen.add(name) {
 		return "", 0, false, ErrDuplicate
 	}
