@@ -109,8 +109,8 @@ func TestCustomClaimsTakeExactNames(t *testing.T) {
 
 // White space before the payload, and a struct that embeds itself, change nothing.
 func TestCustomClaimsOfOddPayloadsAndTypes(t *testing.T) {
-	type node struct {
-		*node         // as in a list
+	type Node struct {
+		*Node         // as in a list
 		Tenant string `json:"tenant"`
 	}
 	c := newClock()
@@ -123,7 +123,7 @@ func TestCustomClaimsOfOddPayloadsAndTypes(t *testing.T) {
 		}](claims)
 		require.NoError(t, err)
 		require.Equal(t, "a", got.Tenant, "%q", space)
-		own, err := signet.CustomClaims[node](claims)
+		own, err := signet.CustomClaims[Node](claims)
 		require.NoError(t, err)
 		require.Equal(t, "a", own.Tenant)
 	}
