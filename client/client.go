@@ -152,7 +152,9 @@ func Remember() LoginOption {
 func (c *Client) Login(ctx context.Context, email, password string, opts ...LoginOption) error {
 	body := map[string]string{"email": email, "password": password}
 	for _, opt := range opts {
-		opt(body)
+		if opt != nil {
+			opt(body)
+		}
 	}
 	return c.signIn(ctx, "/login", body)
 }

@@ -17,8 +17,9 @@ const header = "X-Forwarded-For"
 const maxHops = 32
 
 // Of returns the address of the client: that of the connection, as a text. Only if this address is in trusted, or if some are
-// trusted and the connection comes through a Unix socket, the header X-Forwarded-For is read, from its end. The client is the first address there that is not trusted, because the
-// proxies that are trusted have written everything up to it. What stands before it can be a lie.
+// trusted and the connection comes through a Unix socket, the header X-Forwarded-For is read, from its end. The client is
+// the first address there that is not trusted, because the proxies that are trusted have written everything up to it. What
+// stands before it can be a lie.
 //
 // If an entry is no address, or the header ends, or it has more than 32 trusted hops, the result is the last address
 // that was good. An address of the header is in its shortest form, IPv4 as IPv4, without a port or a zone.
