@@ -35,11 +35,16 @@ const (
 )
 
 // Clock notes the store's time, which was just read. Rows are offered only for ten seconds after that, and only while this
-// machine's clock goes on evenly.
+// machine's clock goes on evenly. An answer that came late shows an older time than one before it, and does not count.
 func (r *Recent[T]) Clock(now Millis) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.clock, r.readAt = now, time.Now()
+	at := time.Now()
+	passed := at.Sub(r.readAt)
+	if late := r.clock.Add(passed) - now; passed < recentClock && late > 0 && late < Millis(recentJump/time.Millisecond) {
+		return
+	}
+	r.clock, r.readAt = now, at
 }
 
 // Keep remembers a row that was written.

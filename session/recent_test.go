@@ -53,6 +53,30 @@ func TestRecent(t *testing.T) {
 	})
 }
 
+// An answer that came late does not set the time back, and a clock that was set back does.
+func TestRecentKeepsTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r session.Recent[int]
+		r.Keep("a", 1)
+		now := func() session.Millis {
+			_, now, ok := r.Find("a")
+			require.True(t, ok)
+			return now
+		}
+		r.Clock(100_000)
+		time.Sleep(time.Second)
+		r.Clock(100_400) // it was read 0.6 s ago
+		require.EqualValues(t, 101_000, now())
+		r.Clock(101_050)
+		require.EqualValues(t, 101_050, now())
+		r.Clock(90_000)
+		require.EqualValues(t, 90_000, now())
+		time.Sleep(11 * time.Second)
+		r.Clock(100_500)
+		require.EqualValues(t, 100_500, now(), "the time before is too old")
+	})
+}
+
 func TestRecentIsBounded(t *testing.T) {
 	r := session.Recent[int]{Rows: 10}
 	r.Clock(1)

@@ -29,7 +29,7 @@ func (k kit) batch(ids []string, change change) map[string]int {
 
 // nearly is how much the store's time may differ from what another call reads, in milliseconds. A store that remembers a row
 // adds the time since it read its clock.
-const nearly = 20
+const nearly = 200
 
 func (k kit) batchAll() {
 	change := func(row *session.Session, _ session.Millis) { row.Next++ }
