@@ -8,7 +8,7 @@ run: ## runs the example on 127.0.0.1:8080
 	go run ./example
 
 test: deps lint ## checks everything: format, vet, staticcheck, tests with the race detector, fuzz seeds
-	go test -race -timeout 20m $(MODULES)
+	go test -race -timeout 25m $(MODULES)
 	go test -run Allocates .
 	@echo "every benchmark, once"; out=$$(go test -run '^$$' -bench . -benchtime 1x ./bench/ ./session/ ./integration/ 2>&1) || { echo "$$out"; exit 1; }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
-	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/sqlstore"
@@ -26,8 +25,9 @@ func TestLostCutoffsAreWrittenAgain(t *testing.T) {
 		other func() session.Store
 		lose  func() error
 	}
+	server := redisOne.host(t)
 	redis := func(t *testing.T) losing {
-		client := openRedis(t, "redis://"+servers.Redis(t).Addr())
+		client := openRedis(t, server.fresh(t).args[1])
 		open := func() session.Store { return redisSessions(t, client, "signet") }
 		return losing{open(), open, func() error {
 			for _, pattern := range []string{"*:c:*", "*:all", "*:revoked"} {
@@ -43,8 +43,9 @@ func TestLostCutoffsAreWrittenAgain(t *testing.T) {
 		}}
 	}
 	sql := func(kind store) func(t *testing.T) losing {
+		host := kind.host(t)
 		return func(t *testing.T) losing {
-			at := kind.host(t).fresh(t)
+			at := host.fresh(t)
 			db := openSQL(t, *at.database)
 			return losing{at.sessions(t), func() session.Store { return at.sessions(t) }, func() error {
 				_, err := db.Exec("DELETE FROM signet_cutoffs")
@@ -91,9 +92,10 @@ func TestLostCutoffsAreWrittenAgain(t *testing.T) {
 // A cut-off that was lost spares the session that it has spared, whoever writes it again.
 func TestALostCutoffSparesTheSameSession(t *testing.T) {
 	for _, kind := range databases {
+		host := kind.host(t)
 		for _, first := range []string{"its own refresh", "another login"} {
 			t.Run(kind.name+" "+first, func(t *testing.T) {
-				at, ctx := kind.host(t).fresh(t), t.Context()
+				at, ctx := host.fresh(t), t.Context()
 				auth := newAuth(t, onlyJohn(t), at.sessions(t))
 				ended, err := auth.IssueFor(ctx, john)
 				require.NoError(t, err)

@@ -105,7 +105,7 @@ test("stepping up after a lost answer", async (t) => {
 });
 
 test("an answer that is garbage does not replace good tokens", async (t) => {
-  const { client, proxy, browser } = await begin(t);
+  const { client, proxy, browser } = await begin(t, { client: { patience: 0.3 } });
   const before = browser.state.refreshToken;
   for (const body of ['{"access_token":true,"refresh_token":true}', '{"access_token":{"a":1},"refresh_token":["b"],"expires_in":"soon"}', "7", "null"]) {
     proxy.rule = (request) => (isRefresh(request) ? { status: 201, body } : undefined);
