@@ -182,7 +182,7 @@ func TestJWKSHandler(t *testing.T) {
 	require.Equal(t, 200, get(empty.Header().Get("ETag")).Code)
 }
 
-// gone is a source that has no keys any more, against its contract.
+// gone is a source that loses its keys, which its contract forbids.
 type gone struct {
 	keys.Source
 	now bool

@@ -70,7 +70,7 @@ func newer(a, b Tokens) bool {
 	return x.IssuedAt > y.IssuedAt
 }
 
-// otherUser reports whether another user than the one of the pair before has signed in.
+// otherUser reports whether the pair now is of another user than the pair before.
 func otherUser(before, now current) bool {
 	return before.RefreshToken != "" && mark(before.RefreshToken).Subject != mark(now.RefreshToken).Subject
 }

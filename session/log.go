@@ -89,8 +89,8 @@ func AllEntry(group int, c Cutoff) Entry {
 	return Entry{Kind: AllCut, Group: group, Ended: c.Ended, Changed: c.Changed, KeepUntil: c.KeepUntil}
 }
 
-// MaxPerUser is how many sessions of a user are usually not revoked at most. MaxPending is how many of his logins may wait for
-// their second step; they do not count as sessions.
+// MaxPerUser is how many sessions of a user are usually not revoked at most. MaxPending is how many logins of a user may wait for
+// their second step. These logins are not sessions yet.
 const (
 	MaxPerUser = 100
 	MaxPending = 32
@@ -98,11 +98,11 @@ const (
 
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
 // ended, and then those that have been unused for the longest time. It never returns created, the id of the session that
-// was made just now. Nor does it return one that was made at the same time and whose own login returns created: so of several
-// logins at once one stays.
+// was made just now. Several logins at the same time must not end each other's sessions. So Excess also leaves out a session that
+// was made at the same time and comes behind created: its own login looks at created.
 //
-// Logins that wait for their second step are no sessions yet, and cost none: who knows only the password ends nobody's session.
-// If they and the sessions are more than limit together, [MaxPending] of these logins remain.
+// A login that waits for its second step is not a session yet, and ends none: somebody who knows only the password can end no
+// session. If the sessions and these logins together are more than limit, only [MaxPending] of these logins remain.
 func Excess(live []Session, at Moment, limit int, created string) []string {
 	if len(live) <= limit {
 		return nil

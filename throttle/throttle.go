@@ -166,9 +166,9 @@ func (a *Attempt) Cancelled(ctx context.Context) error {
 	return a.end(ctx, func(s *account) { s.takeBack(a.place(), a.onAccount) })
 }
 
-// Continued is Cancelled for an attempt whose password was right and whose second step is still to come. Nobody is delayed by
-// it. But the attempt of a stranger stays in the limit of the day: so who knows the password, and has no second factor, begins
-// no more logins than others have failures.
+// Continued is for an attempt whose password was right and whose second step is still to come. It takes the count back as
+// Cancelled does, with one difference: the attempt of a stranger still counts for the limit of the day. So somebody who knows
+// the password, but does not have the second factor, cannot begin any number of logins.
 func (a *Attempt) Continued(ctx context.Context) error {
 	return a.end(ctx, func(s *account) { s.goOn(a.place(), a.onAccount) })
 }

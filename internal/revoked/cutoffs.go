@@ -29,11 +29,10 @@ type cutoffs struct {
 	left  atomic.Pointer[filter] // the hashes of records that have left
 
 	tickets tickets
-	clock   atomic.Int64 // now, for look-ups
+	clock   atomic.Int64 // the time of the last expire; look-ups read it too
 	mu      sync.Mutex   // one writer at a time
 	bytes   int
 	newest  int64 // the newest version that has left
-	now     session.Millis
 	swept   session.Millis
 }
 
@@ -59,6 +58,8 @@ const (
 // newCutoffs returns cutoffs that will use up to so many bytes, but at least 1 MiB.
 func newCutoffs(bytes int) *cutoffs { return &cutoffs{bytes: max(bytes, minBytes)} }
 
+func (c *cutoffs) now() session.Millis { return session.Millis(c.clock.Load()) }
+
 // get returns the cut-off of the user with that hash, if it is known. It may be the zero cut-off that remember has
 // kept. The answer is maybe if only the store knows.
 func (c *cutoffs) get(hash uint64) (cutoff, answer) {
@@ -67,7 +68,7 @@ func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 		return cutoff{}, no
 	}
 	if r := cutBucketOf(*table, hash).get(hash); r != nil {
-		if int64(r.until) <= c.clock.Load() { // the store may have deleted it
+		if r.until <= c.now() { // the store may have deleted it
 			return cutoff{}, yes
 		}
 		return r.cutoff, yes
@@ -84,7 +85,7 @@ func (c *cutoffs) put(hash uint64, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tickets.void(hash)
-	if cut.until <= c.now {
+	if cut.until <= c.now() {
 		return
 	}
 	c.set(&record{cut, hash, true})
@@ -126,7 +127,7 @@ func (c *cutoffs) set(r *record) {
 	}
 	for {
 		b := cutBucketOf(*c.table.Load(), r.hash)
-		if i := b.slot(r.hash, c.now); i >= 0 {
+		if i := b.slot(r.hash, c.now()); i >= 0 {
 			b.store(i, r)
 			return
 		}
@@ -174,7 +175,7 @@ func (c *cutoffs) spread(old []cutBucket, size int) (table []cutBucket, over []*
 				continue
 			}
 			b := cutBucketOf(table, r.hash)
-			if k := b.slot(r.hash, c.now); k >= 0 {
+			if k := b.slot(r.hash, c.now()); k >= 0 {
 				b.store(k, r)
 			} else {
 				over = append(over, r)
@@ -186,7 +187,7 @@ func (c *cutoffs) spread(old []cutBucket, size int) (table []cutBucket, over []*
 
 // leave is called before a record is removed.
 func (c *cutoffs) leave(r *record) {
-	if !r.logged || r.until <= c.now {
+	if !r.logged || r.until <= c.now() {
 		return
 	}
 	left := c.left.Load()
@@ -194,7 +195,7 @@ func (c *cutoffs) leave(r *record) {
 		left = newFilter(c.bytes/4, nil)
 		c.left.Store(left)
 	}
-	left.add(r.hash, minutes(r.until), minutesPast(c.now))
+	left.add(r.hash, minutes(r.until), minutesPast(c.now()))
 	c.newest = max(c.newest, r.version())
 }
 
@@ -203,10 +204,9 @@ func (c *cutoffs) leave(r *record) {
 func (c *cutoffs) expire(now session.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now <= c.now {
+	if now <= c.now() {
 		return
 	}
-	c.now = now
 	c.clock.Store(int64(now))
 	if left := c.left.Load(); left != nil && left.expire(minutesPast(now)) {
 		c.left.Store(nil)

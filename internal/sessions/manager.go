@@ -165,7 +165,7 @@ type Tokens interface {
 func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rotation.Presented,
 	tokens Tokens) (session.Session, rotation.Outcome, error) {
 	for {
-		r := &refresh{manager: m, rules: m.Rules, userID: userID, presented: presented, tokens: tokens}
+		r := &refresh{manager: m, userID: userID, presented: presented, tokens: tokens}
 		if err := m.inStore(ctx, id, r.change); err != nil {
 			return r.row, r.out, err
 		}
@@ -188,7 +188,6 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 // refresh is one refresh. Its change is a method, so that all it needs is one object for the collector.
 type refresh struct {
 	manager   *Manager
-	rules     rotation.Rules
 	userID    string
 	presented rotation.Presented
 	tokens    Tokens
@@ -218,7 +217,7 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 	r.presented.UserActive = true
 	last := r.out
 	var err error
-	if r.row, r.out, err = r.tokens.Decide(r.rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
+	if r.row, r.out, err = r.tokens.Decide(r.manager.Rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
 		return r.row, err
 	}
 	// Nothing is to be written. The call before was with a row that the store remembered, and this one is with the row that it
@@ -231,7 +230,7 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 		return row, err
 	}
 	if !r.presented.UserActive {
-		r.row, r.out, err = r.tokens.Decide(r.rules, row, r.presented, at.Now)
+		r.row, r.out, err = r.tokens.Decide(r.manager.Rules, row, r.presented, at.Now)
 		return r.row, err
 	}
 	r.version, r.written = at.Version(), r.row != row

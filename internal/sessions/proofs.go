@@ -99,8 +99,8 @@ func (m *Manager) recordProofs(ctx context.Context) {
 			}
 		}
 		batch = m.proofs.collect(batch)
-		changed, err := 0, error(nil)
-		if failed := calmly(func() error { changed, err = m.confirm(ctx, batch); return err }); failed != nil {
+		changed := 0
+		if err := calmly(func() (err error) { changed, err = m.confirm(ctx, batch); return err }); err != nil {
 			for _, p := range batch {
 				p.slot.Store(0) // the next request queues it again
 			}
