@@ -8,7 +8,8 @@ run: ## runs the example on 127.0.0.1:8080
 	go run ./example
 
 test: deps lint ## checks everything: format, vet, staticcheck, tests with the race detector, fuzz seeds
-	go test -race -timeout 25m $(MODULES)
+	@# ./integration/ takes the longest, so it begins first.
+	go test -race -timeout 25m ./integration/ $(MODULES)
 	go test -run Allocates .
 	@echo "every benchmark, once"; out=$$(go test -run '^$$' -bench . -benchtime 1x ./bench/ ./session/ ./integration/ 2>&1) || { echo "$$out"; exit 1; }
 
@@ -51,7 +52,7 @@ bench: deps ## measures every peer in ROUNDS rounds, writes bench/RESULTS.md and
 
 SERVICETIME ?= 3s
 
-bench-service: deps ## measures whole services in ROUNDS rounds (20 minutes), writes bench/SERVICE.md and bench/service.svg
+bench-service: deps ## measures whole services in ROUNDS rounds (40 minutes), writes bench/SERVICE.md and bench/service.svg
 	@set -e; run=$$(mktemp); cd bench; \
 		go test -count=1 -v -timeout 3h -run '^TestService$$' . -service $$run -service-rounds $(ROUNDS) -service-time $(SERVICETIME); \
 		go run ./report -service $$run -md SERVICE.md -svg service.svg; rm -f $$run

@@ -56,6 +56,11 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 			"WithLogger", "WithPasswordHasher", "WithClaims", "WithErrorHandler", "WithTokenTypes", "option is nil"}},
 		"lifetime in fractions": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithLifetimes(signet.Lifetimes{Access: 1500 * time.Millisecond})}, []string{"whole seconds"}},
+		"texts that no token can carry": {userstore.NewMemory(), keys.Secret(secret), []signet.Option{
+			signet.WithIssuer("https://a\xff"), signet.WithAudience("a\xff", strings.Repeat("b", 1025)), signet.WithTokenTypes(strings.Repeat("x", 129)),
+			signet.WithLeeway(1500 * time.Millisecond),
+		}, []string{`WithIssuer: "https://a\xff" is not UTF-8`, `WithAudience: "a\xff" is not UTF-8`, "WithAudience: a text has 1025 bytes",
+			"WithTokenTypes: a text has 129 bytes", "WithLeeway: 1.5s is out of range; use whole seconds"}},
 		"sessions and none": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithoutSessions(), signet.WithSessionStore(&session.Memory{})}, []string{"WithoutSessions"}},
 		"hasher out of range": {userstore.NewMemory(), keys.Secret(secret),

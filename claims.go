@@ -150,6 +150,8 @@ func parseClaims(payload string) (c *Claims, from origin, err error) {
 			from.generation = s.Int()
 		case "ver":
 			from.version = versionOf(&s)
+		case "cnf":
+			refuseBound(&s)
 		}
 	}
 	switch {
@@ -170,6 +172,13 @@ var (
 	errNoExpiry    = &strictjson.MemberError{Name: "exp", Want: "present"}
 	errNoIssueTime = &strictjson.MemberError{Name: "iat", Want: "present"}
 )
+
+// refuseBound refuses a token that is bound to a key (RFC 7800), because a bearer token does not show that its sender has the key.
+func refuseBound(s *strictjson.Scanner) {
+	if s.Raw() != "null" {
+		s.Mistyped("absent: the token is bound to a key, and is no bearer token")
+	}
+}
 
 // versionOf reads the version of a token: one number for everybody, and one for the user.
 func versionOf(s *strictjson.Scanner) session.Version {

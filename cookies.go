@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/signet-go/signet/internal/jws"
 )
 
 // Cookies configures browsers that keep their tokens in cookies, where scripts cannot read them. The zero Cookies is good for
@@ -45,6 +47,49 @@ func (m *cookieMode) token(r *http.Request, name string) (string, error) {
 	return cookies[0].Value, nil
 }
 
+// refreshToken returns the refresh token of the session that the access token belongs to. A neighbour, such as another host of the
+// same site, can set the cookie of the refresh token, but not that of the access token. So its tokens are not taken: with them
+// the browser would be signed in as somebody else.
+func (m *cookieMode) refreshToken(r *http.Request) (string, error) {
+	access, err := m.token(r, accessCookie)
+	if err != nil {
+		return "", err
+	}
+	own := unverified(access)
+	var token string
+	var newest int64
+	for _, cookie := range m.named(r, refreshCookie) { // of the own ones there may be two, if the path of the mount has changed
+		if id := unverified(cookie.Value); id.session == own.session && id.generation >= newest {
+			token, newest = cookie.Value, id.generation
+		}
+	}
+	if token == "" {
+		return "", ErrNoToken
+	}
+	return token, nil
+}
+
+// identity says whose a token is.
+type identity struct {
+	session    string // with the user; "": the token cannot be read
+	generation int64
+}
+
+// unverified reads a token without any check. It only chooses between cookies: what is chosen is verified.
+func unverified(text string) (id identity) {
+	token, err := jws.Open(text, maxCookie)
+	if err != nil {
+		return id
+	}
+	defer token.Close()
+	payload, _ := token.UnverifiedPayload()
+	claims, from, err := parseClaims(payload)
+	if err != nil {
+		return id
+	}
+	return identity{claims.Subject + "\x00" + claims.SessionID, from.generation}
+}
+
 // named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one
 // too.
 func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
@@ -58,20 +103,17 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 // maxEnded is how many tokens of one request a logout looks at.
 const maxEnded = 8
 
-// all returns the tokens in all cookies. The access token comes first, because no neighbour can set its cookie.
+// all returns the tokens in all cookies, up to maxEnded. The access token comes first, because no neighbour can set its cookie.
 func (m *cookieMode) all(r *http.Request) (tokens []string, err error) {
 	for _, cookie := range append(m.named(r, accessCookie), m.named(r, refreshCookie)...) {
 		if cookie.Value != "" {
 			tokens = append(tokens, cookie.Value)
 		}
 	}
-	switch {
-	case len(tokens) == 0:
+	if len(tokens) == 0 {
 		return nil, ErrNoToken
-	case len(tokens) > maxEnded:
-		return nil, errTwoValues
 	}
-	return tokens, nil
+	return tokens[:min(len(tokens), maxEnded)], nil
 }
 
 // sameSite refuses requests that another site has made with the user's cookies.
@@ -88,7 +130,8 @@ func (m *cookieMode) sameSite(r *http.Request) error {
 	return nil
 }
 
-// secureNames are the names of the cookies. The prefixes let only a secure page of this host set them.
+// secureNames are the names of the cookies. The prefixes let only secure pages set them: of this host that of the access token, and
+// of any host of the site that of the refresh token, because it has a path.
 var secureNames = map[string]string{accessCookie: "__Host-" + accessCookie, refreshCookie: "__Secure-" + refreshCookie}
 
 // isDevelopment reports whether the browser asks a program on its own machine, without TLS. The page must be there too: behind a

@@ -169,6 +169,7 @@ func TestALogoutWithAPlantedCookie(t *testing.T) {
 		"in place of the own one": "__Secure-refresh_token=THEIRS; __Host-access_token=ACCESS",
 		"that is no token":        "__Secure-refresh_token=x; __Secure-refresh_token=; __Host-access_token=ACCESS",
 		"and no access token":     "__Secure-refresh_token=x; __Secure-refresh_token=REFRESH",
+		"and many more":           strings.Repeat("__Secure-refresh_token=THEIRS; ", 12) + "__Secure-refresh_token=REFRESH; __Host-access_token=ACCESS",
 	} {
 		b := newBrowser(t)
 		mine, err := b.Login(t.Context(), "john@mail.com", "changeme")
@@ -183,11 +184,42 @@ func TestALogoutWithAPlantedCookie(t *testing.T) {
 		require.ErrorIs(t, err, signet.ErrRevoked, name)
 	}
 	b := newBrowser(t)
-	got := b.do(t, "POST", "/web/auth/logout", "", "Cookie", strings.Repeat("__Secure-refresh_token=x; ", 8)+"__Host-access_token=y")
-	require.Equal(t, 400, got.StatusCode, "not done, so not said to be done")
-	require.Empty(t, got.Cookies())
 	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "", "Cookie", "__Secure-refresh_token=x; __Host-access_token=y").StatusCode)
 	require.Equal(t, 401, b.do(t, "POST", "/web/auth/logout", "", "Cookie", "__Secure-refresh_token=").StatusCode)
+}
+
+// Nor does a planted cookie sign the browser in as somebody else, or keep the user from refreshing.
+func TestARefreshWithAPlantedCookie(t *testing.T) {
+	for name, tc := range map[string]struct {
+		cookies string
+		want    int
+	}{
+		"beside the own one":       {"__Secure-refresh_token=THEIRS; __Secure-refresh_token=REFRESH; __Host-access_token=ACCESS", 201},
+		"behind the own one":       {"__Secure-refresh_token=REFRESH; __Secure-refresh_token=THEIRS; __Host-access_token=ACCESS", 201},
+		"that is no token":         {"__Secure-refresh_token=x; __Secure-refresh_token=; __Secure-refresh_token=REFRESH; __Host-access_token=ACCESS", 201},
+		"of another path":          {"__Secure-refresh_token=REFRESH; __Secure-refresh_token=OLD; __Host-access_token=ACCESS", 201},
+		"in place of the own one":  {"__Secure-refresh_token=THEIRS; __Host-access_token=ACCESS", 401},
+		"for nobody":               {"__Secure-refresh_token=THEIRS", 401},
+		"for a token that is none": {"__Secure-refresh_token=x; __Host-access_token=y", 401},
+	} {
+		b := newBrowser(t, signet.WithLifetimes(signet.Lifetimes{Access: time.Minute, Refresh: time.Hour}))
+		old, err := b.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		mine, err := b.Refresh(t.Context(), old.RefreshToken)
+		require.NoError(t, err)
+		theirs, err := b.Login(t.Context(), "admin@mail.com", "admin123")
+		require.NoError(t, err)
+		b.clock.advance(time.Hour / 2) // the access token has expired, and still tells whose it is
+		cookies := strings.NewReplacer("THEIRS", theirs.RefreshToken, "REFRESH", mine.RefreshToken, "OLD", old.RefreshToken,
+			"ACCESS", mine.AccessToken).Replace(tc.cookies)
+		got := b.do(t, "POST", "/web/auth/refresh-token", "{}", "Cookie", cookies)
+		require.Equal(t, tc.want, got.StatusCode, name)
+		if tc.want == 201 {
+			require.Equal(t, "1", part(t, got.Cookies()[0].Value, 1)["sub"], name)
+		}
+		_, err = b.Refresh(t.Context(), theirs.RefreshToken)
+		require.NoError(t, err, "%s: the other session goes on", name)
+	}
 }
 
 // On a loopback host without TLS the cookies have other names, and production does not read these.
@@ -266,6 +298,14 @@ func TestCookieMountsThatCannotWork(t *testing.T) {
 	for _, prefix := range []string{"", "auth", "/a b", "/{tenant}", "/a;b"} {
 		require.Panics(t, func() { b.CookieHandler(prefix) }, prefix)
 	}
+	// The browser would not send the cookie for /auth to /web/auth.
+	for name, mount := range map[string]http.Handler{
+		"a pattern with more in front": muxed("/web/auth/", b.CookieHandler("/auth")),
+		"StripPrefix":                  muxed("/web/auth/", http.StripPrefix("/web", b.CookieHandler("/auth"))),
+	} {
+		require.Equal(t, 404, post(mount, "/web/auth/login"), name)
+	}
+	require.Equal(t, 201, post(muxed("/web/auth/", b.CookieHandler("/web/auth/")), "/web/auth/login"))
 	_, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithCookies(signet.Cookies{TrustedOrigins: []string{"app.example.com"}}))
 	require.ErrorContains(t, err, "signet.WithCookies")
 }

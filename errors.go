@@ -240,6 +240,9 @@ func WriteError(w http.ResponseWriter, err error) {
 
 // setErrorHeaders sets the headers that an answer has even if the host writes its body.
 func setErrorHeaders(h http.Header, e *Error) {
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} { // of the answer that is not sent
+		h.Del(name)
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if e.retryAfter > 0 {

@@ -24,6 +24,16 @@ func written(err error) *httptest.ResponseRecorder {
 	return rec
 }
 
+// What a handler has said about the answer that it wanted to give is not said about this one.
+func TestWriteErrorTakesOtherHeadersAway(t *testing.T) {
+	w := httptest.NewRecorder()
+	for _, name := range []string{"Content-Length", "ETag", "Last-Modified", "Content-Encoding"} {
+		w.Header().Set(name, "5")
+	}
+	signet.WriteError(w, signet.ErrNotFound)
+	require.Len(t, w.Header(), 3, w.Header())
+}
+
 // WriteError writes the whole answer for every error, just as the handlers do.
 func TestWriteErrorIsTheWholeAnswer(t *testing.T) {
 	const bare = `Bearer realm="api"`

@@ -16,6 +16,7 @@ import (
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 )
 
 // record collects events.
@@ -193,6 +194,12 @@ func TestAFloodOfFailuresDropsNoOtherEvent(t *testing.T) {
 	require.EqualValues(t, 1201-len(got.list), s.Stats().EventsDropped)
 }
 
+type lostThrottle struct{}
+
+func (lostThrottle) Update(context.Context, throttle.Key, func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
+	return errors.New("connection refused")
+}
+
 func TestReadyAndTheStoreThatIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got record
@@ -213,7 +220,15 @@ func TestReadyAndTheStoreThatIsLost(t *testing.T) {
 		require.Less(t, auth.Stats().RevocationLag, 2*time.Second)
 		require.NoError(t, auth.Close())
 		require.ErrorIs(t, auth.Ready(t.Context()), signet.ErrUnavailable, "after Close")
+		require.ErrorContains(t, auth.Ready(t.Context()), "the service is closed")
 	})
+	for insecure, want := range map[bool]error{false: signet.ErrUnavailable, true: nil} {
+		limiter := throttle.New(lostThrottle{}, throttle.Config{InsecureFailOpen: insecure})
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithLogin(signet.LoginPolicy{Throttle: limiter}))
+		require.NoError(t, err)
+		require.ErrorIs(t, auth.Ready(t.Context()), want)
+		require.NoError(t, auth.Close())
+	}
 	failing, err := signet.New(failingUsers{}, keys.Secret(secret))
 	require.NoError(t, err)
 	defer failing.Close()

@@ -50,13 +50,42 @@ func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, e
 	if a.policy.Decide == nil && a.policy.SecondFactor == nil && d.Facts == nil {
 		return terms, nil
 	}
-	facts := map[string]any{"auth_time": a.clock().Unix()}
+	facts := map[string]any{}
+	if d.Facts["act"] == nil { // else somebody acts for the user, who has shown nothing
+		facts["auth_time"] = a.clock().Unix()
+	}
 	if methods != nil {
 		facts["amr"] = methods
 	}
 	maps.Copy(facts, d.Facts)
-	terms.Facts, err = encodeFacts(facts, maxFacts)
+	if terms.Facts, err = encodeFacts(facts, maxFacts); err == nil {
+		err = checkFacts(terms.Facts)
+	}
 	return terms, err
+}
+
+// checkFacts checks the form of the facts that have a meaning.
+func checkFacts(facts string) error {
+	s := strictjson.Scan(facts)
+	for s.Next() {
+		switch name := s.Name(); {
+		case s.Raw() == "null": // absent
+		case name == "auth_time":
+			numericDate(&s)
+		case name == "acr":
+			_ = s.String()
+		case name == "amr" && s.Raw()[0] != '[':
+			s.Mistyped("an array of strings")
+		case name == "amr":
+			_ = s.Strings()
+		case name == "act" && s.Raw()[0] != '{':
+			s.Mistyped("an object")
+		}
+	}
+	if err := s.Err(); err != nil {
+		return internal(fmt.Errorf("LoginDecision.Facts: %w", err))
+	}
+	return nil
 }
 
 // maxFacts is how long the facts of a decision may be, in bytes. A row of the session store holds them. maxRaised leaves room for

@@ -226,7 +226,7 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		case "jti":
 			c.ID, _ = textOf(raw)
 		case "cnf":
-			s.Mistyped("absent: the token is bound to a key, and is no bearer token")
+			refuseBound(&s)
 		}
 		if name == f.subjectClaim {
 			substitute = raw

@@ -137,7 +137,7 @@ func TestNothingPanicsOnNil(t *testing.T) {
 	} {
 		require.Error(t, key.Err(), name)
 	}
-	require.NoError(t, keys.Secret(secret, nil).Err())
+	require.ErrorContains(t, keys.Secret(secret, nil).Err(), "option is nil")
 	_, err := signet.NewVerifier(keys.Secret(secret), nil)
 	require.ErrorContains(t, err, "option is nil")
 	_, err = signet.NewVerifier(nil)

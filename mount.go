@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -69,12 +70,25 @@ func (a *Auth) CookieHandler(prefix string) http.Handler {
 	}
 	m := a.mount(prefix, carrier{auth: a, cookies: a.cookies, path: prefix})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(askedPath(r), prefix+"/") { // the browser would not send the cookie of the refresh token
+			m.first.Do(func() { m.explain(r, false) })
+			a.refuse(w, r, ErrNotFound)
+			return
+		}
 		if err := a.cookies.sameSite(r); err != nil {
 			a.refuse(w, r, err)
 			return
 		}
 		m.ServeHTTP(w, r)
 	})
+}
+
+// askedPath returns the path that the client has asked for, whatever routers have done to it.
+func askedPath(r *http.Request) string {
+	if asked, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		return asked.Path
+	}
+	return r.URL.Path
 }
 
 func (a *Auth) mount(prefix string, c carrier) *mount {
@@ -131,7 +145,7 @@ func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // base returns the part of the request's path in front of the operations. A path with unnecessary escapes has no base,
 // because "%6cogin" must not be a second name of "login".
 func (m *mount) base(r *http.Request) (base string, ok bool) {
-	if r.URL.RawPath != "" {
+	if hasNeedlessEscapes(r.URL.RawPath) {
 		return "", false
 	}
 	base, wild, known := matched(r)
@@ -150,6 +164,23 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 		return "", false
 	}
 	return m.prefix, true
+}
+
+// hasNeedlessEscapes reports whether an escaped path has an escape for a slash, or for a character that needs none (RFC 3986
+// section 2.3).
+func hasNeedlessEscapes(path string) bool {
+	for rest := path; ; {
+		_, escaped, found := strings.Cut(rest, "%")
+		if !found {
+			return false
+		}
+		code, err := strconv.ParseUint(escaped[:min(2, len(escaped))], 16, 8)
+		c := byte(code)
+		if err != nil || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._~/", c) >= 0 {
+			return true
+		}
+		rest = escaped
+	}
 }
 
 // matched returns the beginning of the request's path that the router's pattern names, without a slash at its end:
@@ -189,7 +220,7 @@ func matched(r *http.Request) (base string, wild, known bool) {
 func (m *mount) explain(r *http.Request, below bool) {
 	if !below {
 		m.auth.logger.WarnContext(r.Context(),
-			"signet: auth.Handler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
+			"signet: auth.Handler or CookieHandler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
 			"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
 	}
 }

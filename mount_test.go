@@ -84,6 +84,9 @@ func TestHandlerMountsAnywhereAndHasNoAlias(t *testing.T) {
 		"wildcard in between":    {muxed("/t/{tenant}/auth/{rest...}", s.Handler("/auth")), "/t/acme/auth/login", []string{"/t/acme/x/login"}},
 		"a wildcard's own word":  {muxed("/{tenant}/auth/", s.Handler("/auth")), "/auth/auth/login", []string{"/auth/login", "/auth/auth/auth/login"}},
 		"wildcards only":         {muxed("/{a}/", s.Handler("/auth")), "/auth/login", []string{"/x/auth/login"}},
+		"a name with signs":      {muxed("/{tenant}/auth/", s.Handler("/auth")), "/o'neill(b)!*/auth/login", []string{"/o%2fneill/auth/login", "/%61cme/auth/login"}},
+		"a name with escapes":    {muxed("/{tenant}/auth/", s.Handler("/auth")), "/o%27neill%c3%a9/auth/login", nil},
+		"a prefix with signs":    {muxed("/", s.Handler("/api(beta)/auth")), "/api(beta)/auth/login", []string{"/%61pi(beta)/auth/login"}},
 		"chi, wildcard":          {telling("/{tenant:[a-z]+}/auth/*", s.Handler("/auth")), "/acme/auth/login", []string{"/acme/auth/auth/login"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/feed"
@@ -164,6 +165,24 @@ func (s *verifierSettings) mistake(option, format string, args ...any) {
 	s.errs = append(s.errs, fmt.Errorf("signet.%s: %w", option, fmt.Errorf(format, args...)))
 }
 
+// The greatest lengths of texts that each token carries, in bytes.
+const (
+	maxName = 1024
+	maxType = 128
+)
+
+// checkTexts finds texts with which no token could be read back.
+func (s *verifierSettings) checkTexts(option string, longest int, texts ...string) {
+	for _, text := range texts {
+		switch {
+		case len(text) > longest:
+			s.mistake(option, "a text has %d bytes, at most %d are allowed", len(text), longest)
+		case !utf8.ValidString(text):
+			s.mistake(option, "%q is not UTF-8", text)
+		}
+	}
+}
+
 // WithIssuer sets the issuer ("iss"), usually the service's URL. Issued tokens carry it, and verified tokens must have
 // exactly this issuer (RFC 8725 section 3.8). By default issued tokens carry no issuer, and verified tokens may have
 // any. A service that sets or changes it signs everybody out: the older refresh tokens have another issuer.
@@ -172,6 +191,7 @@ func WithIssuer(issuer string) VerifierOption {
 		if issuer == "" {
 			s.mistake("WithIssuer", "the issuer is empty; leave the option out to have none")
 		}
+		s.checkTexts("WithIssuer", maxName, issuer)
 		s.issuer = issuer
 	})
 }
@@ -186,6 +206,7 @@ func WithAudience(audience ...string) VerifierOption {
 		if len(audience) == 0 {
 			s.mistake("WithAudience", "there is no audience; leave the option out to have none")
 		}
+		s.checkTexts("WithAudience", maxName, audience...)
 		s.audience = slices.Clone(audience)
 	})
 }
@@ -204,6 +225,7 @@ func WithTokenTypes(types ...string) VerifierOption {
 				s.mistake("WithTokenTypes", "%q cannot be the type of an access token", typ)
 			}
 		}
+		s.checkTexts("WithTokenTypes", maxType, types...)
 		s.types = slices.Clone(types)
 	})
 }
@@ -212,8 +234,8 @@ func WithTokenTypes(types ...string) VerifierOption {
 // two minutes, in whole seconds. It does not extend "exp". The default is 30 seconds.
 func WithLeeway(leeway time.Duration) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
-		if leeway < 0 || leeway > 2*time.Minute {
-			s.mistake("WithLeeway", "%v is out of range; use 0 to 2m", leeway)
+		if leeway < 0 || leeway > 2*time.Minute || leeway%time.Second != 0 {
+			s.mistake("WithLeeway", "%v is out of range; use whole seconds from 0 to 2m", leeway)
 		}
 		s.leeway = leeway
 	})
@@ -363,6 +385,8 @@ func WithLogin(policy LoginPolicy) Option {
 		}
 		if len(policy.SecondStepACR) > maxACR {
 			s.mistake("WithLogin", "SecondStepACR has more than %d bytes", maxACR)
+		} else if policy.SecondStepACR != "" && isNoACR(policy.SecondStepACR) {
+			s.mistake("WithLogin", "SecondStepACR must be ASCII without spaces, quotes and backslashes")
 		}
 		s.login, s.loginSet = policy, true
 	})

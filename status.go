@@ -45,6 +45,9 @@ func (a *Auth) Ready(ctx context.Context) error {
 	if _, err := a.findByID(ctx, probe); err != nil && !errors.Is(err, userstore.ErrNotFound) {
 		return unavailable(fmt.Errorf("the user store: %w", err))
 	}
+	if err := a.policy.Throttle.Ready(ctx); err != nil {
+		return unavailable(err)
+	}
 	if a.sessions == nil {
 		return nil
 	}

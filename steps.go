@@ -3,6 +3,7 @@ package signet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,10 +33,12 @@ var (
 // ("invalid_ticket"), [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. After ErrUnavailable
 // the same ticket may still be good.
 func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, error) {
-	if a.sessions == nil || a.policy.SecondFactor == nil {
+	switch {
+	case a.sessions == nil:
 		return Tokens{}, ErrStateless
-	}
-	if code == "" {
+	case a.policy.SecondFactor == nil:
+		return Tokens{}, errTicket // as for one that was given out before the host took the factor away
+	case code == "":
 		return Tokens{}, errNoCode
 	}
 	ctx, limited := limit.New(ctx, storeTimeout)
@@ -211,14 +214,24 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 	return []string{"pwd"}, "", attempt, err
 }
 
+// isNoACR reports whether a text cannot be an "acr" in a challenge, which is a list with spaces in quotes.
+func isNoACR(level string) bool {
+	return level == "" || strings.ContainsFunc(level, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
+}
+
 // RequireRecentAuth is RequireAuth for users who have shown who they are within maxAge ("auth_time"), at one of the levels
 // ("acr") if any are given. Others get 401 "insufficient_user_authentication" with the challenge of RFC 9470 section 3, which
 // tells the client what to ask for: [Auth.StepUp] or a new login. A maxAge of 0 asks for no time. A token without these
 // claims does not pass. Tokens have them if [WithLogin] sets LoginPolicy.Decide or LoginPolicy.SecondFactor. It panics if
-// nothing is asked for.
+// nothing is asked for, if maxAge is not in whole seconds, and if an acr is empty or cannot stand in a challenge.
 func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
-	if maxAge < 0 || maxAge == 0 && len(acr) == 0 {
+	switch {
+	case maxAge < 0, maxAge%time.Second != 0:
+		panic(fmt.Sprintf("signet.RequireRecentAuth: the maxAge %v is not a number of whole seconds", maxAge))
+	case maxAge == 0 && len(acr) == 0:
 		panic("signet.RequireRecentAuth: it asks for nothing; give a maxAge or an acr")
+	case slices.ContainsFunc(acr, isNoACR):
+		panic(fmt.Sprintf("signet.RequireRecentAuth: one of %q is no acr: it must be ASCII without spaces, quotes and backslashes", acr))
 	}
 	refused := insufficientAuthentication(maxAge, acr)
 	return func(next http.Handler) http.Handler {

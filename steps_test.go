@@ -302,6 +302,27 @@ func TestHalfALoginEndsNoSession(t *testing.T) {
 	require.Equal(t, 1, sessions(), "the next login does what it left over")
 }
 
+// What comes behind RequireTicket sees the query as it was sent, without the ticket.
+func TestTheQueryBesideATicket(t *testing.T) {
+	s := newService(t)
+	access := tokensOf(t, s.do(t, "POST", loginPath, johnsLogin)).AccessToken
+	show := s.RequireTicket(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s|%s|%s", r.URL.RawQuery, r.FormValue("ticket"), signet.Subject(r.Context()))
+	}))
+	for query, want := range map[string]string{
+		"ticket=T":                            "||1",
+		"z=1;2&b=2&a=1&ticket=T&filter=a%zz&": "z=1;2&b=2&a=1&filter=a%zz&||1",
+		"%74icket=T&ticketx=1":                "ticketx=1||1",
+	} {
+		got := s.do(t, "POST", "/auth/ticket", "", bearer(access)...)
+		r := httptest.NewRequest("GET", "/?"+strings.Replace(query, "T", got.json["ticket"].(string), 1), nil)
+		_ = r.ParseForm() // an outer middleware may do that
+		w := httptest.NewRecorder()
+		show.ServeHTTP(w, r)
+		require.Equal(t, want, w.Body.String(), query)
+	}
+}
+
 // The ticket of an access token that came before a step-up is not raised.
 func TestATicketIsNotRaised(t *testing.T) {
 	s := twoSteps(t)
@@ -488,6 +509,10 @@ func TestRequireRecentAuth(t *testing.T) {
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	require.Panics(t, func() { s.RequireRecentAuth(0) })
 	require.Panics(t, func() { s.RequireRecentAuth(-time.Second, "1") })
+	require.Panics(t, func() { s.RequireRecentAuth(time.Second / 2) })
+	for _, acr := range []string{"", "a b", `a"`, `a\`, "a\n", "é"} {
+		require.Panics(t, func() { s.RequireRecentAuth(0, "1", acr) }, "%q", acr)
+	}
 	john, err := s.users.FindByID(t.Context(), "1")
 	require.NoError(t, err)
 	now := s.clock.Now().Unix()
@@ -497,15 +522,15 @@ func TestRequireRecentAuth(t *testing.T) {
 		age   time.Duration
 		want  int
 	}{
-		"none":            {nil, nil, time.Hour, 401},
-		"recent":          {map[string]any{"auth_time": now - 3600}, nil, time.Hour, 200},
-		"old":             {map[string]any{"auth_time": now - 3601}, nil, time.Hour, 401},
-		"a little ahead":  {map[string]any{"auth_time": now + 30}, nil, time.Hour, 200},
-		"far ahead":       {map[string]any{"auth_time": now + 31}, nil, time.Hour, 401},
-		"a text":          {map[string]any{"auth_time": "1"}, nil, time.Hour, 401},
-		"acr":             {map[string]any{"acr": "b"}, []string{"a", "b"}, 0, 200},
-		"another acr":     {map[string]any{"acr": "c"}, []string{"a", "b"}, 0, 401},
-		"acr as a number": {map[string]any{"acr": 1}, []string{"1"}, 0, 401},
+		"none":                       {nil, nil, time.Hour, 401},
+		"recent":                     {map[string]any{"auth_time": now - 3600}, nil, time.Hour, 200},
+		"old":                        {map[string]any{"auth_time": now - 3601}, nil, time.Hour, 401},
+		"a little ahead":             {map[string]any{"auth_time": now + 30}, nil, time.Hour, 200},
+		"far ahead":                  {map[string]any{"auth_time": now + 31}, nil, time.Hour, 401},
+		"acr":                        {map[string]any{"acr": "b"}, []string{"a", "b"}, 0, 200},
+		"another acr":                {map[string]any{"acr": "c"}, []string{"a", "b"}, 0, 401},
+		"no acr":                     {map[string]any{"acr": nil}, []string{"a"}, 0, 401},
+		"somebody acts for the user": {map[string]any{"act": map[string]any{"sub": "7"}}, nil, time.Hour, 401},
 	} {
 		var decisions []signet.LoginDecision
 		if tc.facts != nil {
@@ -514,6 +539,18 @@ func TestRequireRecentAuth(t *testing.T) {
 		tokens, err := s.IssueFor(t.Context(), john, decisions...)
 		require.NoError(t, err)
 		require.Equal(t, tc.want, serve(t, s.RequireRecentAuth(tc.age, tc.acr...)(ok), tokens.AccessToken).Code, name)
+	}
+	for want, facts := range map[string]map[string]any{
+		`"auth_time" must be`:                   {"auth_time": time.Now()},
+		`"auth_time" must be a time in seconds`: {"auth_time": -1},
+		`"acr" must be`:                         {"acr": 1},
+		`"amr" must be an array of strings`:     {"amr": "pwd"},
+		`"amr" must be`:                         {"amr": []int{1}},
+		`"act" must be an object`:               {"act": "7"},
+	} {
+		_, err := s.IssueFor(t.Context(), john, signet.LoginDecision{Facts: facts})
+		require.ErrorContains(t, err, "LoginDecision.Facts")
+		require.ErrorContains(t, err, want)
 	}
 	tokens, err := s.IssueFor(t.Context(), john)
 	require.NoError(t, err)
@@ -527,10 +564,15 @@ func TestRoutesOfTheSteps(t *testing.T) {
 	require.Equal(t, 404, s.do(t, "POST", secondStepPath, `{}`).StatusCode)
 	require.Equal(t, 404, s.do(t, "POST", stepUpPath, `{}`).StatusCode)
 	_, err := s.SecondStep(t.Context(), "a.b", "1")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	require.ErrorContains(t, err, "ticket")
+	_, err = newService(t, signet.WithoutSessions()).SecondStep(t.Context(), "a.b", "1")
 	require.ErrorIs(t, err, signet.ErrStateless)
 	_, err = signet.New(userstore.NewMemory(), keys.Secret(secret), signet.WithoutSessions(), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}))
 	require.ErrorContains(t, err, "WithLogin")
 	_, err = signet.New(userstore.NewMemory(), keys.Secret(secret), signet.WithLogin(signet.LoginPolicy{SecondFactor: (*onceCodes)(nil), ParallelHashes: -1, SecondStepACR: "x"}))
 	require.ErrorContains(t, err, "SecondFactor is a nil pointer")
 	require.ErrorContains(t, err, "ParallelHashes")
+	_, err = signet.New(userstore.NewMemory(), keys.Secret(secret), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}, SecondStepACR: "a b"}))
+	require.ErrorContains(t, err, "SecondStepACR must be ASCII")
 }

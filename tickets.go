@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/signet-go/signet/internal/limit"
@@ -71,29 +74,38 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 }
 
 // RequireTicket is RequireAuth for connections whose client cannot send an Authorization header: a WebSocket, an EventSource. The
-// request has the query parameter "ticket" with a ticket of [Auth.TicketHandler], which is used up by the request; next does
-// not see the parameter. The claims in the context are new, with the current roles of the user, and expire like those of
+// request has the query parameter "ticket" with a ticket of [Auth.TicketHandler], which is used up by the request. The URL that
+// next sees does not have the parameter; RequestURI still has it. The claims in the context are new, with the current roles of the user, and expire like those of
 // a new access token. Without the parameter it is RequireAuth, also for cookies ([WithCookies]). See [SessionContext] for the
 // end of the connection. An EventSource that reconnects by itself sends the same ticket again and is refused, so the script
 // must open a new one with a new ticket. It panics if next is nil.
 func (a *Auth) RequireTicket(next http.Handler) http.Handler {
 	withToken := a.require("RequireTicket", next, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		query := r.URL.Query()
-		if !query.Has("ticket") {
+		tickets := r.URL.Query()["ticket"]
+		if len(tickets) == 0 {
 			withToken.ServeHTTP(w, r)
 			return
 		}
-		claims, err := a.redeem(r.Context(), query["ticket"])
+		claims, err := a.redeem(r.Context(), tickets)
 		if err != nil {
 			a.refuse(w, r, err)
 			return
 		}
-		query.Del("ticket")
 		r = r.Clone(withClaims(r.Context(), claims))
-		r.URL.RawQuery = query.Encode()
+		r.URL.RawQuery = withoutTicket(r.URL.RawQuery)
+		r.Form.Del("ticket") // if somebody has parsed the query already
 		next.ServeHTTP(w, r)
 	})
+}
+
+// withoutTicket returns a query without the parameter "ticket". The others stay as they were sent.
+func withoutTicket(query string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		return err == nil && name == "ticket"
+	}), "&")
 }
 
 // redeem uses up a ticket. It makes an access token, which stays here, and returns its claims: so a connection has the same

@@ -105,6 +105,7 @@ func TestVerifyRefusesEveryOtherForm(t *testing.T) {
 		"typ missing":                {header(`{"alg":"HS256"}`), wrongType},
 		"typ JWT":                    {header(`{"alg":"HS256","typ":"JWT"}`), wrongType},
 		"typ refresh":                {header(`{"alg":"HS256","typ":"rt+jwt"}`), wrongType},
+		"bound to a key":             {payload(strings.TrimSuffix(goodPayload(c, ""), "}") + `,"cnf":{"jkt":"x"}}`), malformed},
 		"crit":                       {header(`{"alg":"HS256","typ":"at+jwt","crit":["exp"]}`), malformed},
 		"b64":                        {header(`{"alg":"HS256","typ":"at+jwt","b64":false}`), malformed},
 		"jwk":                        {header(`{"alg":"HS256","typ":"at+jwt","jwk":{"kty":"oct","k":"AAAA"}}`), malformed},

@@ -116,7 +116,7 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 		longest = maxCookie
 	}
 	if len(access) > longest {
-		return Tokens{}, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; add fewer claims in WithClaims",
+		return Tokens{}, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; use fewer claims in WithClaims, and fewer audiences",
 			len(access), longest))
 	}
 	payload = a.commonClaims(space[1][:0], g, now, refreshEnd, g.secret, refreshAudience)

@@ -149,7 +149,7 @@ func (r *remote) check(u *url.URL) error {
 	if u.Scheme == "https" || u.Scheme == "http" && (loopback || r.insecureHTTP && u.Host == r.url.Host) {
 		return nil
 	}
-	return fmt.Errorf("the URL's scheme %q is not https", u.Scheme)
+	return fmt.Errorf("the URL's scheme %q is not https; in a network that you trust, use WithInsecureHTTP", u.Scheme)
 }
 
 // connect makes the client.

@@ -414,6 +414,10 @@ func TestRedisMaxPerUser(t *testing.T) {
 		require.Len(t, live(), 3)
 		_, err = redisstore.New(client, redisstore.WithMaxPerUser(0))
 		require.ErrorContains(t, err, "WithMaxPerUser")
+		_, err = redisstore.New(client, nil)
+		require.ErrorContains(t, err, "option is nil")
+		_, err = redisstore.NewThrottle(client, nil)
+		require.ErrorContains(t, err, "option is nil")
 	})
 }
 

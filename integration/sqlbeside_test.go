@@ -227,6 +227,8 @@ func TestMaxPerUser(t *testing.T) {
 			require.Len(t, r.seen, 152)
 		})
 	}
-	_, err := sqlstore.NewSessions(&sql.DB{}, sqlstore.SQLite, sqlstore.WithMaxPerUser(0))
+	_, err := sqlstore.NewSessions(&sql.DB{}, sqlstore.SQLite, nil)
+	require.ErrorContains(t, err, "option is nil")
+	_, err = sqlstore.NewSessions(&sql.DB{}, sqlstore.SQLite, sqlstore.WithMaxPerUser(0))
 	require.Error(t, err)
 }

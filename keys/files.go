@@ -85,9 +85,10 @@ const (
 func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	cfg := filesConfig{interval: 10 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
-		if opt != nil {
-			opt.applyFiles(&cfg)
+		if opt == nil {
+			return nil, errors.New("keys.OpenFiles: an option is nil")
 		}
+		opt.applyFiles(&cfg)
 	}
 	if cfg.interval < time.Second {
 		return nil, fmt.Errorf("keys.OpenFiles: the interval %v is under 1s", cfg.interval)

@@ -168,6 +168,10 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 	require.ErrorContains(t, err, "interval")
 	_, err = keys.OpenFiles(t.TempDir(), keys.WithLogger(nil))
 	require.ErrorContains(t, err, "logger")
+	_, err = keys.OpenFiles(t.TempDir(), nil)
+	require.ErrorContains(t, err, "option is nil")
+	_, err = keys.OpenURL("https://keys.example/", nil)
+	require.ErrorContains(t, err, "option is nil")
 }
 
 // A pipe that appears later must not block the goroutine that reads the files. It would also block Close.

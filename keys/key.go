@@ -62,15 +62,6 @@ func WithAlgorithm(algorithm Algorithm) Option {
 	return option(func(s *spec) { s.algorithm = algorithm })
 }
 
-func specOf(opts []Option) (s spec) {
-	for _, opt := range opts {
-		if opt != nil {
-			opt.applyKey(&s)
-		}
-	}
-	return s
-}
-
 // Secret makes an HMAC key of random bytes: at least 32 for HS256, 48 for HS384, 64 for HS512 (RFC 7518 section 3.2).
 // Everybody who has the secret can verify tokens and can also make them. So only the services that log users in may
 // have it. Give other services a public key.
@@ -78,7 +69,7 @@ func specOf(opts []Option) (s spec) {
 // Secret copies the bytes. It refuses well-known placeholders and repeated bytes. It also refuses a secret that is text
 // with white space or quotes around it, because another program could cut them off.
 func Secret(secret []byte, opts ...Option) *Key {
-	return made("Secret", func() (*Key, error) { return newSecret(slices.Clone(secret), specOf(opts)) })
+	return made("Secret", opts, func(s spec) (*Key, error) { return newSecret(slices.Clone(secret), s) })
 }
 
 func newSecret(secret []byte, s spec) (*Key, error) {
@@ -101,12 +92,12 @@ func newSecret(secret []byte, s spec) (*Key, error) {
 // If the type of the signer is not from the standard library, every signature is verified before it is used. Otherwise
 // a KMS that changes to another key version would make tokens that no verifier accepts.
 func Private(signer crypto.Signer, opts ...Option) *Key {
-	return made("Private", func() (*Key, error) { return newPrivate(signer, specOf(opts)) })
+	return made("Private", opts, func(s spec) (*Key, error) { return newPrivate(signer, s) })
 }
 
 // Public makes a key that can only verify, of an *[rsa.PublicKey], *[ecdsa.PublicKey] or [ed25519.PublicKey].
 func Public(public crypto.PublicKey, opts ...Option) *Key {
-	return made("Public", func() (*Key, error) { return newAsymmetric(public, nil, specOf(opts)) })
+	return made("Public", opts, func(s spec) (*Key, error) { return newAsymmetric(public, nil, s) })
 }
 
 // PEM makes a key of PEM text. A private key (PKCS#8, PKCS#1, SEC1) signs. A public key (PKIX, PKCS#1) or a certificate
@@ -117,13 +108,13 @@ func Public(public crypto.PublicKey, opts ...Option) *Key {
 // Before it reads the text, PEM undoes what files, shells and editors do to key text: a byte order mark, quotes,
 // indentation, and "\n" in place of line ends.
 func PEM(text []byte, opts ...Option) *Key {
-	return made("PEM", func() (*Key, error) { return newPEM(text, specOf(opts)) })
+	return made("PEM", opts, func(s spec) (*Key, error) { return newPEM(text, s) })
 }
 
 // JWK makes a key of a JSON Web Key (RFC 7517), private or public, of type RSA, EC, OKP or oct, with its "kid" and
 // "alg". It refuses a key if its "use" or "key_ops" forbid signatures.
 func JWK(text []byte) *Key {
-	return made("JWK", func() (*Key, error) {
+	return made("JWK", nil, func(spec) (*Key, error) {
 		if bytes.Contains(text, []byte("-----BEGIN")) {
 			return nil, errors.New("the text is PEM, not a JSON Web Key: use keys.PEM")
 		}
@@ -142,9 +133,16 @@ func ParseSet(text []byte) ([]*Key, error) {
 	return list, nil
 }
 
-// made returns the key that build makes. If build fails, it returns a Key that holds the error.
-func made(name string, build func() (*Key, error)) *Key {
-	k, err := build()
+// made returns the key that build makes with the options. If build fails, it returns a Key that holds the error.
+func made(name string, opts []Option, build func(spec) (*Key, error)) *Key {
+	var s spec
+	for _, opt := range opts {
+		if opt == nil {
+			return &Key{err: fmt.Errorf("keys.%s: an option is nil", name)}
+		}
+		opt.applyKey(&s)
+	}
+	k, err := build(s)
 	if err != nil {
 		return &Key{err: fmt.Errorf("keys.%s: %w", name, err)}
 	}

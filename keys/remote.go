@@ -133,9 +133,10 @@ func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
 func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	cfg := remoteConfig{client: &http.Client{}, logger: slog.Default()}
 	for _, opt := range opts {
-		if opt != nil {
-			opt.applyRemote(&cfg)
+		if opt == nil {
+			return nil, fmt.Errorf("keys.%s: an option is nil", function)
 		}
+		opt.applyRemote(&cfg)
 	}
 	if cfg.client == nil || cfg.logger == nil {
 		return nil, fmt.Errorf("keys.%s: the client or the logger is nil; leave the option out for the default", function)
@@ -169,7 +170,7 @@ func (p place) check(u *url.URL) error {
 	if u.Scheme == "https" || u.Scheme == "http" && (loopback || p.insecure && u.Host == p.host) {
 		return nil
 	}
-	return fmt.Errorf("the URL's scheme %q is not https", u.Scheme)
+	return fmt.Errorf("the URL's scheme %q is not https; in a network that you trust, use WithInsecureHTTP", u.Scheme)
 }
 
 // checkRedirects allows at most three redirects, and none from https to http.

@@ -184,6 +184,7 @@ func TestEmptyKeysAreMistakes(t *testing.T) {
 		"nil ECDSA":     keys.Private(noEC),
 		"empty Ed25519": keys.Private(ed25519.PrivateKey{}),
 		"short Ed25519": keys.Private(ed25519.PrivateKey{1, 2, 3}),
+		"nil option":    keys.Secret(secret, nil),
 		"zero":          {},
 	} {
 		require.Error(t, k.Err(), name)

@@ -49,7 +49,7 @@ const (
 	droppedName       = "signet.events.dropped"
 )
 
-// Option changes where the telemetry goes. All functions of this package take the same options.
+// Option changes where the telemetry goes. All functions of this package take the same options. A nil option does nothing.
 type Option interface{ apply(*settings) }
 
 type option func(*settings)
@@ -84,7 +84,9 @@ type settings struct {
 func newSettings(options []Option) settings {
 	s := settings{meters: otel.GetMeterProvider(), tracers: otel.GetTracerProvider()}
 	for _, o := range options {
-		o.apply(&s)
+		if o != nil {
+			o.apply(&s)
+		}
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -237,4 +238,5 @@ func TestNilIsRefused(t *testing.T) {
 	require.Panics(t, func() { otel.Handler("x", nil) })
 	require.Panics(t, func() { otel.AuthHandler(nil) })
 	require.Panics(t, func() { _, _ = otel.Observe(nil) })
+	require.NotPanics(t, func() { otel.Handler("x", http.NotFoundHandler(), nil) }) // a nil option is none
 }

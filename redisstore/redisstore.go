@@ -109,9 +109,10 @@ func WithMaxPerUser(n int) Option { return option(func(s *Store) { s.maxPerUser 
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s := &Store{client: client, prefix: "signet", maxPerUser: session.MaxPerUser}
 	for _, opt := range opts {
-		if opt != nil {
-			opt.apply(s)
+		if opt == nil {
+			return nil, errors.New("redisstore.New: an option is nil")
 		}
+		opt.apply(s)
 	}
 	if err := check(client, s.prefix); err != nil {
 		return nil, err

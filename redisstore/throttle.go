@@ -31,9 +31,10 @@ type Throttle struct {
 func NewThrottle(client redis.UniversalClient, opts ...ThrottleOption) (*Throttle, error) {
 	t := &Throttle{client: client, prefix: "signet"}
 	for _, opt := range opts {
-		if opt != nil {
-			opt.applyThrottle(t)
+		if opt == nil {
+			return nil, errors.New("redisstore.NewThrottle: an option is nil")
 		}
+		opt.applyThrottle(t)
 	}
 	if err := check(client, t.prefix); err != nil {
 		return nil, err

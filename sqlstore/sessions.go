@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -67,9 +68,10 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 	}
 	s := &Sessions{db: db, dialect: dialect, maxPerUser: session.MaxPerUser, queries: queriesOf(dialect)}
 	for _, opt := range opts {
-		if opt != nil {
-			opt.apply(s)
+		if opt == nil {
+			return nil, errors.New("sqlstore.NewSessions: an option is nil")
 		}
+		opt.apply(s)
 	}
 	if s.maxPerUser < 1 {
 		return nil, fmt.Errorf("sqlstore.WithMaxPerUser: %d is less than 1", s.maxPerUser)

@@ -190,6 +190,17 @@ func (a *Attempt) end(ctx context.Context, change func(*account)) error {
 	}))
 }
 
+// Ready reports whether attempts can be counted now, and changes nothing. It is for health checks. Its error is
+// [ErrUnavailable]. It is nil if [Config] lets attempts pass without the store.
+func (l *Limiter) Ready(ctx context.Context) error {
+	if l.config.InsecureOff || l.config.InsecureFailOpen {
+		return nil
+	}
+	return l.update(ctx, accountKey("signet-readiness-probe"), func(before Record, _ time.Time) (Record, time.Time, error) {
+		return before, time.Time{}, nil
+	})
+}
+
 // Clear forgets the failures of an account, of strangers and of known places. The known places stay. It is for a
 // password that was changed: the failures were guesses of the old one. Its error is [ErrUnavailable].
 func (l *Limiter) Clear(ctx context.Context, account string) error {

@@ -123,6 +123,10 @@ func (s *settings) mistake(text string) { s.mistakes = append(s.mistakes, errors
 func New(store userstore.FactorStore, key []byte, options ...Option) (*Factor, error) {
 	s := settings{algorithm: otp.AlgorithmSHA1, digits: otp.DigitsSix, clock: time.Now}
 	for _, option := range options {
+		if option == nil {
+			s.mistake("an option is nil")
+			continue
+		}
 		option.apply(&s)
 	}
 	if store == nil {

@@ -369,8 +369,8 @@ func TestNew(t *testing.T) {
 		{"colon", users(t), key(1), []Option{WithIssuer("a:b")}, []string{"WithIssuer"}},
 		{"control", users(t), key(1), []Option{WithIssuer("a\n")}, []string{"WithIssuer"}},
 		{"long issuer", users(t), key(1), []Option{WithIssuer(strings.Repeat("a", 65))}, []string{"WithIssuer"}},
-		{"all", nil, nil, []Option{WithIssuer("\xff"), WithClock(nil)},
-			[]string{"store is nil", "key 0", "WithIssuer", "WithClock"}},
+		{"all", nil, nil, []Option{WithIssuer("\xff"), WithClock(nil), nil},
+			[]string{"option is nil", "store is nil", "key 0", "WithIssuer", "WithClock"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, err := New(tc.store, tc.key, tc.options...)

@@ -184,11 +184,8 @@ func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if until := v.freshUntil.Load(); !v.Insecure && int64(now.Sub(v.began)) > until {
-		if until == closed {
-			return ErrClosed
-		}
-		return ErrStale
+	if err := v.Fresh(now); err != nil {
+		return err
 	}
 	if !known {
 		return v.lookup(ctx, ref)
@@ -411,9 +408,12 @@ func (v *View) report(err error) {
 	}
 }
 
-// Fresh returns the error that Check would return for any token at that time: nil or ErrStale.
+// Fresh returns the error that Check would return for any token at that time: nil, ErrStale or ErrClosed.
 func (v *View) Fresh(now time.Time) error {
-	if !v.Insecure && int64(now.Sub(v.began)) > v.freshUntil.Load() {
+	if until := v.freshUntil.Load(); !v.Insecure && int64(now.Sub(v.began)) > until {
+		if until == closed {
+			return ErrClosed
+		}
 		return ErrStale
 	}
 	return nil
