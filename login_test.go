@@ -43,6 +43,8 @@ func TestHashPassword(t *testing.T) {
 		_, err = s.HashPassword(t.Context(), pass)
 		require.ErrorIs(t, err, signet.ErrInvalidRequest, name)
 	}
+	_, err = s.HashPassword(t.Context(), "short")
+	require.ErrorIs(t, err, signet.ErrPassword, "the rules are those of SetPassword")
 	old := newService(t, signet.WithPasswordHasher(password.Bcrypt{Cost: 4}))
 	_, err = old.HashPassword(t.Context(), strings.Repeat("x", 73))
 	require.ErrorIs(t, err, signet.ErrInvalidRequest, "longer than bcrypt takes")
@@ -51,7 +53,7 @@ func TestHashPassword(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 64 { // so many that some must wait
 		wg.Go(func() {
-			if _, err := s.HashPassword(gone, "x"); err != nil {
+			if _, err := s.HashPassword(gone, "correct horse"); err != nil {
 				require.ErrorIs(t, err, signet.ErrUnavailable)
 			}
 		})

@@ -73,14 +73,24 @@ type settings struct {
 	loginSet    bool
 	events      func(context.Context, event.Event)
 
-	stateless    bool
-	sessionStore session.Store // nil: in memory
-	reuseWindow  time.Duration
-	strict       bool
-	refreshProof bool
-	maxStaleness time.Duration
-	insecure     bool
-	memory       int // bytes for revocations
+	stateless     bool
+	sessionOption string        // the last option that means nothing without sessions; "": there is none
+	sessionStore  session.Store // nil: in memory
+	reuseWindow   time.Duration
+	windowSet     bool
+	strict        bool
+	refreshProof  bool
+	maxStaleness  time.Duration
+	insecure      bool
+	memory        int // bytes for revocations
+}
+
+// sessionOption returns an option that means nothing without sessions.
+func sessionOption(name string, apply func(*settings)) Option {
+	return option(func(s *settings) {
+		s.sessionOption = name
+		apply(s)
+	})
 }
 
 // newVerifierConfig collects options for the function with that name.
@@ -124,8 +134,11 @@ func newSettings(opts []Option) settings {
 
 // validate sets the values that depend on several options, and finds options that are wrong only in combination.
 func (s *settings) validate() {
-	if s.stateless && s.sessionStore != nil {
-		s.mistake("WithoutSessions", "WithSessionStore is given too; leave one of them out")
+	if s.stateless && s.sessionOption != "" {
+		s.mistake("WithoutSessions", "%s is given too; leave one of them out", s.sessionOption)
+	}
+	if s.strict && s.windowSet {
+		s.mistake("WithStrictRotation", "WithReuseWindow is given too; leave one of them out")
 	}
 	if s.feed != nil {
 		s.mistake("WithRevocations", "it is for NewVerifier; New follows its session store")
@@ -388,6 +401,9 @@ func WithLogin(policy LoginPolicy) Option {
 		} else if policy.SecondStepACR != "" && isNoACR(policy.SecondStepACR) {
 			s.mistake("WithLogin", "SecondStepACR must be ASCII without spaces, quotes and backslashes")
 		}
+		if s.loginSet {
+			s.mistake("WithLogin", "it is given twice; put all fields into one LoginPolicy")
+		}
 		s.login, s.loginSet = policy, true
 	})
 }
@@ -429,7 +445,7 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 // The default is a [session.Memory]. Its sessions and revocations end with the process. If the key is the same after a
 // restart, an access token that was revoked before the restart is valid again until it expires.
 func WithSessionStore(store session.Store) Option {
-	return option(func(s *settings) {
+	return sessionOption("WithSessionStore", func(s *settings) {
 		if isNil(store) {
 			s.mistake("WithSessionStore", "the store is nil; leave the option out for one in memory")
 			return
@@ -449,31 +465,35 @@ func WithoutSessions() Option { return option(func(s *settings) { s.stateless = 
 // Parallel tabs and clients that repeat a request need this time. It is from 0 to 60 seconds; the default is 10
 // seconds. A thief who uses a stolen token within this time is not detected by this use.
 func WithReuseWindow(window time.Duration) Option {
-	return option(func(s *settings) {
+	return sessionOption("WithReuseWindow", func(s *settings) {
 		if window < 0 || window > time.Minute {
 			s.mistake("WithReuseWindow", "%v is out of range; use 0 to 1m", window)
 		}
-		s.reuseWindow = window
+		s.reuseWindow, s.windowSet = window, true
 	})
 }
 
 // WithStrictRotation treats every use of a superseded refresh token as theft, at once. Then a lost answer or two tabs
 // that refresh together end the session. Use it only for clients that repeat no request and have one tab.
-func WithStrictRotation() Option { return option(func(s *settings) { s.strict = true }) }
+func WithStrictRotation() Option {
+	return sessionOption("WithStrictRotation", func(s *settings) { s.strict = true })
+}
 
 // WithRefreshProof makes only the use of a new refresh token a proof that the client has received it. By default the use of the
 // new access token is a proof too. It is for pages that a server renders and that refresh while they do so: such a server may
 // use the new access token and be unable to store the pair, and the browser comes back with the old refresh token. It costs
 // time: a thief who uses the old token after the owner has refreshed is noticed only when the owner refreshes again, and a
 // thief's access token is good until it expires. See docs/browsers.md.
-func WithRefreshProof() Option { return option(func(s *settings) { s.refreshProof = true }) }
+func WithRefreshProof() Option {
+	return sessionOption("WithRefreshProof", func(s *settings) { s.refreshProof = true })
+}
 
 // WithMaxStaleness sets how long the session store may be unreachable before requests with access tokens of sessions
 // are answered 503. After that time a token that another process revoked could pass. It is from 1 second to 24 hours;
 // the default is 30 seconds. The revocations of other processes are read every second, and at least four times in this
 // time.
 func WithMaxStaleness(bound time.Duration) Option {
-	return option(func(s *settings) {
+	return sessionOption("WithMaxStaleness", func(s *settings) {
 		if bound < time.Second || bound > 24*time.Hour {
 			s.mistake("WithMaxStaleness", "%v is out of range; use 1s to 24h", bound)
 		}
@@ -483,7 +503,9 @@ func WithMaxStaleness(bound time.Duration) Option {
 
 // WithInsecureStaleRevocations accepts access tokens however long the session store is unreachable. A token that
 // another process has revoked in the meantime is accepted too.
-func WithInsecureStaleRevocations() Option { return option(func(s *settings) { s.insecure = true }) }
+func WithInsecureStaleRevocations() Option {
+	return sessionOption("WithInsecureStaleRevocations", func(s *settings) { s.insecure = true })
+}
 
 // The memory for revocations, in bytes.
 const (
@@ -495,7 +517,7 @@ const (
 // which holds about three million revocations exactly. More revocations are kept in a compact form. Then a few tokens
 // need one look-up in the session store, which is remembered. No valid token is refused, and no revoked one passes.
 func WithRevocationMemory(bytes int) Option {
-	return option(func(s *settings) {
+	return sessionOption("WithRevocationMemory", func(s *settings) {
 		if bytes < minRevocationMemory || bytes > 16<<30 {
 			s.mistake("WithRevocationMemory", "%d bytes are out of range; use 1048576 to 17179869184", bytes)
 		}

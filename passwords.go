@@ -11,13 +11,20 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// HashPassword hashes a password for the user store, at sign-up. It checks no rules for new passwords: call
-// [password.Policy.Check] before. A hash costs much time and memory by design, so only a few run at once and the others
-// wait. The error is [ErrInvalidRequest] for a password that is empty or too long for the hasher, or [ErrUnavailable] when
-// too many passwords wait.
+// HashPassword hashes a new password for the user store, at sign-up. It checks [LoginPolicy].Passwords first, as [Auth.SetPassword]
+// does. A hash costs much time and memory by design, so only a few run at once and the others wait. For a password of a script
+// or a test, without rules, there is [password.Hash]. The error is [ErrPassword] for a password that the rules refuse,
+// [ErrInvalidRequest] for one that is empty or too long for the hasher, or [ErrUnavailable] when too many passwords wait.
 func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
+	}
+	return a.hashNew(ctx, password)
+}
+
+func (a *Auth) hashNew(ctx context.Context, password string) (string, error) {
+	if err := a.policy.Passwords.Check(ctx, password); err != nil {
+		return "", ruleError(err)
 	}
 	hash, err := a.gate.Hash(ctx, turnOf(ctx), password)
 	if err != nil {
@@ -84,10 +91,7 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 	if !ok {
 		return internal(errors.New("the user store is no userstore.PasswordUpdater"))
 	}
-	if err := a.policy.Passwords.Check(ctx, pass); err != nil {
-		return ruleError(err)
-	}
-	hash, err := a.HashPassword(ctx, pass)
+	hash, err := a.hashNew(ctx, pass)
 	if err != nil {
 		return err
 	}

@@ -249,8 +249,10 @@ func TestALoginUnderWayDoesNotOutliveAPasswordChange(t *testing.T) {
 		users.after = func() {
 			user, err := users.FindByID(ctx, "1")
 			require.NoError(t, err)
+			before := user
 			change(&user)
 			require.NoError(t, users.Update(ctx, user))
+			require.NoError(t, users.UpdatePasswordHash(ctx, "1", before.PasswordHash, user.PasswordHash))
 			require.NoError(t, auth.RevokeUser(ctx, "1"))
 		}
 		_, err = auth.Login(ctx, "john@mail.com", "changeme")

@@ -362,7 +362,7 @@ func TestATicketIsNotRaised(t *testing.T) {
 
 // A login whose facts are accepted does not fail at its second step.
 func TestTheSecondStepFindsRoomForItsFacts(t *testing.T) {
-	s := twoSteps(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}, SecondStepACR: strings.Repeat("a", 128),
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}, SecondStepACR: strings.Repeat("a", 128),
 		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
 			return signet.LoginDecision{Facts: map[string]any{"tenant": strings.Repeat("x", 960)}}, nil
 		}}))

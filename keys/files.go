@@ -4,17 +4,21 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/signet-go/signet/internal/strictjson"
 )
@@ -72,10 +76,10 @@ const (
 // goroutine that reads them again every few seconds, until [Files.Close]. The host must close the services that use the
 // keys first.
 //
-// A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret. In a directory every file holds one
-// of these, and OpenFiles reads the files in the order of their names. It leaves out hidden files and the backup files
-// of editors. The first key that can sign is the signing key. The other keys are only accepted. OpenFiles returns an
-// error if a file cannot be read, if it holds something else, or if no key can sign.
+// A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
+// every file holds one of these, and OpenFiles reads the files in the order of their names. It leaves out hidden files and
+// the backup files of editors, and the second of two equal keys. The first key that can sign is the signing key. The other keys are only
+// accepted. OpenFiles returns an error if a file cannot be read, if it holds something else, or if no key can sign.
 //
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.
@@ -169,7 +173,11 @@ func (f *Files) read() error {
 		if mode.Perm()&0o004 != 0 {
 			exposed = append(exposed, name)
 		}
-		list = append(list, parsed...)
+		for _, k := range parsed {
+			if !slices.ContainsFunc(list, k.same) {
+				list = append(list, k)
+			}
+		}
 		fmt.Fprintf(sum, "%d:%s", len(text), text)
 	}
 	if f.sum == [sha256.Size]byte(sum.Sum(nil)) {
@@ -270,9 +278,32 @@ func parseKeyFile(text []byte) ([]*Key, error) {
 	case !isText(text):
 		err = errors.New("the file is not text: a key file holds PEM, a JWK, a JWK Set, or the text of a secret")
 	default:
-		k, err = newSecret(text, spec{})
+		if err = checkSecretText(text); err == nil {
+			k, err = newSecret(text, spec{})
+		}
 	}
 	return []*Key{k}, err
+}
+
+// checkSecretText refuses texts that are no secrets. Whoever knows the text of a secret can make tokens, so a README, a list of
+// checksums or a public key beside the keys must not become one.
+func checkSecretText(text []byte) error {
+	if bytes.ContainsFunc(text, unicode.IsSpace) {
+		return errors.New("the file is no key: it holds PEM, a JWK, a JWK Set, or the text of a secret, which has no white space")
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding} {
+		der, err := encoding.DecodeString(string(text))
+		if err != nil {
+			continue
+		}
+		_, notPublic := x509.ParsePKIXPublicKey(der)
+		_, notPrivate := x509.ParsePKCS8PrivateKey(der)
+		_, noCertificate := x509.ParseCertificate(der)
+		if notPublic == nil || notPrivate == nil || noCertificate == nil {
+			return errors.New("the file is a key or a certificate without the lines of PEM around it")
+		}
+	}
+	return nil
 }
 
 // isSet reports whether a JSON object is a JWK Set and not a single key: it has the member "keys".

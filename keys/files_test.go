@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -70,12 +71,14 @@ func TestOpenFilesFollowsADirectory(t *testing.T) {
 	require.NotSame(t, set, files.Current())
 
 	set = files.Current()
-	f.write("0.json", jwkOf(t, "new", other))
+	f.write("0.json", jwkOf(t, "new", secret))
 	require.Eventually(t, func() bool { return log.String() != "" }, 20*time.Second, 10*time.Millisecond,
 		"one id twice is reported")
 	require.Contains(t, log.String(), "two keys have the id")
 	require.Same(t, set, files.Current(), "and nothing has changed")
 
+	f.write("0.json", jwkOf(t, "new", other)) // the same key in two files, as after a copy and before the other is removed
+	f.become(files, "new", "old")
 	require.NoError(t, os.Remove(filepath.Join(f.path, "2.json")))
 	f.become(files, "new", "old")
 	require.Equal(t, "new", files.Current().Signing().ID())
@@ -141,7 +144,15 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 			require.NoError(f, err)
 			f.write("x", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 		}, "no key can sign"},
-		"too long": {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
+		"a README":         {func(f folder) { f.write("0", "# The keys\n\nEach file here holds one key of the service.\n") }, "no white space"},
+		"a public SSH key": {func(f folder) { f.write("0", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1mSd0 me@host") }, "no white space"},
+		"a public key without its lines": {func(f folder) {
+			public, err := x509.MarshalPKIXPublicKey(rsaKey().Public())
+			require.NoError(f, err)
+			f.write("0", base64.StdEncoding.EncodeToString(public))
+		}, "without the lines of PEM"},
+		"a private key without its lines": {func(f folder) { f.write("0", base64.RawURLEncoding.EncodeToString(pkcs8)) }, "without the lines of PEM"},
+		"too long":                        {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
 		"a named pipe": {func(f folder) { require.NoError(f, syscall.Mkfifo(filepath.Join(f.path, "x"), 0o600)) },
 			"not a regular file"},
 		"a link to a device": {func(f folder) { require.NoError(f, os.Symlink("/dev/zero", filepath.Join(f.path, "x"))) },

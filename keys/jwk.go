@@ -237,6 +237,9 @@ func (k *Key) equal(other *Key) bool {
 	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && len(k.variants) == len(other.variants)
 }
 
+// same reports whether two keys are equal, and both or none of them can sign.
+func (k *Key) same(other *Key) bool { return k.equal(other) && k.CanSign() == other.CanSign() }
+
 // membersOf returns the keys of a set. It checks the JSON of the set strictly.
 func membersOf(text []byte) (members []json.RawMessage, err error) {
 	s := strictjson.Scan(string(text))

@@ -34,8 +34,8 @@ func (s *Users) Add(ctx context.Context, user userstore.User) error {
 		return err
 	}
 	_, err = s.exec(ctx, `INSERT INTO signet_users
-		(email_key, email, password_hash, roles, disabled, profile, attributes, id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, columns...)
+		(email_key, email, roles, disabled, profile, attributes, id, password_hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, append(columns, user.PasswordHash)...)
 	return s.explain(ctx, "add", user, err, true)
 }
 
@@ -48,8 +48,8 @@ func (s *Users) Update(ctx context.Context, user userstore.User) error {
 	if !s.dialect.holds(user.ID) {
 		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, user.ID)
 	}
-	n, err := s.exec(ctx, `UPDATE signet_users SET email_key = ?, email = ?, password_hash = ?, roles = ?, disabled = ?,
-		profile = ?, attributes = ? WHERE id = ?`, columns...)
+	n, err := s.exec(ctx, `UPDATE signet_users SET email_key = ?, email = ?, roles = ?, disabled = ?, profile = ?, attributes = ?
+		WHERE id = ?`, columns...)
 	if err == nil && n == 0 { // no such row, or nothing to change: MariaDB does not count an unchanged row
 		_, err := s.FindByID(ctx, user.ID)
 		return err
@@ -100,7 +100,7 @@ func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, err
 	return result.RowsAffected()
 }
 
-// columns returns the values of a user's columns. The id comes last.
+// columns returns the values of a user's columns but the hash. The id comes last.
 func (s *Users) columns(user userstore.User) ([]any, error) {
 	if err := user.Validate(); err != nil {
 		return nil, err
@@ -121,8 +121,8 @@ func (s *Users) columns(user userstore.User) ([]any, error) {
 	if user.Disabled {
 		disabled = 1
 	}
-	return []any{userstore.NormalizeEmail(user.Email), user.Email, user.PasswordHash, string(roles), disabled,
-		string(profile), string(attributes), user.ID}, nil
+	return []any{userstore.NormalizeEmail(user.Email), user.Email, string(roles), disabled, string(profile), string(attributes),
+		user.ID}, nil
 }
 
 // explain tells whether an error means that an id or an address is taken. Every driver has its own error for that, so

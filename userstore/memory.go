@@ -55,6 +55,7 @@ func (m *Memory) Update(ctx context.Context, user User) error {
 		return fmt.Errorf("%w: id %q", ErrExists, user.ID)
 	}
 	delete(m.byEmail, NormalizeEmail(old.Email))
+	user.PasswordHash = old.PasswordHash
 	m.put(user)
 	return nil
 }

@@ -147,7 +147,7 @@ func TestMemoryUpdate(t *testing.T) {
 		gone   string // an address that finds nobody afterwards
 	}{
 		{"nothing", func(*userstore.User) {}, nil, ""},
-		{"hash, roles, disabled, profile", func(u *userstore.User) {
+		{"roles, disabled, profile, and another hash", func(u *userstore.User) {
 			u.PasswordHash, u.Roles, u.Disabled, u.Profile = "h3", nil, true, map[string]any{"name": "Anne", "age": 7}
 		}, nil, ""},
 		{"other address", func(u *userstore.User) { u.Email = "bob@example.com" }, nil, "ann@example.com"},
@@ -170,6 +170,7 @@ func TestMemoryUpdate(t *testing.T) {
 			requireUsers(t, m, rene())
 			requireNoID(t, m, "u3")
 			if tc.want == nil {
+				changed.PasswordHash = ann().PasswordHash // only UpdatePasswordHash changes it
 				requireUsers(t, m, changed)
 			} else {
 				requireUsers(t, m, ann())

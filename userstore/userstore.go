@@ -44,11 +44,12 @@ type User struct {
 	Disabled bool `json:"disabled,omitempty"`
 
 	// Profile holds further members of the profile answer, such as "name" and "avatar". Whoever may see the profile sees
-	// them. Values must be JSON-encodable.
+	// them. Values must be JSON-encodable. A store may keep them as JSON: then sqlstore returns a number as json.Number, a time
+	// as a string and a list as []any, while Memory returns what was stored.
 	Profile map[string]any `json:"profile,omitempty"`
 
 	// Attributes are for the host alone, for example a tenant that its function for signet.WithClaims reads. No answer
-	// shows them. Values must be JSON-encodable.
+	// shows them. Values must be JSON-encodable, and come back as those of Profile do.
 	Attributes map[string]any `json:"-"`
 }
 
@@ -77,7 +78,7 @@ type Store interface {
 	FindByID(ctx context.Context, id string) (User, error)
 }
 
-// PasswordUpdater is an optional interface of a Store that can take a better hash of an unchanged password. It MUST
+// PasswordUpdater is an optional interface of a Store that can change the hash of a password. It MUST
 // store newHash only if the user's hash still is oldHash, in one atomic step. Otherwise a password that was changed in
 // the meantime would come back. If the user's hash is another one, it MUST change nothing and return nil.
 type PasswordUpdater interface {
@@ -94,8 +95,10 @@ type Writer interface {
 	// Add stores a new user. It returns ErrInvalid for a user that [User.Validate] refuses, and ErrExists when another user
 	// has its id or its normalised e-mail address.
 	Add(ctx context.Context, user User) error
-	// Update replaces all fields of the user with that ID. It returns ErrNotFound when there is none, ErrInvalid as Add
-	// does, and ErrExists when another user has the new address.
+	// Update replaces all fields of the user with that ID but PasswordHash, which only UpdatePasswordHash changes. Otherwise a
+	// program that reads a user, changes the name and writes the user back would bring back a password that was changed in the
+	// meantime. It returns ErrNotFound when there is none, ErrInvalid as Add does, and ErrExists when another user has the new
+	// address.
 	Update(ctx context.Context, user User) error
 	// Delete removes the user with exactly that ID, so that id and address are free again. It returns ErrNotFound when
 	// there is none.

@@ -85,7 +85,7 @@ const (
 	addControl = "and the address must not hold a control character."
 	addExists  = "ErrExists when another user has its id or its normalised e-mail address."
 
-	updates         = "Update replaces all fields of the user with that ID."
+	updates         = "Update replaces all fields of the user with that ID but PasswordHash"
 	updateNotFound  = "It returns ErrNotFound when there is none"
 	updateInvalid   = "ErrInvalid as Add does"
 	updateExists    = "ErrExists when another user has the new address."

@@ -141,7 +141,7 @@ func (k kit) update() {
 		want           error
 	}{
 		{"nothing", updates, func(*userstore.User) {}, nil},
-		{"all but the address", updates, func(u *userstore.User) {
+		{"all but the address, and another hash", updates, func(u *userstore.User) {
 			u.PasswordHash, u.Roles, u.Disabled, u.Profile = "h3", nil, false, map[string]any{"age": 7}
 		}, nil},
 		{"to empty fields", updates, func(u *userstore.User) { *u = userstore.User{ID: u.ID, Email: u.Email} }, nil},
@@ -192,6 +192,7 @@ func (k kit) update() {
 			}
 			continue
 		}
+		changed.PasswordHash = ann().PasswordHash
 		k.requireUsers(updates, "after Update of "+tc.name, changed)
 		if userstore.NormalizeEmail(changed.Email) != userstore.NormalizeEmail(ann().Email) {
 			k.requireNoEmail(findByEmail, "after Update to another address", ann().Email)
