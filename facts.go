@@ -111,7 +111,8 @@ func encodeFacts[V any](facts map[string]V, most int) (string, error) {
 	return "{" + string(members[1:]) + "}", nil
 }
 
-// raise returns facts with the proof of a step: now, by these methods, at this level.
+// raise returns facts with the proof of a step: now, by these methods, at this level. Without a level the proof is that of a
+// password. Then the session loses the level of the second factor, because "auth_time" speaks of this proof.
 func (a *Auth) raise(facts string, methods []string, acr string) (string, error) {
 	members := map[string]json.RawMessage{}
 	if facts != "" {
@@ -132,6 +133,8 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	members["auth_time"] = json.RawMessage(fmt.Sprint(a.clock().Unix()))
 	if acr != "" {
 		members["acr"], _ = json.Marshal(acr)
+	} else if _, level := authenticationOf(facts); level == a.policy.SecondStepACR {
+		delete(members, "acr")
 	}
 	return encodeFacts(members, maxRaised)
 }

@@ -318,13 +318,31 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	}
 	hash, err := a.gate.Hash(ctx, turnOf(ctx), pass)
 	if err == nil {
-		err = a.updateHash(ctx, store, user, hash)
+		err = a.replaceHash(ctx, store, user, hash)
 	}
 	if err != nil {
 		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
 		return user.PasswordHash
 	}
 	return hash
+}
+
+// replaceHash replaces the hash of a password that stays the same. It reads the hash back, and puts the old one back if the store
+// has kept another text, such as the beginning: nobody could log in with that.
+func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
+	if err := a.updateHash(ctx, store, user, hash); err != nil {
+		return err
+	}
+	kept, err := a.findByID(ctx, user.ID)
+	switch {
+	case err != nil:
+		return err
+	case kept.PasswordHash == hash, kept.PasswordHash == "", !strings.HasPrefix(hash, kept.PasswordHash): // or somebody else was first
+		return nil
+	}
+	err = a.updateHash(ctx, store, kept, user.PasswordHash)
+	return errors.Join(fmt.Errorf("the store has kept %d of the %d bytes of the new one; is its column too short?",
+		len(kept.PasswordHash), len(hash)), err)
 }
 
 func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {

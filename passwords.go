@@ -34,7 +34,8 @@ func (a *Auth) hashNew(ctx context.Context, password string) (string, error) {
 }
 
 // SetPassword gives a user a new password, for example after a link in a mail or by an administrator, and ends all sessions of
-// the user. It clears the delays of the account that wrong passwords have caused. The user store must be a
+// the user. It clears the delays of the account that wrong passwords have caused, and the limits of the day too if the user has no
+// second factor. The user store must be a
 // [userstore.PasswordUpdater]. The error is [ErrPassword] for a password that the rules refuse, [ErrNotFound] for an unknown
 // user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have ended; after ErrUnavailable one of
 // both may be missing, and the call can be repeated.
@@ -54,7 +55,10 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	if err != nil {
 		return err
 	}
-	a.end(ctx, attempt, nil)
+	if a.mayHaveFactor(ctx, user.ID) { // the password alone proves only the first step
+		err = ErrSecondStepRequired
+	}
+	a.end(ctx, attempt, err)
 	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
 }
 
@@ -124,11 +128,26 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	}
 	bounded, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	if err := a.policy.Throttle.Clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
+	clear := a.policy.Throttle.Clear
+	if a.mayHaveFactor(bounded, user.ID) { // wrong codes count too, and the new password does not change the codes
+		clear = a.policy.Throttle.ClearDelays
+	}
+	if err := clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
 		a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
 	return nil
+}
+
+// mayHaveFactor reports whether a user has set a second factor up, or nobody can tell.
+func (a *Auth) mayHaveFactor(ctx context.Context, userID string) bool {
+	if a.policy.SecondFactor == nil {
+		return false
+	}
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	enrolled, err := a.policy.SecondFactor.Enrolled(ctx, userID)
+	return enrolled || err != nil
 }
 
 // ruleError is the answer for a password that the rules refuse, or that could not be checked.

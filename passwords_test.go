@@ -3,6 +3,7 @@ package signet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -78,10 +79,58 @@ func TestAStoreThatCutsTheHash(t *testing.T) {
 	require.Equal(t, 500, answer.Status())
 }
 
+// Nor does such a store lock out the users whose hashes are replaced when they log in.
+func TestAStoreThatCutsTheReplacedHash(t *testing.T) {
+	log := &lines{}
+	users := cuttingUsers{newUsers(t)}
+	old, err := password.Bcrypt{Cost: 4}.Hash("brought over")
+	require.NoError(t, err)
+	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "9", Email: "old@mail.com", PasswordHash: old}))
+	auth, err := signet.New(users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	require.NoError(t, err)
+	defer auth.Close()
+	for range 2 {
+		_, err = auth.Login(t.Context(), "old@mail.com", "brought over")
+		require.NoError(t, err)
+	}
+	require.Equal(t, 2, log.count("is its column too short"), log)
+}
+
+// Links to set a new password do not let anybody guess the codes of a second factor without a limit.
+func TestNewPasswordsDoNotClearTheLimitsOfCodes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(s *service) error
+		most   int
+	}{
+		"SetPassword": {func(s *service) error { return s.SetPassword(t.Context(), "1", "changeme") }, 21},
+		"ChangePassword": {func(s *service) error {
+			ctx := signet.ContextWithClient(t.Context(), "", "192.0.2.1")
+			return s.ChangePassword(ctx, "1", "changeme", "changeme", "")
+		}, 21},
+	} {
+		s := twoSteps(t)
+		checked := 0
+		for range 20 {
+			if tc.change(s) != nil {
+				break
+			}
+			got := s.do(t, "POST", loginPath, johnsLogin)
+			for range 5 {
+				got := s.do(t, "POST", secondStepPath, fmt.Sprintf(`{"ticket":%q,"code":"7"}`, got.json["ticket"]))
+				if got.json["code"] == "invalid_code" {
+					checked++
+				}
+			}
+		}
+		require.LessOrEqual(t, checked, tc.most, name)
+		require.GreaterOrEqual(t, checked, 10, name)
+	}
+}
+
 type cuttingUsers struct{ *userstore.Memory }
 
 func (u cuttingUsers) UpdatePasswordHash(ctx context.Context, id, before, after string) error {
-	return u.Memory.UpdatePasswordHash(ctx, id, before, after[:len(after)-1])
+	return u.Memory.UpdatePasswordHash(ctx, id, before, after[:min(len(after), 60)]) // as long as a hash of bcrypt
 }
 
 // A store that compares addresses loosely gives an account no more attempts.

@@ -456,6 +456,27 @@ func TestIssueForWithADecision(t *testing.T) {
 	require.NotContains(t, part(t, tokens.AccessToken, 1), "auth_time", "nobody asked for it")
 }
 
+// The level of a factor that was removed is not made recent by a password.
+func TestAStepUpByPasswordHasNoOtherLevel(t *testing.T) {
+	factor := &onceCodes{next: map[string]int{"1": 100}}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor, SecondStepACR: "2"}))
+	first := tokensOf(t, s.do(t, "POST", secondStepPath, `{"ticket":"`+s.ticket(t)+`","code":"100"}`))
+	require.Equal(t, "2", part(t, first.AccessToken, 1)["acr"])
+	delete(factor.next, "1")
+	s.clock.advance(time.Hour)
+	second := tokensOf(t, s.do(t, "POST", stepUpPath, `{"refreshToken":"`+first.RefreshToken+`","password":"changeme"}`, bearer(first.AccessToken)...))
+	claims := part(t, second.AccessToken, 1)
+	require.EqualValues(t, s.clock.Now().Unix(), claims["auth_time"])
+	require.NotContains(t, claims, "acr")
+
+	john, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	own, err := s.IssueFor(t.Context(), john, signet.LoginDecision{Facts: map[string]any{"acr": "1"}})
+	require.NoError(t, err)
+	own = tokensOf(t, s.do(t, "POST", stepUpPath, `{"refreshToken":"`+own.RefreshToken+`","password":"changeme"}`, bearer(own.AccessToken)...))
+	require.Equal(t, "1", part(t, own.AccessToken, 1)["acr"], "the host's own level")
+}
+
 func TestAStepUp(t *testing.T) {
 	s := twoSteps(t)
 	recent := s.RequireRecentAuth(time.Minute, "2")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

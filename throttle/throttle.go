@@ -14,7 +14,7 @@
 // others still get in.
 //
 // A success resets the budget that the attempt has used, and no other one. Besides, each day has limits that a
-// success does not reset, but [Limiter.Clear] does. So in any 24 hours at most 100 wrong passwords of an account are hashed
+// success does not reset, but [Limiter.Clear] does. Wrong codes of a second factor count as wrong passwords do. So in any 24 hours at most 100 wrong passwords of an account are hashed
 // (NIST SP 800-63B-4, section 3.2.2, allows 100 in a row): at most 44 of strangers, and at most 56 of known places.
 //
 // # How it is used
@@ -209,6 +209,20 @@ func (l *Limiter) Clear(ctx context.Context, account string) error {
 
 func clearAccount(s *account) bool {
 	s.clear()
+	return true
+}
+
+// ClearDelays is Clear for an account with a second factor: the limits of the day stay. Wrong codes count for them too, and a new
+// password does not change the codes. Its error is [ErrUnavailable].
+func (l *Limiter) ClearDelays(ctx context.Context, account string) error {
+	return l.updateAccount(ctx, accountKey(account), clearDelays)
+}
+
+func clearDelays(s *account) bool {
+	s.strangers = budget{}
+	for i := range s.places {
+		s.places[i].own = budget{}
+	}
 	return true
 }
 

@@ -244,6 +244,28 @@ func TestClear(t *testing.T) {
 	}
 }
 
+// The limits of a day are also those of the codes of a second factor, which a new password does not change.
+func TestClearDelays(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, v4(1))
+	for _, address := range []string{v4(1), v4(2)} {
+		failures := 0
+		for range 10 {
+			for {
+				if _, err := b.Begin(t.Context(), owner, address); err != nil {
+					break
+				}
+				failures++
+			}
+			require.NoError(t, b.ClearDelays(t.Context(), owner))
+		}
+		require.GreaterOrEqual(t, failures, 20)
+		require.LessOrEqual(t, failures, 24)
+	}
+	require.NoError(t, b.Clear(t.Context(), owner))
+	require.True(t, b.begin(owner, v4(1)).Known())
+}
+
 // exhaust fails 7 times and then signs in, until the limit of the day is reached. It returns how many failures there
 // were, and how long the next attempt must wait. For strangers the address is that of the first, and the next ones
 // follow.

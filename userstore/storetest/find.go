@@ -216,6 +216,21 @@ func (f finder) passwordOf(user userstore.User) {
 	err := store.UpdatePasswordHash(f.ctx, user.ID, old, changed.PasswordHash)
 	conformance.NoError(f, err, swaps, "UpdatePasswordHash")
 	f.requireUsers(swaps, "after UpdatePasswordHash", changed)
+	f.takesLongHashes(store, changed)
+}
+
+// longHash is longer than the hashes of package password.
+var longHash = "$argon2id$v=19$m=19456,t=2,p=1$" + strings.Repeat("A", 100)
+
+// takesLongHashes requires that a hash is kept whole or refused. A database that cuts it would lock the user out.
+func (f finder) takesLongHashes(store userstore.PasswordUpdater, user userstore.User) {
+	long := user
+	long.PasswordHash = longHash
+	if err := store.UpdatePasswordHash(f.ctx, user.ID, user.PasswordHash, longHash); err != nil {
+		f.Logf("the store refuses a hash of %d bytes, as long as those of password.Default: %v", len(longHash), err)
+		long = user
+	}
+	f.requireUsers(swaps, "after UpdatePasswordHash to a long hash", long)
 }
 
 // otherEnd returns another hash. It fits wherever the given one fits.

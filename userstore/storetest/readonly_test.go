@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 
@@ -164,6 +165,10 @@ func TestReadOnlyPasswordHash(t *testing.T) {
 				}
 				return m.UpdatePasswordHash(ctx, id, oldHash, newHash)
 			}},
+		{"cuts long hashes", swaps,
+			func(m *userstore.Memory, ctx context.Context, id, oldHash, newHash string) error {
+				return m.UpdatePasswordHash(ctx, id, oldHash, newHash[:min(len(newHash), 60)])
+			}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := withSeven(t)
@@ -183,9 +188,17 @@ func TestReadOnlyPasswordHashBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, seven().PasswordHash, got.PasswordHash)
 
+	short := swapper{m, func(m *userstore.Memory, ctx context.Context, id, oldHash, newHash string) error {
+		if len(newHash) > 60 {
+			return errors.New("the column has 60 characters")
+		}
+		return m.UpdatePasswordHash(ctx, id, oldHash, newHash)
+	}}
+	require.Empty(t, readOnlyFailures(t, short, seven()), "enough for the hashes of one hasher")
+
 	changes := 0
 	once := swapper{m, func(m *userstore.Memory, ctx context.Context, id, oldHash, newHash string) error {
-		if user, err := m.FindByID(ctx, id); err != nil || user.PasswordHash != oldHash || changes > 0 {
+		if user, err := m.FindByID(ctx, id); err != nil || user.PasswordHash != oldHash || changes > 1 {
 			return err
 		}
 		changes++

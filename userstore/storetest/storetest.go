@@ -68,6 +68,7 @@ type finder struct {
 type tester interface {
 	conformance.T
 	Cleanup(func())
+	Logf(format string, args ...any)
 }
 
 // The sentences of the contract that the checks quote, word for word. TestSentences compares them with the source.

@@ -105,6 +105,9 @@ func (r *Recorder) Helper() {}
 // Cleanup notes a function that runs after the check.
 func (r *Recorder) Cleanup(cleanup func()) { r.cleanups = append(r.cleanups, cleanup) }
 
+// Logf does nothing.
+func (r *Recorder) Logf(string, ...any) {}
+
 // Fatalf notes the message and ends the check.
 func (r *Recorder) Fatalf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
