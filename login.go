@@ -75,12 +75,16 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 // magic link, a command line. It asks for no password and no second step. The user store must know the user: the tokens
 // carry what the store knows, because every refresh looks the user up. The lifetimes and facts of a decision hold for the
 // session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user and for one that the store
-// does not know, or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
+// does not know, [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the
+// first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials
 	}
 	var terms rotation.Terms
+	if len(decision) > 0 && a.sessions == nil { // nothing would keep it
+		return Tokens{}, ErrStateless
+	}
 	for _, d := range decision {
 		var err error
 		if terms, err = a.terms(d, nil); err != nil {
@@ -180,7 +184,7 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func() error
 func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	account := userstore.NormalizeEmail(email)
+	account := accountOf(email, userID)
 	leave, err := a.attempts.Enter(ctx, account+"\x00"+turnOf(ctx))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
@@ -198,6 +202,14 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 		return nil, e
 	}
 	return nil, unavailable(err)
+}
+
+// accountOf is the name of an account for the throttle. Users without an address are told apart by their ids.
+func accountOf(email, userID string) string {
+	if account := userstore.NormalizeEmail(email); account != "" {
+		return account
+	}
+	return "\x00" + userID // no address has a control character
 }
 
 // attempt is an attempt that is under way. It ends by Auth.end.

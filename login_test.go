@@ -41,13 +41,14 @@ func TestHashPassword(t *testing.T) {
 	require.NoError(t, err)
 	for name, pass := range map[string]string{"empty": "", "too long": strings.Repeat("x", 1025)} {
 		_, err = s.HashPassword(t.Context(), pass)
-		require.ErrorIs(t, err, signet.ErrInvalidRequest, name)
+		require.ErrorIs(t, err, signet.ErrPassword, name)
 	}
 	_, err = s.HashPassword(t.Context(), "short")
 	require.ErrorIs(t, err, signet.ErrPassword, "the rules are those of SetPassword")
 	old := newService(t, signet.WithPasswordHasher(password.Bcrypt{Cost: 4}))
 	_, err = old.HashPassword(t.Context(), strings.Repeat("x", 73))
-	require.ErrorIs(t, err, signet.ErrInvalidRequest, "longer than bcrypt takes")
+	require.ErrorIs(t, err, signet.ErrPassword, "longer than bcrypt takes")
+	require.ErrorIs(t, old.SetPassword(t.Context(), "1", strings.Repeat("x", 73)), signet.ErrPassword)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	var wg sync.WaitGroup

@@ -13,16 +13,9 @@ import (
 
 // HashPassword hashes a new password for the user store, at sign-up. It checks [LoginPolicy].Passwords first, as [Auth.SetPassword]
 // does. A hash costs much time and memory by design, so only a few run at once and the others wait. For a password of a script
-// or a test, without rules, there is [password.Hash]. The error is [ErrPassword] for a password that the rules refuse,
-// [ErrInvalidRequest] for one that is empty or too long for the hasher, or [ErrUnavailable] when too many passwords wait.
+// or a test, without rules, there is [password.Hash]. The error is [ErrPassword] for a password that the rules refuse or that is too
+// long for the hasher, or [ErrUnavailable] when too many passwords wait.
 func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
-	if err := checkPassword(password); err != nil {
-		return "", err
-	}
-	return a.hashNew(ctx, password)
-}
-
-func (a *Auth) hashNew(ctx context.Context, password string) (string, error) {
 	if err := a.policy.Passwords.Check(ctx, password); err != nil {
 		return "", ruleError(err)
 	}
@@ -95,7 +88,7 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 	if !ok {
 		return internal(errors.New("the user store is no userstore.PasswordUpdater"))
 	}
-	hash, err := a.hashNew(ctx, pass)
+	hash, err := a.HashPassword(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -132,7 +125,7 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	if a.mayHaveFactor(bounded, user.ID) { // wrong codes count too, and the new password does not change the codes
 		clear = a.policy.Throttle.ClearDelays
 	}
-	if err := clear(bounded, userstore.NormalizeEmail(user.Email)); err != nil {
+	if err := clear(bounded, accountOf(user.Email, user.ID)); err != nil {
 		a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
@@ -176,8 +169,8 @@ func ruleError(err error) error {
 // hashError is the answer when a password could not be hashed.
 func hashError(err error) error {
 	switch {
-	case errors.Is(err, password.ErrTooLong):
-		return badRequest(`field "password" is too long`)
+	case errors.Is(err, password.ErrTooLong): // bcrypt takes 72 bytes
+		return ruleError(err)
 	case errors.Is(err, gate.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return unavailable(err)
 	}

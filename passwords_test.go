@@ -127,6 +127,34 @@ func TestNewPasswordsDoNotClearTheLimitsOfCodes(t *testing.T) {
 	}
 }
 
+// Users without an address have budgets of their own.
+func TestAttemptsOfUsersWithoutAnAddress(t *testing.T) {
+	hash, err := cheap.Hash("changeme")
+	require.NoError(t, err)
+	users := map[string]userstore.User{"1": {ID: "1", PasswordHash: hash}, "2": {ID: "2", PasswordHash: hash}}
+	auth, err := signet.New(ownUsers(users), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	defer auth.Close()
+	for range 10 {
+		require.ErrorIs(t, auth.ChangePassword(t.Context(), "1", "wrong", "a new password", ""), signet.ErrInvalidCredentials)
+	}
+	require.ErrorIs(t, auth.ChangePassword(t.Context(), "1", "wrong", "a new password", ""), signet.ErrTooManyAttempts)
+	require.ErrorIs(t, auth.ChangePassword(t.Context(), "2", "wrong", "a new password", ""), signet.ErrInvalidCredentials)
+}
+
+type ownUsers map[string]userstore.User
+
+func (u ownUsers) FindByEmail(context.Context, string) (userstore.User, error) {
+	return userstore.User{}, userstore.ErrNotFound
+}
+
+func (u ownUsers) FindByID(_ context.Context, id string) (userstore.User, error) {
+	if user, ok := u[id]; ok {
+		return user, nil
+	}
+	return userstore.User{}, userstore.ErrNotFound
+}
+
 type cuttingUsers struct{ *userstore.Memory }
 
 func (u cuttingUsers) UpdatePasswordHash(ctx context.Context, id, before, after string) error {

@@ -454,6 +454,8 @@ func TestIssueForWithADecision(t *testing.T) {
 	tokens, err = s.IssueFor(t.Context(), john)
 	require.NoError(t, err)
 	require.NotContains(t, part(t, tokens.AccessToken, 1), "auth_time", "nobody asked for it")
+	_, err = newService(t, signet.WithoutSessions()).IssueFor(t.Context(), john, signet.LoginDecision{Facts: map[string]any{"tenant": "a"}})
+	require.ErrorIs(t, err, signet.ErrStateless, "no session keeps it")
 }
 
 // The level of a factor that was removed is not made recent by a password.

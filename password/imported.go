@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -30,8 +31,8 @@ var errVerifyOnly = errors.New("password: Imported verifies hashes and makes non
 func (Imported) Hash(string) (string, error) { return "", errVerifyOnly }
 
 // Verify implements [Hasher]. outdated is the same as ok. Verify returns [ErrFormat] for a hash that could take more
-// than 1 GiB of memory or about a minute of one core. Where FIPS 140 is enforced (GODEBUG=fips140=only) and forbids the
-// derivation of a hash, it returns another error.
+// than 1 GiB of memory or about a minute of one core, and for one whose derivation FIPS 140 forbids where it is enforced
+// (GODEBUG=fips140=only). Such a user needs a new password.
 func (Imported) Verify(hash, password string) (ok, outdated bool, err error) {
 	stored := readStored(hash)
 	if stored == nil || !stored.valid() {
@@ -40,8 +41,10 @@ func (Imported) Verify(hash, password string) (ok, outdated bool, err error) {
 	if len(password) > MaxLength {
 		return false, false, ErrTooLong
 	}
-	ok, err = stored.matches(password)
-	return ok, ok, err
+	if ok, err = stored.matches(password); err != nil {
+		return false, false, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return ok, ok, nil
 }
 
 // maxHash is the length of the longest hash that is read, in bytes.

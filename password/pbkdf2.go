@@ -48,8 +48,10 @@ func (p PBKDF2) Verify(hash, password string) (ok, outdated bool, err error) {
 	if len(password) > MaxLength {
 		return false, false, ErrTooLong
 	}
-	if ok, err = read.matches(password); !ok || err != nil {
-		return false, false, err
+	if ok, err = read.matches(password); err != nil {
+		return false, false, fmt.Errorf("%w: %w", ErrFormat, err)
+	} else if !ok {
+		return false, false, nil
 	}
 	return true, read.iterations < p.iterations() || len(read.salt) < saltSize || len(read.key) < keySize, nil
 }

@@ -68,7 +68,8 @@ func (u User) LogValue() slog.Value {
 
 // Store finds users. Implementations MUST be safe for concurrent use, MUST return a User that the caller may change
 // without changing the store, and MUST return an error that is ErrNotFound (errors.Is) when there is no such user, and
-// only then. Any other error means that the store could not answer, and the client is answered 503.
+// only then. Any other error means that the store could not answer, and the client is answered 503. Every method honours
+// ctx: it returns an error when ctx has ended.
 //
 // The conformance kit is package userstore/storetest.
 type Store interface {
@@ -86,8 +87,8 @@ type PasswordUpdater interface {
 }
 
 // Writer is a [Store] that can also write. [Memory] and sqlstore.Users are Writers. signet itself needs no Writer. It
-// is for programs that manage users, and for the kit that checks such stores. Every method honours ctx. A method that
-// returns an error has changed nothing.
+// is for programs that manage users, and for the kit that checks such stores. A method that returns an error has changed
+// nothing.
 type Writer interface {
 	Store
 	PasswordUpdater
