@@ -100,7 +100,7 @@ const maxEmail = 1024
 // authenticate finds the user with these credentials. Every refusal takes the same time. So the time does not show who has an
 // account. The attempt counts as a failure until the caller says otherwise.
 func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.User, *attempt, error) {
-	if strings.TrimSpace(email) == "" || len(email) > maxEmail || strings.ContainsFunc(email, unicode.IsControl) {
+	if trimmed := strings.TrimSpace(email); trimmed == "" || len(email) > maxEmail || strings.ContainsFunc(trimmed, unicode.IsControl) {
 		return userstore.User{}, nil, badRequest(`field "email" is not an e-mail address`)
 	}
 	if err := checkPassword(pass); err != nil {

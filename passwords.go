@@ -31,7 +31,7 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 // second factor. The user store must be a
 // [userstore.PasswordUpdater]. The error is [ErrPassword] for a password that the rules refuse, [ErrNotFound] for an unknown
 // user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have ended; after ErrUnavailable one of
-// both may be missing, and the call can be repeated.
+// both may be missing, and the call can be repeated. Under [WithoutSessions] no token is revoked.
 func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 	return a.setPassword(ctx, userID, password, "", func(userstore.User) error { return nil })
 }

@@ -117,6 +117,8 @@ var errNoCode = badRequest(`field "code" is missing or empty`)
 
 // checkCode checks a code of the second factor.
 func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) (amr []string, err error) {
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
 	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
 	switch {
 	case err != nil:

@@ -10,9 +10,6 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// factorAttempts is how often ReplaceFactor sends its statement if the database gives it up because of another one.
-const factorAttempts = 50
-
 // Factor implements [userstore.FactorStore].
 func (s *Users) Factor(ctx context.Context, userID, name string) ([]byte, error) {
 	if !s.dialect.holds(userID) || !s.dialect.holds(name) {
@@ -43,20 +40,14 @@ func (s *Users) ReplaceFactor(ctx context.Context, userID, name string, oldValue
 		return s.compareFactor(ctx, userID, name, oldValue, true)
 	}
 	query, args := s.replaceFactor(userID, name, oldValue, newValue)
-	for attempt := 0; ; attempt++ {
-		n, err := s.exec(ctx, query, args...)
-		switch {
-		case err == nil && n > 0:
-			return nil
-		case err == nil:
-			return s.compareFactor(ctx, userID, name, oldValue, false)
-		case !collided(err) || attempt == factorAttempts:
-			return s.explainFactor(ctx, userID, err)
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return fmt.Errorf("sqlstore: replace factor: %w", err)
-		}
+	n, err := s.exec(ctx, query, args...)
+	switch {
+	case err != nil:
+		return s.explainFactor(ctx, userID, err)
+	case n == 0:
+		return s.compareFactor(ctx, userID, name, oldValue, false)
 	}
+	return nil
 }
 
 // replaceFactor returns a statement that changes a row only if the stored value is the old one. A statement for a new row

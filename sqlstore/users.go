@@ -84,6 +84,9 @@ func (s *Users) FindByID(ctx context.Context, id string) (userstore.User, error)
 
 // UpdatePasswordHash implements [userstore.PasswordUpdater].
 func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
+	if !s.dialect.holds(id) || !s.dialect.holds(oldHash) {
+		return nil // there is no such user
+	}
 	_, err := s.exec(ctx, `UPDATE signet_users SET password_hash = ? WHERE id = ? AND password_hash = ?`,
 		newHash, id, oldHash)
 	if err != nil {
@@ -92,12 +95,23 @@ func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash str
 	return nil
 }
 
+// execAttempts is how often a statement is repeated that the database has given up because of another one.
+const execAttempts = 50
+
+// exec runs a statement that may be repeated, and returns how many rows it has changed.
 func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := s.db.ExecContext(ctx, s.dialect.sql(query), args...)
-	if err != nil {
-		return 0, err
+	for attempt := 0; ; attempt++ {
+		result, err := s.db.ExecContext(ctx, s.dialect.sql(query), args...)
+		switch {
+		case err == nil:
+			return result.RowsAffected()
+		case !collided(err) || attempt == execAttempts:
+			return 0, err
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return 0, err
+		}
 	}
-	return result.RowsAffected()
 }
 
 // columns returns the values of a user's columns but the hash. The id comes last.

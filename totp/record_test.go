@@ -250,3 +250,24 @@ func TestSameCodeInTwoSteps(t *testing.T) {
 	c.add(period * time.Second)
 	requireWrong(t, f, "753327", "in the second step")
 }
+
+// While processes with the old and the new configuration run side by side, all of them read what any of them writes.
+func TestAChangeOfKeys(t *testing.T) {
+	c, store := newClock(), users(t)
+	enrol(t, factor(t, store, key(1), WithClock(c.Now)), c)
+	configurations := []*Factor{factor(t, store, key(1)), factor(t, store, key(1), WithOldKeys(key(2))),
+		factor(t, store, key(2), WithOldKeys(key(1))), factor(t, store, key(2))}
+	for i := range 3 {
+		for _, writer := range configurations[i : i+2] {
+			require.NoError(t, writer.Reseal(t.Context(), "u1"))
+			require.NoError(t, writer.Reseal(t.Context(), "u2"), "has no state")
+			require.NoError(t, writer.Reseal(t.Context(), "nobody"))
+			for _, reader := range configurations[i : i+2] {
+				enrolled, err := reader.Enrolled(t.Context(), "u1")
+				require.NoError(t, err)
+				require.True(t, enrolled)
+			}
+		}
+	}
+	require.Error(t, configurations[0].Reseal(t.Context(), "u1"), "it cannot read the state")
+}

@@ -17,9 +17,10 @@
 // # Keys
 //
 // The key encrypts the secrets. Without it they are lost, and with it and the database anybody can make codes, so keep it
-// where the database is not. To change it, give the new key to [New] and the old one to [WithOldKeys]: state that was
-// written with the old key is read, and written with the new one when the user logs in with a code the next time. One key
-// is good for 2^32 logins and enrolments. The encryption does not stop somebody who can write to the database from putting
+// where the database is not. To change it, first let every process read the new key: New(store, old, WithOldKeys(new)). Then let
+// every process write it: New(store, new, WithOldKeys(old)). State that was written with the old key is written with the new one
+// when the user logs in with a code the next time. [Factor.Reseal] does it at once: when it has returned nil for every user, the
+// old key is not needed any more. One key is good for 2^32 logins and enrolments. The encryption does not stop somebody who can write to the database from putting
 // back an older state of the same user.
 package totp
 
@@ -101,7 +102,8 @@ func WithSHA256() Option { return option(func(s *settings) { s.algorithm = otp.A
 // are enrolled already stay with the codes that they have.
 func WithEightDigits() Option { return option(func(s *settings) { s.digits = otp.DigitsEight }) }
 
-// WithOldKeys adds keys, of 32 bytes each, that state is read with, but not written. See the comment of the package.
+// WithOldKeys adds keys, of 32 bytes each, that state is read with, but not written: older ones, and the next one. See the comment
+// of the package.
 func WithOldKeys(keys ...[]byte) Option {
 	return option(func(s *settings) { s.oldKeys = append(s.oldKeys, keys...) })
 }
@@ -170,6 +172,25 @@ func (f *Factor) Verify(ctx context.Context, userID, code string) (amr []string,
 		return nil, nil
 	}
 	return nil, err
+}
+
+// Reseal writes the state of a user with the key of [New]. It is for a change of keys, and does nothing for a user who has no
+// state. An error means that the store did not answer, or that the state cannot be decrypted.
+func (f *Factor) Reseal(ctx context.Context, userID string) error {
+	value, _, err := f.load(ctx, userID)
+	if err != nil || value == nil {
+		return err
+	}
+	err = f.change(ctx, userID, func(r *record) error {
+		if r.Version == 0 { // it was removed meanwhile
+			return ErrNotEnrolled
+		}
+		return nil
+	})
+	if errors.Is(err, ErrNotEnrolled) {
+		return nil
+	}
+	return err
 }
 
 // Format implements [fmt.Formatter], so that printing shows no key.
