@@ -269,6 +269,34 @@ func TestBodiesAndOrigins(t *testing.T) {
 	})
 }
 
+// A wrong password in a request is no reason to send the request again, which would be a second wrong one.
+func TestAWrongPasswordIsSentOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		calls := 0
+		for code, again := range map[string]bool{"invalid_credentials": false, "invalid_code": false, "invalid_token": true} {
+			d.before = func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path != "/echo" {
+					return nil, nil
+				}
+				calls++
+				rec := httptest.NewRecorder()
+				rec.Header().Set("Content-Type", "application/problem+json")
+				rec.WriteHeader(401)
+				fmt.Fprintf(rec, `{"code":%q}`, code)
+				return rec.Result(), nil
+			}
+			calls = 0
+			resp, err := (&http.Client{Transport: c.Transport(d)}).Post("http://service/echo", "text/plain", strings.NewReader("x"))
+			require.NoError(t, err)
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Contains(t, string(body), code)
+			require.Equal(t, again, calls == 2, code)
+		}
+		require.EqualValues(t, 1, d.refreshes.Load())
+	})
+}
+
 func TestLogout(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
 		require.NoError(t, c.Logout(t.Context()))

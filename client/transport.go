@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -9,8 +10,8 @@ import (
 )
 
 // Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes
-// it when needed. A request that is answered 401 is sent once more with a new token of the same user. The answer 401 that asks
-// for another proof of who the user is (RFC 9470) is for the caller; see [Client.StepUp]. base sends the requests; nil is
+// it when needed. A request that is answered 401 is sent once more with a new token of the same user. An answer 401 that asks
+// for another proof of who the user is (RFC 9470; see [Client.StepUp]), or is about a wrong password or code, is for the caller. base sends the requests; nil is
 // [http.DefaultTransport].
 //
 // If another user signs in while a request waits for a refresh, the request is not sent: the error is [ErrSignedOut].
@@ -44,23 +45,38 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.base.RoundTrip(withToken(req, now.AccessToken))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || wantsMore(resp) {
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
+	}
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxFile)) // the rest, and an error, do not matter
+	resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	if isNotAboutTheToken(resp.Header, data) {
+		return resp, nil
 	}
 	return t.again(req, resp, now)
 }
 
-// wantsMore reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
-func wantsMore(resp *http.Response) bool {
-	return strings.Contains(strings.Join(resp.Header.Values("WWW-Authenticate"), ","), "insufficient_user_authentication")
+// isNotAboutTheToken reports whether a new token would not help after an answer 401: the user must give another proof (RFC 9470),
+// or has given a wrong password or code. The same request again would count as a second wrong one.
+func isNotAboutTheToken(header http.Header, body []byte) bool {
+	if strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), "insufficient_user_authentication") {
+		return true
+	}
+	var problem struct{ Code string }
+	if !strings.HasPrefix(header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &problem) != nil {
+		return false
+	}
+	switch problem.Code {
+	case "invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required":
+		return true
+	}
+	return false
 }
 
 // again refreshes after the answer 401, and sends the request a second time if its body allows that. A request of one user is
 // never sent for another, who has signed in meanwhile.
 func (t *transport) again(req *http.Request, resp *http.Response, refused current) (*http.Response, error) {
-	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxFile)) // the rest, and an error, do not matter
-	resp.Body.Close()
-	resp.Body = io.NopCloser(bytes.NewReader(data))
 	now, err := t.client.valid(req.Context(), refused.AccessToken)
 	if errors.Is(err, errOtherUser) || err == nil && otherUser(refused, now) {
 		return resp, nil

@@ -48,10 +48,11 @@ func (a connectAuth) WrapStreamingClient(next connect.StreamingClientFunc) conne
 	return next
 }
 
-// check returns the context of a signed-in user. auth.Check reads nothing of a request but its Authorization header and
-// its context.
+// check returns the context of a signed-in user. For a bearer token, auth.Check needs nothing of a request but its header and its
+// context. For cookies it would need the whole request.
 func (a connectAuth) check(ctx context.Context, header http.Header, procedure string) (context.Context, error) {
-	claims, err := a.auth.Check((&http.Request{Header: header}).WithContext(ctx))
+	bearer := http.Header{"Authorization": header.Values("Authorization")}
+	claims, err := a.auth.Check((&http.Request{Header: bearer}).WithContext(ctx))
 	if role := a.roles[procedure]; err == nil && role != "" && !claims.HasRole(role) {
 		err = signet.ErrInsufficientScope
 	}

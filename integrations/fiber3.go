@@ -29,7 +29,13 @@ func fiber3App(auth *signet.Auth) *fiber.App {
 // way round.
 func fiber3RequireAuth(auth *signet.Auth, roles ...string) fiber.Handler {
 	return func(c fiber.Ctx) error {
-		r := &http.Request{Header: http.Header{"Authorization": c.GetReqHeaders()["Authorization"]}}
+		r, err := adaptor.ConvertRequest(c, true) // whole, for the sake of cookies
+		if err != nil {
+			return err
+		}
+		if all := c.GetReqHeaders()["Authorization"]; len(all) > 1 { // the adaptor keeps the last one
+			r.Header["Authorization"] = all
+		}
 		claims, err := auth.Check(r.WithContext(c.Context()))
 		if err == nil && len(roles) > 0 && !claims.HasRole(roles[0], roles[1:]...) {
 			err = signet.ErrInsufficientScope

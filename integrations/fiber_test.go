@@ -2,6 +2,8 @@ package integrations
 
 import (
 	"net"
+	"net/http"
+	"strings"
 	"testing"
 
 	fiber2 "github.com/gofiber/fiber/v2"
@@ -68,6 +70,25 @@ func TestFiberNoticesASecondAuthorizationHeaderInTheGuardOnly(t *testing.T) {
 		}
 		require.Equal(t, 400, twice("/api/v1/orders"))
 		require.Equal(t, 200, twice("/api/v1/auth/profile"), "the adaptor has kept the last one")
+	}
+}
+
+func TestFiberGuardsTakeCookies(t *testing.T) {
+	auth := newAuth(t, signet.WithCookies(signet.Cookies{}))
+	app2, app3 := fiber2App(auth), fiber3App(auth)
+	app2.All("/web/auth/*", adaptor2.HTTPHandler(auth.CookieHandler("/web/auth")))
+	app3.All("/web/auth/*", adaptor3.HTTPHandler(auth.CookieHandler("/web/auth")))
+	app2.Post("/orders", fiber2RequireAuth(auth), func(c *fiber2.Ctx) error { return c.SendStatus(204) })
+	app3.Post("/orders", fiber3RequireAuth(auth), func(c fiber3.Ctx) error { return c.SendStatus(204) })
+	for _, url := range []string{serveFiber2(t, app2), serveFiber3(t, app3)} {
+		resp, err := http.Post(url+"/web/auth/login", "application/json", strings.NewReader(johnLogin))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Len(t, resp.Cookies(), 2)
+		cookies := resp.Cookies()[0].Name + "=" + resp.Cookies()[0].Value
+		require.Equal(t, 200, send(t, "GET", url+"/api/v1/orders", "", "Cookie", cookies).StatusCode)
+		require.Equal(t, 204, send(t, "POST", url+"/orders", "", "Cookie", cookies, "Sec-Fetch-Site", "same-origin").StatusCode)
+		require.Equal(t, 403, send(t, "POST", url+"/orders", "", "Cookie", cookies, "Sec-Fetch-Site", "cross-site").StatusCode)
 	}
 }
 

@@ -33,20 +33,24 @@ func gqlgenServer(auth *signet.Auth, schema graphql.ExecutableSchema) http.Handl
 	return auth.OptionalAuth(server)
 }
 
-// gqlgenInit signs in the user of a WebSocket. Browsers cannot send a header with it, so the token is in the payload of
-// connection_init. The connection ends with the session, and when the token expires.
+// gqlgenInit signs in the user of a WebSocket. Scripts cannot send a header with it, so the token is in the payload of
+// connection_init. Without it the user is that of the handshake, which OptionalAuth has checked: other clients send a header, and
+// browsers their cookies. The connection ends with the session, and when the token expires.
 func gqlgenInit(auth *signet.Auth) transport.WebsocketInitFunc {
 	return func(ctx context.Context, payload transport.InitPayload) (context.Context, *transport.InitPayload, error) {
-		authorization := payload.Authorization()
-		if authorization == "" {
+		signedIn := ctx
+		if authorization := payload.Authorization(); authorization != "" {
+			_, token, _ := strings.Cut(authorization, " ")
+			claims, err := auth.Verify(ctx, token)
+			if err != nil {
+				return ctx, nil, errors.New(message(err))
+			}
+			signedIn = signet.ContextWithClaims(ctx, claims)
+		}
+		if signet.Subject(signedIn) == "" {
 			return ctx, nil, nil
 		}
-		_, token, _ := strings.Cut(authorization, " ")
-		claims, err := auth.Verify(ctx, token)
-		if err != nil {
-			return ctx, nil, errors.New(message(err))
-		}
-		limited, cancel := signet.SessionContext(signet.ContextWithClaims(ctx, claims), signet.ErrExpiredToken)
+		limited, cancel := signet.SessionContext(signedIn, signet.ErrExpiredToken)
 		context.AfterFunc(ctx, cancel)
 		return limited, nil, nil
 	}

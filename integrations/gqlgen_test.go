@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
@@ -81,11 +82,16 @@ func TestAWebSocketOfGQLGenEndsWithItsToken(t *testing.T) {
 	auth := newAuth(t, signet.WithLifetimes(signet.Lifetimes{Access: 2 * time.Second}))
 	url := serve(t, gqlgenServer(auth, shopSchema{}))
 	token := accessToken(t, auth, "john@mail.com", "changeme")
-	for _, tc := range []struct{ name, payload, want string }{
-		{"nobody", `{}`, `{"data":{"me":null}}`},
-		{"a user", `{"Authorization":"Bearer ` + token + `"}`, `{"data":{"me":"1"}}`},
+	for _, tc := range []struct{ name, header, payload, want string }{
+		{"nobody", "", `{}`, `{"data":{"me":null}}`},
+		{"a user", "", `{"Authorization":"Bearer ` + token + `"}`, `{"data":{"me":"1"}}`},
+		{"a user of the handshake", "Bearer ", `{}`, `{"data":{"me":"1"}}`},
 	} {
-		socket := dialWebSocket(t, url, tc.payload)
+		if tc.header != "" {
+			token = accessToken(t, auth, "john@mail.com", "changeme")
+			tc.header += token
+		}
+		socket := dialWebSocket(t, url, tc.payload, tc.header)
 		require.Equal(t, "connection_ack", socket.receive().Type, tc.name)
 		socket.send(`{"type":"subscribe","id":"1","payload":{"query":"{me}"}}`)
 		next := socket.receive()
@@ -101,7 +107,7 @@ func TestAWebSocketOfGQLGenEndsWithItsToken(t *testing.T) {
 		_, err = auth.Verify(t.Context(), token)
 		require.ErrorIs(t, err, signet.ErrExpiredToken, "when the token was over, and not before")
 	}
-	refused := dialWebSocket(t, url, `{"Authorization":"Bearer x"}`)
+	refused := dialWebSocket(t, url, `{"Authorization":"Bearer x"}`, "")
 	require.Contains(t, refused.closeReason(), "terminated")
 }
 
@@ -117,12 +123,16 @@ type webSocketMessage struct {
 	Payload json.RawMessage `json:"payload"`
 }
 
-// dialWebSocket opens a WebSocket and sends the payload of connection_init.
-func dialWebSocket(t *testing.T, url, payload string) webSocket {
+// dialWebSocket opens a WebSocket, with that Authorization header if it is not empty, and sends the payload of connection_init.
+func dialWebSocket(t *testing.T, url, payload, authorization string) webSocket {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}})
+	header := http.Header{}
+	if authorization != "" {
+		header.Set("Authorization", authorization)
+	}
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}, HTTPHeader: header})
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.CloseNow() })
 	s := webSocket{conn, t, ctx}

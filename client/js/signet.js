@@ -52,8 +52,13 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
    * were asked for at `at`, the access token lives for `life` seconds, and the session ends `idle` seconds after its last renewal.
    */
   function read() {
+    let text;
     try {
-      const text = held ?? storage.getItem(key);
+      text = storage.getItem(key);
+    } catch {} // the browser forbids it
+    if (text) held = undefined; // another tab has written since
+    try {
+      text ??= held;
       const state = JSON.parse(text);
       state.text = text;
       return cookie || state.refreshToken ? state : undefined;
@@ -69,6 +74,10 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       else storage.removeItem(key);
     } catch {
       held = text;
+      try {
+        storage.removeItem(key); // the old text must not stay: to use it again would look like a theft
+        storage.setItem(key, text); // there may be room now
+      } catch {}
     }
     channel?.postMessage(0);
     notice(error);
@@ -83,15 +92,15 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     listeners.forEach(queueMicrotask);
   }
 
-  /** stateOf makes a state from an answer to a request that was sent at that time. */
-  function stateOf(answer, at) {
+  /** stateOf makes a state from an answer to a request that was sent at that time. In cookie mode, who is a number for the login. */
+  function stateOf(answer, at, who) {
     const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in } = answer ?? {};
     if (cookie ? !(expires_in > 0) : !(text(accessToken) && text(refreshToken))) {
       throw new SignetError("the answer is not one of the login API", { code: "bad_answer" });
     }
     const life = seconds(expires_in) || lifetime(accessToken) || 1e9;
     const idle = seconds(refresh_expires_in) || lifetime(refreshToken) || undefined;
-    return cookie ? { at, life, idle } : { accessToken, refreshToken, at, life, idle };
+    return cookie ? { at, life, idle, who } : { accessToken, refreshToken, at, life, idle };
   }
 
   // Requests to the login API.
@@ -142,18 +151,29 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     }
   }
 
-  async function enter(path, body, signal) {
-    const at = Date.now();
-    write(stateOf(await post(path, body, signal), at));
+  function enter(path, body, signal) {
+    return alone(async () => {
+      if (signal?.aborted) throw signal.reason;
+      const at = Date.now();
+      write(stateOf(await post(path, body, signal), at, Math.random()));
+    }, signal);
+  }
+
+  /**
+   * alone runs a job that changes who is signed in. In cookie mode the browser takes the cookies of each answer, also of one that
+   * comes late. So nothing else that sets cookies may be under way.
+   */
+  function alone(job, signal) {
+    if (!cookie) return job();
+    renewal?.abort();
+    return abortable(locked(job), signal);
   }
 
   /** leave makes the server end sessions. A refused token has no session any more. */
-  const leave = (job) =>
-    persist(() =>
-      job().catch((error) => {
-        if (error.status !== 401) throw error;
-      }),
-    );
+  const leave = (job) => persist(() => job().catch(gone));
+  const gone = (error) => {
+    if (error.status !== 401) throw error;
+  };
 
   async function logout() {
     const { refreshToken } = read() ?? {};
@@ -161,8 +181,12 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       write(); // at once: the server may be away
       if (!refreshToken) return;
     }
-    await leave(() => post("/logout", { refreshToken }));
-    if (cookie) write(); // the browser had the cookie until now
+    await leave(() =>
+      alone(async () => {
+        await post("/logout", { refreshToken }).catch(gone);
+        if (cookie) write(); // the browser had the cookie until now
+      }),
+    );
   }
 
   async function logoutAll() {
@@ -174,6 +198,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   // Renewal: one at a time in this tab, and one at a time in all tabs.
 
   let renewing;
+  let renewal; // aborts the request that is under way
 
   /** renew returns a state other than the used one: of another tab, or of the server. Undefined: signed out. */
   function renew(used, signal) {
@@ -186,13 +211,17 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     const sent = read();
     if (sent?.text !== used || (!sent && !cookie)) return sent; // another tab was faster
     const at = Date.now();
+    renewal = new AbortController();
+    const limit = setTimeout(() => renewal.abort(), ATTEMPT);
     let next, error;
     try {
       const body = cookie ? {} : { refreshToken: sent.refreshToken };
-      next = stateOf(await post("/refresh-token", body), at);
+      next = stateOf(await post("/refresh-token", body, renewal.signal), at, sent?.who ?? Math.random());
     } catch (reason) {
       if (reason.status !== 401) throw reason;
       error = reason;
+    } finally {
+      clearTimeout(limit);
     }
     return settle(sent, next, error);
   }
@@ -225,7 +254,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     const sent = ofSameUser(state, read());
     const at = Date.now();
     const body = { refreshToken: sent?.refreshToken, code: answer };
-    settle(sent, stateOf(await abortable(post("/step-up", body, undefined, sent), signal), at));
+    settle(sent, stateOf(await abortable(post("/step-up", body, undefined, sent), signal), at, sent?.who));
   }
 
   /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */
@@ -287,7 +316,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     const spare = body?.getReader || body?.[Symbol.asyncIterator] ? undefined : request.clone(); // a stream can be sent only once
     const state = await fresh(request.signal);
     const response = await send(authorize(request, state));
-    if (response.status !== 401 || !(state || cookie) || wantsMore(response)) return response;
+    if (response.status !== 401 || !(state || cookie) || (await isNotAboutTheToken(response))) return response;
     const renewal = renew(state?.text, request.signal);
     const next = await (spare ? renewal : renewal.catch(() => {}));
     if (!spare || !next || next.text === state?.text || userOf(next) !== userOf(state ?? next)) return response;
@@ -386,9 +415,15 @@ function browserStorage() {
 const text = (value) => (typeof value === "string" ? value : undefined);
 const seconds = (value) => (value > 0 ? Number(value) : undefined);
 
-/** wantsMore tells whether a 401 asks the user for another proof (RFC 9470). A new token would not help. */
-function wantsMore(response) {
-  return /insufficient_user_authentication/.test(response.headers.get("WWW-Authenticate"));
+/**
+ * isNotAboutTheToken tells whether a new token would not help after a 401: the user must give another proof (RFC 9470), or has
+ * given a wrong password or code. The same request again would count as a second wrong one.
+ */
+async function isNotAboutTheToken(response) {
+  if (/insufficient_user_authentication/.test(response.headers.get("WWW-Authenticate"))) return true;
+  if (!/^application\/problem\+json/i.test(response.headers.get("Content-Type"))) return false;
+  const { code } = parse(await response.clone().text()) ?? {};
+  return ["invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required"].includes(code);
 }
 
 function parse(text) {
@@ -415,8 +450,8 @@ function claims(token) {
   }
 }
 
-/** userOf returns whose state it is. In cookie mode no script can know. */
-const userOf = (state) => claims(state.refreshToken).sub;
+/** userOf returns whose state it is. In cookie mode no script can know, so it is the login. */
+const userOf = (state) => state.who ?? claims(state.refreshToken).sub;
 
 /** ofSameUser returns the next state. Who acts as one user must not act as another, who has signed in meanwhile. */
 function ofSameUser(state, next) {

@@ -422,6 +422,38 @@ test("a storage that is forbidden, full or damaged", async (t) => {
   assert.ok(await accessToken());
 });
 
+test("a storage that is full keeps no old tokens", async (t) => {
+  const { clients, proxy, browser, tabs } = await begin(t, { tabs: 2 });
+  const size = [...browser.items].flat().join("").length;
+  browser.room = size - 1; // less than the next pair needs
+  assert.equal(await clients[0].refresh(), true);
+  assert.equal(browser.state, undefined, "the pair before would look stolen");
+  await succeed(clients[0].fetch(api(proxy)));
+  assert.equal(clients[1].signedIn, false);
+  browser.room = Infinity;
+  await clients[1].login("maria@mail.com", "12345");
+  assert.equal((await clients[0].profile()).email, "maria@mail.com", "what another tab has stored counts");
+  await clients[1].logout();
+  assert.equal(clients[0].signedIn, false);
+  assert.ok(tabs[0].signedOut.every((error) => !error));
+});
+
+test("a wrong password in a request is sent once", async (t) => {
+  const { client, proxy } = await begin(t);
+  for (const code of ["invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required"]) {
+    proxy.rule = ({ path }) =>
+      path.endsWith("/echo") && {
+        status: 401,
+        headers: { "Content-Type": "application/problem+json", "WWW-Authenticate": 'Bearer realm="api"' },
+        body: JSON.stringify({ code }),
+      };
+    const before = proxy.seen.length;
+    const answer = await client.fetch(api(proxy), { method: "POST", body: "old=x" });
+    assert.equal((await answer.json()).code, code, "the body can be read");
+    assert.equal(proxy.seen.length, before + 1);
+  }
+});
+
 test("the memory keeps a tab's tokens from the others", async (t) => {
   const { proxy, tabs } = await begin(t, { tabs: 2, signedIn: false });
   const [one, two] = tabs.map((tab) => tab.connect(proxy.url, { storage: tab.module.memoryStorage() }));

@@ -14,7 +14,8 @@ const begin = (t, options = {}) =>
 
 /** spoil makes the access cookie one that the server refuses. */
 function spoil({ jar }) {
-  jar.cookies.get(jar.named("access")).value = "spoiled";
+  const cookie = jar.cookies.get(jar.named("access"));
+  cookie.value = cookie.value.replace(/.{6}$/, "AAAAAA");
 }
 
 test("a login, a profile, a logout", async (t) => {
@@ -89,6 +90,51 @@ test("a logout without the server leaves the user signed in, because only the se
   proxy.rule = () => {};
   await client.logout();
   assert.equal(client.signedIn, false);
+});
+
+test("a late answer of a refresh does not bring the user before back", async (t) => {
+  for (const logout of [false, true]) {
+    const { client, proxy, browser } = await begin(t);
+    let late = true;
+    proxy.rule = async (request) => {
+      if (isRefresh(request)) await until(() => !late);
+    };
+    const refreshed = client.refresh().catch(() => {});
+    await until(() => proxy.count("/refresh-token") === 1);
+    if (logout) await client.logout();
+    await client.login("maria@mail.com", "12345");
+    late = false;
+    await refreshed;
+    await sleep(50);
+    assert.equal((await client.profile()).email, "maria@mail.com");
+    spoil(browser);
+    assert.equal((await client.profile()).email, "maria@mail.com");
+  }
+});
+
+test("what waits for a renewal is not sent for another user", async (t) => {
+  const { client, proxy, browser } = await begin(t);
+  spoil(browser);
+  let late = true;
+  proxy.rule = async (request) => {
+    if (isRefresh(request)) await until(() => !late);
+  };
+  const answer = client.fetch(api(proxy), { method: "POST", body: "of John" });
+  await until(() => proxy.count("/refresh-token") === 1);
+  await client.login("maria@mail.com", "12345");
+  late = false;
+  assert.equal((await answer).status, 401);
+  assert.equal(proxy.seen.filter(({ body }) => body === "of John").length, 1);
+});
+
+test("a login that is given up is not made later", async (t) => {
+  const { client, proxy } = await begin(t, { client: { patience: 0.3 } });
+  const controller = new AbortController();
+  controller.abort(new Error("given up"));
+  await assert.rejects(client.login("maria@mail.com", "12345", { signal: controller.signal }), /given up/);
+  await sleep(20);
+  assert.equal((await client.profile()).email, john[0]);
+  assert.equal(proxy.count("/login"), 1);
 });
 
 test("a session that was ended elsewhere signs out", async (t) => {

@@ -92,6 +92,7 @@ export class Browser {
   locks = new Locks();
   tabs = [];
   forbidden = false; // the storage throws
+  room = Infinity; // characters in the storage
 
   /** open opens a tab. Without Web Locks it is a tab of a page without https; without channels it is an old browser. */
   async open({ locks = true, channels = true, cookies = false } = {}) {
@@ -111,12 +112,17 @@ export class Browser {
       if (this.forbidden) throw new DOMException("the storage is forbidden", "SecurityError");
       return act();
     };
+    const set = (key, value) => {
+      const others = [...this.items].filter(([name]) => name !== key).flat();
+      if ([...others, key, value].join("").length > this.room) throw new DOMException("the storage is full", "QuotaExceededError");
+      this.items.set(key, value);
+    };
     const tell = (key) => {
       for (const other of this.tabs) if (other !== tab) setTimeout(() => other.dispatch("storage", { key }));
     };
     return {
       getItem: (key) => checked(() => this.items.get(key) ?? null),
-      setItem: (key, value) => checked(() => (this.items.set(key, String(value)), tell(key))),
+      setItem: (key, value) => checked(() => (set(key, String(value)), tell(key))),
       removeItem: (key) => checked(() => (this.items.delete(key), tell(key))),
     };
   }
@@ -149,10 +155,10 @@ class Tab {
       static now = () => Date.now() + tab.skew;
     }
     const { AbortController, AbortSignal, Headers, Request, Response, URL, DOMException, ReadableStream } = globalThis;
-    const { performance, setTimeout, queueMicrotask, atob } = globalThis;
+    const { performance, setTimeout, clearTimeout, queueMicrotask, atob } = globalThis;
     this.global = vm.createContext({
       ...{ AbortController, AbortSignal, Headers, Request, Response, URL, DOMException, ReadableStream },
-      ...{ performance, setTimeout, queueMicrotask, atob, console },
+      ...{ performance, setTimeout, clearTimeout, queueMicrotask, atob, console },
       Date: TabDate,
       fetch: (...request) => options.fetch(...request),
       localStorage: browser.storageOf(this),
