@@ -34,7 +34,7 @@ var decideSnippet = signet.WithLogin(signet.LoginPolicy{
 		if user.Attributes["confirmed"] != true {
 			return signet.LoginDecision{}, signet.NewError(403, "address_not_confirmed", "confirm your e-mail address first")
 		}
-		decision := signet.LoginDecision{Facts: map[string]any{"tenant": user.Attributes["tenant"]}}
+		decision := signet.LoginDecision{Facts: map[string]any{"channel": "web"}}
 		if remember { // the member "remember" of the login's body
 			decision.Idle, decision.Absolute = 30*24*time.Hour, 365*24*time.Hour
 		}
@@ -47,7 +47,7 @@ var passwordsSnippet = signet.WithLogin(signet.LoginPolicy{Passwords: password.P
 func breached(context.Context, string) (bool, error) { return false, nil }
 
 var eventsSnippet = signet.WithEvents(func(ctx context.Context, e event.Event) {
-	if e.Kind == event.LoginOK {
+	if e.Kind == event.LoginOK && e.NewPlace { // the account has not signed in from this address within 30 days
 		mail(ctx, e.Subject, "somebody has signed in from "+e.Address)
 	}
 })

@@ -44,7 +44,15 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
 	a.end(ctx, attempt, err)
+	if err == nil {
+		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
+	}
 	return tokens, err
+}
+
+// signedIn reports a login.
+func (a *Auth) signedIn(ctx context.Context, userID string, tokens Tokens, newPlace bool) {
+	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: userID, SessionID: tokens.sessionID, NewPlace: newPlace})
 }
 
 // stillRight returns a function that checks the password of a user again if the hash is another one than that of before. The
@@ -81,17 +89,21 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials
 	}
-	var terms rotation.Terms
-	if len(decision) > 0 && a.sessions == nil { // nothing would keep it
-		return Tokens{}, ErrStateless
-	}
-	for _, d := range decision {
-		var err error
-		if terms, err = a.terms(d, nil); err != nil {
-			return Tokens{}, err
+	var d LoginDecision
+	if len(decision) > 0 {
+		if d = decision[len(decision)-1]; a.sessions == nil { // nothing would keep it
+			return Tokens{}, ErrStateless
 		}
 	}
-	return a.start(ctx, user, terms, false, func(userstore.User) error { return nil })
+	terms, err := a.terms(d, nil)
+	if err != nil {
+		return Tokens{}, err
+	}
+	tokens, err := a.start(ctx, user, terms, false, func(userstore.User) error { return nil })
+	if err == nil {
+		a.signedIn(ctx, user.ID, tokens, false)
+	}
+	return tokens, err
 }
 
 // maxEmail is the longest e-mail address, in bytes. User stores accept no longer one (userstore.User.Validate).
@@ -284,7 +296,6 @@ func (a *Auth) start(ctx context.Context, user userstore.User, terms rotation.Te
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepRequired, Subject: user.ID, SessionID: id})
 		return Tokens{}, codeNeeded(id, g.secret)
 	}
-	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: user.ID, SessionID: id})
 	return tokens, nil
 }
 

@@ -10,7 +10,8 @@ import (
 )
 
 // Check checks a request and writes no answer. It returns the claims of its access token, or an error that is
-// [ErrNoToken], [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable]; [WriteError] writes the answer for each.
+// [ErrNoToken], [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable], or that of a request from another site
+// ([WithCookies]), with the code "cross_site_request". [WriteError] writes the answer for each.
 func (v *Verifier) Check(r *http.Request) (*Claims, error) {
 	claims, err := v.check(r)
 	if err != nil {
@@ -42,8 +43,8 @@ func (v *Verifier) credentials(r *http.Request) (string, error) {
 }
 
 // RequireAuth calls next only for requests with a valid access token in the Authorization header (RFC 6750 section
-// 2.1). It puts the claims into the context of the request; see [Subject] and [ClaimsFromContext]. Otherwise it answers
-// 401, 400 or 503. A CORS preflight carries no token, so put a CORS middleware outside of RequireAuth. It panics if
+// 2.1) or in its cookie ([WithCookies]). It puts the claims into the context of the request; see [Subject] and
+// [ClaimsFromContext]. Otherwise it answers 401, 400 or 503, or 403 to a request with cookies from another site. A CORS preflight carries no token, so put a CORS middleware outside of RequireAuth. It panics if
 // next is nil.
 //
 // Do not wrap RequireAuth for a framework whose middleware calls the next handler by itself, as gin does: there the

@@ -23,7 +23,7 @@ import (
 //
 //	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
 //
-// Under [WithoutSessions] only the first three exist. Each operation has exactly one path, so nobody can bypass a rule
+// Under [WithoutSessions] only login, refresh-token and profile exist. Each operation has exactly one path, so nobody can bypass a rule
 // that a proxy has for a path.
 //
 // The prefix has one of three forms:

@@ -547,8 +547,8 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 
 // WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
 // in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
-// ones are dropped, counted in [Stats] and still logged. Failed and throttled logins and codes are dropped when 512 wait, so that
-// who causes many of them drops no others. [Auth.Close] gives the function two seconds for what waits, and then
+// ones are dropped, counted in [Stats] and still logged. Events of failed and throttled attempts are dropped when 512 wait. So an
+// attacker who causes many of them cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits, and then
 // ends its context. The function must return when its context ends.
 func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 	return option(func(s *settings) {

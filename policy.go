@@ -34,8 +34,8 @@ type LoginPolicy struct {
 
 // LoginDecision is what [LoginPolicy].Decide chooses for one login. The zero LoginDecision is the default.
 type LoginDecision struct {
-	// SecondStep asks for a code of the second factor even if the user has not set one up. Then no code is right, so offer
-	// the user a way to set it up.
+	// SecondStep asks for a code of the second factor even if the user has not set one up. Such a user cannot log in then. Let the
+	// user set it up first ([Auth.Authenticate] checks the password).
 	SecondStep bool
 	// Idle and Absolute are the lifetimes of this session in place of [Lifetimes].Refresh and Session; 0: those. They are
 	// whole seconds, at most ten years.
@@ -44,7 +44,7 @@ type LoginDecision struct {
 	// "act" (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that
 	// belong to signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they
 	// are at most 1,024 bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and
-	// "act" an object. By default "amr" is ["pwd"] after a password, and "auth_time" is now, unless there is an "act": somebody
+	// "act" an object. Facts stay as they were; what may change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and "auth_time" is now, unless there is an "act": somebody
 	// who acts for the user does not pass [Verifier.RequireRecentAuth].
 	Facts map[string]any
 }

@@ -152,7 +152,8 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 // [ErrExpiredToken] is in also, it ends when the token expires too; if [ErrUserChanged] is, with [Auth.UserChanged]. It
 // panics for any other error in also. A refresh does not end it. The cause ([context.Cause]) is [ErrRevoked], one of these
 // two, or [ErrUnavailable] when the service is closed. It needs no goroutine and no timer. Call the function that it returns
-// when the connection ends.
+// when the connection ends. [http.Server.Shutdown] waits for open connections, so cancel their contexts with
+// [http.Server.RegisterOnShutdown].
 //
 // ctx is the context of a request behind [Verifier.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
 // the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after

@@ -24,7 +24,7 @@
 // # What it does not do
 //
 // Sign-up, e-mail confirmation and password reset belong to the host. A service that only checks tokens ([NewVerifier])
-// does not see revocations: it accepts a revoked token until the token expires.
+// sees revocations with [WithRevocations] only. Without it, it accepts a revoked token until the token expires.
 //
 // # Concurrency
 //

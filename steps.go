@@ -75,7 +75,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, err
 	}
-	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: row.UserID, SessionID: row.ID})
+	a.signedIn(ctx, row.UserID, tokens, !attempt.Known())
 	return tokens, nil
 }
 

@@ -31,7 +31,8 @@ type Tokens struct {
 	TokenType    string `json:"token_type"` // "Bearer"
 	ExpiresIn    int64  `json:"expires_in"` // seconds until the access token expires
 
-	refreshIn int64 // seconds until the refresh token expires
+	refreshIn int64  // seconds until the refresh token expires
+	sessionID string // "": there is no session
 }
 
 // Format implements [fmt.Formatter]. It does not print the tokens.
@@ -128,7 +129,7 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 		return Tokens{}, unavailable(err)
 	}
 	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
-		refreshIn: refreshEnd - now.Unix()}, nil
+		refreshIn: refreshEnd - now.Unix(), sessionID: g.sessionID}, nil
 }
 
 // noteKey reports that another key signs than before.

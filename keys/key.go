@@ -101,9 +101,9 @@ func Public(public crypto.PublicKey, opts ...Option) *Key {
 }
 
 // PEM makes a key of PEM text. A private key (PKCS#8, PKCS#1, SEC1) signs. A public key (PKIX, PKCS#1) or a certificate
-// can only verify. PEM does not check the dates and names of a certificate. If the text holds a private key, its public
-// keys and certificates do not count. Of several certificates the first one counts. Two different keys that count are
-// an error, and so is an encrypted key.
+// can only verify. PEM does not check the dates and names of a certificate. A private key is preferred to public
+// keys and certificates, and of several certificates the first one is used. Two different private keys, or two different public
+// keys, are an error, and so is an encrypted key.
 //
 // Before it reads the text, PEM undoes what files, shells and editors do to key text: a byte order mark, quotes,
 // indentation, and "\n" in place of line ends.

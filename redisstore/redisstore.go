@@ -18,8 +18,8 @@
 //
 // If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward. If the write of a
 // login is lost, the login must be repeated. If the write of a revocation or a cut-off is lost, what it had ended lives
-// again. Every process that has read more of the log than is left learns of the loss ([session.ErrCursor]), and reads the
-// log from its beginning. It goes on to refuse what it knows to be revoked, and writes a lost cut-off again when the user
+// again. A process that had already read the lost part of the log notices the loss ([session.ErrCursor]), and reads the log
+// from its beginning. It goes on to refuse what it knows to be revoked, and writes a lost cut-off again when the user
 // logs in or refreshes. Where no revocation may be lost, keep sessions in SQL.
 //
 // Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
@@ -99,7 +99,7 @@ func (o prefixOption) applyThrottle(t *Throttle) { t.prefix = string(o) }
 // WithPrefix sets the beginning of all keys, so that several services can use one server. The default is "signet".
 func WithPrefix(prefix string) ThrottleOption { return prefixOption(prefix) }
 
-// WithMaxPerUser sets how many sessions of a user may be not revoked. A login beyond that revokes the session that has been
+// WithMaxPerUser sets how many live sessions a user may have. A login beyond that revokes the session that has been
 // unused for the longest time. The default is [session.MaxPerUser].
 func WithMaxPerUser(n int) Option { return option(func(s *Store) { s.maxPerUser = n }) }
 

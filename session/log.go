@@ -89,7 +89,7 @@ func AllEntry(group int, c Cutoff) Entry {
 	return Entry{Kind: AllCut, Group: group, Ended: c.Ended, Changed: c.Changed, KeepUntil: c.KeepUntil}
 }
 
-// MaxPerUser is how many sessions of a user are usually not revoked at most. MaxPending is how many logins of a user may wait for
+// MaxPerUser is how many live sessions a user may usually have. MaxPending is how many logins of a user may wait for
 // their second step. These logins are not sessions yet.
 const (
 	MaxPerUser = 100

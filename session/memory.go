@@ -18,7 +18,7 @@ import (
 //
 // Nobody needs to call DeleteExpired: every Create removes a few rows that are due.
 type Memory struct {
-	// MaxPerUser is how many sessions of a user may be not revoked. A login beyond that limit revokes the session that has
+	// MaxPerUser is how many live sessions a user may have. A login beyond that limit revokes the session that has
 	// been unused for the longest time. 0 means [MaxPerUser].
 	MaxPerUser int
 	// Clock is the store's clock; nil means time.Now.

@@ -40,7 +40,7 @@ type option func(*Sessions)
 
 func (o option) apply(s *Sessions) { o(s) }
 
-// WithMaxPerUser sets how many sessions of a user are not revoked at most. The default is [session.MaxPerUser]. A login
+// WithMaxPerUser sets how many live sessions a user may have. The default is [session.MaxPerUser]. A login
 // beyond it revokes the session that has been unused for the longest time. If a user has far more, from an earlier version or
 // a larger limit, a login revokes up to 100 of them, and the next login goes on.
 func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUser = n }) }

@@ -19,8 +19,8 @@ import (
 //     signed in for the longest time. That forgets its known places, which is all it had.
 //   - Otherwise a new key gets a [*Delayed]: strangers must wait, and accounts that have a record go on.
 type Memory struct {
-	// Records is how many records there may be at most. 0 means 262,144, which are about 34 MB. With nine tenths of them,
-	// the first keys are refused. Two for each user who signs in within 30 days are plenty.
+	// Records is how many records there may be at most. 0 means 262,144, which are about 34 MB. From 90 % of them on,
+	// some new keys are refused. Two for each user who signs in within 30 days are plenty.
 	Records int
 	// Clock is the store's clock; nil means time.Now. Set both fields before the first use.
 	Clock func() time.Time

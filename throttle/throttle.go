@@ -82,7 +82,7 @@ func New(store Store, config Config) *Limiter {
 }
 
 // Attempt is one attempt that may be made. It counts as a failure until Succeeded, Continued or Cancelled takes that back. It
-// is safe for concurrent use. Of the calls of these only the first does something.
+// is safe for concurrent use. Only the first of these calls has an effect.
 type Attempt struct {
 	limiter  *Limiter
 	account  Key

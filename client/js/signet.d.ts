@@ -62,7 +62,7 @@ export interface Client {
   /**
    * Shows once more who the user is, after an answer 401 whose WWW-Authenticate header says "insufficient_user_authentication": by a code of
    * the second factor or, without one, by the password. Then send the request again. It rejects with a {@link SignetError}, with the code
-   * "invalid_credentials" for a wrong answer; the user stays signed in.
+   * "invalid_code" or "invalid_credentials" for a wrong code or password; the user stays signed in.
    */
   stepUp(codeOrPassword: string, options?: Abortable): Promise<void>;
   /**
