@@ -24,7 +24,7 @@ func throttleSnippet(users signet.UserStore, key *keys.Key, store throttle.Store
 
 func processorsSnippet() signet.Option {
 	_ = func() {
-		runtime.GOMAXPROCS(2 * runtime.NumCPU())
+		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
 	return signet.WithLogin(signet.LoginPolicy{ParallelHashes: 2})
 }

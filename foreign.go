@@ -59,7 +59,8 @@ type TrustedIssuer struct {
 // NewIssuersVerifier returns a [Verifier] for the tokens of one or several issuers other than signet. The "iss" of a
 // token selects the issuer, and only the keys of this issuer can verify the token. So no issuer can issue tokens for
 // another one. The same subject at two issuers is two users: use Issuer and Subject of the [Claims] together. SessionID
-// is empty, because only signet's own "sid" names a session here. The error joins all mistakes in the list and the
+// is empty, because only signet's own "sid" names a session here. It sees no revocations, not even of tokens of signet: check those
+// by their own [Auth] or [NewVerifier] first (docs/issuers.md). The error joins all mistakes in the list and the
 // options. It starts no goroutine.
 func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
 	s := newVerifierConfig("NewIssuersVerifier", opts)
@@ -67,7 +68,7 @@ func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verif
 		s.mistake("NewIssuersVerifier", "WithIssuer is given too; the list says who the issuers are")
 	}
 	if s.feed != nil {
-		s.mistake("NewIssuersVerifier", "WithRevocations is given too; it is for NewVerifier")
+		s.mistake("NewIssuersVerifier", "WithRevocations is given too; it is for NewVerifier: check the tokens of signet there, and those of others here")
 	}
 	if len(trusted) == 0 {
 		s.mistake("NewIssuersVerifier", "the list of issuers is empty")

@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -218,11 +220,15 @@ func (a *Auth) JWKSHandler() http.Handler {
 // MetadataHandler serves the metadata of this service (OpenID Connect Discovery 1.0). Mount it at
 // ISSUER/.well-known/openid-configuration. There go-oidc, Spring, .NET and Kubernetes find the keys of an issuer.
 // jwksURI is the public URL of [Auth.JWKSHandler]. The document names no endpoint for login, because the login of the
-// contract is not one of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer.
+// contract is not one of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer, and if jwksURI is no
+// absolute URL.
 func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 	issuer := a.Verifier.issuer
 	if issuer == "" {
 		panic("signet.MetadataHandler: there is no issuer; set WithIssuer")
+	}
+	if u, err := url.Parse(jwksURI); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		panic(fmt.Sprintf("signet.MetadataHandler: %q is not the URL of the keys", jwksURI))
 	}
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		set := a.keys.Current()

@@ -1,7 +1,9 @@
 package signet_test
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -12,6 +14,20 @@ import (
 )
 
 // The issuers of docs/issuers.md, word for word: TestSnippets compares them.
+
+func fromEither(auth *signet.Auth, partners *signet.Verifier, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, err := auth.Check(r)
+		if errors.Is(err, signet.ErrInvalidToken) && !errors.Is(err, signet.ErrExpiredToken) && !errors.Is(err, signet.ErrRevoked) {
+			claims, err = partners.Check(r)
+		}
+		if err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(signet.ContextWithClaims(r.Context(), claims)))
+	})
+}
 
 func keycloak(source keys.Source) signet.TrustedIssuer {
 	return signet.TrustedIssuer{
@@ -223,4 +239,27 @@ func signWith(t testing.TB, key *keys.Key, header, payload string) string {
 	signature, err := key.Sign(t.Context(), []byte(input))
 	require.NoError(t, err)
 	return input + "." + encode(string(signature))
+}
+
+func TestOwnTokensAndThoseOfOthers(t *testing.T) {
+	s := newService(t, signet.WithIssuer("https://login.example"))
+	partner := newService(t, signet.WithIssuer("https://partner.example"))
+	other := keys.Private(p256(t))
+	partners, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: "https://i.example", Keys: other, Types: []string{"at+jwt"}}})
+	require.NoError(t, err)
+	foreign, err := signet.New(newUsers(t), other, signet.WithIssuer("https://i.example"), signet.WithPasswordHasher(cheap))
+	require.NoError(t, err)
+	defer foreign.Close()
+	theirs, err := foreign.Login(t.Context(), "admin@mail.com", "admin123")
+	require.NoError(t, err)
+	route := fromEither(s.Auth, partners, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := signet.ClaimsFromContext(r.Context())
+		fmt.Fprint(w, claims.Issuer, " ", claims.Subject)
+	}))
+	own := s.login(t)
+	require.Equal(t, "https://login.example 1", serve(t, route, own.AccessToken).Body.String())
+	require.Equal(t, "https://i.example 3", serve(t, route, theirs.AccessToken).Body.String())
+	require.Equal(t, 401, serve(t, route, partner.login(t).AccessToken).Code)
+	require.NoError(t, s.RevokeUser(t.Context(), "1"))
+	require.Equal(t, 401, serve(t, route, own.AccessToken).Code)
 }

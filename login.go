@@ -82,8 +82,8 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a
 // magic link, a command line. It asks for no password and no second step. The user store must know the user: the tokens
 // carry what the store knows, because every refresh looks the user up. The lifetimes and facts of a decision hold for the
-// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user and for one that the store
-// does not know, [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the
+// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store
+// does not know, and for one whose password hash is another one now (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the
 // first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
@@ -99,7 +99,12 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	if err != nil {
 		return Tokens{}, err
 	}
-	tokens, err := a.start(ctx, user, terms, false, func(userstore.User) error { return nil })
+	tokens, err := a.start(ctx, user, terms, false, func(current userstore.User) error {
+		if user.PasswordHash != "" && user.PasswordHash != current.PasswordHash { // it was changed since the user was authenticated
+			return ErrInvalidCredentials
+		}
+		return nil
+	})
 	if err == nil {
 		a.signedIn(ctx, user.ID, tokens, false)
 	}
@@ -196,12 +201,17 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func() error
 func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	account := accountOf(email, userID)
-	leave, err := a.attempts.Enter(ctx, account+"\x00"+turnOf(ctx))
+	names := accountsOf(email, userID)
+	leave, err := a.attempts.Enter(ctx, names[0]+"\x00"+turnOf(ctx))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
-	counted, err := a.policy.Throttle.Begin(ctx, account, clientOf(ctx).Address)
+	counted, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
+	for _, name := range names[1:] {
+		if err == nil {
+			err = counted.Also(ctx, name)
+		}
+	}
 	if err == nil {
 		return &attempt{counted, leave}, nil
 	}
@@ -216,12 +226,16 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	return nil, unavailable(err)
 }
 
-// accountOf is the name of an account for the throttle. Users without an address are told apart by their ids.
-func accountOf(email, userID string) string {
+// accountsOf are the names of an account for the throttle: the address, and the id if it is known. Some users have no address, and
+// others can change theirs.
+func accountsOf(email, userID string) (names []string) {
 	if account := userstore.NormalizeEmail(email); account != "" {
-		return account
+		names = append(names, account)
 	}
-	return "\x00" + userID // no address has a control character
+	if userID != "" {
+		names = append(names, "\x00"+userID) // no address has a control character
+	}
+	return names
 }
 
 // attempt is an attempt that is under way. It ends by Auth.end.

@@ -549,7 +549,7 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 // in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
 // ones are dropped, counted in [Stats] and still logged. Events of failed and throttled attempts are dropped when 512 wait. So an
 // attacker who causes many of them cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits, and then
-// ends its context. The function must return when its context ends.
+// ends its context. The function must return when its context ends, and must not call Close, which waits for it.
 func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 	return option(func(s *settings) {
 		if handle == nil {

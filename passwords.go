@@ -14,7 +14,8 @@ import (
 // HashPassword hashes a new password for the user store, at sign-up. It checks [LoginPolicy].Passwords first, as [Auth.SetPassword]
 // does. A hash costs much time and memory by design, so only a few run at once and the others wait. For a password of a script
 // or a test, without rules, there is [password.Hash]. The error is [ErrPassword] for a password that the rules refuse or that is too
-// long for the hasher, or [ErrUnavailable] when too many passwords wait.
+// long for the hasher, or [ErrUnavailable] when too many passwords wait. Clients take turns: ctx says who the client is
+// ([Auth.ContextWithClient]).
 func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
 	if err := a.policy.Passwords.Check(ctx, password); err != nil {
 		return "", ruleError(err)
@@ -37,7 +38,8 @@ func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 }
 
 // ChangePassword is [Auth.SetPassword] for users who know their old password. The session keepSessionID goes on, usually
-// [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in. The errors are those of SetPassword, and
+// [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in, so ctx must say who the client is
+// ([Auth.ContextWithClient]). The errors are those of SetPassword, and
 // [ErrInvalidCredentials] for a wrong old password, and [ErrTooManyAttempts].
 func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassword, keepSessionID string) error {
 	user, err := a.userByID(ctx, userID)
@@ -125,8 +127,10 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	if a.mayHaveFactor(bounded, user.ID) { // wrong codes count too, and the new password does not change the codes
 		clear = a.policy.Throttle.ClearDelays
 	}
-	if err := clear(bounded, accountOf(user.Email, user.ID)); err != nil {
-		a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
+	for _, name := range accountsOf(user.Email, user.ID) {
+		if err := clear(bounded, name); err != nil {
+			a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
+		}
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
 	return nil

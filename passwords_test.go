@@ -127,6 +127,24 @@ func TestNewPasswordsDoNotClearTheLimitsOfCodes(t *testing.T) {
 	}
 }
 
+// Whoever can change the address gets no fresh budget.
+func TestAttemptsOfAUserWithOtherAddresses(t *testing.T) {
+	s := newService(t)
+	user, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	checked := 0
+	for i := range 30 {
+		user.Email = fmt.Sprintf("john%d@mail.com", i)
+		require.NoError(t, s.users.Update(t.Context(), user))
+		if err := s.ChangePassword(t.Context(), "1", "wrong", "a new password", ""); errors.Is(err, signet.ErrInvalidCredentials) {
+			checked++
+		}
+	}
+	require.Equal(t, 10, checked)
+	require.NoError(t, s.SetPassword(t.Context(), "1", "a new password"))
+	require.NoError(t, s.ChangePassword(t.Context(), "1", "a new password", "another password", ""), "and SetPassword clears both names")
+}
+
 // Users without an address have budgets of their own.
 func TestAttemptsOfUsersWithoutAnAddress(t *testing.T) {
 	hash, err := cheap.Hash("changeme")

@@ -442,6 +442,20 @@ func TestBadDecisions(t *testing.T) {
 	require.Equal(t, 503, s.do(t, "POST", loginPath, johnsLogin).StatusCode)
 }
 
+// A password that was changed between Authenticate and IssueFor opens no session.
+func TestIssueForAfterAPasswordChange(t *testing.T) {
+	s := newService(t)
+	user, err := s.Authenticate(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	_, err = s.IssueFor(t.Context(), user)
+	require.NoError(t, err)
+	require.NoError(t, s.SetPassword(t.Context(), "1", "a new password"))
+	_, err = s.IssueFor(t.Context(), user)
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	_, err = s.IssueFor(t.Context(), userstore.User{ID: "1"})
+	require.NoError(t, err, "the host knows the user by other means")
+}
+
 func TestIssueForWithADecision(t *testing.T) {
 	s := newService(t)
 	john, err := s.users.FindByID(t.Context(), "1")

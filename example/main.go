@@ -30,7 +30,7 @@ import (
 func main() {
 	// A password hash holds a thread for some 20 ms. With more threads than hashes, other requests need not wait for that.
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2 * runtime.NumCPU())
+		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

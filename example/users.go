@@ -73,7 +73,7 @@ func (a *accounts) signUp(w http.ResponseWriter, r *http.Request) (int, any, err
 	if len(password) < 8 {
 		return 0, nil, invalid("the password must have at least 8 characters")
 	}
-	hash, err := a.auth.HashPassword(r.Context(), password) // checks the rules, and waits for its turn, as logins do
+	hash, err := a.auth.HashPassword(a.auth.ContextWithClient(r), password) // checks the rules, and waits for its turn, as logins do
 	if err != nil {
 		return 0, nil, err
 	}

@@ -267,6 +267,28 @@ func TestLogRowsRead(t *testing.T) {
 	}
 }
 
+// TestLogSlowDatabase: a batch that is too large for a slow database is not tried for ever.
+func TestLogSlowDatabase(t *testing.T) {
+	t.Parallel()
+	d := *postgres.host(t).fresh(t).database
+	db := openSQL(t, d)
+	sqlSessions(t, db, d.dialect) // makes the tables
+	fillRevoked(t, db, d.dialect, 12_000)
+	slow, err := sqlstore.NewSessions(openWatched(t, d, func(string) { time.Sleep(100 * time.Millisecond) }), d.dialect)
+	require.NoError(t, err)
+	cursor, inbox := session.Start, 0
+	for range 15 {
+		page, err := slow.ReadLog(t.Context(), cursor, 5000, func(session.Entry) {})
+		require.NoError(t, err)
+		cursor = page.Next
+		require.NoError(t, db.QueryRow(`SELECT count(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`).Scan(&inbox))
+		if inbox == 0 {
+			break
+		}
+	}
+	require.Zero(t, inbox)
+}
+
 // BenchmarkLog reads a million revoked sessions from the beginning of the log.
 func BenchmarkLog(b *testing.B) {
 	for _, kind := range []store{postgres, mariadb} {

@@ -43,7 +43,7 @@ func TestNewThrottleRefuses(t *testing.T) {
 	_, err := redisstore.NewThrottle(nil)
 	require.ErrorContains(t, err, "the client is nil")
 	_, err = redisstore.NewThrottle(client, nil)
-	require.NoError(t, err)
+	require.ErrorContains(t, err, "option is nil")
 }
 
 // Three processes count together: of 100 attempts at each of them at the same time, at most 10 reach the hash. Meanwhile the

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -153,8 +152,6 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 		}, "without the lines of PEM"},
 		"a private key without its lines": {func(f folder) { f.write("0", base64.RawURLEncoding.EncodeToString(pkcs8)) }, "without the lines of PEM"},
 		"too long":                        {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
-		"a named pipe": {func(f folder) { require.NoError(f, syscall.Mkfifo(filepath.Join(f.path, "x"), 0o600)) },
-			"not a regular file"},
 		"a link to a device": {func(f folder) { require.NoError(f, os.Symlink("/dev/zero", filepath.Join(f.path, "x"))) },
 			"not a regular file"},
 		"a dangling link": {func(f folder) { require.NoError(f, os.Symlink("nowhere", filepath.Join(f.path, "x"))) },
@@ -183,18 +180,6 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 	require.ErrorContains(t, err, "option is nil")
 	_, err = keys.OpenURL("https://keys.example/", nil)
 	require.ErrorContains(t, err, "option is nil")
-}
-
-// A pipe that appears later must not block the goroutine that reads the files. It would also block Close.
-func TestAPipeDoesNotBlockClose(t *testing.T) {
-	var log syncBuffer
-	f := newFolder(t)
-	f.write("1", string(secret))
-	files := f.open(keys.WithLogger(log.logger()))
-	require.NoError(t, syscall.Mkfifo(filepath.Join(f.path, "2"), 0o600))
-	require.Eventually(t, func() bool { return log.String() != "" }, 20*time.Second, 10*time.Millisecond)
-	require.Contains(t, log.String(), "not a regular file")
-	require.NoError(t, files.Close())
 }
 
 func TestAKeyFileThatEverybodyCanReadIsLogged(t *testing.T) {

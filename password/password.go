@@ -62,9 +62,14 @@ type Hasher interface {
 func Default() Hasher { return Chain(Argon2id{}, Bcrypt{}, Imported{}) }
 
 // Hash returns a hash of a password, made by the [Default] hasher. It is for programs that fill a user store. A server
-// should use the HashPassword method of its signet.Auth, which limits how many passwords are hashed at one time. Hash
-// returns [ErrTooLong] for more than [MaxLength] bytes.
-func Hash(password string) (string, error) { return Default().Hash(password) }
+// should use the HashPassword method of its signet.Auth, which limits how many passwords are hashed at one time. Hash brings the
+// password into its normal form ([Normalize]). It returns [ErrTooLong] for more than [MaxLength] bytes.
+func Hash(password string) (string, error) {
+	if len(password) > MaxLength {
+		return "", ErrTooLong
+	}
+	return Default().Hash(Normalize(password))
+}
 
 // Chain returns a [Hasher] that makes hashes with current. It also verifies the hashes of all the others, and reports them
 // as outdated.

@@ -168,22 +168,14 @@ func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, er
 		args = append(args, row.ID, row.version, from, to, flag(row.Revoked()), string(row.data))
 	}
 	query := s.dialect.batch(len(args) / 6)
-	for attempt := 0; ; attempt++ {
-		result, err := s.db.ExecContext(ctx, query, append(args, step)...)
-		if err == nil {
-			for i := range rows {
-				rows[i].version += step
-			}
-			n, err := result.RowsAffected()
-			return int(n), err
-		}
-		if !collided(err) {
-			return 0, err
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return 0, err
-		}
+	changed, err := exec(ctx, s.db, query, append(args, step)...)
+	if err != nil {
+		return 0, err
 	}
+	for i := range rows {
+		rows[i].version += step
+	}
+	return int(changed), nil
 }
 
 // padded returns the power of two that is not below n. The last row is repeated up to there, so that few queries are prepared.

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -23,8 +24,11 @@ import (
 // transaction of a revocation was open: its row is in the inbox when it becomes visible. A process that finds a row in the
 // inbox for the second time numbers the inbox.
 
-// batchSize is how many rows have the same number at most.
-const batchSize = 10_000
+// batchSize is how many rows have the same number at most. minBatch is as small as batches get when the database is slow.
+const (
+	batchSize = 10_000
+	minBatch  = 100
+)
 
 // What a row of the log is.
 const (
@@ -173,8 +177,8 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 	return head, inbox, nil
 }
 
-// file numbers the inbox if something in it was there already when this process looked last. An error does not matter: the
-// rows stay in the inbox, and the next call tries again.
+// file numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
+// the inbox, and the next call tries half as many: a slow database must not be asked for the same too large batch for ever.
 func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
 	now := make(map[place]bool, len(inbox))
 	for _, p := range inbox {
@@ -183,12 +187,13 @@ func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
 	s.mu.Lock()
 	old := slices.ContainsFunc(inbox, func(p place) bool { return s.inbox[p] })
 	s.inbox = now
+	size := cmp.Or(s.batch, batchSize)
 	s.mu.Unlock()
 	if !old {
 		return
 	}
 	var sessions, users []string
-	for _, p := range inbox {
+	for _, p := range inbox[:min(len(inbox), size)] {
 		if p.cutoff {
 			users = append(users, p.id)
 		} else {
@@ -197,7 +202,14 @@ func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_, _ = number(ctx, s.db, s.dialect, head, sessions, users)
+	_, err := number(ctx, s.db, s.dialect, head, sessions, users)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.batch = max(size/2, minBatch)
+	} else {
+		s.batch = min(2*size, batchSize)
+	}
 }
 
 // number makes a batch of sessions and cut-offs that were in the inbox. It reports false if another process has made one since

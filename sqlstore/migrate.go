@@ -130,7 +130,9 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 			conn.ExecContext(ctx, undo)
 			return err
 		}
-		_, err = conn.ExecContext(ctx, end)
+		if _, err = conn.ExecContext(ctx, end); err != nil {
+			conn.ExecContext(ctx, undo) // SQLite's transaction stays open after a COMMIT that found the file locked
+		}
 		return err
 	}
 	if d == PostgreSQL {

@@ -31,6 +31,7 @@ type Sessions struct {
 
 	mu    sync.Mutex
 	inbox map[place]bool // what was in the inbox when this process looked last
+	batch int            // how many rows of it the next batch may have; 0: batchSize
 }
 
 // Option is an option of [NewSessions].
@@ -376,11 +377,7 @@ func (s *Sessions) DeleteExpired(ctx context.Context, before session.Millis, lim
 		if removed >= limit {
 			break
 		}
-		result, err := s.db.ExecContext(ctx, query, before, limit-removed)
-		if err != nil {
-			return removed, fmt.Errorf("sqlstore: delete expired: %w", err)
-		}
-		n, err := result.RowsAffected()
+		n, err := exec(ctx, s.db, query, before, limit-removed)
 		if err != nil {
 			return removed, fmt.Errorf("sqlstore: delete expired: %w", err)
 		}

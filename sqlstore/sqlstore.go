@@ -101,6 +101,25 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
+// execAttempts is how often a statement is repeated that the database has given up because of another one.
+const execAttempts = 50
+
+// exec runs a statement that may be repeated, and returns how many rows it has changed.
+func exec(ctx context.Context, db *sql.DB, query string, args ...any) (int64, error) {
+	for attempt := 0; ; attempt++ {
+		result, err := db.ExecContext(ctx, query, args...)
+		switch {
+		case err == nil:
+			return result.RowsAffected()
+		case !collided(err) || attempt == execAttempts:
+			return 0, err
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // collided reports whether an error says that the database gave up a statement, and undid it, because of another one that
 // ran at the same time: a deadlock, or a lock or a snapshot that another one held. The statement may be sent again.
 func collided(err error) bool {

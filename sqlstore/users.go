@@ -95,23 +95,8 @@ func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash str
 	return nil
 }
 
-// execAttempts is how often a statement is repeated that the database has given up because of another one.
-const execAttempts = 50
-
-// exec runs a statement that may be repeated, and returns how many rows it has changed.
 func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	for attempt := 0; ; attempt++ {
-		result, err := s.db.ExecContext(ctx, s.dialect.sql(query), args...)
-		switch {
-		case err == nil:
-			return result.RowsAffected()
-		case !collided(err) || attempt == execAttempts:
-			return 0, err
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return 0, err
-		}
-	}
+	return exec(ctx, s.db, s.dialect.sql(query), args...)
 }
 
 // columns returns the values of a user's columns but the hash. The id comes last.

@@ -220,6 +220,9 @@ func (a *account) succeed(id uint64, t trace) {
 		p.used = a.at
 		return
 	}
+	if id == 0 {
+		return
+	}
 	if len(a.places) >= maxPlaces {
 		oldest := 0
 		for i := range a.places {

@@ -29,6 +29,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -88,22 +89,24 @@ type Attempt struct {
 	account  Key
 	address  Key
 	done     atomic.Bool
+	nameless bool // the address is not known
 	counted  bool // for the account
 	byOrigin bool // for the address too
 
 	onAccount, onAddress trace
+	also                 *Attempt // for a second name of the account; nil: there is none
 }
 
 // Begin counts an attempt as a failure of the account and of the address, and returns it. account is the e-mail address
 // in its normalized form, whether there is such an account or not. address is the address of the client, as a text; a
-// text that is no address counts like an address of its own. If it is empty, the client is not known, and only the account
-// counts.
+// text that is no address counts like an address of its own. If it is empty, the client is not known: only the account
+// counts, as for a stranger, and no place is remembered.
 //
 // If the attempt must wait, nothing is counted, and the error is a [*Delayed], which is [ErrDelayed]. If the store
 // could not tell within 5 seconds, or before ctx ended, the error is [ErrUnavailable]. [Config] can make it pass
 // instead.
 func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt, error) {
-	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address)}
+	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address), nameless: address == ""}
 	if l.config.InsecureOff {
 		a.done.Store(true)
 		return a, nil
@@ -112,7 +115,7 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 	if err == nil && !a.Known() && address != "" {
 		err = a.countAddress(ctx)
 	}
-	if err == nil || l.config.InsecureFailOpen && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+	if err == nil || l.passes(ctx, err) {
 		return a, nil
 	}
 	_ = a.Cancelled(ctx) // if that fails, the attempt stays counted for the account, which is safe
@@ -146,8 +149,36 @@ func delayed(err error, wait millis) error {
 	return err
 }
 
-// place is the id of the address among the known places of an account.
-func (a *Attempt) place() uint64 { return binary.BigEndian.Uint64(a.address[:]) }
+// Also counts the attempt for a second name of the account too. Somebody who is signed in may change the e-mail address, and has
+// no fresh budget after that if the user's id is counted too. The address of the client is not counted again. If the attempt
+// must wait, the whole of it is taken back, and the error is a [*Delayed]. Otherwise it is nil, or [ErrUnavailable] as that of
+// [Limiter.Begin]. Call it before the attempt has ended, and once.
+func (a *Attempt) Also(ctx context.Context, account string) error {
+	if a.done.Load() {
+		return nil
+	}
+	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address, nameless: a.nameless}
+	err := also.countAccount(ctx)
+	if err == nil || a.limiter.passes(ctx, err) {
+		a.also = also
+		return nil
+	}
+	_ = a.Cancelled(ctx) // as in Begin
+	return err
+}
+
+// passes reports whether an attempt passes that could not be counted.
+func (l *Limiter) passes(ctx context.Context, err error) bool {
+	return l.config.InsecureFailOpen && errors.Is(err, ErrUnavailable) && ctx.Err() == nil
+}
+
+// place is the id of the address among the known places of an account; 0: the address is not known.
+func (a *Attempt) place() uint64 {
+	if a.nameless {
+		return 0
+	}
+	return binary.BigEndian.Uint64(a.address[:])
+}
 
 // Known reports whether the attempt comes from a known place: an address from which the account has signed in within 30
 // days.
@@ -157,48 +188,62 @@ func (a *Attempt) Known() bool { return a.onAccount.known }
 // the budget that the attempt has used, and remembers the address as a known place. Its error is [ErrUnavailable] or
 // [ErrDelayed]. The sign-in is good in spite of it; the attempt stays counted, and the place may not be remembered.
 func (a *Attempt) Succeeded(ctx context.Context) error {
-	return a.end(ctx, func(s *account) { s.succeed(a.place(), a.onAccount) })
+	return a.end(ctx, (*account).succeed)
 }
 
 // Cancelled takes the count back, and resets nothing. It is for an attempt that neither failed nor succeeded: the
 // password was not checked. Its error is [ErrUnavailable]; then the attempt stays counted.
 func (a *Attempt) Cancelled(ctx context.Context) error {
-	return a.end(ctx, func(s *account) { s.takeBack(a.place(), a.onAccount) })
+	return a.end(ctx, func(s *account, place uint64, t trace) { s.takeBack(place, t) })
 }
 
 // Continued is for an attempt whose password was right and whose second step is still to come. It takes the count back as
 // Cancelled does, with one difference: the attempt of a stranger still counts for the limit of the day. So somebody who knows
 // the password, but does not have the second factor, cannot begin any number of logins.
 func (a *Attempt) Continued(ctx context.Context) error {
-	return a.end(ctx, func(s *account) { s.goOn(a.place(), a.onAccount) })
+	return a.end(ctx, (*account).goOn)
 }
 
-func (a *Attempt) end(ctx context.Context, change func(*account)) error {
-	if a.done.Swap(true) || !a.counted {
+func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64, t trace)) error {
+	if a.done.Swap(true) {
 		return nil
 	}
-	err := a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
-		change(s)
-		return true
-	})
-	if !a.byOrigin {
-		return err
+	var errs []error
+	if a.counted {
+		errs = append(errs, a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
+			change(s, a.place(), a.onAccount)
+			return true
+		}))
 	}
-	return errors.Join(err, a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
-		s.takeBack(a.onAddress)
-		return true
-	}))
+	if a.byOrigin {
+		errs = append(errs, a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
+			s.takeBack(a.onAddress)
+			return true
+		}))
+	}
+	if a.also != nil {
+		errs = append(errs, a.also.end(ctx, change))
+	}
+	return errors.Join(errs...)
 }
 
-// Ready reports whether attempts can be counted now, and changes nothing. It is for health checks. Its error is
-// [ErrUnavailable]. It is nil if [Config] lets attempts pass without the store.
+// Ready reports whether attempts can be counted now. It is for health checks, and writes a record of its own, because a store
+// that can only be read counts nothing. Its error is [ErrUnavailable]. It is nil if [Config] lets attempts pass without the store.
 func (l *Limiter) Ready(ctx context.Context) error {
 	if l.config.InsecureOff || l.config.InsecureFailOpen {
 		return nil
 	}
-	return l.update(ctx, accountKey("signet-readiness-probe"), func(before Record, _ time.Time) (Record, time.Time, error) {
-		return before, time.Time{}, nil
+	err := l.update(ctx, keyOf("probe", ""), func(before Record, now time.Time) (Record, time.Time, error) {
+		after := Record(strconv.FormatInt(now.UnixNano(), 36))
+		if after == before {
+			after += "0"
+		}
+		return after, now.Add(time.Minute), nil
 	})
+	if errors.Is(err, ErrDelayed) { // the memory is full: accounts that have a record go on
+		return nil
+	}
+	return err
 }
 
 // Clear forgets the failures of an account, of strangers and of known places. The known places stay. It is for a

@@ -244,6 +244,38 @@ func TestClear(t *testing.T) {
 	}
 }
 
+// Also counts an attempt for a second name of the account: each has its limits, and both end together.
+func TestAlso(t *testing.T) {
+	b := newBench(t)
+	both := func(account, address string) (*Attempt, error) {
+		a, err := b.Begin(t.Context(), account, address)
+		if err == nil {
+			err = a.Also(t.Context(), "id")
+		}
+		return a, err
+	}
+	for i := range 10 {
+		_, err := both(fmt.Sprint("address", i), v4(1))
+		require.NoError(t, err)
+	}
+	_, err := both("address10", v4(1))
+	require.ErrorIs(t, err, ErrDelayed)
+	b.fail(10, "address10", v4(2)) // the refused attempt was taken back
+	require.NoError(t, b.Clear(t.Context(), "id"))
+	a, err := both("address11", v4(1))
+	require.NoError(t, err)
+	require.NoError(t, a.Succeeded(t.Context()))
+	require.True(t, b.begin("address11", v4(1)).Known())
+	require.True(t, b.begin("id", v4(1)).Known())
+}
+
+// A client whose address is not known is a stranger, also after a success.
+func TestNoAddressIsNoPlace(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, "")
+	require.False(t, b.begin(owner, "").Known())
+}
+
 // The limits of a day are also those of the codes of a second factor, which a new password does not change.
 func TestClearDelays(t *testing.T) {
 	b := newBench(t)

@@ -1,6 +1,7 @@
 package totp
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/fips140"
@@ -82,8 +83,13 @@ const sealVersion = 1
 func newVault(keys [][]byte) (vault, error) {
 	var v vault
 	for i, key := range keys {
-		if len(key) != 32 {
+		switch {
+		case len(key) == 44:
+			return nil, fmt.Errorf("totp: key %d has 44 bytes; if it is base64, decode it (the key of New is key 0)", i)
+		case len(key) != 32:
 			return nil, fmt.Errorf("totp: key %d has %d bytes; use 32 random bytes (the key of New is key 0)", i, len(key))
+		case bytes.Count(key, []byte{0}) == len(key):
+			return nil, fmt.Errorf("totp: key %d has only zeros; use 32 random bytes (the key of New is key 0)", i)
 		}
 		block, err := aes.NewCipher(key)
 		if err != nil {

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
@@ -131,7 +132,7 @@ func New(store userstore.FactorStore, key []byte, options ...Option) (*Factor, e
 		}
 		option.apply(&s)
 	}
-	if store == nil {
+	if value := reflect.ValueOf(store); store == nil || value.Kind() == reflect.Pointer && value.IsNil() {
 		s.mistake("the store is nil: use userstore.Memory, sqlstore.Users, or your own userstore.FactorStore")
 	}
 	if fips140.Enforced() && s.algorithm == otp.AlgorithmSHA1 {

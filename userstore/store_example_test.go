@@ -24,17 +24,20 @@ type Employees struct {
 }
 
 // FindByEmail implements [userstore.Store].
-func (e *Employees) FindByEmail(_ context.Context, email string) (userstore.User, error) {
+func (e *Employees) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
 	email = userstore.NormalizeEmail(email)
-	return e.find(func(one employee) bool { return userstore.NormalizeEmail(one.Mail) == email })
+	return e.find(ctx, func(one employee) bool { return userstore.NormalizeEmail(one.Mail) == email })
 }
 
 // FindByID implements [userstore.Store].
-func (e *Employees) FindByID(_ context.Context, id string) (userstore.User, error) {
-	return e.find(func(one employee) bool { return one.Number == id })
+func (e *Employees) FindByID(ctx context.Context, id string) (userstore.User, error) {
+	return e.find(ctx, func(one employee) bool { return one.Number == id })
 }
 
-func (e *Employees) find(matches func(employee) bool) (userstore.User, error) {
+func (e *Employees) find(ctx context.Context, matches func(employee) bool) (userstore.User, error) {
+	if err := ctx.Err(); err != nil {
+		return userstore.User{}, err
+	}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, one := range e.list {

@@ -39,11 +39,14 @@ type Stats struct {
 	Busy    uint64 // calls that got [ErrBusy] so far
 }
 
-// New returns a Gate that runs this many hashes at one time. 0 means as many as there are cores: the smaller one of
-// [runtime.NumCPU] and GOMAXPROCS. New makes one hash to learn its kind and its cost, and returns the error of the hasher.
+// processors is how many cores the program may use. Go's own number for GOMAXPROCS knows the quota of a container, so it is asked
+// before main can change it.
+var processors = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+
+// New returns a Gate that runs this many hashes at one time. 0 means as many as there are cores. New makes one hash to learn its kind and its cost, and returns the error of the hasher.
 func New(hasher password.Hasher, parallel int) (*Gate, error) {
 	if parallel <= 0 {
-		parallel = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+		parallel = min(processors, runtime.GOMAXPROCS(0))
 	}
 	g := &Gate{hasher: hasher, queue: newQueue(parallel)}
 	return g, g.kinds.start(hasher)

@@ -202,6 +202,9 @@ func (f finder) passwordOf(user userstore.User) {
 		conformance.NoError(f, err, swaps, "UpdatePasswordHash back to the old hash")
 		f.requireUsers(swaps, "after UpdatePasswordHash back to the old hash", user)
 	})
+	err := store.UpdatePasswordHash(f.ctx, user.ID+"x", old, changed.PasswordHash)
+	conformance.NoError(f, err, swapsNothing, "UpdatePasswordHash with another id")
+	f.requireUsers(swapsNothing, "after UpdatePasswordHash with another id", user) // before a store that forgets the id could do harm
 	for _, tc := range []struct{ what, old string }{
 		{"another hash", changed.PasswordHash}, {"an empty one", ""}, {"the hash in other case", strings.ToUpper(old)},
 		{"the hash and a space", old + " "}, {"the beginning of the hash", old[:len(old)/2]},
@@ -213,7 +216,7 @@ func (f finder) passwordOf(user userstore.User) {
 		conformance.NoError(f, err, swapsNothing, "UpdatePasswordHash with %s", tc.what)
 		f.requireUsers(swapsNothing, "after UpdatePasswordHash with "+tc.what, user)
 	}
-	err := store.UpdatePasswordHash(f.ctx, user.ID, old, changed.PasswordHash)
+	err = store.UpdatePasswordHash(f.ctx, user.ID, old, changed.PasswordHash)
 	conformance.NoError(f, err, swaps, "UpdatePasswordHash")
 	f.requireUsers(swaps, "after UpdatePasswordHash", changed)
 	f.takesLongHashes(store, changed)
