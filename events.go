@@ -70,6 +70,12 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 		}
 	}
 	select {
+	case <-m.stop:
+		m.dropped.Add(1)
+		return
+	default:
+	}
+	select {
 	case m.waiting <- e:
 	default:
 		m.dropped.Add(1)
@@ -111,6 +117,10 @@ func (m *emitter) close() {
 		m.done.Wait()
 		late.Stop()
 		m.cancel()
+		for len(m.waiting) > 0 {
+			<-m.waiting
+			m.dropped.Add(1)
+		}
 	})
 }
 

@@ -242,3 +242,21 @@ func TestRefusedRequestsAreFoundInTheLog(t *testing.T) {
 	require.Contains(t, log.String(), `msg="signet: request failed" method=GET path=/orders request=req-7 status=401 code=invalid_token`)
 	require.NotContains(t, log.String(), "secret=1")
 }
+
+// What the function did not get is counted, also at Close and after it.
+func TestEventsThatAreLostAtClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)),
+			signet.WithEvents(func(ctx context.Context, _ event.Event) { calls++; <-ctx.Done() }))
+		require.NoError(t, err)
+		for range 100 {
+			require.NoError(t, auth.RevokeUser(t.Context(), "1"))
+		}
+		require.NoError(t, auth.Close())
+		for range 100 {
+			_ = auth.RevokeUser(t.Context(), "1")
+		}
+		require.EqualValues(t, 200-calls, auth.Stats().EventsDropped)
+	})
+}

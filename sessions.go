@@ -210,12 +210,9 @@ func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, erro
 		return nil, unavailable(err)
 	}
 	live := []SessionInfo{}
-	now := session.MillisOf(a.clock())
 	for _, row := range rows {
-		if end := rotation.LiveUntil(row); now < end {
-			live = append(live, SessionInfo{ID: row.ID, CreatedAt: row.CreatedAt.Time(), LastUsedAt: row.LastUsedAt.Time(),
-				ExpiresAt: end.Time(), UserAgent: row.UserAgent, Address: row.Address})
-		}
+		live = append(live, SessionInfo{ID: row.ID, CreatedAt: row.CreatedAt.Time(), LastUsedAt: row.LastUsedAt.Time(),
+			ExpiresAt: rotation.LiveUntil(row).Time(), UserAgent: row.UserAgent, Address: row.Address})
 	}
 	slices.SortFunc(live, func(a, b SessionInfo) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return live, nil

@@ -700,3 +700,19 @@ func TestAnEmptyUserIDIsNotEverybody(t *testing.T) {
 	_, err := s.Verify(t.Context(), tokens.AccessToken)
 	require.ErrorIs(t, err, signet.ErrRevoked)
 }
+
+// The list goes by the store's clock, as all other decisions do.
+func TestTheListOfSessionsAndTheStoresClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+		store := &session.Memory{Clock: func() time.Time { return time.Now().Add(ahead) }}
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithSessionStore(store),
+			signet.WithLifetimes(signet.Lifetimes{Access: time.Minute, Refresh: time.Hour, Session: 12 * time.Hour}), signet.WithLogger(slog.New(slog.DiscardHandler)))
+		require.NoError(t, err)
+		_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		list, err := auth.Sessions(t.Context(), "1")
+		require.NoError(t, err)
+		require.Len(t, list, 1, "%v", ahead)
+		require.NoError(t, auth.Close())
+	}
+}

@@ -258,12 +258,14 @@ func (m *Manager) Revoke(ctx context.Context, id string, reason session.Reason,
 // parameter until.
 func (m *Manager) Forget(id string, until session.Millis) { m.Apply(session.RevokedEntry(id, until)) }
 
-// List returns the sessions of a user that have not ended.
+// List returns the sessions of a user that have not ended, by the store's clock.
 func (m *Manager) List(ctx context.Context, userID string) ([]session.Session, error) {
 	ctx, limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
 	rows, at, err := m.Store.List(ctx, userID, listLimit)
-	return slices.DeleteFunc(rows, func(row session.Session) bool { return row.PendingUntil != 0 || at.Ended(row) }), err
+	return slices.DeleteFunc(rows, func(row session.Session) bool {
+		return row.PendingUntil != 0 || at.Ended(row) || rotation.LiveUntil(row) <= at.Now
+	}), err
 }
 
 // update changes a row, and returns what change has made of it.
