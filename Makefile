@@ -2,7 +2,7 @@
 MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
 FUZZTIME ?= 30s
 
-.PHONY: run test lint fuzz bench bench-service faults figures-revocation figures-login load mutation pictures govulncheck deps
+.PHONY: run test lint platforms fuzz bench bench-service faults figures-revocation figures-login load mutation pictures govulncheck deps
 
 run: ## runs the example on 127.0.0.1:8080
 	go run ./example
@@ -22,6 +22,9 @@ lint:
 	go vet -tags figures ./integration/
 	go tool staticcheck $(MODULES)
 	go tool staticcheck -tags figures ./integration/
+
+platforms: ## checks that everything compiles for 32 bits and for Windows, with its tests
+	GOOS=windows GOARCH=386 go vet ./... ./redisstore/... ./totp/...
 
 fuzz: ## runs each fuzz target for FUZZTIME
 	@set -e; for package in . ./feed ./internal/clientip ./internal/gate ./internal/jws ./internal/rotation ./internal/strictjson ./keys \

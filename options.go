@@ -298,7 +298,7 @@ func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err e
 // tokens. That part takes no memory before it is used.
 func WithTokenCache(bytes int) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
-		if bytes != 0 && (bytes < minCacheSize || bytes > 4<<30) {
+		if bytes != 0 && (bytes < minCacheSize || int64(bytes) > 4<<30) {
 			s.mistake("WithTokenCache", "%d bytes are out of range; use 0, or 65536 to 4294967296", bytes)
 		}
 		s.cacheSize = bytes
@@ -518,7 +518,7 @@ const (
 // need one look-up in the session store, which is remembered. No valid token is refused, and no revoked one passes.
 func WithRevocationMemory(bytes int) Option {
 	return sessionOption("WithRevocationMemory", func(s *settings) {
-		if bytes < minRevocationMemory || bytes > 16<<30 {
+		if bytes < minRevocationMemory || int64(bytes) > 16<<30 {
 			s.mistake("WithRevocationMemory", "%d bytes are out of range; use 1048576 to 17179869184", bytes)
 		}
 		s.memory = bytes

@@ -114,7 +114,7 @@ func WithInsecureStaleRevocations() Option { return option(func(c *config) { c.i
 // sessions, each once.
 func WithMemory(bytes int) Option {
 	return option(func(c *config) {
-		if bytes < 1<<20 || bytes > 16<<30 {
+		if bytes < 1<<20 || int64(bytes) > 16<<30 {
 			c.mistake("WithMemory", "%d bytes are out of range; use 1048576 to 17179869184", bytes)
 		}
 		c.memory = bytes

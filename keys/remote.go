@@ -347,6 +347,11 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	if g.url != "" && g.err == nil && time.Since(g.locatedAt) < metadataAge {
 		return g.url, nil
 	}
+	if g.url != "" { // metadata that hangs must leave time for the keys
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, fetchTimeout/2)
+		defer cancel()
+	}
 	var errs []error
 	for _, address := range r.place.metadata() {
 		found, err := r.metadata(ctx, address)

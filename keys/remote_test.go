@@ -258,6 +258,7 @@ func TestTheOrderOfTheKeysDoesNotMatter(t *testing.T) {
 type site struct {
 	jwksURI      string
 	metadataDown atomic.Bool
+	hangs        bool // while the metadata is down, it does not answer
 	keys         atomic.Pointer[string]
 }
 
@@ -267,6 +268,10 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 		text = `{"issuer":"https://i.example","jwks_uri":"` + s.jwksURI + `"}`
 		if s.metadataDown.Load() {
 			status = 503
+			if s.hangs {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
 		}
 	}
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{},
@@ -287,8 +292,14 @@ func TestKeysOfAnHTTPSIssuerComeByHTTPS(t *testing.T) {
 
 // An issuer whose metadata is down can still change its keys.
 func TestMetadataThatIsDownDoesNotFreezeTheKeys(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		testMetadataThatIsDown(t, hangs)
+	}
+}
+
+func testMetadataThatIsDown(t *testing.T, hangs bool) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &site{jwksURI: "https://i.example/jwks"}
+		s := &site{jwksURI: "https://i.example/jwks", hangs: hangs}
 		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
 		s.keys.Store(&text)
 		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))

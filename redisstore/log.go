@@ -27,7 +27,7 @@ func userEntry(userID string, c session.Cutoff) string {
 }
 
 func allEntry(c session.Cutoff) string {
-	return fmt.Sprintf("%d:@all %d %d %d", far, c.KeepUntil, c.Ended, c.Changed)
+	return fmt.Sprintf("%d:@all %d %d %d", int64(far), c.KeepUntil, c.Ended, c.Changed)
 }
 
 // parseEntry reads an entry of the log. The Kind is 0 if there is nothing to know.
