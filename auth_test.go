@@ -63,6 +63,8 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 			"WithTokenTypes: a text has 129 bytes", "WithLeeway: 1.5s is out of range; use whole seconds"}},
 		"no sessions, and a window": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithoutSessions(), signet.WithReuseWindow(time.Second)}, []string{"WithoutSessions: WithReuseWindow is given too"}},
+		"cookies without sessions": {userstore.NewMemory(), keys.Secret(secret),
+			[]signet.Option{signet.WithoutSessions(), signet.WithCookies(signet.Cookies{})}, []string{"WithCookies: WithoutSessions is given too"}},
 		"strict, and a window": {userstore.NewMemory(), keys.Secret(secret),
 			[]signet.Option{signet.WithStrictRotation(), signet.WithReuseWindow(time.Second)}, []string{"WithStrictRotation: WithReuseWindow is given too"}},
 		"two policies": {userstore.NewMemory(), keys.Secret(secret),

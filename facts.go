@@ -51,7 +51,7 @@ func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, e
 		return terms, nil
 	}
 	facts := map[string]any{}
-	if d.Facts["act"] == nil { // else somebody acts for the user, who has shown nothing
+	if methods != nil || d.Facts["act"] == nil { // else somebody acts for the user, who has shown nothing
 		facts["auth_time"] = a.clock().Unix()
 	}
 	if methods != nil {
@@ -111,6 +111,9 @@ func encodeFacts[V any](facts map[string]V, most int) (string, error) {
 	return "{" + string(members[1:]) + "}", nil
 }
 
+// secondStep is the method of a session whose user has shown a second factor (RFC 8176: multiple-factor authentication).
+const secondStep = "mfa"
+
 // raise returns facts with the proof of a step: now, by these methods, at this level. Without a level the proof is that of a
 // password. Then the session loses the level of the second factor, because "auth_time" speaks of this proof.
 func (a *Auth) raise(facts string, methods []string, acr string) (string, error) {
@@ -129,11 +132,12 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 			amr = append(amr, method)
 		}
 	}
+	second := slices.Contains(amr, secondStep)
 	members["amr"], _ = json.Marshal(amr) // texts cannot fail
 	members["auth_time"] = json.RawMessage(fmt.Sprint(a.clock().Unix()))
 	if acr != "" {
 		members["acr"], _ = json.Marshal(acr)
-	} else if _, level := authenticationOf(facts); level == a.policy.SecondStepACR {
+	} else if second { // whatever the policy was called then
 		delete(members, "acr")
 	}
 	return encodeFacts(members, maxRaised)

@@ -182,19 +182,26 @@ func clonePaths(paths [][]string) [][]string {
 	return clone
 }
 
-// named reports whether the issuer's name in a token fits the pattern, with the values of the token's own claims.
-func (f *foreign) named(c *Claims) bool {
+// named reports whether the issuer's name in a token fits the pattern, with the values of the token's own claims, and whether the
+// keys may sign for that issuer: the key of one tenant must not sign tokens of another one. Without signers, only the name counts.
+func (f *foreign) named(c *Claims, signers ...*keys.Key) bool {
 	groups := f.pattern.FindStringSubmatch(c.Issuer)
 	if groups == nil {
 		return false
 	}
 	for i, claim := range f.patternClaims {
 		value, ok := claimText(c.payload, claim)
-		if !ok || value != groups[i+1] {
+		if !ok || value != groups[i+1] || slices.ContainsFunc(signers, func(k *keys.Key) bool { return !maySignFor(k, value) }) {
 			return false
 		}
 	}
 	return true
+}
+
+// maySignFor reports whether a key may sign for a tenant: it says nothing about tenants, it is for each of them ("{tenantid}"), or
+// the tenant is a part of the path of its issuer. The whole names may differ, because they differ between the versions of Entra.
+func maySignFor(k *keys.Key, tenant string) bool {
+	return k.Issuer() == "" || strings.Contains(k.Issuer(), "{") || slices.Contains(strings.Split(k.Issuer(), "/"), tenant)
 }
 
 // parse reads the payload of another issuer's token, whose signature was verified. The error names the claim and the

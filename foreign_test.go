@@ -275,7 +275,8 @@ func TestOwnTokensStayStrict(t *testing.T) {
 	}
 }
 
-// 21 of 21 verifiers that do not compare "typ" took a refresh token for an access token, because key, issuer and audience are the same.
+// 21 of 21 verifiers that do not compare "typ" took a refresh token for an access token, because key, issuer and audience are
+// the same.
 func TestRefreshTokensHaveAnAudienceOfTheirOwn(t *testing.T) {
 	for _, opts := range [][]signet.Option{nil, {signet.WithAudience("shop")}, {signet.WithoutSessions()}} {
 		s := newService(t, opts...)
@@ -430,5 +431,32 @@ func TestASubjectClaimMayBeANumber(t *testing.T) {
 		if want != "" {
 			require.Equal(t, want, c.Subject)
 		}
+	}
+}
+
+// A key that names a tenant signs tokens of that tenant only, as the keys of Entra do.
+func TestKeysOfATenant(t *testing.T) {
+	const pattern = "https://login.example/{tid}/v2.0"
+	for issuer, want := range map[string]bool{"": true, "https://login.example/{tenantid}/v2.0": true, "https://login.example/t1/v2.0": true,
+		"https://login.example/t2/v2.0": false, "https://login.example/t10/v2.0": false, "https://login.example/": false} {
+		key := keys.Private(p256(t), keys.WithID("k"))
+		set, err := keys.NewSet(key)
+		require.NoError(t, err)
+		document, err := set.JWKS()
+		require.NoError(t, err)
+		text := string(document)
+		if issuer != "" {
+			text = strings.Replace(text, `"kid":"k"`, `"kid":"k","issuer":"`+issuer+`"`, 1)
+		}
+		published, err := keys.ParseSet([]byte(text))
+		require.NoError(t, err)
+		v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: pattern, Keys: published[0], Types: []string{"JWT"}}})
+		require.NoError(t, err)
+		payload := fmt.Sprintf(`{"iss":"https://login.example/t1/v2.0","tid":"t1","sub":"1","exp":%d}`, time.Now().Add(time.Hour).Unix())
+		input := encode(`{"alg":"ES256","kid":"k","typ":"JWT"}`) + "." + encode(payload)
+		signature, err := key.Sign(t.Context(), []byte(input))
+		require.NoError(t, err)
+		_, err = v.Verify(t.Context(), input+"."+encode(string(signature)))
+		require.Equal(t, want, err == nil, "%q: %v", issuer, err)
 	}
 }

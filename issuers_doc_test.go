@@ -143,8 +143,8 @@ func nodeOIDCProvider(source keys.Source) signet.TrustedIssuer {
 	}
 }
 
-// TestIssuersOfTheDocument tries every entry on a token in the form that its issuer documents. A change makes another token of it that must be refused,
-// such as an ID token or a token for somebody else.
+// TestIssuersOfTheDocument tries every entry on a token in the form that its issuer documents. A change makes another token of
+// it that must be refused, such as an ID token or a token for somebody else.
 func TestIssuersOfTheDocument(t *testing.T) {
 	for name, tc := range map[string]struct {
 		trusted         func(keys.Source) signet.TrustedIssuer

@@ -79,12 +79,12 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 	return user, nil
 }
 
-// IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a
-// magic link, a command line. It asks for no password and no second step. The user store must know the user: the tokens
-// carry what the store knows, because every refresh looks the user up. The lifetimes and facts of a decision hold for the
-// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store
-// does not know, and for one whose password hash is another one now (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the
-// first refresh asks the store.
+// IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic
+// link, a command line. It asks for no password and no second step. The user store must know the user: the tokens carry what
+// the store knows, because every refresh looks the user up. The lifetimes and facts of a decision hold for the session; its
+// SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and
+// for one whose password hash is another one now (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless]
+// for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials
@@ -245,8 +245,9 @@ type attempt struct {
 }
 
 // end ends an attempt. A nil error says that all that was asked for was right, and ErrSecondStepRequired that all was so far.
-// ErrUnavailable says that nobody can tell, errTicket that nothing was checked, and ErrInvalidToken that the answer was right and
-// the token was not: then the attempt does not count. With any other error it stays a failure. It goes on when the client has gone away, so that attempts are counted right.
+// ErrUnavailable says that nobody can tell, errTicket that nothing was checked, and ErrInvalidToken that the answer was right
+// and the token was not: then the attempt does not count. With any other error it stays a failure. It goes on when the client
+// has gone away, so that attempts are counted right.
 func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
 	defer attempt.leave()
 	finish := attempt.Succeeded

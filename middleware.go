@@ -42,10 +42,10 @@ func (v *Verifier) credentials(r *http.Request) (string, error) {
 	return token, err
 }
 
-// RequireAuth calls next only for requests with a valid access token in the Authorization header (RFC 6750 section
-// 2.1) or in its cookie ([WithCookies]). It puts the claims into the context of the request; see [Subject] and
-// [ClaimsFromContext]. Otherwise it answers 401, 400 or 503, or 403 to a request with cookies from another site. A CORS preflight carries no token, so put a CORS middleware outside of RequireAuth. It panics if
-// next is nil.
+// RequireAuth calls next only for requests with a valid access token in the Authorization header (RFC 6750 section 2.1) or in
+// its cookie ([WithCookies]). It puts the claims into the context of the request; see [Subject] and [ClaimsFromContext].
+// Otherwise it answers 401, 400 or 503, or 403 to a request with cookies from another site. A CORS preflight carries no token,
+// so put a CORS middleware outside of RequireAuth. It panics if next is nil.
 //
 // Do not wrap RequireAuth for a framework whose middleware calls the next handler by itself, as gin does: there the
 // next handler would run after a refusal too. Use [Verifier.Check] and [WriteError] there, and stop after an error.

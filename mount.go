@@ -23,8 +23,8 @@ import (
 //
 //	mux.Handle("/api/v1/auth/", auth.Handler("/api/v1/auth"))
 //
-// Under [WithoutSessions] only login, refresh-token and profile exist. Each operation has exactly one path, so nobody can bypass a rule
-// that a proxy has for a path.
+// Under [WithoutSessions] only login, refresh-token and profile exist. Each operation has exactly one path, so nobody can
+// bypass a rule that a proxy has for a path.
 //
 // The prefix has one of three forms:
 //
@@ -50,8 +50,9 @@ func (a *Auth) Handler(prefix string) http.Handler {
 }
 
 // CookieHandler serves what [Auth.Handler] serves to browsers that keep their tokens in cookies: no body has a token, login,
-// second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds,
-// "refresh_expires_in": seconds}, and refresh-token and logout need no body. Forms are refused with 415, and requests from other sites with 403. There is no CORS.
+// second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds, "refresh_expires_in":
+// seconds}, and refresh-token and logout need no body. Forms are refused with 415, and requests from other sites with 403.
+// There is no CORS.
 //
 //	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 //

@@ -137,6 +137,9 @@ func (s *settings) validate() {
 	if s.stateless && s.sessionOption != "" {
 		s.mistake("WithoutSessions", "%s is given too; leave one of them out", s.sessionOption)
 	}
+	if s.stateless && s.cookies != nil {
+		s.mistake("WithCookies", "WithoutSessions is given too: then nobody could sign out, because scripts cannot take the cookies away")
+	}
 	if s.strict && s.windowSet {
 		s.mistake("WithStrictRotation", "WithReuseWindow is given too; leave one of them out")
 	}
@@ -454,11 +457,11 @@ func WithSessionStore(store session.Store) Option {
 	})
 }
 
-// WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of
-// times until it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The
-// methods and handlers for sessions answer [ErrStateless]. The option is for clients that always send their first
-// refresh token. A service that had sessions before accepts the tokens of revoked ones again, until they expire: change the key
-// too, and accept the old one no more.
+// WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of times until
+// it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The methods and handlers
+// for sessions answer [ErrStateless]. The option is for clients that always send their first refresh token. Sessions that are
+// switched on later sign everybody out who has logged in without them. A service that had sessions before accepts the tokens of
+// revoked ones again, until they expire: change the key too, and accept the old one no more.
 func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
 
 // WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor.
@@ -547,9 +550,9 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 
 // WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
 // in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
-// ones are dropped, counted in [Stats] and still logged. Events of failed and throttled attempts are dropped when 512 wait. So an
-// attacker who causes many of them cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits, and then
-// ends its context. The function must return when its context ends, and must not call Close, which waits for it.
+// ones are dropped, counted in [Stats] and still logged. Events of failed and throttled attempts are dropped when 512 wait. So
+// an attacker who causes many of them cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits,
+// and then ends its context. The function must return when its context ends, and must not call Close, which waits for it.
 func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 	return option(func(s *settings) {
 		if handle == nil {

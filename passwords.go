@@ -11,11 +11,11 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// HashPassword hashes a new password for the user store, at sign-up. It checks [LoginPolicy].Passwords first, as [Auth.SetPassword]
-// does. A hash costs much time and memory by design, so only a few run at once and the others wait. For a password of a script
-// or a test, without rules, there is [password.Hash]. The error is [ErrPassword] for a password that the rules refuse or that is too
-// long for the hasher, or [ErrUnavailable] when too many passwords wait. Clients take turns: ctx says who the client is
-// ([Auth.ContextWithClient]).
+// HashPassword hashes a new password for the user store, at sign-up. It checks [LoginPolicy].Passwords first, as
+// [Auth.SetPassword] does. A hash costs much time and memory by design, so only a few run at once and the others wait. For a
+// password of a script or a test, without rules, there is [password.Hash]. The error is [ErrPassword] for a password that the
+// rules refuse or that is too long for the hasher, or [ErrUnavailable] when too many passwords wait. Clients take turns: ctx
+// says who the client is ([Auth.ContextWithClient]).
 func (a *Auth) HashPassword(ctx context.Context, password string) (string, error) {
 	if err := a.policy.Passwords.Check(ctx, password); err != nil {
 		return "", ruleError(err)

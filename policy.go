@@ -40,12 +40,12 @@ type LoginDecision struct {
 	// Idle and Absolute are the lifetimes of this session in place of [Lifetimes].Refresh and Session; 0: those. They are
 	// whole seconds, at most ten years.
 	Idle, Absolute time.Duration
-	// Facts are claims that stay with the session and return in each of its access tokens: "amr", "acr", "auth_time" and
-	// "act" (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that
-	// belong to signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they
-	// are at most 1,024 bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and
-	// "act" an object. Facts stay as they were; what may change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and "auth_time" is now, unless there is an "act": somebody
-	// who acts for the user does not pass [Verifier.RequireRecentAuth].
+	// Facts are claims that stay with the session and return in each of its access tokens: "amr", "acr", "auth_time" and "act"
+	// (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that belong to
+	// signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they are at most 1,024
+	// bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and "act" an object.
+	// Facts stay as they were; what may change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and
+	// "auth_time" is now, unless there is an "act": somebody who acts for the user does not pass [Verifier.RequireRecentAuth].
 	Facts map[string]any
 }
 

@@ -262,3 +262,33 @@ func TestTheUserIsReadAfterTheCutOffs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, john.Roles, claims.Roles, "what the store says, and not what was passed")
 }
+
+// A revocation outlives the longest tokens that an earlier deployment may have made, even if their rows are gone.
+func TestRevocationsAfterShorterLifetimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		users := newUsers(t)
+		deploy := func(opts ...signet.Option) *signet.Auth {
+			auth, err := signet.New(users, keys.Secret(secret), append([]signet.Option{signet.WithPasswordHasher(cheap),
+				signet.WithSessionStore(&session.Memory{}), signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+			require.NoError(t, err)
+			return auth
+		}
+		first := deploy()
+		john, err := first.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		admin, err := first.Login(t.Context(), "admin@mail.com", "admin123")
+		require.NoError(t, err)
+		require.NoError(t, first.Close())
+		next := deploy(signet.WithLifetimes(signet.Lifetimes{Access: 10 * time.Minute, Refresh: 7 * 24 * time.Hour, Session: 30 * 24 * time.Hour}))
+		defer next.Close()
+		require.NoError(t, next.RevokeUser(t.Context(), "1"))
+		require.NoError(t, next.RevokeSession(t.Context(), part(t, admin.AccessToken, 1)["sid"].(string)))
+		for range 19 {
+			for _, token := range []string{john.AccessToken, admin.AccessToken} {
+				_, err := next.Verify(t.Context(), token)
+				require.ErrorIs(t, err, signet.ErrRevoked)
+			}
+			time.Sleep(24 * time.Hour)
+		}
+	})
+}

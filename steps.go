@@ -81,7 +81,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 
 // complete begins the session of a login whose second step was right.
 func (a *Auth) complete(ctx context.Context, row session.Session, ticket string, amr []string) (tokens Tokens, err error) {
-	facts, err := a.raise(row.Facts, append(amr, "mfa"), a.policy.SecondStepACR)
+	facts, err := a.raise(row.Facts, append(amr, secondStep), a.policy.SecondStepACR)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -209,7 +209,7 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 				amr, err = a.checkCode(ctx, user, answer)
 				return err
 			})
-			return append(amr, "mfa"), a.policy.SecondStepACR, attempt, err
+			return append(amr, secondStep), a.policy.SecondStepACR, attempt, err
 		}
 	}
 	attempt, err = a.checkAgain(ctx, user, answer)

@@ -73,12 +73,12 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 	return ticket, nil
 }
 
-// RequireTicket is RequireAuth for connections whose client cannot send an Authorization header: a WebSocket, an EventSource. The
-// request has the query parameter "ticket" with a ticket of [Auth.TicketHandler], which is used up by the request. The URL that
-// next sees does not have the parameter; RequestURI still has it. The claims in the context are new, with the current roles of the user, and expire like those of
-// a new access token. Without the parameter it is RequireAuth, also for cookies ([WithCookies]). See [SessionContext] for the
-// end of the connection. An EventSource that reconnects by itself sends the same ticket again and is refused, so the script
-// must open a new one with a new ticket. It panics if next is nil.
+// RequireTicket is RequireAuth for connections whose client cannot send an Authorization header: a WebSocket, an EventSource.
+// The request has the query parameter "ticket" with a ticket of [Auth.TicketHandler], which is used up by the request. The URL
+// that next sees does not have the parameter; RequestURI still has it. The claims in the context are new, with the current
+// roles of the user, and expire like those of a new access token. Without the parameter it is RequireAuth, also for cookies
+// ([WithCookies]). See [SessionContext] for the end of the connection. An EventSource that reconnects by itself sends the same
+// ticket again and is refused, so the script must open a new one with a new ticket. It panics if next is nil.
 func (a *Auth) RequireTicket(next http.Handler) http.Handler {
 	withToken := a.require("RequireTicket", next, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -251,7 +251,7 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	if err != nil {
 		return nil, v.explain(ctx, holders, err)
 	}
-	if err := from.checkIdentity(claims, audience); err != nil {
+	if err := from.checkIdentity(claims, audience, signed.Signers); err != nil {
 		return nil, v.explain(ctx, holders, err)
 	}
 	claims.from, claims.keys = from, signed.Keys
@@ -338,11 +338,11 @@ func issuerName(payload string) (name string, err error) {
 	return name, s.Err()
 }
 
-// checkIdentity checks the claims "iss" and "aud".
-func (i *issuer) checkIdentity(c *Claims, audience []string) error {
+// checkIdentity checks the claims "iss" and "aud". The signers are the keys that may have signed the token.
+func (i *issuer) checkIdentity(c *Claims, audience []string, signers []*keys.Key) error {
 	exact := i.foreign == nil || i.foreign.pattern == nil
 	switch {
-	case exact && i.name != "" && c.Issuer != i.name, !exact && !i.foreign.named(c):
+	case exact && i.name != "" && c.Issuer != i.name, !exact && !i.foreign.named(c, signers...):
 		return errIssuer
 	case len(audience) > 0 && !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(c.Audience, a) }):
 		return errAudience

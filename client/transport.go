@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes
-// it when needed. A request that is answered 401 is sent once more with a new token of the same user. An answer 401 that asks
-// for another proof of who the user is (RFC 9470; see [Client.StepUp]), or is about a wrong password or code, is for the caller. base sends the requests; nil is
-// [http.DefaultTransport].
+// Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes it when
+// needed. A request that is answered 401 is sent once more with a new token of the same user. An answer 401 that asks for
+// another proof of who the user is (RFC 9470; see [Client.StepUp]), or is about a wrong password or code, is for the caller.
+// base sends the requests; nil is [http.DefaultTransport].
 //
 // If another user signs in while a request waits for a refresh, the request is not sent: the error is [ErrSignedOut].
 //

@@ -44,8 +44,9 @@ type Event struct {
 	Method    string // of the request; empty for calls without HTTP
 	Path      string // of the request
 	RequestID string // of the request, from its header X-Request-Id
-	// NewPlace says of LoginOK that the account has not signed in from this address within 30 days (package throttle), as far as the
-	// throttle's store knows; without a throttle it is always true. It is false for tokens that the host has asked for by itself (signet.Auth.IssueFor).
+	// NewPlace says of LoginOK that the account has not signed in from this address within 30 days (package throttle), as far
+	// as the throttle's store knows; without a throttle it is always true. It is false for tokens that the host has asked for
+	// by itself (signet.Auth.IssueFor).
 	NewPlace bool
 }
 

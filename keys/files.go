@@ -77,9 +77,10 @@ const (
 // keys first.
 //
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
-// every file holds one of these, and OpenFiles reads the files in the order of their names. It leaves out hidden files and
-// the backup files of editors, and the second of two equal keys. The first key that can sign is the signing key. The other keys are only
-// accepted. OpenFiles returns an error if a file cannot be read, if it holds something else, or if no key can sign.
+// every file holds one of these, and OpenFiles reads the files in the order of their names. It leaves out hidden files and the
+// backup files of editors. Of two files with the same key, one counts: the one that can sign. The first key that can sign is
+// the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot be read, if it holds something
+// else, or if no key can sign.
 //
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.
@@ -174,8 +175,11 @@ func (f *Files) read() error {
 			exposed = append(exposed, name)
 		}
 		for _, k := range parsed {
-			if !slices.ContainsFunc(list, k.same) {
+			switch i := slices.IndexFunc(list, k.equal); {
+			case i < 0:
 				list = append(list, k)
+			case k.CanSign() && !list[i].CanSign():
+				list[i] = k
 			}
 		}
 		fmt.Fprintf(sum, "%d:%s", len(text), text)

@@ -193,3 +193,19 @@ func TestAKeyFileThatEverybodyCanReadIsLogged(t *testing.T) {
 	require.Contains(t, log.String(), "level=WARN")
 	require.NotContains(t, log.String(), string(secret))
 }
+
+// A private key beside its own public key or certificate, as in a TLS secret of Kubernetes, is one key.
+func TestAKeyBesideItsPublicKey(t *testing.T) {
+	private, err := x509.MarshalPKCS8PrivateKey(rsaKey())
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(rsaKey().Public())
+	require.NoError(t, err)
+	for _, names := range [][2]string{{"1.key", "2.pub"}, {"2.key", "1.pub"}} {
+		f := newFolder(t)
+		f.write(names[0], string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+		f.write(names[1], string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+		set := f.open().Current()
+		require.Len(t, set.Keys(), 1)
+		require.True(t, set.Signing().CanSign())
+	}
+}

@@ -97,6 +97,9 @@ func parseJWK(text []byte) (*Key, error) {
 	if err == nil && algorithm == "" {
 		err = k.addVariants(material)
 	}
+	if issuer, ok := j.Get("issuer"); ok && err == nil {
+		k.setIssuer(fmt.Sprint(issuer))
+	}
 	return k, err
 }
 
@@ -234,11 +237,16 @@ func isSecret(jwk json.RawMessage) bool {
 
 // equal reports whether two keys have the same key material, algorithms and id.
 func (k *Key) equal(other *Key) bool {
-	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && len(k.variants) == len(other.variants)
+	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && k.issuer == other.issuer &&
+		len(k.variants) == len(other.variants)
 }
 
-// same reports whether two keys are equal, and both or none of them can sign.
-func (k *Key) same(other *Key) bool { return k.equal(other) && k.CanSign() == other.CanSign() }
+func (k *Key) setIssuer(issuer string) {
+	k.issuer = issuer
+	for _, variant := range k.variants {
+		variant.issuer = issuer
+	}
+}
 
 // membersOf returns the keys of a set. It checks the JSON of the set strictly.
 func membersOf(text []byte) (members []json.RawMessage, err error) {

@@ -32,6 +32,7 @@ type Key struct {
 	algorithm  Algorithm
 	public     crypto.PublicKey // nil for a secret, which is never published
 	thumbprint string           // the same for the same key, whatever its id and its algorithm are
+	issuer     string           // the member "issuer" of its JWK
 	distrusted bool             // the signer is not from the standard library, so each signature is verified
 	variants   []*Key           // the same key with other algorithms, if its JWK names none
 	err        error
@@ -155,6 +156,15 @@ func (k *Key) ID() string {
 		return ""
 	}
 	return k.id
+}
+
+// Issuer returns the member "issuer" of the key's JWK, or "" if it has none. Entra's keys have it: it names the tenant whose
+// tokens the key may sign, with "{tenantid}" for each of them.
+func (k *Key) Issuer() string {
+	if k == nil {
+		return ""
+	}
+	return k.issuer
 }
 
 // Algorithm returns the one algorithm that the key is used with.

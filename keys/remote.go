@@ -414,6 +414,7 @@ func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, 
 		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	req.Header.Set("Cache-Control", "no-cache") // a cache in between may not have the new key yet
 	res, err := r.client.Do(req)
 	var failed *url.Error
 	if errors.As(err, &failed) {
@@ -445,7 +446,8 @@ func maxAgeOf(h http.Header) time.Duration {
 			if err != nil {
 				return defaultMaxAge
 			}
-			return min(max(time.Duration(seconds)*time.Second, minMaxAge), maxMaxAge)
+			age, _ := strconv.ParseUint(h.Get("Age"), 10, 31) // how long a cache has kept the answer already
+			return min(max(time.Duration(seconds)*time.Second-time.Duration(age)*time.Second, minMaxAge), maxMaxAge)
 		}
 	}
 	return defaultMaxAge

@@ -129,10 +129,13 @@ func TestKeysAreFetchedAgainWithinTheirMaxAge(t *testing.T) {
 		"public, max-age=300": 5 * time.Minute, "MAX-AGE=\"120\"": 2 * time.Minute,
 		"": 10 * time.Minute, "no-store": 10 * time.Minute,
 		"max-age=1": time.Minute, "max-age=0": time.Minute, "max-age=99999999": time.Hour, "max-age=x": 10 * time.Minute,
+		"max-age=600|Age:420": 3 * time.Minute, "max-age=600|Age:700": time.Minute, "max-age=600|Age:x": 10 * time.Minute,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := publish(t)
-			p.header.Set("Cache-Control", header)
+			control, age, _ := strings.Cut(header, "|Age:")
+			p.header.Set("Cache-Control", control)
+			p.header.Set("Age", age)
 			source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: p}), silent)
 			require.NoError(t, err)
 			defer source.Close()

@@ -112,8 +112,8 @@ func (f *Factor) NewRecoveryCodes(ctx context.Context, userID string) ([]string,
 }
 
 // Remove ends the enrolment of the user, confirmed or not. It also removes state that cannot be decrypted, so a host can let
-// users enrol again after the key was lost. Removing a factor that does not exist is not an error. An error means that the store did not
-// answer.
+// users enrol again after the key was lost. Removing a factor that does not exist is not an error. An error means that the
+// store did not answer.
 func (f *Factor) Remove(ctx context.Context, userID string) error {
 	for range attempts {
 		value, err := f.store.Factor(ctx, userID, name)

@@ -16,12 +16,12 @@
 //
 // # Keys
 //
-// The key encrypts the secrets. Without it they are lost, and with it and the database anybody can make codes, so keep it
-// where the database is not. To change it, first let every process read the new key: New(store, old, WithOldKeys(new)). Then let
-// every process write it: New(store, new, WithOldKeys(old)). State that was written with the old key is written with the new one
-// when the user logs in with a code the next time. [Factor.Reseal] does it at once: when it has returned nil for every user, the
-// old key is not needed any more. One key is good for 2^32 logins and enrolments. The encryption does not stop somebody who can write to the database from putting
-// back an older state of the same user.
+// The key encrypts the secrets. Without it they are lost, and with it and the database anybody can make codes, so keep it where
+// the database is not. To change it, first let every process read the new key: New(store, old, WithOldKeys(new)). Then let
+// every process write it: New(store, new, WithOldKeys(old)). State that was written with the old key is written with the new
+// one when the user logs in with a code the next time. [Factor.Reseal] does it at once: when it has returned nil for every
+// user, the old key is not needed any more. One key is good for 2^32 logins and enrolments. The encryption does not stop
+// somebody who can write to the database from putting back an older state of the same user.
 package totp
 
 import (

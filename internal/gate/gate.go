@@ -43,7 +43,8 @@ type Stats struct {
 // before main can change it.
 var processors = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 
-// New returns a Gate that runs this many hashes at one time. 0 means as many as there are cores. New makes one hash to learn its kind and its cost, and returns the error of the hasher.
+// New returns a Gate that runs this many hashes at one time. 0 means as many as there are cores. New makes one hash to learn
+// its kind and its cost, and returns the error of the hasher.
 func New(hasher password.Hasher, parallel int) (*Gate, error) {
 	if parallel <= 0 {
 		parallel = min(processors, runtime.GOMAXPROCS(0))

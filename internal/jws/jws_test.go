@@ -104,7 +104,8 @@ func TestWriter(t *testing.T) {
 			require.Equal(t, sign(t, key, edHeader(key.ID()), payload), token)
 			got, err := verify(t, r, token)
 			require.NoError(t, err)
-			require.Equal(t, Verified{Type: AccessType, Payload: payload, Keys: r.Current()}, got)
+			require.Equal(t, Verified{Type: AccessType, Payload: payload, Keys: r.Current(), Signers: got.Signers}, got)
+			require.Len(t, got.Signers, 1)
 		}
 	}
 	require.Equal(t, w.headerOf(one), w.headerOf(one))

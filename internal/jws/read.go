@@ -39,9 +39,10 @@ func NewReader(source keys.Source, rules Rules, good *Signatures) *Reader {
 
 // Verified is a token whose signature is good. The claims in its payload are not verified yet.
 type Verified struct {
-	Type    string    // the header's "typ"
-	Payload string    // decoded
-	Keys    *keys.Set // the set with the key that verified it
+	Type    string      // the header's "typ"
+	Payload string      // decoded
+	Keys    *keys.Set   // the set with the key that verified it
+	Signers []*keys.Key // the keys of the set that may have signed it: one, if the header names it
 }
 
 // UnavailableError says that the keys are not available now.
@@ -75,7 +76,7 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	if remember {
 		if token = t.sum(secret); r.good.has(token) {
 			payload, err := t.UnverifiedPayload()
-			return Verified{Type: head.typ, Payload: payload, Keys: set}, err
+			return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: head.keys}, err
 		}
 	}
 	signature, err := t.decodeSignature()
@@ -99,7 +100,7 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 		r.good.add(token)
 	}
 	payload, err := t.UnverifiedPayload()
-	return Verified{Type: head.typ, Payload: payload, Keys: set}, err
+	return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: head.keys}, err
 }
 
 // tryNewer verifies a token with newer keys, if there are any. It is for tokens whose header names no key.

@@ -25,7 +25,8 @@ func TestVerify(t *testing.T) {
 		require.Equal(t, errBase64, err, "the signature is not base64url")
 		got, err := verify(t, r, good)
 		require.NoError(t, err)
-		require.Equal(t, Verified{Type: "at+jwt", Payload: `{"sub":"1"}`, Keys: src.set}, got)
+		require.Equal(t, Verified{Type: "at+jwt", Payload: `{"sub":"1"}`, Keys: src.set, Signers: got.Signers}, got)
+		require.Len(t, got.Signers, 1)
 	}
 	require.Zero(t, src.asked)
 
@@ -313,7 +314,8 @@ func TestSignaturesAreRemembered(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, Verified{Type: got.Type, Payload: `{"n":1}`, Keys: src.set}, got)
+			require.Equal(t, Verified{Type: got.Type, Payload: `{"n":1}`, Keys: src.set, Signers: got.Signers}, got)
+			require.Len(t, got.Signers, 1)
 			require.Contains(t, tc.header, got.Type)
 		})
 	}
