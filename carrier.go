@@ -71,7 +71,7 @@ func (c carrier) refreshToken(w http.ResponseWriter, r *http.Request, want ...fi
 	if err := c.readBody(w, r, want...); err != nil {
 		return "", err
 	}
-	return c.cookies.refreshToken(r)
+	return c.cookies.ownRefresh(r)
 }
 
 // logoutTokens finds the tokens whose sessions end. Of cookies it takes all: a neighbour may have set one of them.

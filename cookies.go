@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/strictjson"
 )
 
 // Cookies configures browsers that keep their tokens in cookies, where scripts cannot read them. The zero Cookies is good for
@@ -47,10 +48,10 @@ func (m *cookieMode) token(r *http.Request, name string) (string, error) {
 	return cookies[0].Value, nil
 }
 
-// refreshToken returns the refresh token of the session that the access token belongs to. A neighbour, such as another host of the
+// ownRefresh returns the refresh token of the session that the access token belongs to. A neighbour, such as another host of the
 // same site, can set the cookie of the refresh token, but not that of the access token. So its tokens are not taken: with them
 // the browser would be signed in as somebody else.
-func (m *cookieMode) refreshToken(r *http.Request) (string, error) {
+func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
 	access, err := m.token(r, accessCookie)
 	if err != nil {
 		return "", err
@@ -59,8 +60,8 @@ func (m *cookieMode) refreshToken(r *http.Request) (string, error) {
 	var token string
 	var newest int64
 	for _, cookie := range m.named(r, refreshCookie) { // of the own ones there may be two, if the path of the mount has changed
-		if id := unverified(cookie.Value); id.session == own.session && id.generation >= newest {
-			token, newest = cookie.Value, id.generation
+		if id := unverified(cookie.Value); id.whose == own.whose && id.number >= newest {
+			token, newest = cookie.Value, id.number
 		}
 	}
 	if token == "" {
@@ -69,25 +70,37 @@ func (m *cookieMode) refreshToken(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// identity says whose a token is.
-type identity struct {
-	session    string // with the user; "": the token cannot be read
-	generation int64
+// cookieOwner says whose the token in a cookie is.
+type cookieOwner struct {
+	whose  string // the user and the session; "": the token cannot be read
+	number int64  // rises with each refresh
 }
 
 // unverified reads a token without any check. It only chooses between cookies: what is chosen is verified.
-func unverified(text string) (id identity) {
+func unverified(text string) (id cookieOwner) {
 	token, err := jws.Open(text, maxCookie)
 	if err != nil {
 		return id
 	}
 	defer token.Close()
 	payload, _ := token.UnverifiedPayload()
-	claims, from, err := parseClaims(payload)
-	if err != nil {
-		return id
+	var sub, sid string
+	s := strictjson.Scan(payload)
+	for s.Next() {
+		switch s.Name() {
+		case "sub":
+			sub = s.String()
+		case "sid":
+			sid = s.String()
+		case "gen":
+			id.number = s.Int()
+		}
 	}
-	return identity{claims.Subject + "\x00" + claims.SessionID, from.generation}
+	if s.Err() != nil {
+		return cookieOwner{}
+	}
+	id.whose = sub + "\x00" + sid
+	return id
 }
 
 // named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one

@@ -2,6 +2,7 @@ package signet
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/signet-go/signet/password"
@@ -60,4 +61,9 @@ type SecondFactor interface {
 	// Verify uses up a code. It returns the methods (RFC 8176) that the code proves, such as "otp", or none if the code is
 	// wrong or used. Of any number of calls with one code, at most one succeeds. An error is answered 503.
 	Verify(ctx context.Context, userID, code string) (amr []string, err error)
+}
+
+// isNoACR reports whether a text cannot be an "acr" in a challenge, which is a list with spaces in quotes.
+func isNoACR(level string) bool {
+	return level == "" || strings.ContainsFunc(level, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
 }

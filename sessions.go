@@ -9,6 +9,7 @@ import (
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/rotation"
+	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/session"
 )
 
@@ -36,7 +37,7 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 // forget refuses the access tokens of a session that the store has lost, in this process. They may be valid until then, or for as
 // long as new ones.
 func (a *Auth) forget(id string, then time.Time) {
-	if until := a.clock().Add(max(a.lifetimes.Access, Lifetimes{}.orContract().Access)); until.After(then) { // or of an earlier deployment
+	if until := a.clock().Add(max(a.lifetimes.Access, sessions.LongAccess)); until.After(then) {
 		then = until
 	}
 	a.sessions.Forget(id, session.MillisOf(then))

@@ -216,11 +216,6 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 	return []string{"pwd"}, "", attempt, err
 }
 
-// isNoACR reports whether a text cannot be an "acr" in a challenge, which is a list with spaces in quotes.
-func isNoACR(level string) bool {
-	return level == "" || strings.ContainsFunc(level, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
-}
-
 // RequireRecentAuth is RequireAuth for users who have shown who they are within maxAge ("auth_time"), at one of the levels
 // ("acr") if any are given. Others get 401 "insufficient_user_authentication" with the challenge of RFC 9470 section 3, which
 // tells the client what to ask for: [Auth.StepUp] or a new login. A maxAge of 0 asks for no time. A token without these

@@ -66,14 +66,14 @@ func (m *Manager) ChangeUser(ctx context.Context, userID string) error {
 	})
 }
 
-// longAccess is the default lifetime of access tokens. Tokens of an earlier deployment may have it after the rows that would tell
+// LongAccess is the default lifetime of access tokens. Tokens of an earlier deployment may have it after the rows that would tell
 // are gone, as with a store in memory.
-const longAccess = 20 * 24 * time.Hour
+const LongAccess = 20 * 24 * time.Hour
 
 // keepUntil returns the time until which a cut-off made now is needed: until no older token is left. latest covers tokens
 // that were issued under longer lifetimes. The day covers a refresh of another process at the same time.
 func (m *Manager) keepUntil(latest, now session.Millis) session.Millis {
-	return max(latest, now.Add(max(m.Rules.Idle, m.Rules.Access, longAccess))).Add(24 * time.Hour)
+	return max(latest, now.Add(max(m.Rules.Idle, m.Rules.Access, LongAccess))).Add(24 * time.Hour)
 }
 
 // cut changes a cut-off. This process refuses what it cuts off at once.
