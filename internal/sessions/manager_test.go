@@ -58,15 +58,18 @@ func TestACutOffThatEndsRefusesNobody(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			store := &session.Memory{}
-			one, other := newManager(t, store), newManager(t, store)
-			login(t, one, "u")
-			require.NoError(t, end(one, t.Context()))
+			first := newManager(t, store)
+			login(t, first, "u")
+			require.NoError(t, end(first, t.Context()))
+			first.Close()
 			cutoff := func() session.Cutoff {
 				_, at, err := store.List(t.Context(), "u", 1)
 				require.NoError(t, err)
 				return at.User
 			}
 			time.Sleep(time.Until(cutoff().KeepUntil.Time()) - 5*time.Minute)
+			one, other := newManager(t, store), newManager(t, store) // they know the cut-off
+			time.Sleep(time.Minute)
 			for deadline := time.Now().Add(40 * time.Minute); time.Now().Before(deadline); time.Sleep(7 * time.Second) {
 				ref := login(t, one, "u")
 				require.NoError(t, check(t, one, ref), cutoff())
