@@ -391,8 +391,11 @@ func (w *attack) cookies() (table []hostile) {
 	add("logout of all from another site", logoutPath+"-all", "", crossSite, access, "Origin: https://evil.example")
 	add("refresh without a cookie", "/web/auth/refresh-token", "{}", noToken)
 	add("refresh with a token in the body only", "/web/auth/refresh-token", `{"refreshToken":`+jsonText(w.john.Refresh)+`}`, noToken)
-	add("refresh with an access token", "/web/auth/refresh-token", "", badToken, "Cookie: __Secure-refresh_token="+w.john.Access)
-	add("refresh with two cookies", "/web/auth/refresh-token", "", malformed, refresh+"; __Secure-refresh_token=x")
+	add("refresh with an access token", "/web/auth/refresh-token", "", badToken, access+"; __Secure-refresh_token="+w.john.Access)
+	add("refresh without the access token's cookie", "/web/auth/refresh-token", "", noToken, refresh)
+	add("refresh with another user's cookie", "/web/auth/refresh-token", "", noToken, access+"; __Secure-refresh_token="+w.eve.Refresh)
+	add("refresh with planted cookies", "/web/auth/refresh-token", "", noToken, access+"; __Secure-refresh_token=x; __Secure-refresh_token="+w.eve.Refresh)
+	add("refresh with two access cookies", "/web/auth/refresh-token", "", malformed, access+"; __Host-access_token=x", refresh)
 	table = append(table, hostile{"cookie: a form", "POST", "/web/auth/login", []string{asForm}, "email=john@mail.com&password=changeme",
 		unsupported})
 	badTicket := outcome{status: 401, code: "invalid_ticket", challenge: bare}
