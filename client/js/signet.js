@@ -76,7 +76,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       held = text;
       try {
         storage.removeItem(key); // the old text must not stay: to use it again would look like a theft
-        storage.setItem(key, text); // there may be room now
+        if (text) storage.setItem(key, text); // there may be room now
       } catch {}
     }
     channel?.postMessage(0);
@@ -216,7 +216,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     let next, error;
     try {
       const body = cookie ? {} : { refreshToken: sent.refreshToken };
-      next = stateOf(await post("/refresh-token", body, renewal.signal), at, sent?.who ?? Math.random());
+      next = stateOf(await post("/refresh-token", body, renewal.signal), at, sent ? sent.who : Math.random());
     } catch (reason) {
       if (reason.status !== 401) throw reason;
       error = reason;
