@@ -69,7 +69,7 @@ figures-revocation: deps ## prints the figures of revocation beside their goals;
 LOADTIME ?= 5m
 
 load: deps ## puts a mixed load on the example with PostgreSQL for LOADTIME, writes docs/load.md and docs/load.svg; needs a quiet machine
-	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -timeout 1h -run '^TestLoad$$' ./integration/load/ -load $(LOADTIME) -md $(CURDIR)/docs/load.md -svg $(CURDIR)/docs/load.svg
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -timeout 1h -run '^TestLoad$$' ./integration/load/ -load $(LOADTIME) -md docs/load.md -svg docs/load.svg
 
 figures-login: deps ## prints the figures of logins beside their goals; needs a quiet machine and five minutes
 	@# The clients get a higher priority if this user may give it.
