@@ -173,7 +173,7 @@ var (
 	errNoIssueTime = &strictjson.MemberError{Name: "iat", Want: "present"}
 )
 
-// refuseBound refuses a token that is bound to a key (RFC 7800), because a bearer token does not show that its sender has the key.
+// refuseBound refuses a token that is bound to a key (RFC 7800). Here nothing shows that the sender of the token has that key.
 func refuseBound(s *strictjson.Scanner) {
 	if s.Raw() != "null" {
 		s.Mistyped("absent: the token is bound to a key, and is no bearer token")

@@ -116,7 +116,7 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 // maxEnded is how many tokens of one request a logout looks at.
 const maxEnded = 8
 
-// all returns the tokens in all cookies, up to maxEnded. The access token comes first, because no neighbour can set its cookie.
+// all returns the tokens of all cookies, but at most maxEnded. The access token comes first, because no neighbour can set its cookie.
 func (m *cookieMode) all(r *http.Request) (tokens []string, err error) {
 	for _, cookie := range append(m.named(r, accessCookie), m.named(r, refreshCookie)...) {
 		if cookie.Value != "" {
@@ -143,8 +143,8 @@ func (m *cookieMode) sameSite(r *http.Request) error {
 	return nil
 }
 
-// secureNames are the names of the cookies. The prefixes let only secure pages set them: of this host that of the access token, and
-// of any host of the site that of the refresh token, because it has a path.
+// secureNames are the names of the cookies. The prefixes let only secure pages set them. The cookie of the access token can
+// be set by this host alone. That of the refresh token can be set by any host of the site, because it has a path.
 var secureNames = map[string]string{accessCookie: "__Host-" + accessCookie, refreshCookie: "__Secure-" + refreshCookie}
 
 // isDevelopment reports whether the browser asks a program on its own machine, without TLS. The page must be there too: behind a

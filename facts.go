@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/userstore"
@@ -32,11 +33,21 @@ func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (
 		}
 		return terms, false, err
 	}
-	enrolled, err := a.policy.SecondFactor.Enrolled(ctx, user.ID)
+	enrolled, err := a.enrolled(ctx, user.ID)
 	if err != nil {
 		return terms, false, storeError(err)
 	}
 	return terms, d.SecondStep || enrolled, nil
+}
+
+// enrolled reports whether a user has set a second factor up.
+func (a *Auth) enrolled(ctx context.Context, userID string) (bool, error) {
+	if a.policy.SecondFactor == nil {
+		return false, nil
+	}
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	return a.policy.SecondFactor.Enrolled(ctx, userID)
 }
 
 // terms checks a decision. methods are how the user has shown who it is, if signet knows.
@@ -114,8 +125,8 @@ func encodeFacts[V any](facts map[string]V, most int) (string, error) {
 // secondStep is the method of a session whose user has shown a second factor (RFC 8176: multiple-factor authentication).
 const secondStep = "mfa"
 
-// raise returns facts with the proof of a step: now, by these methods, at this level. Without a level the proof is that of a
-// password. Then the session loses the level of the second factor, because "auth_time" speaks of this proof.
+// raise returns facts with the proof of a step: its time is now, and it has these methods and this level. A password has no
+// level. After a password the session has no level of an earlier second factor either, because "auth_time" would make it look new.
 func (a *Auth) raise(facts string, methods []string, acr string) (string, error) {
 	members := map[string]json.RawMessage{}
 	if facts != "" {
@@ -137,7 +148,7 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	members["auth_time"] = json.RawMessage(fmt.Sprint(a.clock().Unix()))
 	if acr != "" {
 		members["acr"], _ = json.Marshal(acr)
-	} else if second { // whatever the policy was called then
+	} else if second { // the policy may have had another level then
 		delete(members, "acr")
 	}
 	return encodeFacts(members, maxRaised)

@@ -59,8 +59,8 @@ type TrustedIssuer struct {
 // NewIssuersVerifier returns a [Verifier] for the tokens of one or several issuers other than signet. The "iss" of a
 // token selects the issuer, and only the keys of this issuer can verify the token. So no issuer can issue tokens for
 // another one. The same subject at two issuers is two users: use Issuer and Subject of the [Claims] together. SessionID
-// is empty, because only signet's own "sid" names a session here. It sees no revocations, not even of tokens of signet: check those
-// by their own [Auth] or [NewVerifier] first (docs/issuers.md). The error joins all mistakes in the list and the
+// is empty, because only signet's own "sid" names a session here. The Verifier sees no revocations. So check tokens of signet by
+// their own [Auth] or [NewVerifier] first (docs/issuers.md). The error joins all mistakes in the list and the
 // options. It starts no goroutine.
 func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
 	s := newVerifierConfig("NewIssuersVerifier", opts)
@@ -198,8 +198,9 @@ func (f *foreign) named(c *Claims, signers ...*keys.Key) bool {
 	return true
 }
 
-// maySignFor reports whether a key may sign for a tenant: it says nothing about tenants, it is for each of them ("{tenantid}"), or
-// the tenant is a part of the path of its issuer. The whole names may differ, because they differ between the versions of Entra.
+// maySignFor reports whether a key may sign for a tenant. A key without an issuer may, and so may a key for every tenant, whose
+// issuer has "{tenantid}" in its path. The path of any other issuer must name the tenant. The rest of the name is not compared,
+// because it differs between the versions of Entra.
 func maySignFor(k *keys.Key, tenant string) bool {
 	return k.Issuer() == "" || strings.Contains(k.Issuer(), "{") || slices.Contains(strings.Split(k.Issuer(), "/"), tenant)
 }

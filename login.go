@@ -207,10 +207,8 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
 	counted, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
-	for _, name := range names[1:] {
-		if err == nil {
-			err = counted.Also(ctx, name)
-		}
+	if err == nil && len(names) > 1 {
+		err = counted.Also(ctx, names[1])
 	}
 	if err == nil {
 		return &attempt{counted, leave}, nil
@@ -226,8 +224,8 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	return nil, unavailable(err)
 }
 
-// accountsOf are the names of an account for the throttle: the address, and the id if it is known. Some users have no address, and
-// others can change theirs.
+// accountsOf returns the one or two names of an account for the throttle: the address if there is one, and the id if it is known.
+// Some users have no address, and others can change theirs.
 func accountsOf(email, userID string) (names []string) {
 	if account := userstore.NormalizeEmail(email); account != "" {
 		names = append(names, account)
@@ -244,10 +242,10 @@ type attempt struct {
 	leave func()
 }
 
-// end ends an attempt. A nil error says that all that was asked for was right, and ErrSecondStepRequired that all was so far.
-// ErrUnavailable says that nobody can tell, errTicket that nothing was checked, and ErrInvalidToken that the answer was right
-// and the token was not: then the attempt does not count. With any other error it stays a failure. It goes on when the client
-// has gone away, so that attempts are counted right.
+// end ends an attempt. A nil error says that all answers were right. ErrSecondStepRequired says that they were right so far. The
+// attempt does not count after three other errors: ErrUnavailable (nobody can tell), errTicket (nothing was checked), and
+// ErrInvalidToken (the answer was right, and the token was not). After any other error it stays a failure. end does its work
+// also if the client has gone away. Otherwise attempts would be counted wrongly.
 func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
 	defer attempt.leave()
 	finish := attempt.Succeeded
@@ -365,8 +363,8 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	return hash
 }
 
-// replaceHash replaces the hash of a password that stays the same. It reads the hash back, and puts the old one back if the store
-// has kept another text, such as the beginning: nobody could log in with that.
+// replaceHash replaces the hash of a password that stays the same. It reads the hash back. If the store has kept only its
+// beginning, with which nobody could log in, replaceHash puts the old hash back.
 func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
 	if err := a.updateHash(ctx, store, user, hash); err != nil {
 		return err

@@ -84,12 +84,17 @@ func (a *Auth) CookieHandler(prefix string) http.Handler {
 	})
 }
 
-// askedPath returns the path that the client has asked for, whatever routers have done to it.
+// askedPath returns the path that the client has asked for, whatever routers have done to it. It returns "" for a request that
+// names no path.
 func askedPath(r *http.Request) string {
-	if asked, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		return asked.Path
+	if r.RequestURI == "" || r.RequestURI == r.URL.Path { // nearly always
+		return r.URL.Path
 	}
-	return r.URL.Path
+	asked, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil {
+		return ""
+	}
+	return asked.Path
 }
 
 func (a *Auth) mount(prefix string, c carrier) *mount {
@@ -170,18 +175,15 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 // hasNeedlessEscapes reports whether an escaped path has an escape for a slash, or for a character that needs none (RFC 3986
 // section 2.3).
 func hasNeedlessEscapes(path string) bool {
-	for rest := path; ; {
-		_, escaped, found := strings.Cut(rest, "%")
-		if !found {
-			return false
-		}
+	_, escaped, found := strings.Cut(path, "%")
+	for ; found; _, escaped, found = strings.Cut(escaped, "%") {
 		code, err := strconv.ParseUint(escaped[:min(2, len(escaped))], 16, 8)
 		c := byte(code)
 		if err != nil || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._~/", c) >= 0 {
 			return true
 		}
-		rest = escaped
 	}
+	return false
 }
 
 // matched returns the beginning of the request's path that the router's pattern names, without a slash at its end:
@@ -192,10 +194,8 @@ func matched(r *http.Request) (base string, wild, known bool) {
 	if !found {
 		return "", false, false
 	}
-	if r.RequestURI != "" && r.RequestURI != r.URL.Path {
-		if asked, err := url.ParseRequestURI(r.RequestURI); err != nil || asked.Path != r.URL.Path {
-			return "", false, false
-		}
+	if askedPath(r) != r.URL.Path {
+		return "", false, false
 	}
 	if !strings.ContainsAny(pattern, "{*") && !strings.Contains(pattern, "//") { // nearly always
 		return strings.TrimSuffix(r.Pattern[len(r.Pattern)-len("/"+pattern):], "/"), false, true

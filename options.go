@@ -14,6 +14,7 @@ import (
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/feed"
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/throttle"
@@ -360,7 +361,7 @@ func (l Lifetimes) orContract() Lifetimes {
 	for _, field := range []struct {
 		value    *time.Duration
 		contract time.Duration
-	}{{&l.Access, 20 * day}, {&l.Refresh, 10 * time.Hour}, {&l.Session, 90 * day}} {
+	}{{&l.Access, sessions.LongAccess}, {&l.Refresh, 10 * time.Hour}, {&l.Session, 90 * day}} {
 		if *field.value == 0 {
 			*field.value = field.contract
 		}

@@ -138,12 +138,7 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 
 // mayHaveFactor reports whether a user has set a second factor up, or nobody can tell.
 func (a *Auth) mayHaveFactor(ctx context.Context, userID string) bool {
-	if a.policy.SecondFactor == nil {
-		return false
-	}
-	ctx, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
-	enrolled, err := a.policy.SecondFactor.Enrolled(ctx, userID)
+	enrolled, err := a.enrolled(ctx, userID)
 	return enrolled || err != nil
 }
 

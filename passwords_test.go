@@ -127,7 +127,7 @@ func TestNewPasswordsDoNotClearTheLimitsOfCodes(t *testing.T) {
 	}
 }
 
-// Whoever can change the address gets no fresh budget.
+// A user who changes the address has no more attempts than before.
 func TestAttemptsOfAUserWithOtherAddresses(t *testing.T) {
 	s := newService(t)
 	user, err := s.users.FindByID(t.Context(), "1")

@@ -35,7 +35,7 @@ type LoginPolicy struct {
 
 // LoginDecision is what [LoginPolicy].Decide chooses for one login. The zero LoginDecision is the default.
 type LoginDecision struct {
-	// SecondStep asks for a code of the second factor even if the user has not set one up. Such a user cannot log in then. Let the
+	// SecondStep asks for a code of the second factor even if the user has not set one up. Without one the user cannot log in. Let the
 	// user set it up first ([Auth.Authenticate] checks the password).
 	SecondStep bool
 	// Idle and Absolute are the lifetimes of this session in place of [Lifetimes].Refresh and Session; 0: those. They are

@@ -194,33 +194,28 @@ func (a *Auth) mayStepUp(ctx context.Context, claims *Claims) error {
 // checkAnswer checks a code of the second factor, or the password of a user who has none.
 func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer string) (amr []string, acr string,
 	attempt *attempt, err error) {
-	bounded, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
-	if factor := a.policy.SecondFactor; factor != nil {
-		enrolled, err := factor.Enrolled(bounded, user.ID)
-		if err != nil {
-			return nil, "", nil, storeError(err)
-		}
-		if enrolled {
-			if answer == "" {
-				return nil, "", nil, errNoCode
-			}
-			attempt, err = a.try(ctx, user.Email, user.ID, func() error { // wrong codes count as attempts to log in
-				amr, err = a.checkCode(ctx, user, answer)
-				return err
-			})
-			return append(amr, secondStep), a.policy.SecondStepACR, attempt, err
-		}
+	enrolled, err := a.enrolled(ctx, user.ID)
+	switch {
+	case err != nil:
+		return nil, "", nil, storeError(err)
+	case !enrolled:
+		attempt, err = a.checkAgain(ctx, user, answer)
+		return []string{"pwd"}, "", attempt, err
+	case answer == "":
+		return nil, "", nil, errNoCode
 	}
-	attempt, err = a.checkAgain(ctx, user, answer)
-	return []string{"pwd"}, "", attempt, err
+	attempt, err = a.try(ctx, user.Email, user.ID, func() error { // wrong codes count as attempts to log in
+		amr, err = a.checkCode(ctx, user, answer)
+		return err
+	})
+	return append(amr, secondStep), a.policy.SecondStepACR, attempt, err
 }
 
 // RequireRecentAuth is RequireAuth for users who have shown who they are within maxAge ("auth_time"), at one of the levels
 // ("acr") if any are given. Others get 401 "insufficient_user_authentication" with the challenge of RFC 9470 section 3, which
 // tells the client what to ask for: [Auth.StepUp] or a new login. A maxAge of 0 asks for no time. A token without these
 // claims does not pass. Tokens have them if [WithLogin] sets LoginPolicy.Decide or LoginPolicy.SecondFactor. It panics if
-// nothing is asked for, if maxAge is not in whole seconds, and if an acr is empty or cannot stand in a challenge.
+// nothing is asked for, if maxAge is not in whole seconds, or if an acr is empty or cannot be written into a challenge.
 func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	switch {
 	case maxAge < 0, maxAge%time.Second != 0:

@@ -472,7 +472,7 @@ func TestIssueForWithADecision(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrStateless, "no session keeps it")
 }
 
-// The level of a factor that was removed is not made recent by a password.
+// A password does not renew the level of a factor that was removed.
 func TestAStepUpByPasswordHasNoOtherLevel(t *testing.T) {
 	factor := &onceCodes{next: map[string]int{"1": 100}}
 	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor, SecondStepACR: "2"}))

@@ -45,24 +45,26 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.base.RoundTrip(withToken(req, now.AccessToken))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || asksForProof(resp.Header) {
 		return resp, err
 	}
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxFile)) // the rest, and an error, do not matter
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(data))
-	if isNotAboutTheToken(resp.Header, data) {
+	if isWrongAnswer(resp.Header, data) {
 		return resp, nil
 	}
 	return t.again(req, resp, now)
 }
 
-// isNotAboutTheToken reports whether a new token would not help after an answer 401: the user must give another proof (RFC 9470),
-// or has given a wrong password or code. The same request again would count as a second wrong one.
-func isNotAboutTheToken(header http.Header, body []byte) bool {
-	if strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), "insufficient_user_authentication") {
-		return true
-	}
+// asksForProof reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
+func asksForProof(header http.Header) bool {
+	return strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), "insufficient_user_authentication")
+}
+
+// isWrongAnswer reports whether an answer 401 is about a wrong password or code, and not about the token. The same request again
+// would count as a second wrong one.
+func isWrongAnswer(header http.Header, body []byte) bool {
 	var problem struct{ Code string }
 	if !strings.HasPrefix(header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &problem) != nil {
 		return false

@@ -48,8 +48,8 @@ func (a connectAuth) WrapStreamingClient(next connect.StreamingClientFunc) conne
 	return next
 }
 
-// check returns the context of a signed-in user. For a bearer token, auth.Check needs nothing of a request but its header and its
-// context. For cookies it would need the whole request.
+// check returns the context of a signed-in user. To check a bearer token, auth.Check needs only the header and the context of a
+// request. To check a cookie it would need the whole request.
 func (a connectAuth) check(ctx context.Context, header http.Header, procedure string) (context.Context, error) {
 	bearer := http.Header{"Authorization": header.Values("Authorization")}
 	claims, err := a.auth.Check((&http.Request{Header: bearer}).WithContext(ctx))

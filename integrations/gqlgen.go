@@ -34,8 +34,8 @@ func gqlgenServer(auth *signet.Auth, schema graphql.ExecutableSchema) http.Handl
 }
 
 // gqlgenInit signs in the user of a WebSocket. Scripts cannot send a header with it, so the token is in the payload of
-// connection_init. Without it the user is that of the handshake, which OptionalAuth has checked: other clients send a header, and
-// browsers their cookies. The connection ends with the session, and when the token expires.
+// connection_init. Without it the user is that of the handshake, which OptionalAuth has checked: its header, or the cookies of a
+// browser. The connection ends with the session, and when the token expires.
 func gqlgenInit(auth *signet.Auth) transport.WebsocketInitFunc {
 	return func(ctx context.Context, payload transport.InitPayload) (context.Context, *transport.InitPayload, error) {
 		signedIn := ctx

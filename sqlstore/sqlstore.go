@@ -6,8 +6,9 @@
 //
 // If another server takes over, it must have every commit that was answered. PostgreSQL does that with a synchronous
 // standby (synchronous_standby_names). Otherwise the last revocations can be lost. Their tokens pass again, except in processes
-// that have read of them; these write lost cut-offs of users again when the user logs in or refreshes. A process that did not look
-// at the database between the loss and as many new revocations misses those new ones. So restart all processes after such a loss.
+// that have read of them; these write lost cut-offs of users again when the user logs in or refreshes. And a process can
+// miss new ones: as many as were lost, if they come before it looks at the database again. So restart all processes after such a
+// loss.
 //
 // In a Galera cluster of MariaDB, processes may use any node, and also several nodes at once. Set wsrep_sync_wait=1 for
 // their connections (with go-sql-driver/mysql, add wsrep_sync_wait=1 to the data source name). Two refreshes of one
@@ -102,7 +103,7 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// execAttempts is how often a statement is repeated that the database has given up because of another one.
+// execAttempts is how often a statement is repeated if the database gives it up because of another statement.
 const execAttempts = 50
 
 // exec runs a statement that may be repeated, and returns how many rows it has changed.

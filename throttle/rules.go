@@ -220,7 +220,7 @@ func (a *account) succeed(id uint64, t trace) {
 		p.used = a.at
 		return
 	}
-	if id == 0 {
+	if id == 0 { // the address is not known
 		return
 	}
 	if len(a.places) >= maxPlaces {
@@ -235,11 +235,19 @@ func (a *account) succeed(id uint64, t trace) {
 	a.places = append(a.places, place{id: id, used: a.at})
 }
 
-// clear forgets all failures. The known places stay.
-func (a *account) clear() {
+// clearAccount forgets all failures. The known places stay.
+func clearAccount(a *account) {
 	a.strangers, a.strangersDay, a.placesDay = budget{}, 0, 0
 	for i := range a.places {
 		a.places[i] = place{id: a.places[i].id, used: a.places[i].used}
+	}
+}
+
+// clearDelays forgets the failures that delay attempts. The debts of the day stay.
+func clearDelays(a *account) {
+	a.strangers = budget{}
+	for i := range a.places {
+		a.places[i].own = budget{}
 	}
 }
 

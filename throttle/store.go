@@ -48,8 +48,12 @@ func keyOf(kind, name string) Key {
 
 func accountKey(account string) Key { return keyOf("account", account) }
 
-// addressKey returns the key of a client's address. A text that is no address has a key of its own.
+// addressKey returns the key of a client's address. A text that is no address has a key of its own. The zero key says that the
+// address is not known.
 func addressKey(address string) Key {
+	if address == "" {
+		return Key{}
+	}
 	client, ok := clientip.Client(address)
 	if !ok {
 		return keyOf("text", address)

@@ -90,7 +90,6 @@ type Attempt struct {
 	account  Key
 	address  Key
 	done     atomic.Bool
-	nameless bool // the address is not known
 	counted  bool // for the account
 	byOrigin bool // for the address too
 
@@ -107,7 +106,7 @@ type Attempt struct {
 // could not tell within 5 seconds, or before ctx ended, the error is [ErrUnavailable]. [Config] can make it pass
 // instead.
 func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt, error) {
-	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address), nameless: address == ""}
+	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address)}
 	if l.config.InsecureOff {
 		a.done.Store(true)
 		return a, nil
@@ -150,15 +149,15 @@ func delayed(err error, wait millis) error {
 	return err
 }
 
-// Also counts the attempt for a second name of the account too. Somebody who is signed in may change the e-mail address, and has
-// no fresh budget after that if the user's id is counted too. The address of the client is not counted again. If the attempt
+// Also counts the attempt for a second name of the account. Users who are signed in may change their e-mail address. If the
+// attempt counts for the user's id too, a new address gives no new budget. The address of the client is not counted again. If the attempt
 // must wait, the whole of it is taken back, and the error is a [*Delayed]. Otherwise it is nil, or [ErrUnavailable] as that of
 // [Limiter.Begin]. Call it before the attempt has ended, and once.
 func (a *Attempt) Also(ctx context.Context, account string) error {
 	if a.done.Load() {
 		return nil
 	}
-	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address, nameless: a.nameless}
+	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address}
 	err := also.countAccount(ctx)
 	if err == nil || a.limiter.passes(ctx, err) {
 		a.also = also
@@ -174,12 +173,7 @@ func (l *Limiter) passes(ctx context.Context, err error) bool {
 }
 
 // place is the id of the address among the known places of an account; 0: the address is not known.
-func (a *Attempt) place() uint64 {
-	if a.nameless {
-		return 0
-	}
-	return binary.BigEndian.Uint64(a.address[:])
-}
+func (a *Attempt) place() uint64 { return binary.BigEndian.Uint64(a.address[:]) }
 
 // Known reports whether the attempt comes from a known place: an address from which the account has signed in within 30
 // days.
@@ -211,10 +205,7 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 	}
 	var errs []error
 	if a.counted {
-		errs = append(errs, a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
-			change(s, a.place(), a.onAccount)
-			return true
-		}))
+		errs = append(errs, a.limiter.changeAccount(ctx, a.account, func(s *account) { change(s, a.place(), a.onAccount) }))
 	}
 	if a.byOrigin {
 		errs = append(errs, a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
@@ -250,26 +241,21 @@ func (l *Limiter) Ready(ctx context.Context) error {
 // Clear forgets the failures of an account, of strangers and of known places. The known places stay. It is for a
 // password that was changed: the failures were guesses of the old one. Its error is [ErrUnavailable].
 func (l *Limiter) Clear(ctx context.Context, account string) error {
-	return l.updateAccount(ctx, accountKey(account), clearAccount)
-}
-
-func clearAccount(s *account) bool {
-	s.clear()
-	return true
+	return l.changeAccount(ctx, accountKey(account), clearAccount)
 }
 
 // ClearDelays is Clear for an account with a second factor: the limits of the day stay. Wrong codes count for them too, and a new
 // password does not change the codes. Its error is [ErrUnavailable].
 func (l *Limiter) ClearDelays(ctx context.Context, account string) error {
-	return l.updateAccount(ctx, accountKey(account), clearDelays)
+	return l.changeAccount(ctx, accountKey(account), clearDelays)
 }
 
-func clearDelays(s *account) bool {
-	s.strangers = budget{}
-	for i := range s.places {
-		s.places[i].own = budget{}
-	}
-	return true
+// changeAccount changes the record of an account in any case.
+func (l *Limiter) changeAccount(ctx context.Context, key Key, change func(*account)) error {
+	return l.updateAccount(ctx, key, func(s *account) bool {
+		change(s)
+		return true
+	})
 }
 
 // updateAccount changes the record of an account. change says whether it has changed it.

@@ -66,8 +66,8 @@ func (m *Manager) ChangeUser(ctx context.Context, userID string) error {
 	})
 }
 
-// LongAccess is the default lifetime of access tokens. Tokens of an earlier deployment may have it after the rows that would tell
-// are gone, as with a store in memory.
+// LongAccess is the default lifetime of access tokens. Tokens of an earlier deployment may live that long. Their sessions, which
+// would tell, may be gone, as after a restart with a store in memory.
 const LongAccess = 20 * 24 * time.Hour
 
 // keepUntil returns the time until which a cut-off made now is needed: until no older token is left. latest covers tokens
