@@ -144,6 +144,52 @@ func TestALostLogoutIsWrittenAgain(t *testing.T) {
 	}
 }
 
+// A database loses revocations that processes have read, as after a failover to a server that was behind. A process that looks
+// only after new ones were numbered, as many as were lost or more, misses none of these.
+func TestRevocationsAfterALossAreRead(t *testing.T) {
+	for _, kind := range databases {
+		host := kind.host(t)
+		for name, again := range map[string]int{"fewer": 1, "as many": 3, "more": 5} {
+			t.Run(kind.name+" "+name, func(t *testing.T) {
+				d := *host.fresh(t).database
+				db := openSQL(t, d)
+				require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+				store, late := sqlSessions(t, db, d.dialect), newReader(sqlSessions(t, db, d.dialect), 1000)
+				revokeMany := func(n int) (ids []string) {
+					writer := newReader(store, 1000)
+					for range n {
+						id := create(t, store, "ann")
+						require.NoError(t, revoke(t.Context(), store, id))
+						ids = append(ids, id)
+						for range 2 { // each has a batch of its own
+							writer.requirePull(t)
+						}
+					}
+					return ids
+				}
+				revokeMany(2)
+				for _, table := range []string{"sessions", "log"} {
+					_, err := db.Exec("CREATE TABLE saved_" + table + " AS SELECT * FROM signet_" + table)
+					require.NoError(t, err)
+				}
+				revokeMany(3)
+				late.requirePull(t)
+				for _, table := range []string{"sessions", "log"} {
+					_, err := db.Exec("DELETE FROM signet_" + table)
+					require.NoError(t, err)
+					_, err = db.Exec("INSERT INTO signet_" + table + " SELECT * FROM saved_" + table)
+					require.NoError(t, err)
+				}
+				added := revokeMany(again)
+				late.requirePull(t)
+				for _, id := range added {
+					require.True(t, late.knows(id))
+				}
+			})
+		}
+	}
+}
+
 // Logins at the same time leave as many sessions as there may be, whatever waits for a second step.
 func TestLoginsAtOnceBesideHalfLogins(t *testing.T) {
 	for _, kind := range shared {

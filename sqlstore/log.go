@@ -14,10 +14,13 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// The log has batches. All rows of a batch have the same number: how many rows were numbered so far, with those of the batch.
-// The row of signet_log has the number of the newest batch, the head. The rows of a batch and the new head are committed
-// together, and one batch after the other, because each changes the row of signet_log. So whoever sees a head in a snapshot
-// sees all rows up to it.
+// The log has batches. All rows of a batch have the same number. The row of signet_log has the number of the newest batch, the
+// head. The rows of a batch and the new head are committed together, and one batch after the other, because each changes the
+// row of signet_log. So whoever sees a head in a snapshot sees all rows up to it.
+//
+// The number of a batch is the database's time in microseconds, or a larger one if the head is not smaller. So a database that
+// has lost batches, in a failover or because a backup was restored, gives the batches that follow larger numbers than the lost
+// ones had, and whoever has read the lost ones reads these too.
 //
 // A row that was revoked, or a cut-off that was changed, has no number yet: it is in the inbox. Whoever looks into the log
 // reads the whole inbox and all rows with a number above the cursor, in one snapshot. So it does not matter how long the
@@ -43,9 +46,9 @@ const (
 // condition too. BY(...) names the index for MariaDB and SQLite, which could rather read the whole table. The upper bound in
 // logTail lets PostgreSQL expect few rows even if it has no statistics.
 const (
-	logFirst = `SELECT NOW_MS, head,
-		(SELECT pos FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1),
-		(SELECT pos FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? ORDER BY pos LIMIT 1) FROM signet_log`
+	logEnds = `SELECT NOW_MS, head,
+		(SELECT pos FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? ORDER BY pos LIMIT 1 OFFSET ?),
+		(SELECT pos FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? ORDER BY pos LIMIT 1 OFFSET ?) FROM signet_log`
 	logSessions = `SELECT id, keep_until FROM signet_sessions BY(signet_sessions_log) WHERE revoked_at > 0 AND pos > ? AND pos <= ?`
 	logCutoffs  = `SELECT 2, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos > ? AND pos <= ?`
 	logTail     = `SELECT 0, '', head, '' FROM signet_log
@@ -62,7 +65,8 @@ type place struct {
 	id     string
 }
 
-// ReadLog implements [session.Log]. A cursor is a number as batches have it.
+// ReadLog implements [session.Log]. A cursor is the number of a batch. A page has whole batches: up to the one with the session,
+// or the cut-off, that is at the limit.
 func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	each func(session.Entry)) (page session.Page, err error) {
 	var from, head int64
@@ -75,9 +79,9 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 			return page, fmt.Errorf("sqlstore: log: %w: %q", session.ErrCursor, string(after))
 		}
 	}
-	limit = max(1, limit)
-	var firsts [2]sql.NullInt64
-	err = s.db.QueryRowContext(ctx, s.queries.first, from, from).Scan(&page.Now, &head, &firsts[0], &firsts[1])
+	var ends [2]sql.NullInt64
+	last := max(1, limit) - 1
+	err = s.db.QueryRowContext(ctx, s.queries.ends, from, last, from, last).Scan(&page.Now, &head, &ends[0], &ends[1])
 	if err == nil {
 		s.recent.Clock(page.Now)
 	}
@@ -90,14 +94,7 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	case from > head:
 		return page, fmt.Errorf("sqlstore: log: %w: %d is behind the end, %d", session.ErrCursor, from, head)
 	}
-	first := head
-	for _, n := range firsts {
-		if n.Valid {
-			first = min(first, n.Int64)
-		}
-	}
-	// The first batch, and about limit rows behind it. All of them are committed, because the head is larger.
-	if until := first + int64(limit) - 1; until < head {
+	if until, more := firstOf(ends); more {
 		page.Next, page.More = cursor(until), true
 		if err = s.readSessions(ctx, each, from, until); err == nil {
 			_, _, err = s.readRows(ctx, each, s.queries.cutoffs, from, until)
@@ -108,9 +105,19 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	if err != nil {
 		return page, err
 	}
-	s.file(ctx, head, inbox)
+	s.file(ctx, head, page.Now, inbox)
 	page.Next = cursor(head)
 	return page, nil
+}
+
+// firstOf returns the smaller one of two numbers that may be missing.
+func firstOf(numbers [2]sql.NullInt64) (first int64, ok bool) {
+	for _, n := range numbers {
+		if n.Valid && (!ok || n.Int64 < first) {
+			first, ok = n.Int64, true
+		}
+	}
+	return first, ok
 }
 
 func cursor(number int64) session.Cursor { return session.Cursor(strconv.FormatInt(number, 10)) }
@@ -179,14 +186,14 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 
 // file numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
 // the inbox, and the next call tries half as many: a slow database must not be asked for the same too large batch for ever.
-func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
-	now := make(map[place]bool, len(inbox))
+func (s *Sessions) file(ctx context.Context, head int64, now session.Millis, inbox []place) {
+	seen := make(map[place]bool, len(inbox))
 	for _, p := range inbox {
-		now[p] = true
+		seen[p] = true
 	}
 	s.mu.Lock()
 	old := slices.ContainsFunc(inbox, func(p place) bool { return s.inbox[p] })
-	s.inbox = now
+	s.inbox = seen
 	size := cmp.Or(s.batch, batchSize)
 	s.mu.Unlock()
 	if !old {
@@ -202,7 +209,7 @@ func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_, err := number(ctx, s.db, s.dialect, head, sessions, users)
+	_, err := number(ctx, s.db, s.dialect, head, now, sessions, users)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -213,14 +220,14 @@ func (s *Sessions) file(ctx context.Context, head int64, inbox []place) {
 }
 
 // number makes a batch of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
-// the head was read. It waits for nobody who writes other rows.
-func number(ctx context.Context, db *sql.DB, d Dialect, head int64, sessions, users []string) (done bool, err error) {
+// the head was read. now is the database's time then. It waits for nobody who writes other rows.
+func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
 	defer tx.Rollback()
-	next := head + int64(len(sessions)+len(users))
+	next := max(head+1, int64(now)*1000)
 	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), next, head)
 	if err != nil {
 		return false, err

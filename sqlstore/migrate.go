@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+
+	"github.com/signet-go/signet/session"
 )
 
 //go:embed migrations
@@ -159,14 +161,15 @@ func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
 		WHERE revoked_at > 0 AND revoked_at >= ? AND (pos IS NULL) IS TRUE ORDER BY revoked_at LIMIT ?`)
 	for attempt := 0; from.Valid; {
 		var head int64
-		if err := db.QueryRowContext(ctx, `SELECT head FROM signet_log`).Scan(&head); err != nil {
+		var now session.Millis
+		if err := db.QueryRowContext(ctx, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
 			return err
 		}
 		ids, last, err := oldest(ctx, db, old, from.Int64)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		switch done, err := number(ctx, db, d, head, ids, nil); {
+		switch done, err := number(ctx, db, d, head, now, ids, nil); {
 		case err != nil && !collided(err):
 			return err
 		case done:

@@ -86,7 +86,7 @@ type queries struct {
 	create, createRead, update, updateData, updateRead, list, oldest string // sessions
 	cutRead, cutNew, cutAgain                                        string
 	removeSessions, removeCutoffs                                    string
-	first, sessions, cutoffs, tail                                   string // the log
+	ends, sessions, cutoffs, tail                                    string // the log
 }
 
 // The columns of a Moment, and the tables that they come from.
@@ -173,7 +173,7 @@ func queriesOf(d Dialect) queries {
 			WHERE user_id = ? AND version = ?`),
 		removeSessions: remove("signet_sessions", "id", ""),
 		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
-		first:          text(logFirst),
+		ends:           text(logEnds),
 		sessions:       text(logSessions),
 		cutoffs:        text(logCutoffs),
 		tail:           text(logTail),

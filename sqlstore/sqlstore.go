@@ -6,9 +6,8 @@
 //
 // If another server takes over, it must have every commit that was answered. PostgreSQL does that with a synchronous
 // standby (synchronous_standby_names). Otherwise the last revocations can be lost. Their tokens pass again, except in processes
-// that have read of them; these write lost cut-offs of users again when the user logs in or refreshes. And a process can
-// miss new ones: as many as were lost, if they come before it looks at the database again. So restart all processes after such a
-// loss.
+// that have read of them; these write lost cut-offs of users again when the user logs in or refreshes. New revocations reach every
+// process, if the new server's clock is not behind the old one's by more than the failover took.
 //
 // In a Galera cluster of MariaDB, processes may use any node, and also several nodes at once. Set wsrep_sync_wait=1 for
 // their connections (with go-sql-driver/mysql, add wsrep_sync_wait=1 to the data source name). Two refreshes of one
