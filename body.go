@@ -21,9 +21,9 @@ const maxBody = 64 << 10
 
 // field is a text in a request body. It has one of several names, and value receives it.
 type field struct {
-	names []string
-	value *string
-	wish  bool // the client may leave it out, and a value of another type counts as absent
+	names    []string
+	value    *string
+	optional bool // the client may leave it out, and its value may be of any type
 }
 
 // textField is a field with one name.
@@ -50,7 +50,7 @@ func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 // present makes sure that all fields were given.
 func present(want []field) error {
 	for _, f := range want {
-		if *f.value == "" && !f.wish {
+		if *f.value == "" && !f.optional {
 			return badRequest(fmt.Sprintf("field %q is missing or empty", f.names[0]))
 		}
 	}
@@ -121,7 +121,7 @@ func parseBody(media, body string, want ...field) error {
 					return twice(f)
 				}
 				given |= 1 << i
-				if f.wish {
+				if f.optional {
 					*f.value = strings.Trim(s.Raw(), `"`)
 				} else {
 					*f.value = s.String()
@@ -163,7 +163,7 @@ func parseForm(body string, want ...field) error {
 	return nil
 }
 
-// isYes reads a wish, as JSON and forms write it.
+// isYes reads an optional yes or no, as JSON and forms write it.
 func isYes(text string) bool {
 	switch text {
 	case "true", "1", "on", "yes":

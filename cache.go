@@ -21,7 +21,7 @@ type tokenCache struct {
 	seed   maphash.Seed
 	places []cachePlace
 	sets   uint64          // a power of two
-	once   []atomic.Uint32 // parts of the hashes of tokens that came lately and found a full set
+	drawn  []atomic.Uint32 // by a part of the hash: the tag of the token that admit drew last
 }
 
 // cachePlace is a place for one entry. The four places of a set are one line of the processor's cache. So it costs one
@@ -62,14 +62,14 @@ type verifiedToken struct {
 }
 
 const (
-	waysPerSet       = 4
+	placesPerSet     = 4
 	setBytes         = 4 << 10
 	defaultCacheSize = 40 << 20 // bytes, for claims and for signatures
 	minCacheSize     = 64 << 10
-	oncePerSet       = 32
+	drawnPerSet      = 32
 	setCost          = 256 // the budget of a set, in units; so a cost is one byte
 	costUnit         = setBytes / setCost
-	drawn            = 8 // of so many tokens that find a full set, one is drawn
+	drawOneIn        = 8 // of so many tokens that find a full set, one is drawn
 )
 
 func newTokenCache(size int) *tokenCache {
@@ -77,8 +77,8 @@ func newTokenCache(size int) *tokenCache {
 	for 2*sets*setBytes <= size {
 		sets *= 2
 	}
-	places := make([]cachePlace, sets*waysPerSet)
-	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), once: make([]atomic.Uint32, sets*oncePerSet)}
+	places := make([]cachePlace, sets*placesPerSet)
+	return &tokenCache{seed: maphash.MakeSeed(), places: places, sets: uint64(sets), drawn: make([]atomic.Uint32, sets*drawnPerSet)}
 }
 
 // cost estimates the bytes of an entry, in units: the token, its payload, and the parts of the claims.
@@ -87,8 +87,8 @@ func cost(token string) int { return (384 + len(token) + 3*len(token)/4) / costU
 func (c *tokenCache) hash(token string) uint64 { return maphash.String(c.seed, token) }
 
 func (c *tokenCache) set(hash uint64) []cachePlace {
-	first := (hash & (c.sets - 1)) * waysPerSet
-	return c.places[first : first+waysPerSet]
+	first := (hash & (c.sets - 1)) * placesPerSet
+	return c.places[first : first+placesPerSet]
 }
 
 // get returns the claims of a token that was verified with the current keys, or nil.
@@ -115,11 +115,11 @@ func (e *verifiedToken) current() bool { return e.claims.keys == e.claims.from.r
 // comes often enters soon. If there are many more tokens than places, nearly all of them stay out. Each one that enters would
 // only push out another one that comes as often.
 func (c *tokenCache) admit(hash uint64) bool {
-	if rand.Uint32N(drawn) != 0 {
+	if rand.Uint32N(drawOneIn) != 0 {
 		return false
 	}
 	tag := uint32(hash>>16) | 1
-	return c.once[hash%uint64(len(c.once))].Swap(tag) == tag
+	return c.drawn[hash%uint64(len(c.drawn))].Swap(tag) == tag
 }
 
 // put stores a token that was just verified. It does so only if the set has room, or if admit lets the token in. If possible the
@@ -143,7 +143,7 @@ func (c *tokenCache) put(hash uint64, token string, claims *Claims, now time.Tim
 	if (!free || used > setCost) && !c.admit(hash) {
 		return
 	}
-	place := rand.Uint64N(waysPerSet)
+	place := rand.Uint64N(placesPerSet)
 	for i := range set {
 		e := set[i].entry.Load()
 		if e == nil || e.token == token || !e.claims.ExpiresAt.After(now) || !e.current() {

@@ -156,7 +156,7 @@ func isDevelopment(r *http.Request) bool {
 	}
 	origin := r.Header.Get("Origin")
 	if origin == "" {
-		return true // no browser, which sends it with every POST
+		return true // a GET, or no browser: browsers send it with every POST
 	}
 	page, err := url.Parse(origin)
 	return err == nil && isLoopback(page.Host)

@@ -12,12 +12,12 @@ import (
 
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
-	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/scratch", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
+	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/isnil", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/scratch", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
 	"client":                       {},
 	"client/js":                    {},
 	"event":                        {},
-	"feed":                         {"internal/flight", "internal/jws", "internal/limit", "internal/revoked", "internal/strictjson", "keys", "session"},
-	"keys":                         {"internal/strictjson"},
+	"feed":                         {"internal/flight", "internal/isnil", "internal/jws", "internal/limit", "internal/revoked", "internal/safeurl", "internal/strictjson", "keys", "session"},
+	"keys":                         {"internal/safeurl", "internal/strictjson"},
 	"password":                     {},
 	"session":                      {"internal/strictjson"},
 	"session/sessiontest":          {"internal/conformance", "internal/rotation", "session"},
@@ -32,10 +32,12 @@ var walls = map[string][]string{
 	"internal/conformance/kittest": {"internal/conformance"},
 	"internal/flight":              {},
 	"internal/gate":                {"password"},
+	"internal/isnil":               {},
 	"internal/jws":                 {"internal/strictjson", "keys"},
 	"internal/limit":               {},
 	"internal/rotation":            {"session"},
 	"internal/revoked":             {"internal/flight", "internal/limit", "session"},
+	"internal/safeurl":             {},
 	"internal/scratch":             {},
 	"internal/sessions":            {"internal/limit", "internal/revoked", "internal/rotation", "session"},
 	"internal/strictjson":          {},

@@ -11,7 +11,8 @@ import (
 )
 
 // Sentinels for [errors.Is]. The methods of [Auth] and [Verifier] return these errors or an [*Error] that wraps one of
-// them. [WriteError] writes the whole answer for each.
+// them, with two exceptions: an error of the host's functions ([NewError]) is returned as it is, and a mistake of the host or
+// of a store is an [*Error] with the status 500 and the code "server_error". [WriteError] writes the whole answer for each.
 var (
 	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
 	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}
@@ -40,7 +41,8 @@ var (
 	ErrTooManyAttempts error = &Error{status: 429, code: "too_many_attempts", message: "too many attempts; try again later"}
 	// ErrPassword says that the rules refuse a new password: 422. The message says why.
 	ErrPassword error = &Error{status: 422, code: "password_refused", message: "this password cannot be used"}
-	// ErrInsufficientAuthentication says that the user must show again, or better, who it is: 401 (RFC 9470 section 3).
+	// ErrInsufficientAuthentication says that the user must authenticate again, or with a second factor: 401 (RFC 9470
+	// section 3).
 	ErrInsufficientAuthentication error = &Error{status: 401, code: "insufficient_user_authentication",
 		message: "more recent authentication is required", challenge: errorChallenge}
 	// ErrInsufficientScope says that a valid token lacks the role or scope that is asked for: 403 "insufficient_scope".
@@ -64,11 +66,11 @@ type Error struct {
 	message    string
 	retryAfter time.Duration
 	challenge  challenge
-	asks       string // further parameters of the challenge
-	ticket     string // for the second step of a login
-	allow      string // for 405: the methods that are allowed
-	kind       error  // the sentinel; nil for a sentinel itself, and for an error of the host
-	cause      error  // what went wrong inside; nil if the client alone is at fault
+	asks       string  // further parameters of the challenge
+	ticket     *string // for the second step of a login; behind a pointer, so that no way to print an Error shows it
+	allow      string  // for 405: the methods that are allowed
+	kind       error   // the sentinel; nil for a sentinel itself, and for an error of the host
+	cause      error   // what went wrong inside; nil if the client alone is at fault
 }
 
 // NewError returns an error of the host's own for [WriteError] and for functions that signet calls. status is an HTTP
@@ -101,7 +103,12 @@ func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // Ticket returns the secret for [Auth.SecondStep] if the error is [ErrSecondStepRequired], and otherwise "". A handler of
 // [WithErrorHandler] must give it to the client. Do not log it.
-func (e *Error) Ticket() string { return e.ticket }
+func (e *Error) Ticket() string {
+	if e.ticket == nil {
+		return ""
+	}
+	return *e.ticket
+}
 
 // Error describes the error for a log, with its cause.
 func (e *Error) Error() string {
@@ -223,15 +230,15 @@ type problem struct {
 }
 
 // WriteError writes the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457
-// problem document. err is an [*Error], wraps one, or is one of the sentinels; any other error is answered 500 and its
-// text is not shown. All handlers and middleware use it unless [WithErrorHandler] replaces it.
+// problem document. err is an [*Error], wraps one, or is one of the sentinels. The end of a context is answered 503, and any
+// other error 500; their texts are not shown. All handlers and middleware use it unless [WithErrorHandler] replaces it.
 func WriteError(w http.ResponseWriter, err error) {
 	e := asError(err)
 	setErrorHeaders(w.Header(), e)
 	status := e.Status()
 	body, _ := json.Marshal(problem{ // a struct of strings cannot fail
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: e.code, Detail: e.message, Message: e.message,
-		Ticket: e.ticket,
+		Ticket: e.Ticket(),
 	})
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)

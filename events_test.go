@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +47,22 @@ func (r *record) take(t testing.TB, kind event.Kind) (found event.Event) {
 		return false
 	}, 10*time.Second, time.Millisecond, "no event %s", kind)
 	return found
+}
+
+// requireKinds waits for the last of these kinds, requires that no others came, and forgets all events so far.
+func (r *record) requireKinds(t testing.TB, want ...event.Kind) {
+	t.Helper()
+	kinds := func() (kinds []event.Kind) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, e := range r.list {
+			kinds = append(kinds, e.Kind)
+		}
+		return kinds
+	}
+	require.Eventually(t, func() bool { return slices.Contains(kinds(), want[len(want)-1]) }, 10*time.Second, time.Millisecond)
+	require.Equal(t, want, kinds())
+	r.take(t, want[0])
 }
 
 func TestEvents(t *testing.T) {

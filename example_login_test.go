@@ -76,6 +76,35 @@ func ExampleAuth_SecondStep() {
 	// Tokens{Bearer, expires in 1728000s} <nil>
 }
 
+// The user shows the second factor again, for a route behind RequireRecentAuth.
+func ExampleAuth_StepUp() {
+	auth := shop(signet.WithLogin(signet.LoginPolicy{SecondFactor: fixedCode{}, SecondStepACR: "2"}))
+	defer auth.Close()
+	ctx := context.Background()
+	tokens, err := auth.IssueFor(ctx, userstore.User{ID: "1"})
+	if err != nil {
+		panic(err)
+	}
+	_, err = auth.StepUp(ctx, tokens.AccessToken, tokens.RefreshToken, "000000")
+	fmt.Println(err)
+	raised, err := auth.StepUp(ctx, tokens.AccessToken, tokens.RefreshToken, "123456")
+	if err != nil {
+		panic(err)
+	}
+	claims, err := auth.Verify(ctx, raised.AccessToken)
+	if err != nil {
+		panic(err)
+	}
+	facts, err := signet.CustomClaims[struct {
+		AMR []string `json:"amr"`
+		ACR string   `json:"acr"`
+	}](claims)
+	fmt.Println(facts.AMR, facts.ACR, err)
+	// Output:
+	// signet: the code is wrong
+	// [otp mfa] 2 <nil>
+}
+
 func ExampleVerifier_RequireRecentAuth() {
 	auth := shop()
 	defer auth.Close()

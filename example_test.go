@@ -11,16 +11,18 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
 // demoAuth returns a service with one user, for the examples.
-func demoAuth() *signet.Auth {
+func demoAuth(opts ...signet.Option) *signet.Auth {
 	hash, err := password.Default().Hash("changeme")
 	if err != nil {
 		log.Fatal(err)
@@ -31,7 +33,7 @@ func demoAuth() *signet.Auth {
 	if err != nil {
 		log.Fatal(err)
 	}
-	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")))
+	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), opts...)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -312,6 +314,63 @@ func ExampleAuth_IssueFor() {
 	callback.ServeHTTP(rec, httptest.NewRequest("GET", "/callback", nil))
 	fmt.Println(rec.Code, strings.Contains(rec.Body.String(), "refresh_token"))
 	// Output: 200 true
+}
+
+// Two processes have the same store of sessions. A logout in one of them holds in the other one too. Package sqlstore has stores in
+// SQL databases, and module redisstore has one in Redis.
+func ExampleWithSessionStore() {
+	store := &session.Memory{} // in place of sqlstore.NewSessions(db, sqlstore.PostgreSQL)
+	one := demoAuth(signet.WithSessionStore(store))
+	defer one.Close()
+	other := demoAuth(signet.WithSessionStore(store))
+	defer other.Close()
+
+	ctx := context.Background()
+	tokens, err := one.Login(ctx, "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(one.Logout(ctx, tokens.RefreshToken))
+	_, err = other.Refresh(ctx, tokens.RefreshToken)
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// signet: the token is revoked
+}
+
+// The service is behind a proxy with an address in 10.0.0.0/8.
+func ExampleWithTrustedProxies() {
+	auth := demoAuth(signet.WithTrustedProxies(netip.MustParsePrefix("10.0.0.0/8")))
+	defer auth.Close()
+	r := httptest.NewRequest("POST", "/login", strings.NewReader(`{"email": "john@mail.com", "password": "changeme"}`))
+	r.Header.Set("Content-Type", "application/json")
+	r.RemoteAddr = "10.0.0.7:40000"
+	r.Header.Set("X-Forwarded-For", "198.51.100.1, 192.0.2.1") // the client has written the first one
+	auth.LoginHandler().ServeHTTP(httptest.NewRecorder(), r)
+
+	sessions, err := auth.Sessions(context.Background(), "1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sessions[0].Address)
+	// Output: 192.0.2.1
+}
+
+// A server without net/http verifies the token itself. What it calls finds the user as in a route.
+func ExampleContextWithClaims() {
+	auth := demoAuth()
+	defer auth.Close()
+	tokens, err := auth.Login(context.Background(), "john@mail.com", "changeme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := auth.Verify(context.Background(), tokens.AccessToken) // from the metadata of a call
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := signet.ContextWithClaims(context.Background(), claims)
+	fmt.Println(signet.Subject(ctx))
+	// Output: 1
 }
 
 // A framework that does not wrap an http.Handler asks for a decision and stops after an error.

@@ -18,6 +18,8 @@ import (
 
 // decide asks the host about a login, and returns the terms of the session and whether a second step is needed.
 func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (terms rotation.Terms, pending bool, err error) {
+	ctx, limited := limit.New(ctx, storeTimeout) // for the host's function and the second factor together
+	defer limited.Release()
 	var d LoginDecision
 	if a.policy.Decide != nil {
 		if d, err = a.policy.Decide(ctx, user, remember); err != nil {
@@ -50,7 +52,7 @@ func (a *Auth) enrolled(ctx context.Context, userID string) (bool, error) {
 	return a.policy.SecondFactor.Enrolled(ctx, userID)
 }
 
-// terms checks a decision. methods are how the user has shown who it is, if signet knows.
+// terms checks a decision. methods are how the user has authenticated, if signet knows.
 func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, err error) {
 	for _, lifetime := range []time.Duration{d.Idle, d.Absolute} {
 		if badLifetime(lifetime) {
@@ -62,7 +64,7 @@ func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, e
 		return terms, nil
 	}
 	facts := map[string]any{}
-	if methods != nil || d.Facts["act"] == nil { // else somebody acts for the user, who has shown nothing
+	if methods != nil || d.Facts["act"] == nil { // else somebody acts for the user, who has not authenticated
 		facts["auth_time"] = a.clock().Unix()
 	}
 	if methods != nil {
@@ -124,6 +126,9 @@ func encodeFacts[V any](facts map[string]V, most int) (string, error) {
 
 // secondStep is the method of a session whose user has shown a second factor (RFC 8176: multiple-factor authentication).
 const secondStep = "mfa"
+
+// withSecondStep adds that method to those of a second factor. The slice may belong to the host.
+func withSecondStep(methods []string) []string { return slices.Concat(methods, []string{secondStep}) }
 
 // raise returns facts with the proof of a step: its time is now, and it has these methods and this level. A password has no
 // level. After a password the session has no level of an earlier second factor either, because "auth_time" would make it look new.

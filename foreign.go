@@ -27,7 +27,7 @@ import (
 // refused, because a bearer token does not show that its sender has the key.
 type TrustedIssuer struct {
 	// Issuer is exactly the "iss" of the tokens. It must not be empty. A name in braces stands for the value of that
-	// claim, which may have letters, digits, hyphens and underscores. This is for issuers with many tenants, such as
+	// claim, which may have up to 64 letters, digits, hyphens and underscores. This is for issuers with many tenants, such as
 	// "https://login.microsoftonline.com/{tid}/v2.0". Name your tenant in Require, or check Claims.Issuer.
 	Issuer string
 	// Keys are the keys of the issuer, usually a [keys.Remote].
@@ -63,7 +63,7 @@ type TrustedIssuer struct {
 // their own [Auth] or [NewVerifier] first (docs/issuers.md). The error joins all mistakes in the list and the
 // options. It starts no goroutine.
 func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verifier, error) {
-	s := newVerifierConfig("NewIssuersVerifier", opts)
+	s := newVerifierSettings("NewIssuersVerifier", opts)
 	if s.issuer != "" {
 		s.mistake("NewIssuersVerifier", "WithIssuer is given too; the list says who the issuers are")
 	}
@@ -154,24 +154,32 @@ func newForeign(t TrustedIssuer) (*foreign, error) {
 	if t.Scopes != nil {
 		f.scopes = clonePaths(t.Scopes)
 	}
-	if strings.ContainsAny(t.Issuer, "{}") {
-		expression, rest := "^", t.Issuer
-		for rest != "" {
-			at := placeholder.FindStringSubmatchIndex(rest)
-			if at == nil {
-				expression, rest = expression+regexp.QuoteMeta(rest), ""
-				continue
-			}
-			f.patternClaims = append(f.patternClaims, rest[at[2]:at[3]])
-			expression += regexp.QuoteMeta(rest[:at[0]]) + "([A-Za-z0-9_-]{1,64})"
-			rest = rest[at[1]:]
-		}
-		if len(f.patternClaims) == 0 || strings.ContainsAny(placeholder.ReplaceAllString(t.Issuer, ""), "{}") {
-			return nil, fmt.Errorf("field Issuer: %q has a brace that is not around the name of a claim", t.Issuer)
-		}
-		f.pattern = regexp.MustCompile(expression + "$")
+	var err error
+	f.pattern, f.patternClaims, err = issuerPattern(t.Issuer)
+	return f, err
+}
+
+// issuerPattern returns the pattern of an issuer's name that has names of claims in braces, and these names. Of another name it
+// returns nil.
+func issuerPattern(name string) (pattern *regexp.Regexp, claims []string, err error) {
+	if !strings.ContainsAny(name, "{}") {
+		return nil, nil, nil
 	}
-	return f, nil
+	expression, rest := "^", name
+	for rest != "" {
+		at := placeholder.FindStringSubmatchIndex(rest)
+		if at == nil {
+			expression, rest = expression+regexp.QuoteMeta(rest), ""
+			continue
+		}
+		claims = append(claims, rest[at[2]:at[3]])
+		expression += regexp.QuoteMeta(rest[:at[0]]) + "([A-Za-z0-9_-]{1,64})"
+		rest = rest[at[1]:]
+	}
+	if len(claims) == 0 || strings.ContainsAny(placeholder.ReplaceAllString(name, ""), "{}") {
+		return nil, nil, fmt.Errorf("field Issuer: %q has a brace that is not around the name of a claim", name)
+	}
+	return regexp.MustCompile(expression + "$"), claims, nil
 }
 
 func clonePaths(paths [][]string) [][]string {
@@ -209,34 +217,16 @@ func maySignFor(k *keys.Key, tenant string) bool {
 // rule, but never a value.
 func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string) (*Claims, error) {
 	c := &Claims{payload: payload}
-	var expires, fault bool
 	missing := maps.Clone(f.require)
 	var substitute string // the JSON value of SubjectClaim
+	var fault bool
 	s := strictjson.Scan(payload)
 	for s.Next() {
-		raw := s.Raw()
+		name, raw := s.Name(), s.Raw()
 		if raw == "null" {
 			continue // absent
 		}
-		name := s.Name()
-		switch name {
-		case "sub":
-			c.Subject = f.subject(&s)
-		case "iss":
-			c.Issuer = s.String()
-		case "aud":
-			c.Audience = s.Strings()
-		case "exp":
-			c.ExpiresAt, expires = foreignDate(&s, math.Floor), true
-		case "iat":
-			c.IssuedAt = foreignDate(&s, math.Ceil)
-		case "nbf":
-			c.NotBefore = foreignDate(&s, math.Ceil)
-		case "jti":
-			c.ID, _ = textOf(raw)
-		case "cnf":
-			refuseBound(&s)
-		}
+		f.read(c, &s)
 		if name == f.subjectClaim {
 			substitute = raw
 		}
@@ -251,10 +241,10 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 	switch {
 	case s.Err() != nil:
 		return nil, s.Err()
-	case !expires:
+	case c.ExpiresAt.IsZero():
 		return nil, errNoExpiry
 	}
-	for name := range missing {
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		return nil, &strictjson.MemberError{Name: name, Want: "present: TrustedIssuer.Require asks for it"}
 	}
 	if c.Subject == "" && f.subjectClaim != "" && substitute != "" {
@@ -268,6 +258,28 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 			"issuer", label(c.Issuer))
 	}
 	return c, nil
+}
+
+// read reads a registered claim (RFC 7519 section 4.1).
+func (f *foreign) read(c *Claims, s *strictjson.Scanner) {
+	switch s.Name() {
+	case "sub":
+		c.Subject = f.subject(s)
+	case "iss":
+		c.Issuer = s.String()
+	case "aud":
+		c.Audience = s.Strings()
+	case "exp":
+		c.ExpiresAt = foreignDate(s, math.Floor)
+	case "iat":
+		c.IssuedAt = foreignDate(s, math.Ceil)
+	case "nbf":
+		c.NotBefore = foreignDate(s, math.Ceil)
+	case "jti":
+		c.ID, _ = textOf(s.Raw())
+	case "cnf":
+		refuseBound(s)
+	}
 }
 
 // collect adds the roles and scopes of a claim. It returns true if one of them cannot be read.

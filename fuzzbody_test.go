@@ -26,7 +26,7 @@ func FuzzBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, form bool, body string) {
 		var email, pass, token, remember string
 		want := []field{textField("email", &email), textField("password", &pass), {names: []string{"refreshToken", "refresh_token"}, value: &token},
-			{names: []string{"remember"}, value: &remember, wish: true}}
+			{names: []string{"remember"}, value: &remember, optional: true}}
 		media, reference := mediaJSON, jsonFields
 		if form {
 			media, reference = mediaForm, formFields

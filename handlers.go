@@ -18,17 +18,18 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// The handlers read the request, call the method of the same name and write the answer. They contain no rules.
+// The handlers read the request, call the service and write the answer. The rules are in the methods that they call. Only
+// deleteSession adds one: users end their own sessions.
 
 // LoginHandler serves POST with {"email": ..., "password": ...} and answers 201 with a pair of tokens; see
 // [Auth.Login]. The body may be a form with the same fields. [LoginPolicy].Decide learns whether the member "remember" is true.
 func (a *Auth) LoginHandler() http.Handler { return carrier{auth: a}.login() }
 
 func (c carrier) login() http.Handler {
-	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+	return c.auth.handler(func(w http.ResponseWriter, r *http.Request) error {
 		var email, pass, remember string
 		if err := c.readBody(w, r, textField("email", &email), textField("password", &pass),
-			field{names: []string{"remember"}, value: &remember, wish: true}); err != nil {
+			field{names: []string{"remember"}, value: &remember, optional: true}); err != nil {
 			return err
 		}
 		tokens, err := c.auth.login(c.context(r), email, pass, isYes(remember))
@@ -41,7 +42,7 @@ func (c carrier) login() http.Handler {
 func (a *Auth) RefreshHandler() http.Handler { return carrier{auth: a}.refresh() }
 
 func (c carrier) refresh() http.Handler {
-	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+	return c.auth.handler(func(w http.ResponseWriter, r *http.Request) error {
 		token, err := c.refreshToken(w, r)
 		if err != nil {
 			return err
@@ -56,7 +57,7 @@ func (c carrier) refresh() http.Handler {
 func (a *Auth) SecondStepHandler() http.Handler { return carrier{auth: a}.secondStep() }
 
 func (c carrier) secondStep() http.Handler {
-	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+	return c.auth.handler(func(w http.ResponseWriter, r *http.Request) error {
 		var ticket, code string
 		if err := c.readBody(w, r, textField("ticket", &ticket), textField("code", &code)); err != nil {
 			return err
@@ -71,7 +72,7 @@ func (c carrier) secondStep() http.Handler {
 func (a *Auth) StepUpHandler() http.Handler { return carrier{auth: a}.stepUp() }
 
 func (c carrier) stepUp() http.Handler {
-	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+	return c.auth.handler(func(w http.ResponseWriter, r *http.Request) error {
 		access, err := c.auth.credentials(r)
 		if err != nil {
 			return err
@@ -115,7 +116,7 @@ func (a *Auth) ProfileHandler() http.Handler {
 func (a *Auth) LogoutHandler() http.Handler { return carrier{auth: a}.logout() }
 
 func (c carrier) logout() http.Handler {
-	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+	return c.auth.handler(func(w http.ResponseWriter, r *http.Request) error {
 		tokens, err := c.logoutTokens(w, r)
 		if err != nil {
 			return err
@@ -134,7 +135,7 @@ func (c carrier) logout() http.Handler {
 func (a *Auth) LogoutAllHandler() http.Handler { return carrier{auth: a}.logoutAll() }
 
 func (c carrier) logoutAll() http.Handler {
-	return c.handler(func(w http.ResponseWriter, r *http.Request) error {
+	return c.auth.handler(func(w http.ResponseWriter, r *http.Request) error {
 		claims, err := c.auth.check(r)
 		if err != nil {
 			return err
@@ -266,10 +267,6 @@ func servePublic(w http.ResponseWriter, r *http.Request, contentType string, bod
 	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-func (c carrier) handler(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
-	return c.auth.handler(serve, methods...)
 }
 
 // context is the context of a request, with its client and the way that tokens travel.

@@ -33,17 +33,15 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	if err != nil {
 		return Tokens{}, err
 	}
-	defer attempt.leave()                            // also after a panic of the host's function
-	bounded, limited := limit.New(ctx, storeTimeout) // for the host's function and the second factor
-	terms, pending, err := a.decide(bounded, user, remember)
-	limited.Release()
+	defer attempt.leave() // also after a panic of the host's function
+	terms, pending, err := a.decide(ctx, user, remember)
 	if err != nil {
-		a.end(ctx, attempt, unavailable(err)) // the password was right
+		a.end(ctx, attempt, cancelled) // the password was right
 		a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: asError(err).Code()})
 		return Tokens{}, err
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
-	a.end(ctx, attempt, err)
+	a.end(ctx, attempt, outcomeOf(err))
 	if err == nil {
 		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
 	}
@@ -62,7 +60,7 @@ func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass strin
 		if current.PasswordHash == before.PasswordHash {
 			return nil
 		}
-		ok, _, err := a.gate.Verify(ctx, turnOf(ctx), current.PasswordHash, pass)
+		ok, _, err := a.gate.Verify(ctx, networkOf(ctx), current.PasswordHash, pass)
 		return passwordError(current.ID, ok && !current.Disabled, err)
 	}
 }
@@ -75,14 +73,14 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 	if err != nil {
 		return userstore.User{}, err
 	}
-	a.end(ctx, attempt, nil)
+	a.end(ctx, attempt, succeeded)
 	return user, nil
 }
 
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic
 // link, a command line. It asks for no password and no second step. The user store must know the user: the tokens carry what
-// the store knows, because every refresh looks the user up. The lifetimes and facts of a decision hold for the session; its
-// SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and
+// the store knows, because every refresh looks the user up. There is at most one decision. Its lifetimes and facts hold for the
+// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and
 // for one whose password hash is another one now (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless]
 // for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
@@ -90,10 +88,13 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 		return Tokens{}, ErrInvalidCredentials
 	}
 	var d LoginDecision
-	if len(decision) > 0 {
-		if d = decision[len(decision)-1]; a.sessions == nil { // nothing would keep it
-			return Tokens{}, ErrStateless
-		}
+	switch {
+	case len(decision) > 1:
+		return Tokens{}, internal(errors.New("IssueFor takes at most one decision"))
+	case len(decision) == 1 && a.sessions == nil: // nothing would keep it
+		return Tokens{}, ErrStateless
+	case len(decision) == 1:
+		d = decision[0]
 	}
 	terms, err := a.terms(d, nil)
 	if err != nil {
@@ -142,7 +143,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 
 // verifyPassword checks the password of a user, who is zero for an unknown account, and notes why it was refused.
 func (a *Auth) verifyPassword(ctx context.Context, user userstore.User, pass string) (outdated bool, err error) {
-	ok, outdated, err := a.gate.Check(ctx, turnOf(ctx), user.PasswordHash, pass, user.Disabled)
+	ok, outdated, err := a.gate.Check(ctx, networkOf(ctx), user.PasswordHash, pass, user.Disabled)
 	refusal := passwordError(user.ID, ok, err)
 	if refusal != nil {
 		a.failed(ctx, user, err)
@@ -169,8 +170,8 @@ func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
 	a.events.emit(ctx, event.Event{Kind: event.LoginFailed, Subject: user.ID, Reason: reason})
 }
 
-// turnOf is who takes turns to hash passwords.
-func turnOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
+// networkOf is the network of the client. It takes turns with others to hash passwords.
+func networkOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
 
 // try calls check, which looks at a password or a code of an account, unless too many were wrong before. userID is "" if it is
 // not known. If check returns an error, the attempt has ended. Otherwise the caller ends it.
@@ -186,7 +187,7 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func() error
 		}
 	}()
 	if err := check(); err != nil {
-		a.end(ctx, attempt, err)
+		a.end(ctx, attempt, outcomeOf(err))
 		return nil, err
 	}
 	right = true
@@ -202,18 +203,24 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	names := accountsOf(email, userID)
-	leave, err := a.attempts.Enter(ctx, names[0]+"\x00"+turnOf(ctx))
+	leave, err := a.attempts.Enter(ctx, names[0]+"\x00"+networkOf(ctx))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
+	begun := false
+	defer func() {
+		if !begun { // also after a panic of the throttle's store
+			leave()
+		}
+	}()
 	counted, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
 	if err == nil && len(names) > 1 {
 		err = counted.Also(ctx, names[1])
 	}
 	if err == nil {
+		begun = true
 		return &attempt{counted, leave}, nil
 	}
-	leave()
 	var delayed *throttle.Delayed
 	if errors.As(err, &delayed) {
 		a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
@@ -242,24 +249,38 @@ type attempt struct {
 	leave func()
 }
 
-// end ends an attempt. A nil error says that all answers were right. ErrSecondStepRequired says that they were right so far. The
-// attempt does not count after three other errors: ErrUnavailable (nobody can tell), errTicket (nothing was checked), and
-// ErrInvalidToken (the answer was right, and the token was not). After any other error it stays a failure. end does its work
-// also if the client has gone away. Otherwise attempts would be counted wrongly.
-func (a *Auth) end(ctx context.Context, attempt *attempt, err error) {
-	defer attempt.leave()
-	finish := attempt.Succeeded
+// outcome is what the answers of an attempt were; nil: it stays a failure.
+type outcome func(*throttle.Attempt, context.Context) error
+
+var (
+	succeeded outcome = (*throttle.Attempt).Succeeded // all were right
+	continued outcome = (*throttle.Attempt).Continued // they were right so far
+	cancelled outcome = (*throttle.Attempt).Cancelled // the attempt does not count
+)
+
+// outcomeOf returns the outcome of an attempt that ended with err. It does not count after ErrUnavailable (nobody can tell),
+// errTicket (nothing was checked), and ErrInvalidToken (the answer was right, and the token was not).
+func outcomeOf(err error) outcome {
 	switch {
+	case err == nil:
+		return succeeded
 	case errors.Is(err, ErrSecondStepRequired):
-		finish = attempt.Continued
+		return continued
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrInvalidToken), err == errTicket:
-		finish = attempt.Cancelled
-	case err != nil:
+		return cancelled
+	}
+	return nil
+}
+
+// end ends an attempt, also if the client has gone away. Otherwise attempts would be counted wrongly.
+func (a *Auth) end(ctx context.Context, attempt *attempt, result outcome) {
+	defer attempt.leave()
+	if result == nil {
 		return
 	}
 	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
 	defer limited.Release()
-	if err := finish(ctx); err != nil {
+	if err := result(attempt.Attempt, ctx); err != nil {
 		a.logger.WarnContext(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer",
 			"error", err)
 	}
@@ -318,7 +339,8 @@ const ticketSeparator = "."
 // codeNeeded is the answer to a login that needs a second step.
 func codeNeeded(id, secret string) error {
 	e := because(ErrSecondStepRequired, nil)
-	e.ticket = id + ticketSeparator + secret
+	ticket := id + ticketSeparator + secret
+	e.ticket = &ticket
 	return e
 }
 
@@ -352,7 +374,7 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	if !ok {
 		return user.PasswordHash
 	}
-	hash, err := a.gate.Hash(ctx, turnOf(ctx), pass)
+	hash, err := a.gate.Hash(ctx, networkOf(ctx), pass)
 	if err == nil {
 		err = a.replaceHash(ctx, store, user, hash)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/keys"
 )
 
@@ -91,7 +92,7 @@ func (v *Verifier) require(name string, next http.Handler, permit func(*Claims) 
 
 // mustHaveNext panics while the host sets up its routes. Without it the first valid request would panic.
 func mustHaveNext(name string, next http.Handler) {
-	if isNil(next) {
+	if isnil.Value(next) {
 		panic("signet." + name + ": the handler is nil")
 	}
 }

@@ -49,10 +49,10 @@ func (a *Auth) Handler(prefix string) http.Handler {
 	return anyOrigin(m)
 }
 
-// CookieHandler serves what [Auth.Handler] serves to browsers that keep their tokens in cookies: no body has a token, login,
-// second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds, "refresh_expires_in":
-// seconds}, and refresh-token and logout need no body. Forms are refused with 415, and requests from other sites with 403.
-// There is no CORS.
+// CookieHandler serves the operations of [Auth.Handler] for browsers that keep their tokens in cookies. No body has a token.
+// Login, second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds,
+// "refresh_expires_in": seconds}. Refresh-token and logout need no body. Forms are refused with 415, and requests from other
+// sites with 403. There is no CORS.
 //
 //	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 //
@@ -72,7 +72,7 @@ func (a *Auth) CookieHandler(prefix string) http.Handler {
 	m := a.mount(prefix, carrier{auth: a, cookies: a.cookies, path: prefix})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(askedPath(r), prefix+"/") { // the browser would not send the cookie of the refresh token
-			m.first.Do(func() { m.explain(r, false) })
+			m.first.Do(func() { m.explain(r) })
 			a.refuse(w, r, ErrNotFound)
 			return
 		}
@@ -134,7 +134,11 @@ func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	base, ok := m.base(r)
 	name, below := strings.CutPrefix(r.URL.Path, base+"/")
 	below = below && ok
-	m.first.Do(func() { m.explain(r, below) })
+	m.first.Do(func() {
+		if !below {
+			m.explain(r)
+		}
+	})
 	name = strings.TrimSuffix(name, "/")
 	route := m.routes[name]
 	if id, ok := sessionID(name); ok && m.deleteSession != nil {
@@ -218,12 +222,10 @@ func matched(r *http.Request) (base string, wild, known bool) {
 }
 
 // explain logs that the path of the first request is not below the prefix. Most likely the prefix is wrong then.
-func (m *mount) explain(r *http.Request, below bool) {
-	if !below {
-		m.auth.logger.WarnContext(r.Context(),
-			"signet: auth.Handler or CookieHandler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
-			"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
-	}
+func (m *mount) explain(r *http.Request) {
+	m.auth.logger.WarnContext(r.Context(),
+		"signet: auth.Handler or CookieHandler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
+		"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
 }
 
 // sessionID returns the id in a path below the prefix.

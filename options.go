@@ -13,6 +13,7 @@ import (
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/feed"
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/password"
@@ -75,7 +76,7 @@ type settings struct {
 	events      func(context.Context, event.Event)
 
 	stateless     bool
-	sessionOption string        // the last option that means nothing without sessions; "": there is none
+	needsSessions string        // the last option that means nothing without sessions; "": there is none
 	sessionStore  session.Store // nil: in memory
 	reuseWindow   time.Duration
 	windowSet     bool
@@ -89,13 +90,13 @@ type settings struct {
 // sessionOption returns an option that means nothing without sessions.
 func sessionOption(name string, apply func(*settings)) Option {
 	return option(func(s *settings) {
-		s.sessionOption = name
+		s.needsSessions = name
 		apply(s)
 	})
 }
 
-// newVerifierConfig collects options for the function with that name.
-func newVerifierConfig(function string, opts []VerifierOption) verifierSettings {
+// newVerifierSettings collects options for the function with that name.
+func newVerifierSettings(function string, opts []VerifierOption) verifierSettings {
 	s := verifierSettings{verifierConfig: verifierConfig{
 		types:  []string{jws.AccessType},
 		leeway: 30 * time.Second,
@@ -103,7 +104,7 @@ func newVerifierConfig(function string, opts []VerifierOption) verifierSettings 
 		logger: slog.Default(),
 	}, cacheSize: defaultCacheSize}
 	for _, opt := range opts {
-		if isNil(opt) {
+		if isnil.Value(opt) {
 			s.mistake(function, "an option is nil")
 			continue
 		}
@@ -115,28 +116,28 @@ func newVerifierConfig(function string, opts []VerifierOption) verifierSettings 
 
 func newSettings(opts []Option) settings {
 	s := settings{
-		verifierSettings: newVerifierConfig("New", nil),
+		verifierSettings: newVerifierSettings("New", nil),
 		hasher:           password.Default(),
 		reuseWindow:      10 * time.Second,
 		maxStaleness:     30 * time.Second,
 		memory:           defaultRevocationMemory,
 	}
 	for _, opt := range opts {
-		if isNil(opt) {
+		if isnil.Value(opt) {
 			s.mistake("New", "an option is nil")
 			continue
 		}
 		opt.applyAuth(&s)
 	}
-	s.validate()
+	s.complete()
 	s.shareCache()
 	return s
 }
 
-// validate sets the values that depend on several options, and finds options that are wrong only in combination.
-func (s *settings) validate() {
-	if s.stateless && s.sessionOption != "" {
-		s.mistake("WithoutSessions", "%s is given too; leave one of them out", s.sessionOption)
+// complete sets the values that depend on several options, and finds options that are wrong only in combination.
+func (s *settings) complete() {
+	if s.stateless && s.needsSessions != "" {
+		s.mistake("WithoutSessions", "%s is given too; leave one of them out", s.needsSessions)
 	}
 	if s.stateless && s.cookies != nil {
 		s.mistake("WithCookies", "WithoutSessions is given too: then nobody could sign out, because scripts cannot take the cookies away")
@@ -230,8 +231,8 @@ func WithAudience(audience ...string) VerifierOption {
 
 // WithTokenTypes sets the "typ" values of access tokens. Upper and lower case are the same. The first one is what [New]
 // issues. The default is "at+jwt" (RFC 9068 section 2.1). Use "JWT" for verifiers that accept nothing else, such as
-// Spring Security in its default configuration. "rt+jwt" and "ticket+jwt" are errors, because they
-// are the types of refresh tokens and tickets.
+// Spring Security in its default configuration. "rt+jwt" and "ticket+jwt" are errors, because they are the types of refresh
+// tokens and tickets.
 func WithTokenTypes(types ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if len(types) == 0 {
@@ -283,7 +284,8 @@ func WithLogger(logger *slog.Logger) VerifierOption {
 
 // WithErrorHandler replaces [WriteError] for every refused request, so that a host can answer in a format of its own.
 // The status is that of the [*Error] that err is or wraps ([errors.As]). Signet has already set the headers
-// WWW-Authenticate, Retry-After, Allow and Cache-Control. The handler must be safe for concurrent use.
+// WWW-Authenticate, Retry-After, Allow and Cache-Control. The handler must be safe for concurrent use. For
+// [ErrSecondStepRequired] the answer must have the ticket ([Error.Ticket]): without it nobody can go on with the login.
 func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err error)) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if handler == nil {
@@ -376,12 +378,13 @@ func badLifetime(d time.Duration) bool {
 // WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults.
 func WithLifetimes(lifetimes Lifetimes) Option {
 	return option(func(s *settings) {
-		for name, lifetime := range map[string]time.Duration{
-			"Access": lifetimes.Access, "Refresh": lifetimes.Refresh, "Session": lifetimes.Session,
-		} {
-			if badLifetime(lifetime) {
+		for _, field := range []struct {
+			name  string
+			value time.Duration
+		}{{"Access", lifetimes.Access}, {"Refresh", lifetimes.Refresh}, {"Session", lifetimes.Session}} {
+			if badLifetime(field.value) {
 				s.mistake("WithLifetimes", "%s: %v is out of range; use whole seconds, at least 1s and at most ten years",
-					name, lifetime)
+					field.name, field.value)
 			}
 		}
 		s.lifetimes = lifetimes
@@ -391,7 +394,7 @@ func WithLifetimes(lifetimes Lifetimes) Option {
 // WithLogin sets what stands between a password and the first tokens.
 func WithLogin(policy LoginPolicy) Option {
 	return option(func(s *settings) {
-		if policy.SecondFactor != nil && isNil(policy.SecondFactor) {
+		if policy.SecondFactor != nil && isnil.Value(policy.SecondFactor) {
 			s.mistake("WithLogin", "SecondFactor is a nil pointer; leave it out to have none")
 		}
 		if policy.ParallelHashes < 0 || policy.ParallelHashes > 1024 {
@@ -415,7 +418,7 @@ func WithLogin(policy LoginPolicy) Option {
 // WithPasswordHasher sets how passwords are hashed and verified. The default is [password.Default].
 func WithPasswordHasher(hasher password.Hasher) Option {
 	return option(func(s *settings) {
-		if isNil(hasher) {
+		if isnil.Value(hasher) {
 			s.mistake("WithPasswordHasher", "the hasher is nil; leave the option out for password.Default()")
 		}
 		s.hasher = hasher
@@ -450,7 +453,7 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 // restart, an access token that was revoked before the restart is valid again until it expires.
 func WithSessionStore(store session.Store) Option {
 	return sessionOption("WithSessionStore", func(s *settings) {
-		if isNil(store) {
+		if isnil.Value(store) {
 			s.mistake("WithSessionStore", "the store is nil; leave the option out for one in memory")
 			return
 		}

@@ -20,7 +20,7 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 	if err := a.policy.Passwords.Check(ctx, password); err != nil {
 		return "", ruleError(err)
 	}
-	hash, err := a.gate.Hash(ctx, turnOf(ctx), password)
+	hash, err := a.gate.Hash(ctx, networkOf(ctx), password)
 	if err != nil {
 		return "", hashError(err)
 	}
@@ -29,18 +29,18 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 
 // SetPassword gives a user a new password, for example after a link in a mail or by an administrator, and ends all sessions of
 // the user. It clears the delays of the account that wrong passwords have caused, and the limits of the day too if the user has no
-// second factor. The user store must be a
-// [userstore.PasswordUpdater]. The error is [ErrPassword] for a password that the rules refuse, [ErrNotFound] for an unknown
-// user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have ended; after ErrUnavailable one of
-// both may be missing, and the call can be repeated. Under [WithoutSessions] no token is revoked.
+// second factor. The user store must be a [userstore.PasswordUpdater]. The error is [ErrPassword] for a password that the rules
+// refuse, [ErrNotFound] for an unknown user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have
+// ended; after ErrUnavailable one of both may be missing, and the call can be repeated. Under [WithoutSessions] no token is
+// revoked.
 func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 	return a.setPassword(ctx, userID, password, "", func(userstore.User) error { return nil })
 }
 
 // ChangePassword is [Auth.SetPassword] for users who know their old password. The session keepSessionID goes on, usually
 // [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in, so ctx must say who the client is
-// ([Auth.ContextWithClient]). The errors are those of SetPassword, and
-// [ErrInvalidCredentials] for a wrong old password, and [ErrTooManyAttempts].
+// ([Auth.ContextWithClient]). The errors are those of SetPassword, [ErrInvalidCredentials] for a wrong old password,
+// [ErrInvalidRequest] for an empty one or one that is too long, and [ErrTooManyAttempts].
 func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassword, keepSessionID string) error {
 	user, err := a.userByID(ctx, userID)
 	if err != nil {
@@ -50,10 +50,12 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	if err != nil {
 		return err
 	}
+	defer attempt.leave() // also after a panic of the second factor
+	result := succeeded
 	if a.mayHaveFactor(ctx, user.ID) { // the password alone proves only the first step
-		err = ErrSecondStepRequired
+		result = continued
 	}
-	a.end(ctx, attempt, err)
+	a.end(ctx, attempt, result)
 	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
 }
 
@@ -123,12 +125,12 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	}
 	bounded, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	clear := a.policy.Throttle.Clear
+	forgive := a.policy.Throttle.Clear
 	if a.mayHaveFactor(bounded, user.ID) { // wrong codes count too, and the new password does not change the codes
-		clear = a.policy.Throttle.ClearDelays
+		forgive = a.policy.Throttle.ClearDelays
 	}
 	for _, name := range accountsOf(user.Email, user.ID) {
-		if err := clear(bounded, name); err != nil {
+		if err := forgive(bounded, name); err != nil {
 			a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 		}
 	}

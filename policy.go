@@ -24,7 +24,7 @@ type LoginPolicy struct {
 	// is one.
 	SecondFactor SecondFactor
 	// SecondStepACR is the "acr" (RFC 9068 section 2.2.1) of sessions whose user has shown a second factor; "": none. It has at
-	// most 128 bytes.
+	// most 128 bytes of ASCII, without spaces, quotes and backslashes.
 	SecondStepACR string
 	// Decide is called after the password was right and before a session exists; nil: every login begins a session with
 	// the lifetimes of the service. remember is the member "remember" of the login's body. If Decide returns an [*Error],
@@ -45,7 +45,8 @@ type LoginDecision struct {
 	// (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that belong to
 	// signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they are at most 1,024
 	// bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and "act" an object.
-	// Facts stay as they were; what may change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and
+	// Facts stay as they were, except that a second step and [Auth.StepUp] change "amr", "auth_time" and "acr". What else may
+	// change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and
 	// "auth_time" is now, unless there is an "act": somebody who acts for the user does not pass [Verifier.RequireRecentAuth].
 	Facts map[string]any
 }

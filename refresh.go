@@ -35,7 +35,7 @@ func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error)
 }
 
 func (a *Auth) verifyRefresh(ctx context.Context, token string) (*Claims, error) {
-	claims, err := a.read(ctx, token, refreshToken)
+	claims, err := a.read(ctx, token, forRefresh)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
 func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Session) (string, error)) (Tokens, error) {
 	ctx, limited := limit.New(ctx, storeTimeout) // also for the claims and the signatures
 	defer limited.Release()
-	t := &turn{auth: a, ctx: ctx, subject: claims.Subject, raise: raise, grant: grant{secret: claims.ID, proof: true}}
+	t := &exchange{auth: a, ctx: ctx, subject: claims.Subject, raise: raise, grant: grant{secret: claims.ID, proof: true}}
 	row, out, err := a.sessions.Refresh(ctx, claims.SessionID, claims.Subject, presented(ctx, claims), t)
 	if err != nil {
 		var refused *Error
@@ -84,8 +84,8 @@ func presented(ctx context.Context, claims *Claims) rotation.Presented {
 	return rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID), Client: clientOf(ctx)}
 }
 
-// turn makes the tokens of one refresh or step-up. It implements the interface Tokens of internal/sessions.
-type turn struct {
+// exchange makes the tokens of one refresh or step-up. It implements the interface Exchange of internal/sessions.
+type exchange struct {
 	auth    *Auth
 	ctx     context.Context
 	subject string
@@ -95,7 +95,7 @@ type turn struct {
 }
 
 // Decide implements sessions.Tokens.
-func (t *turn) Decide(rules rotation.Rules, row session.Session, presented rotation.Presented, now session.Millis) (
+func (t *exchange) Decide(rules rotation.Rules, row session.Session, presented rotation.Presented, now session.Millis) (
 	session.Session, rotation.Outcome, error) {
 	if t.raise == nil {
 		after, out := rules.Refresh(row, presented, now)
@@ -110,7 +110,7 @@ func (t *turn) Decide(rules rotation.Rules, row session.Session, presented rotat
 }
 
 // User implements sessions.Tokens.
-func (t *turn) User() (active bool, err error) {
+func (t *exchange) User() (active bool, err error) {
 	err = t.auth.load(t.ctx, &t.grant, t.subject)
 	if errors.Is(err, errNoUser) {
 		return false, nil
@@ -119,7 +119,7 @@ func (t *turn) User() (active bool, err error) {
 }
 
 // Sign implements sessions.Tokens.
-func (t *turn) Sign(row session.Session, out rotation.Outcome, version session.Version) (err error) {
+func (t *exchange) Sign(row session.Session, out rotation.Outcome, version session.Version) (err error) {
 	t.tokens, err = t.auth.issue(t.ctx, t.grant.of(row, out.Generation, version))
 	return err
 }

@@ -15,9 +15,9 @@ import (
 
 // Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error.
 // The error is [ErrInvalidToken] for a text that is no token of this service, [ErrUnavailable], or [ErrStateless] under
-// [WithoutSessions]: If it is nil, the store has committed the end.
+// [WithoutSessions]. If it is nil, the store has committed the end.
 func (a *Auth) Logout(ctx context.Context, token string) error {
-	claims, err := a.read(ctx, token, anyToken)
+	claims, err := a.read(ctx, token, forLogout)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@
 //
 // [Auth.Handler] serves the whole contract below a path, and other handlers serve its operations one by one.
 // [Verifier.RequireAuth] and [Verifier.RequireRole] guard routes of your own. In a route, [Subject] is the id of the user and
-// [ClaimsFromContext] has all claims. Each handler has a method that does the same without HTTP: [Auth.Login],
+// [ClaimsFromContext] has all claims. Most handlers have a method that does the same without HTTP: [Auth.Login],
 // [Auth.Refresh], [Auth.Logout], [Verifier.Verify], and [Auth.IssueFor] for users that you have authenticated by other
 // means.
 //
@@ -47,6 +47,7 @@ import (
 
 	"github.com/signet-go/signet/internal/flight"
 	"github.com/signet-go/signet/internal/gate"
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
@@ -97,7 +98,7 @@ type Auth struct {
 // once.
 func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	s := newSettings(opts)
-	if isNil(users) {
+	if isnil.Value(users) {
 		s.mistake("New", "the user store is nil; pass &userstore.Memory{} or your own")
 	}
 	if err := s.err(checkSigning(source)); err != nil {
@@ -148,8 +149,8 @@ func checkSigning(source keys.Source) error {
 }
 
 // Close ends the goroutines that [New] started and waits for them. After it, requests with tokens of sessions are
-// answered 503. Stores and keys stay open because they belong to the host. A second Close does nothing. It always
-// returns nil.
+// answered 503; with [WithInsecureStaleRevocations] they still pass, and revocations are not seen. Stores and keys stay open
+// because they belong to the host. A second Close does nothing. It always returns nil.
 func (a *Auth) Close() error {
 	if a.sessions != nil {
 		a.sessions.Close()
@@ -157,9 +158,6 @@ func (a *Auth) Close() error {
 	a.events.close()
 	return nil
 }
-
-// Format implements [fmt.Formatter]. An Auth prints only its name, because it holds keys.
-func (a *Auth) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Auth") }
 
 // storeTimeout is the time limit for one call of a store.
 const storeTimeout = sessions.StoreTimeout

@@ -20,8 +20,8 @@ import (
 // A login that waits for its second step is a row in the session store that no token can name yet. Its ticket is the row's id
 // and a secret. So a ticket works in every process, a cut-off of the user ends it, and only one request can use it.
 
-// errCode is the answer to a wrong code.
 var (
+	// errCode is the answer to a wrong code.
 	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
 		kind: ErrInvalidCredentials}
 	errSessions = invalidToken("the two tokens are of different sessions")
@@ -30,8 +30,8 @@ var (
 // SecondStep ends a login that [Auth.Login] answered with [ErrSecondStepRequired]: ticket is [Error.Ticket], and code is one of
 // the [SecondFactor]. A ticket can be used once, within five minutes, and for five codes. The error is
 // [ErrInvalidCredentials] for a wrong code ("invalid_code") and for a ticket that cannot be used any more
-// ("invalid_ticket"), [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. After ErrUnavailable
-// the same ticket may still be good.
+// ("invalid_ticket"), [ErrInvalidRequest] for an empty code, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or
+// [ErrUnavailable]. After ErrUnavailable the same ticket may still be good.
 func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, error) {
 	switch {
 	case a.sessions == nil:
@@ -71,7 +71,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		err = a.stepError(ctx, row, err)
 	}
-	a.end(ctx, attempt, err)
+	a.end(ctx, attempt, outcomeOf(err))
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -81,7 +81,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 
 // complete begins the session of a login whose second step was right.
 func (a *Auth) complete(ctx context.Context, row session.Session, ticket string, amr []string) (tokens Tokens, err error) {
-	facts, err := a.raise(row.Facts, append(amr, secondStep), a.policy.SecondStepACR)
+	facts, err := a.raise(row.Facts, withSecondStep(amr), a.policy.SecondStepACR)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -129,14 +129,14 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	return amr, nil
 }
 
-// StepUp raises a session whose user shows once more who it is (RFC 9470): the access tokens of the session get a new
+// StepUp raises a session whose user authenticates again (RFC 9470): the access tokens of the session get a new
 // "auth_time" and, if it was a second factor, [LoginPolicy].SecondStepACR. answer is a code of the second factor if the user has
 // set it up, and the password otherwise. Both tokens must be of one session, and the refresh token must be its current
 // one. The session keeps its id, and rotates. Whoever uses an older refresh token afterwards gets tokens without the new
 // facts, and the session loses them: so a token that was stolen before is not raised, and a lost answer costs no session.
 //
-// The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrTooManyAttempts],
-// [ErrStateless] under [WithoutSessions], or [ErrUnavailable].
+// The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrInvalidRequest] for
+// an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable].
 func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer string) (Tokens, error) {
 	if a.sessions == nil {
 		return Tokens{}, ErrStateless
@@ -161,7 +161,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	}
 	amr, acr, attempt, err := a.checkAnswer(ctx, user, answer)
 	if err != nil {
-		if e := asError(err); errors.Is(e, ErrInvalidCredentials) {
+		if e := asError(err); e.code == errCode.code { // a wrong password has an event already
 			a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: user.ID, SessionID: claims.SessionID, Reason: e.code})
 		}
 		return Tokens{}, err
@@ -170,7 +170,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})
-	a.end(ctx, attempt, err)
+	a.end(ctx, attempt, outcomeOf(err))
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -208,10 +208,10 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 		amr, err = a.checkCode(ctx, user, answer)
 		return err
 	})
-	return append(amr, secondStep), a.policy.SecondStepACR, attempt, err
+	return withSecondStep(amr), a.policy.SecondStepACR, attempt, err
 }
 
-// RequireRecentAuth is RequireAuth for users who have shown who they are within maxAge ("auth_time"), at one of the levels
+// RequireRecentAuth is RequireAuth for users who have authenticated within maxAge ("auth_time"), at one of the levels
 // ("acr") if any are given. Others get 401 "insufficient_user_authentication" with the challenge of RFC 9470 section 3, which
 // tells the client what to ask for: [Auth.StepUp] or a new login. A maxAge of 0 asks for no time. A token without these
 // claims does not pass. Tokens have them if [WithLogin] sets LoginPolicy.Decide or LoginPolicy.SecondFactor. It panics if

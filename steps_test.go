@@ -10,14 +10,18 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -491,6 +495,99 @@ func TestAStepUpByPasswordHasNoOtherLevel(t *testing.T) {
 	require.NoError(t, err)
 	own = tokensOf(t, s.do(t, "POST", stepUpPath, `{"refreshToken":"`+own.RefreshToken+`","password":"changeme"}`, bearer(own.AccessToken)...))
 	require.Equal(t, "1", part(t, own.AccessToken, 1)["acr"], "the host's own level")
+}
+
+// A wrong answer has one event: that of a password, or that of a code.
+func TestAWrongStepUpHasOneEvent(t *testing.T) {
+	got := &record{}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}}), signet.WithEvents(got.add))
+	for id, kinds := range map[string][]event.Kind{"1": {event.SecondStepFailed}, "3": {event.LoginFailed}} {
+		tokens, err := s.IssueFor(t.Context(), userstore.User{ID: id})
+		require.NoError(t, err)
+		_, err = s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "wrong")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+		require.NoError(t, s.UserChanged(t.Context(), id))
+		got.requireKinds(t, append(append([]event.Kind{event.LoginOK}, kinds...), event.UserChanged)...)
+	}
+}
+
+// brittleFactor panics, or returns the same slice to everybody.
+type brittleFactor struct {
+	broken atomic.Bool
+	amr    []string
+}
+
+func (f *brittleFactor) Enrolled(context.Context, string) (bool, error) {
+	if f.broken.Load() {
+		panic("a fault of the host")
+	}
+	return true, nil
+}
+
+func (f *brittleFactor) Verify(context.Context, string, string) ([]string, error) { return f.amr, nil }
+
+// A second factor may return one slice to all calls. Under the race detector this test shows a write into it.
+func TestAFactorThatReturnsTheSameSlice(t *testing.T) {
+	factor := &brittleFactor{amr: make([]string, 1, 8)}
+	factor.amr[0] = "otp"
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
+	var all sync.WaitGroup
+	for range 8 {
+		tokens, err := s.IssueFor(t.Context(), userstore.User{ID: "1"})
+		require.NoError(t, err)
+		all.Go(func() {
+			_, err := s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "1")
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.Equal(t, make([]string, 7), factor.amr[1:8])
+}
+
+// panickingThrottle is a store whose calls panic.
+type panickingThrottle struct {
+	throttle.Memory
+	broken atomic.Bool
+}
+
+func (p *panickingThrottle) Update(ctx context.Context, key throttle.Key,
+	change func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
+	if p.broken.Load() {
+		panic("a fault of the store")
+	}
+	return p.Memory.Update(ctx, key, change)
+}
+
+// Code of the host that panics keeps no place of an attempt: net/http recovers, and others go on.
+func TestAPanicKeepsNoPlace(t *testing.T) {
+	factor, store := &brittleFactor{}, &panickingThrottle{}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor, Throttle: throttle.New(store, throttle.Config{})}))
+	const password = "changeme"
+	for what, tc := range map[string]struct {
+		broken *atomic.Bool
+		call   func() error
+	}{
+		"the factor at a new password": {&factor.broken, func() error {
+			return s.ChangePassword(t.Context(), "1", password, "a new password", "")
+		}},
+		"the factor at a login": {&factor.broken, func() error { _, err := s.Login(t.Context(), "john@mail.com", password); return err }},
+		"the store of the throttle": {&store.broken, func() error {
+			_, err := s.Authenticate(t.Context(), "john@mail.com", password)
+			return err
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			tc.broken.Store(true)
+			for range 4 {
+				require.Panics(t, func() { _ = tc.call() })
+			}
+			tc.broken.Store(false)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := s.Authenticate(ctx, "john@mail.com", password)
+			require.NoError(t, err)
+		})
+	}
 }
 
 func TestAStepUp(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 // ticketLife is how long a ticket can be used.
 const ticketLife = 30 * time.Second
 
-// errTicketUsed is the answer to a ticket that was used, or that is older than 64 others of its session.
-var errTicketUsed = invalidToken("the ticket was used before")
+// errConnectionTicket is the answer to a ticket that was used, or that is older than 64 others of its session.
+var errConnectionTicket = invalidToken("the ticket was used before")
 
 // TicketHandler serves POST with an access token and answers 201 with {"ticket": ..., "expires_in": 30}. A script puts the ticket
 // into the URL of a WebSocket or an EventSource, which cannot send an Authorization header; see [Auth.RequireTicket]. A
@@ -117,7 +117,7 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 	if len(texts) != 1 {
 		return nil, badRequest("send exactly one ticket")
 	}
-	ticket, err := a.read(ctx, texts[0], ticketToken)
+	ticket, err := a.read(ctx, texts[0], forConnection)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 	})
 	switch {
 	case errors.Is(err, sessions.ErrTicket):
-		return nil, errTicketUsed
+		return nil, errConnectionTicket
 	case errors.Is(err, session.ErrNotFound):
 		return nil, ErrRevoked
 	case err != nil:

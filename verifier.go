@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/sessions"
@@ -35,6 +35,9 @@ type Verifier struct {
 	_        [56]byte
 }
 
+// Format implements [fmt.Formatter], also for an [Auth]. It prints only a name, because a Verifier holds keys.
+func (v *Verifier) Format(state fmt.State, _ rune) { fmt.Fprint(state, "signet.Verifier") }
+
 // issuer is one party whose tokens are accepted. It never changes, but its keys may.
 type issuer struct {
 	name     string // "": tokens need no "iss"
@@ -51,7 +54,7 @@ type issuer struct {
 // Without [WithRevocations] it does not see revocations: a token of a session that was revoked at the issuer is accepted
 // here until it expires. Then use short access lifetimes at the issuer ([WithLifetimes]).
 func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) {
-	s := newVerifierConfig("NewVerifier", opts)
+	s := newVerifierSettings("NewVerifier", opts)
 	err := checkSource("NewVerifier", source)
 	if err := errors.Join(append(s.errs, err)...); err != nil {
 		return nil, err
@@ -66,25 +69,13 @@ func (c *verifierConfig) own(source keys.Source) *issuer {
 
 // checkSource finds sources that can never have keys.
 func checkSource(what string, source keys.Source) error {
-	if isNil(source) {
+	if isnil.Value(source) {
 		return fmt.Errorf("signet.%s: the key is nil; pass keys.Secret(...) or another source of keys", what)
 	}
 	if made, ok := source.(interface{ Err() error }); ok {
 		return made.Err()
 	}
 	return nil
-}
-
-// isNil reports whether value is nil or an interface that holds a nil pointer.
-func isNil(value any) bool {
-	v := reflect.ValueOf(value)
-	switch v.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice, reflect.Interface:
-		return v.IsNil()
-	}
-	return false
 }
 
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
@@ -140,7 +131,7 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 		}
 	}
 	v.verified.Add(1)
-	claims, err := v.read(ctx, token, accessToken)
+	claims, err := v.read(ctx, token, forAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +156,7 @@ func (v *Verifier) checkNow(ctx context.Context, claims *Claims) error {
 	if claims.SessionID == "" {
 		return errNoSession
 	}
-	if v.testClock {
+	if v.testClock { // the age of what is known of revocations is measured on the monotonic clock
 		now = time.Now()
 	}
 	if err := v.revocations.Check(ctx, &claims.session, now); err != nil {
@@ -220,10 +211,10 @@ var ticketAudience = []string{"signet:ticket"}
 type use int
 
 const (
-	accessToken use = iota
-	refreshToken
-	anyToken // an access or a refresh token, for a logout
-	ticketToken
+	forAccess use = iota
+	forRefresh
+	forLogout     // an access or a refresh token
+	forConnection // a ticket
 )
 
 // read checks everything about a token that does not change with time. If the signature is bad, the error reports only
@@ -262,16 +253,16 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 }
 
 // parse reads the payload by the rules for signet's own tokens or by the rules for the issuer.
-func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Claims, from origin, err error) {
+func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Claims, made origin, err error) {
 	if i.foreign != nil {
 		c, err = i.foreign.parse(ctx, v.logger, payload)
 	} else {
-		c, from, err = parseClaims(payload)
+		c, made, err = parseClaims(payload)
 	}
 	if err != nil {
-		return nil, from, because(errMalformed, err)
+		return nil, made, because(errMalformed, err)
 	}
-	return c, from, nil
+	return c, made, nil
 }
 
 // audienceOf checks the type of a token, and returns the audience that a token of this type must have. Refresh tokens
@@ -279,11 +270,11 @@ func (i *issuer) parse(ctx context.Context, v *Verifier, payload string) (c *Cla
 func (i *issuer) audienceOf(typ string, use use) ([]string, error) {
 	isType := func(want string) bool { return jws.IsType(typ, want) }
 	switch {
-	case use == ticketToken && isType(jws.TicketType):
+	case use == forConnection && isType(jws.TicketType):
 		return ticketAudience, nil
-	case (use == refreshToken || use == anyToken) && isType(jws.RefreshType):
+	case (use == forRefresh || use == forLogout) && isType(jws.RefreshType):
 		return refreshAudience, nil
-	case (use == accessToken || use == anyToken) && slices.ContainsFunc(i.types, isType):
+	case (use == forAccess || use == forLogout) && slices.ContainsFunc(i.types, isType):
 		return i.audience, nil
 	}
 	return nil, errWrongType
@@ -352,18 +343,20 @@ func (i *issuer) checkIdentity(c *Claims, audience []string, signers []*keys.Key
 
 // Refusals are logged at most once a minute for each kind of token: tokens that any stranger can make, and tokens with
 // a good signature. So strangers cannot hide what is wrong with the tokens of an issuer.
+type sender int
+
 const (
-	strangers = iota
+	strangers sender = iota
 	holders
 )
 
 const explainInterval = 60 // seconds
 
 // explain logs why a token was refused, at the level Debug, and returns the error.
-func (v *Verifier) explain(ctx context.Context, kind int, err error) error {
+func (v *Verifier) explain(ctx context.Context, from sender, err error) error {
 	now := time.Now().Unix()
-	last := v.explained[kind].Load()
-	if now-last >= explainInterval && v.explained[kind].CompareAndSwap(last, now) {
+	last := v.explained[from].Load()
+	if now-last >= explainInterval && v.explained[from].CompareAndSwap(last, now) {
 		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
 	}
 	return err

@@ -35,39 +35,46 @@ type Client struct {
 	flight *flight // the running refresh; nil: none
 }
 
+// Format implements [fmt.Formatter]. It prints only the name of the type, because a Client holds tokens.
+func (c *Client) Format(s fmt.State, _ rune) { fmt.Fprint(s, "client.Client") }
+
 // attemptTimeout limits one request to the service.
 const attemptTimeout = 20 * time.Second
 
 // Option configures [New].
-type Option func(*Client) error
+type Option interface{ apply(*Client) error }
+
+type option func(*Client) error
+
+func (o option) apply(c *Client) error { return o(c) }
 
 // WithStore sets where the tokens are kept. The default is a [Memory] of this client.
 func WithStore(store TokenStore) Option {
-	return func(c *Client) error {
+	return option(func(c *Client) error {
 		if store == nil {
 			return errors.New("client.WithStore: the store is nil; leave the option out for one in memory")
 		}
 		c.store = store
 		return nil
-	}
+	})
 }
 
 // WithTransport sets what sends the requests for login, refresh, logout and profile. It must not add tokens.
 // The default is [http.DefaultTransport].
 func WithTransport(base http.RoundTripper) Option {
-	return func(c *Client) error {
+	return option(func(c *Client) error {
 		if base == nil {
 			return errors.New("client.WithTransport: the transport is nil; leave the option out for http.DefaultTransport")
 		}
 		c.send.Transport = base
 		return nil
-	}
+	})
 }
 
 // WithOrigins adds origins that get the access token, such as "https://api.example.com". The origin of the service is
 // always one of them. Requests to other origins are sent without the token.
 func WithOrigins(origins ...string) Option {
-	return func(c *Client) error {
+	return option(func(c *Client) error {
 		for _, text := range origins {
 			u, err := parseURL(text)
 			if err != nil || strings.Trim(u.Path, "/") != "" {
@@ -76,19 +83,19 @@ func WithOrigins(origins ...string) Option {
 			c.origins[originOf(u)] = true
 		}
 		return nil
-	}
+	})
 }
 
 // WithMaxWait sets how long a refresh waits for a service that is away or answers 429 or 503: from 0 to one minute. The
 // default is 30 seconds. After that time the caller gets [ErrUnavailable], and the session is kept.
 func WithMaxWait(limit time.Duration) Option {
-	return func(c *Client) error {
+	return option(func(c *Client) error {
 		if limit < 0 || limit > time.Minute {
 			return fmt.Errorf("client.WithMaxWait: %v is out of range; use 0 to 1m", limit)
 		}
 		c.maxWait = limit
 		return nil
-	}
+	})
 }
 
 // New returns a client for the service below baseURL, which includes the prefix of its routes: https://host/api/v1/auth. Over
@@ -113,7 +120,7 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 			errs = append(errs, errors.New("client.New: an option is nil"))
 			continue
 		}
-		errs = append(errs, opt(c))
+		errs = append(errs, opt.apply(c))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -140,20 +147,25 @@ func originOf(u *url.URL) string {
 }
 
 // LoginOption is an option of [Client.Login].
-type LoginOption func(body map[string]string)
+type LoginOption interface{ applyLogin(body map[string]string) }
+
+type loginOption func(body map[string]string)
+
+func (o loginOption) applyLogin(body map[string]string) { o(body) }
 
 // Remember asks for the longer life that the service may give to a session ("remember me").
 func Remember() LoginOption {
-	return func(body map[string]string) { body["remember"] = "true" }
+	return loginOption(func(body map[string]string) { body["remember"] = "true" })
 }
 
 // Login signs in and keeps the tokens in the store. It does not wait if the service answers 429 or 503. The error is a
-// [*SecondStepError] if the service wants a second step, and an [*Error] if it refuses.
+// [*SecondStepError] if the service wants a second step, an [*Error] if it refuses, [ErrUnavailable] if it does not answer, or
+// that of ctx or the store.
 func (c *Client) Login(ctx context.Context, email, password string, opts ...LoginOption) error {
 	body := map[string]string{"email": email, "password": password}
 	for _, opt := range opts {
 		if opt != nil {
-			opt(body)
+			opt.applyLogin(body)
 		}
 	}
 	return c.signIn(ctx, "/login", body)

@@ -124,6 +124,22 @@ func TestOneRefreshForAThousandGoroutines(t *testing.T) {
 	})
 }
 
+// A token store that panics gives an error: nobody could recover in the goroutine of the refresh.
+func TestAStoreThatPanics(t *testing.T) {
+	c, err := client.New("http://service/auth", client.WithStore(brokenStore{}))
+	require.NoError(t, err)
+	for range 2 {
+		_, _, err = c.Token(t.Context())
+		require.ErrorContains(t, err, "panicked")
+	}
+}
+
+type brokenStore struct{ client.TokenStore }
+
+func (brokenStore) Load(context.Context) (client.Tokens, error) {
+	return client.Tokens{RefreshToken: "r"}, nil
+}
+
 func TestACancelledCallerStopsNobody(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
 		time.Sleep(3 * time.Second)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 
 	"github.com/signet-go/signet/client"
 )
@@ -45,6 +48,72 @@ func Example() {
 	// Output:
 	// 200
 	// john@mail.com
+}
+
+// A program that runs again and again keeps its session in a file. Several of its processes may run at one time.
+func ExampleNewFile() {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a signet service
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, `{"access_token":"a","refresh_token":"r","expires_in":600}`)
+	}))
+	defer service.Close()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+
+	ctx := context.Background()
+	open := func() *client.Client {
+		c, err := client.New(service.URL+"/auth", client.WithStore(client.NewFile(filepath.Join(dir, "session"))))
+		if err != nil {
+			panic(err)
+		}
+		return c
+	}
+	_, _, err = open().Token(ctx)
+	fmt.Println(errors.Is(err, client.ErrSignedOut))
+	if err := open().Login(ctx, "john@mail.com", "changeme"); err != nil {
+		panic(err)
+	}
+	token, _, err := open().Token(ctx) // in the next run
+	fmt.Println(token, err)
+	// Output:
+	// true
+	// a <nil>
+}
+
+// The access token goes only to the origin of the service and to those that the program names.
+func ExampleClient_HTTPClient() {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a signet service
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, `{"access_token":"a","refresh_token":"r","expires_in":600}`)
+	}))
+	defer service.Close()
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("Authorization")) })
+	api, stranger := httptest.NewServer(echo), httptest.NewServer(echo)
+	defer api.Close()
+	defer stranger.Close()
+
+	c, err := client.New(service.URL+"/auth", client.WithOrigins(api.URL))
+	if err != nil {
+		panic(err)
+	}
+	if err := c.Login(context.Background(), "john@mail.com", "changeme"); err != nil {
+		panic(err)
+	}
+	for _, url := range []string{api.URL, stranger.URL} {
+		resp, err := c.HTTPClient().Get(url + "/orders")
+		if err != nil {
+			panic(err)
+		}
+		got, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		fmt.Printf("%q\n", got)
+	}
+	// Output:
+	// "Bearer a"
+	// ""
 }
 
 // A route wants a recent proof of who the user is. The client asks the user for a code or the password, and sends the request

@@ -87,7 +87,12 @@ func (c *Client) leave(f *flight) {
 	}
 }
 
-func (c *Client) refresh(ctx context.Context, refused string) (current, error) {
+func (c *Client) refresh(ctx context.Context, refused string) (now current, err error) {
+	defer func() {
+		if reason := recover(); reason != nil { // in this goroutine nobody else recovers
+			now, err = current{}, fmt.Errorf("the token store or the transport panicked: %v", reason)
+		}
+	}()
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {
 		return current{}, err

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"sync"
 )
 
@@ -24,6 +25,9 @@ type Memory struct {
 	tokens Tokens
 	lock   chan struct{} // has room for one holder
 }
+
+// Format implements [fmt.Formatter]. It prints only the name of the type.
+func (m *Memory) Format(s fmt.State, _ rune) { fmt.Fprint(s, "client.Memory") }
 
 // Load returns the pair.
 func (m *Memory) Load(context.Context) (Tokens, error) {

@@ -12,7 +12,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// recent is how long ago users must have shown who they are, for routes that could hurt them.
+// recent is how long ago users may have authenticated at most, for routes that could hurt them.
 const recent = time.Minute
 
 // newFactor returns the second factor: codes of an authenticator app. Its key comes from the service's secret, so that the

@@ -45,13 +45,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/revoked"
+	"github.com/signet-go/signet/internal/safeurl"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
 )
@@ -70,15 +71,15 @@ type Feed struct {
 
 // Open follows the feed at a URL. The keys are those that verify the tokens: usually the [keys.Remote] of
 // [keys.OpenURL]. The error joins all mistakes in the arguments. Open does not wait for the service: until the first
-// document has come, tokens are answered 503. It starts two goroutines that [Feed.Close] ends: one reads the end of the
-// log, and one reads the old part of it.
+// document has come, tokens are answered 503. It starts three goroutines that [Feed.Close] ends: one reads the end of the
+// log, one reads the old part of it, and one looks at the time.
 //
 // The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from
 // https to http.
 func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 	cfg := defaults()
 	for _, opt := range opts {
-		if isNil(opt) {
+		if isnil.Value(opt) {
 			cfg.mistake("Open", "an option is nil")
 			continue
 		}
@@ -103,8 +104,8 @@ func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 	return &Feed{remote: r, view: view}, nil
 }
 
-// Close ends the goroutines that [Open] started and waits for them. Then tokens are answered 503. The source of the
-// keys stays open. A second Close does nothing. It always returns nil.
+// Close ends the goroutines that [Open] started and waits for them. Then tokens are answered 503; with
+// [WithInsecureStaleRevocations] they still pass, and revocations are not seen. The source of the keys stays open. A second Close does nothing. It always returns nil.
 func (f *Feed) Close() error {
 	f.view.Close()
 	if f.remote.ownClient {
@@ -123,6 +124,7 @@ func (f *Feed) Format(state fmt.State, _ rune) { fmt.Fprint(state, "feed.Feed") 
 type remote struct {
 	config
 	url       *url.URL
+	rule      safeurl.Rule // which URLs may be fetched
 	reader    *jws.Reader
 	ownClient bool
 }
@@ -133,23 +135,8 @@ func (r *remote) locate(address string) error {
 		return errors.New("the URL is malformed")
 	}
 	r.url = u
-	return r.check(u)
-}
-
-// check accepts https. It accepts http only on a loopback address, where nobody can listen, or at the configured host
-// if WithInsecureHTTP was given.
-func (r *remote) check(u *url.URL) error {
-	if u.Host == "" {
-		return errors.New("the URL is not absolute")
-	}
-	if u.User != nil {
-		return errors.New("the URL holds credentials; give them to the client's transport")
-	}
-	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
-	if u.Scheme == "https" || u.Scheme == "http" && (loopback || r.insecureHTTP && u.Host == r.url.Host) {
-		return nil
-	}
-	return fmt.Errorf("the URL's scheme %q is not https; in a network that you trust, use WithInsecureHTTP", u.Scheme)
+	r.rule = safeurl.Rule{Host: u.Host, Insecure: r.insecureHTTP}
+	return r.rule.Check(u)
 }
 
 // connect makes the client.
@@ -162,16 +149,7 @@ func (r *remote) connect() {
 	} else {
 		r.ownClient = false
 	}
-	own := client.CheckRedirect
-	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if r.check(req.URL) != nil || len(via) > 3 || via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-			return errors.New("the redirect is refused")
-		}
-		if own != nil {
-			return own(req, via)
-		}
-		return nil
-	}
+	client.CheckRedirect = r.rule.Redirects(client.CheckRedirect)
 	r.client = client
 }
 

@@ -17,8 +17,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/signet-go/signet/internal/flight"
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/revoked"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
@@ -63,20 +65,20 @@ type keptDocument struct {
 //
 // Several processes may serve the feed of one store, behind one address. Their clocks must agree within half a second.
 //
-// Whoever can reach the handler can learn which hashes of session ids are revoked, and whether a user whose id he can
+// Whoever can reach the handler can learn which hashes of session ids are revoked, and whether a user whose id they can
 // guess was cut off. Where that matters, put a middleware or a network in front of it that lets only the own services
 // through.
 func NewHandler(store session.Store, source keys.Source, opts ...HandlerOption) (*Handler, error) {
 	h := &Handler{config: defaults(), store: store, source: source, lists: jws.NewWriter(listType),
 		answers: jws.NewWriter(statusType), kept: map[session.Cursor]keptDocument{}}
 	for _, opt := range opts {
-		if isNil(opt) {
+		if isnil.Value(opt) {
 			h.mistake("NewHandler", "an option is nil")
 			continue
 		}
 		opt.applyHandler(&h.config)
 	}
-	if isNil(store) {
+	if isnil.Value(store) {
 		h.mistake("NewHandler", "the session store is nil; pass the one that signet has")
 	}
 	h.checkSource("NewHandler", source)
@@ -186,23 +188,10 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) (string, error)
 	ctx, limited := limit.New(r.Context(), timeout)
 	defer limited.Release()
 	answer := status{issuer: h.issuer, nonce: nonce, time: session.MillisOf(time.Now()), session: name(id)}
-	var at session.Moment
-	err = h.store.Update(ctx, id, func(row session.Session, now session.Moment) (session.Session, error) {
-		at, answer.Revoked, answer.KeepUntil = now, row.Revoked(), row.KeepUntil
-		if row.UserID != userID {
-			return row, session.ErrNotFound
-		}
-		return row, nil
-	})
-	// As in the log, a session that the store does not know is not revoked.
-	if errors.Is(err, session.ErrNotFound) {
-		_, at, err = h.store.List(ctx, userID, 1)
-	}
-	if err != nil {
+	if answer.Status, err = revoked.Lookup(ctx, h.store, id, userID); err != nil {
 		return "", err
 	}
-	answer.User = named(session.CutEntry(userID, at.User))
-	answer.All = session.AllEntry(session.GroupOfUser(userID), at.All)
+	answer.User = named(answer.User)
 	return h.sign(ctx, h.answers, answer.encode())
 }
 

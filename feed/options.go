@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"reflect"
 	"time"
 
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/keys"
 )
 
@@ -50,17 +50,11 @@ func (c *config) mistake(what, format string, args ...any) {
 
 // checkSource finds sources that can never have keys.
 func (c *config) checkSource(what string, source keys.Source) {
-	if isNil(source) {
+	if isnil.Value(source) {
 		c.mistake(what, "the source of keys is nil")
 	} else if made, ok := source.(interface{ Err() error }); ok && made.Err() != nil {
 		c.errs = append(c.errs, made.Err())
 	}
-}
-
-// isNil reports whether value is nil or an interface that holds a nil pointer.
-func isNil(value any) bool {
-	v := reflect.ValueOf(value)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // WithIssuer sets the issuer ("iss") of the documents. A follower refuses those of another issuer. Without this option, the

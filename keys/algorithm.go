@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -77,12 +78,12 @@ type ContextSigner interface {
 
 var errVerifyOnly = errors.New("the key has no private part")
 
-// remoteSigner signs with a crypto.Signer. If the signer is nil, the key can only verify.
-type remoteSigner struct{ crypto.Signer }
+// digestSigner signs with a crypto.Signer. If the signer is nil, the key can only verify.
+type digestSigner struct{ crypto.Signer }
 
-func (s remoteSigner) canSign() bool { return s.Signer != nil }
+func (s digestSigner) canSign() bool { return s.Signer != nil }
 
-func (s remoteSigner) signDigest(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (s digestSigner) signDigest(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	switch signer := s.Signer.(type) {
 	case nil:
 		return nil, errVerifyOnly
@@ -131,7 +132,7 @@ func (s *hmacState) compute(input []byte) []byte {
 
 // rsaKey is RSASSA-PKCS1-v1_5, or RSASSA-PSS with a salt as long as the hash (RFC 7518 sections 3.3 and 3.5).
 type rsaKey struct {
-	remoteSigner
+	digestSigner
 	public *rsa.PublicKey
 	hash   crypto.Hash
 	pss    *rsa.PSSOptions // nil: PKCS1-v1_5
@@ -154,7 +155,7 @@ func (k *rsaKey) sign(ctx context.Context, input []byte) ([]byte, error) {
 
 // ecdsaKey is ECDSA. A signature is R and then S, each as long as the order of the curve (RFC 7518 section 3.4).
 type ecdsaKey struct {
-	remoteSigner
+	digestSigner
 	public *ecdsa.PublicKey
 	hash   crypto.Hash
 	size   int // bytes of R and of S
@@ -186,7 +187,7 @@ func (k *ecdsaKey) sign(ctx context.Context, input []byte) ([]byte, error) {
 
 // ed25519Key is EdDSA with Ed25519 (RFC 8037).
 type ed25519Key struct {
-	remoteSigner
+	digestSigner
 	public ed25519.PublicKey
 }
 
@@ -211,54 +212,61 @@ var curves = map[elliptic.Curve]Algorithm{elliptic.P256(): ES256, elliptic.P384(
 // newMechanism pairs a public key with an algorithm. If alg is empty, it takes the usual algorithm of the key's type.
 // It refuses keys that are weak or unusual, and keys that do not fit the algorithm. signer may be nil.
 func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) (mechanism, Algorithm, error) {
-	remote := remoteSigner{signer}
 	switch public := public.(type) {
 	case *rsa.PublicKey:
-		if public == nil || public.N == nil {
-			return nil, "", errors.New("the RSA key is empty")
-		}
-		if alg == "" {
-			alg = RS256
-		}
-		k := &rsaKey{remoteSigner: remote, public: public, hash: hashes[alg]}
-		switch alg {
-		case RS256, RS384, RS512:
-		case PS256, PS384, PS512:
-			k.pss = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: k.hash}
-		default:
-			return nil, "", fmt.Errorf("an RSA key cannot be used with %q", alg)
-		}
-		return k, alg, checkRSA(public)
+		return newRSA(public, digestSigner{signer}, cmp.Or(alg, RS256))
 	case *ecdsa.PublicKey:
-		//lint:ignore SA1019 all other ways to read a key panic if it has no coordinates
-		if public == nil || public.X == nil || public.Y == nil {
-			return nil, "", errors.New("the ECDSA key is empty")
-		}
-		want, ok := curves[public.Curve]
-		if !ok {
-			return nil, "", errors.New("the curve is none of P-256, P-384, P-521")
-		}
-		if alg != "" && alg != want {
-			return nil, "", fmt.Errorf("a %s key cannot be used with %q", public.Curve.Params().Name, alg)
-		}
-		if _, err := public.ECDH(); err != nil {
-			return nil, "", errors.New("the public key is not a point of its curve")
-		}
-		size := (public.Curve.Params().BitSize + 7) / 8
-		return &ecdsaKey{remoteSigner: remote, public: public, hash: hashes[want], size: size}, want, nil
+		return newECDSA(public, digestSigner{signer}, alg)
 	case ed25519.PublicKey:
-		if alg != "" && alg != EdDSA {
-			return nil, "", fmt.Errorf("an Ed25519 key cannot be used with %q", alg)
-		}
-		if len(public) != ed25519.PublicKeySize {
-			return nil, "", errors.New("the Ed25519 public key has the wrong length")
-		}
-		if isSmallOrder(public) {
-			return nil, "", errors.New("the Ed25519 public key is a point of small order: anybody can forge its signatures")
-		}
-		return &ed25519Key{remoteSigner: remote, public: public}, EdDSA, nil
+		return newEd25519(public, digestSigner{signer}, cmp.Or(alg, EdDSA))
 	}
 	return nil, "", fmt.Errorf("keys of type %T are not supported; use RSA, ECDSA or Ed25519", public)
+}
+
+func newRSA(public *rsa.PublicKey, signer digestSigner, alg Algorithm) (mechanism, Algorithm, error) {
+	if public == nil || public.N == nil {
+		return nil, "", errors.New("the RSA key is empty")
+	}
+	k := &rsaKey{digestSigner: signer, public: public, hash: hashes[alg]}
+	switch alg {
+	case RS256, RS384, RS512:
+	case PS256, PS384, PS512:
+		k.pss = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: k.hash}
+	default:
+		return nil, "", fmt.Errorf("an RSA key cannot be used with %q", alg)
+	}
+	return k, alg, checkRSA(public)
+}
+
+func newECDSA(public *ecdsa.PublicKey, signer digestSigner, alg Algorithm) (mechanism, Algorithm, error) {
+	//lint:ignore SA1019 all other ways to read a key panic if it has no coordinates
+	if public == nil || public.X == nil || public.Y == nil {
+		return nil, "", errors.New("the ECDSA key is empty")
+	}
+	want, ok := curves[public.Curve]
+	if !ok {
+		return nil, "", errors.New("the curve is none of P-256, P-384, P-521")
+	}
+	if alg != "" && alg != want {
+		return nil, "", fmt.Errorf("a %s key cannot be used with %q", public.Curve.Params().Name, alg)
+	}
+	if _, err := public.ECDH(); err != nil {
+		return nil, "", errors.New("the public key is not a point of its curve")
+	}
+	size := (public.Curve.Params().BitSize + 7) / 8
+	return &ecdsaKey{digestSigner: signer, public: public, hash: hashes[want], size: size}, want, nil
+}
+
+func newEd25519(public ed25519.PublicKey, signer digestSigner, alg Algorithm) (mechanism, Algorithm, error) {
+	switch {
+	case alg != EdDSA:
+		return nil, "", fmt.Errorf("an Ed25519 key cannot be used with %q", alg)
+	case len(public) != ed25519.PublicKeySize:
+		return nil, "", errors.New("the Ed25519 public key has the wrong length")
+	case isSmallOrder(public):
+		return nil, "", errors.New("the Ed25519 public key is a point of small order: anybody can forge its signatures")
+	}
+	return &ed25519Key{digestSigner: signer, public: public}, EdDSA, nil
 }
 
 // checkRSA refuses moduli that can be factored, moduli that are so long that every check takes too much time, and

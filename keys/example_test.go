@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/signet-go/signet"
@@ -55,6 +56,78 @@ func ExampleNewRing() {
 	// Key{2026-11 ES256} [2026-11 partner 2019]
 	// Key{2026-11 ES256} false
 	// Key{partner EdDSA} false
+}
+
+// The private key is in memory, in a KMS or in an HSM: everything that is a crypto.Signer.
+func ExamplePrivate() {
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	key := keys.Private(signer, keys.WithID("2026-11"))
+	fmt.Println(key, key.CanSign(), key.Err())
+	// Output: Key{2026-11 ES256} true <nil>
+}
+
+// The text is that of a file: a private key signs, and a public key or a certificate can only verify.
+func ExamplePEM() {
+	key := keys.PEM([]byte(`-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+`), keys.WithID("2026-11"))
+	fmt.Println(key, key.CanSign(), key.Err())
+	// Output: Key{2026-11 EdDSA} false <nil>
+}
+
+// The keys of another service came as a file. OpenURL fetches them instead, and follows their changes.
+func ExampleParseSet() {
+	published, err := keys.ParseSet([]byte(`{"keys": [
+		{"kty": "OKP", "crv": "Ed25519", "kid": "2026-11", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+	]}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	set, err := keys.NewSet(nil, published...) // nothing signs
+	fmt.Println(set, err)
+	// Output: keys.Set["2026-11"] <nil>
+}
+
+// keyTable is a source of keys that are in a table of the host's own.
+type keyTable struct{ current atomic.Pointer[keys.Set] }
+
+// Current returns the same pointer until the keys change, because verified tokens are verified again when it changes.
+func (t *keyTable) Current() *keys.Set { return t.current.Load() }
+
+// Refetch does not read the table: load does that.
+func (t *keyTable) Refetch(context.Context, *keys.Set) (*keys.Set, error) { return t.Current(), nil }
+
+// load is called at the start, and when the rows have changed.
+func (t *keyTable) load(signing *keys.Key, accepted ...*keys.Key) error {
+	set, err := keys.NewSet(signing, accepted...)
+	if err == nil {
+		t.current.Store(set)
+	}
+	return err
+}
+
+// The host keeps the keys in its own way.
+func ExampleSource() {
+	first := keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo"), keys.WithID("2025"))
+	second := keys.Secret([]byte("q7Rw2ZtB9xKd4LmV6nHs8PcY3gJ5fTaU"), keys.WithID("2026"))
+	table := &keyTable{}
+	if err := table.load(first); err != nil {
+		log.Fatal(err)
+	}
+	auth, err := signet.New(&userstore.Memory{}, table)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+	if err := table.load(second, first); err != nil { // the second one signs, and tokens of the first one stay valid
+		log.Fatal(err)
+	}
+	fmt.Println(table.Current().Signing(), table.Current().IDs())
+	// Output: Key{2026 HS256} [2026 2025]
 }
 
 // The keys are in a mounted directory, and an operator changes them while the service runs.

@@ -88,7 +88,8 @@ func newSecret(secret []byte, s spec) (*Key, error) {
 
 // Private makes a signing key of an RSA, ECDSA or Ed25519 private key. The key may be in memory, or in a KMS or HSM
 // (see [ContextSigner]). Private signs a few bytes at once, to check that the signer and its public key belong
-// together. It waits at most 10 seconds for this signature.
+// together. It waits at most 10 seconds for this signature. If it does not come, the Key has an error, and the goroutine that
+// waits for the signer ends when the signer returns.
 //
 // If the type of the signer is not from the standard library, every signature is verified before it is used. Otherwise
 // a KMS that changes to another key version would make tokens that no verifier accepts.
@@ -295,6 +296,11 @@ func probe(k *Key) error {
 	rand.Read(input)
 	done := make(chan error, 1)
 	go func() {
+		defer func() {
+			if reason := recover(); reason != nil { // here nobody else recovers
+				done <- fmt.Errorf("the signer panicked: %v", reason)
+			}
+		}()
 		signature, err := k.mechanism.sign(ctx, input)
 		if err == nil && !k.mechanism.verify(input, signature) {
 			err = errors.New("the signer's signatures do not verify with its public key")

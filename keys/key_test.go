@@ -59,6 +59,7 @@ func TestSignersAreTried(t *testing.T) {
 	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t), other: p256(t)}).Err(), "do not verify")
 	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t), err: errors.New("throttled")}).Err(), "throttled")
 	require.ErrorContains(t, keys.Private(nil).Err(), "nil")
+	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t)}).Err(), "the signer panicked")
 }
 
 func TestJWK(t *testing.T) {

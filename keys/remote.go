@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/signet-go/signet/internal/safeurl"
 )
 
 // ErrTooSoon says that a [Remote] has asked its issuer for newer keys too often in the last seconds. So it cannot tell
@@ -40,10 +41,9 @@ type Remote struct {
 
 // place is where the keys are.
 type place struct {
-	url      string // of the JWK Set; "": the metadata of the issuer names it
-	issuer   string // for Discover
-	host     string // of the configured URL
-	insecure bool   // plain http is allowed at this host
+	url    string // of the JWK Set; "": the metadata of the issuer names it
+	issuer string // for Discover
+	rule   safeurl.Rule
 }
 
 // fetches is what a Remote knows about its fetches.
@@ -145,45 +145,16 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys.%s: the URL is not absolute", function)
 	}
-	p.host, p.insecure = configured.Host, cfg.insecure
-	if err := p.check(configured); err != nil {
+	p.rule = safeurl.Rule{Host: configured.Host, Insecure: cfg.insecure}
+	if err := p.rule.Check(configured); err != nil {
 		return nil, fmt.Errorf("keys.%s: %w", function, err)
 	}
 	client := *cfg.client // a copy, because the caller's client must not change
-	client.CheckRedirect = p.checkRedirects(client.CheckRedirect)
+	client.CheckRedirect = p.rule.Redirects(client.CheckRedirect)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Remote{place: p, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1)}
 	r.follow.Go(func() { r.run(ctx) })
 	return r, nil
-}
-
-// check accepts https. It accepts http only on a loopback address, where nobody can listen, or at the configured host
-// if WithInsecureHTTP was given.
-func (p place) check(u *url.URL) error {
-	if u.Host == "" {
-		return errors.New("the URL is not absolute")
-	}
-	if u.User != nil { // a URL can be logged
-		return errors.New("the URL holds credentials; give them to the client's transport")
-	}
-	loopback := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
-	if u.Scheme == "https" || u.Scheme == "http" && (loopback || p.insecure && u.Host == p.host) {
-		return nil
-	}
-	return fmt.Errorf("the URL's scheme %q is not https; in a network that you trust, use WithInsecureHTTP", u.Scheme)
-}
-
-// checkRedirects allows at most three redirects, and none from https to http.
-func (p place) checkRedirects(own func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
-	return func(r *http.Request, via []*http.Request) error {
-		if p.check(r.URL) != nil || len(via) > 3 || via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
-			return errors.New("the redirect is refused")
-		}
-		if own != nil {
-			return own(r, via)
-		}
-		return nil
-	}
 }
 
 // Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does nothing.
@@ -272,7 +243,7 @@ func (r *Remote) run(ctx context.Context) {
 	for {
 		wait, err := r.refresh(ctx)
 		if err != nil && ctx.Err() == nil {
-			r.logger.Warn("keys: the issuer's keys cannot be fetched", "host", r.place.host, "error", err)
+			r.logger.Warn("keys: the issuer's keys cannot be fetched", "host", r.place.rule.Host, "error", err)
 		}
 		// The wait is random, so that the services of a fleet do not all fetch at the same moment.
 		next := time.NewTimer(wait - rand.N(wait/10))
@@ -327,7 +298,7 @@ func (r *Remote) load(ctx context.Context) error {
 			return fmt.Errorf("the issuer's JWK Set: %w", err)
 		}
 		for _, reason := range skipped[:min(len(skipped), 10)] {
-			r.logger.Warn("keys: a key of the issuer is left out", "host", r.place.host, "reason", reason)
+			r.logger.Warn("keys: a key of the issuer is left out", "host", r.place.rule.Host, "reason", reason)
 		}
 		if !r.set.Load().has(list) {
 			r.set.Store(newForeignSet(list))
@@ -353,8 +324,8 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 		defer cancel()
 	}
 	var errs []error
-	for _, address := range r.place.metadata() {
-		found, err := r.metadata(ctx, address)
+	for _, address := range r.place.metadataURLs() {
+		found, err := r.jwksURI(ctx, address)
 		if err == nil {
 			g.url, g.locatedAt = found, time.Now()
 			return found, nil
@@ -363,15 +334,15 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	}
 	err := fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
 	if g.url != "" { // the keys may still be where they were
-		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.host, "error", err)
+		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.rule.Host, "error", err)
 		return g.url, nil
 	}
 	return "", err
 }
 
-// metadata returns the URLs where the metadata of an issuer may be. OpenID Connect Discovery 1.0 section 4 appends its
+// metadataURLs returns the URLs where the metadata of an issuer may be. OpenID Connect Discovery 1.0 section 4 appends its
 // own path to the path of the issuer. RFC 8414 section 3 puts its own path before the path of the issuer.
-func (p place) metadata() []string {
+func (p place) metadataURLs() []string {
 	issuer, _ := url.Parse(p.issuer) // open has checked it
 	plain := strings.TrimSuffix(p.issuer, "/")
 	behind := *issuer
@@ -379,7 +350,8 @@ func (p place) metadata() []string {
 	return []string{plain + "/.well-known/openid-configuration", behind.String()}
 }
 
-func (r *Remote) metadata(ctx context.Context, address string) (string, error) {
+// jwksURI reads the metadata at an address, and returns the URL of the keys.
+func (r *Remote) jwksURI(ctx context.Context, address string) (string, error) {
 	body, _, err := r.get(ctx, address)
 	if err != nil {
 		return "", err
@@ -396,7 +368,7 @@ func (r *Remote) metadata(ctx context.Context, address string) (string, error) {
 	}
 	found, err := url.Parse(document.JWKSURI)
 	if err == nil {
-		err = r.place.check(found)
+		err = r.place.rule.Check(found)
 	}
 	if err == nil && strings.HasPrefix(r.place.issuer, "https:") && found.Scheme != "https" {
 		err = errors.New("it is not https, but the issuer is")

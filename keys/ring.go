@@ -16,11 +16,11 @@ type Source interface {
 	// calls it. It MUST return the same pointer as long as the keys stay the same, because verified tokens are verified
 	// again when the pointer changes.
 	Current() *Set
-	// Refetch is called for a token whose key is not in known, the set that Current has returned (nil if there was none).
-	// Refetch may fetch newer keys, and returns the set to look in. It MUST limit how often it
-	// fetches, because strangers can send such tokens as often as they like. An error means that the keys are not
-	// available now, and the request is answered 503.
-	Refetch(ctx context.Context, known *Set) (*Set, error)
+	// Refetch is called for a token whose key is not in lacking, the set that Current has returned (nil if there was none).
+	// Refetch may fetch newer keys, and returns the set to look in. It MUST limit how often it fetches, because strangers can
+	// send such tokens as often as they like. An error means that the keys are not available now, and the request is
+	// answered 503.
+	Refetch(ctx context.Context, lacking *Set) (*Set, error)
 }
 
 // Set is the state of a [Source] at one time: the key that signs, if there is one, and all keys that verify. It never

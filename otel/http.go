@@ -39,7 +39,7 @@ func AuthHandler(next http.Handler, options ...Option) http.Handler {
 	})
 }
 
-// operations are the paths of signet.Auth.Handler.
+// operations are the last elements of the paths of signet.Auth.Handler.
 var operations = []string{
 	"login", "second-step", "refresh-token", "profile", "logout", "logout-all", "sessions", "ticket", "step-up",
 }
@@ -119,7 +119,9 @@ func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
 	_, reads := w.(io.ReaderFrom)
 	switch {
 	case flushes && hijacks && reads:
-		return connRecorder{flushRecorder{r}}
+		return connRecorder{hijackRecorder{flushRecorder{r}}}
+	case flushes && hijacks:
+		return hijackRecorder{flushRecorder{r}}
 	case flushes:
 		return flushRecorder{r}
 	}
@@ -134,16 +136,19 @@ func (r flushRecorder) Flush() {
 	r.ResponseWriter.(http.Flusher).Flush()
 }
 
-// connRecorder is for HTTP/1.
-type connRecorder struct{ flushRecorder }
+// hijackRecorder is for writers of routers, which often have no ReadFrom.
+type hijackRecorder struct{ flushRecorder }
 
-func (r connRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (r hijackRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffer, err := r.ResponseWriter.(http.Hijacker).Hijack()
 	if err == nil {
 		r.note(http.StatusSwitchingProtocols)
 	}
 	return conn, buffer, err
 }
+
+// connRecorder is for HTTP/1.
+type connRecorder struct{ hijackRecorder }
 
 func (r connRecorder) ReadFrom(from io.Reader) (int64, error) {
 	r.note(http.StatusOK)

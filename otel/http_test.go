@@ -76,6 +76,37 @@ func TestAbilitiesOfTheWriter(t *testing.T) {
 	require.Equal(t, http.StatusOK, recorder.Code)
 }
 
+// hijackable is a writer of a router: it flushes and gives the connection away, and has no ReadFrom.
+type hijackable struct {
+	http.ResponseWriter
+	http.Flusher
+	http.Hijacker
+}
+
+func TestAWebSocketBehindARouter(t *testing.T) {
+	var reads bool
+	handler := otel.Handler("x", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, reads = w.(io.ReaderFrom)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		require.NoError(t, err)
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+	}), newTelemetry().all...)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(hijackable{w, w.(http.Flusher), w.(http.Hijacker)}, r)
+	}))
+	defer server.Close()
+	r, err := http.NewRequest("GET", server.URL, nil)
+	require.NoError(t, err)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "x")
+	resp, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	require.False(t, reads)
+}
+
 func TestOperations(t *testing.T) {
 	for path, want := range map[string]string{
 		"/api/v1/auth/login": "login", "/auth/login/": "login", "/auth/login/second-step": "second-step",

@@ -52,7 +52,7 @@ type Hasher interface {
 	Hash(password string) (string, error)
 	// Verify compares in constant time. For a wrong password it returns (false, false, nil). outdated says that Hash would
 	// make a better hash than this one. It is true only if ok is true. For a hash that the hasher cannot read, the error is
-	// [ErrFormat] (test with [errors.Is]).
+	// [ErrFormat] (test with [errors.Is]). A password that is too long for it does not match; the error may be [ErrTooLong].
 	Verify(hash, password string) (ok, outdated bool, err error)
 }
 

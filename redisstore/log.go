@@ -11,7 +11,7 @@ import (
 )
 
 // An entry of the log is a time in milliseconds, a colon, and the id of a session, or "@" and something else. The time is
-// that until which the entry is kept. Versions before cut-offs take what begins with "@" for the id of a session too. That
+// that until which the entry is kept. Programs that know no cut-offs take what begins with "@" for the id of a session too. That
 // does no harm, because no session has such an id. The kinds are:
 //
 //	KEEP:SESSION                                the session was revoked

@@ -26,9 +26,9 @@
 //
 // # Upgrades
 //
-// Processes of this version and of the one before it can share a server. They see each other's sessions and revocations.
-// The older ones do not know cut-offs: they go on to accept and to refresh what a cut-off has ended, and a session that they
-// make counts as older than every cut-off. So make the first cut-off when the last of them is gone.
+// Processes with and without cut-offs can share a server. They see each other's sessions and revocations. Those without go on
+// to accept and to refresh what a cut-off has ended, and a session that they make counts as older than every cut-off. So make
+// the first cut-off when the last of them is gone.
 package redisstore
 
 import (
@@ -380,7 +380,7 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 }
 
 // rows returns the rows of a list without those that are revoked. It removes from the list of the user what is revoked or
-// gone, and returns how many that were. The version before this one has kept revoked sessions in the list.
+// gone, and returns how many that were. Programs that know no cut-offs leave revoked sessions in the list.
 func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []session.Session, removed int, err error) {
 	group := s.groupKey(session.GroupOfUser(userID))
 	for part := range slices.Chunk(ids, batch) {
@@ -421,9 +421,9 @@ func rowsOf(cmd *redis.Cmd) (now session.Millis, texts []any, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	time, _ := answer[0].(int64)
+	clock, _ := answer[0].(int64)
 	texts, _ = answer[1].([]any)
-	return session.Millis(time), texts, nil
+	return session.Millis(clock), texts, nil
 }
 
 // evictAtOnce limits how many sessions a login revokes. There can be more only if the limit of a user became smaller.

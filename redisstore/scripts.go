@@ -17,7 +17,7 @@ end
 	hashLua = `local function hash(entry) return string.sub(redis.sha1hex(entry), 1, 16) end
 `
 	// appendLua appends an entry to the log. Its score is above all others, even if the clock was set back. The log never
-	// expires: it has a time far away and not none, because the version before this one would replace none by its own.
+	// expires: it has a time far away and not none, because older programs would replace none by their own.
 	// A message that is refused, or lost, costs readers one pull.
 	appendLua = `local function append(log, entry, channel)
 	local last = redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')[2]
@@ -153,7 +153,7 @@ return 1`)
 // second up to it), whether there are entries behind it, and the entries. If the log does not go on behind the place that
 // was asked for, it returns only the time.
 //
-// The scores of this version rise with each entry. The version before gives the time as the score, which can be as large as
+// The scores rise with each entry. Older programs, which know no cut-offs, give the time as the score, which can be as large as
 // that of the last entry or a little smaller. The number of entries tells that one has come in before the place. Then the
 // second before the place is read again.
 // KEYS: log. ARGV: the place (score or "" or "end", hash, number), how many entries. Entries with one score stay together.

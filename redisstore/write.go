@@ -18,7 +18,7 @@ func (s *Store) swap(ctx context.Context, k known, row, before session.Session, 
 	if !ok {
 		return 0, errID(row)
 	}
-	c := s.writing(group, 1)
+	c := s.writing(group)
 	w, err := s.write(&c, group, k.written, row, before)
 	if err != nil {
 		return 0, err
@@ -39,11 +39,11 @@ func errID(row session.Session) error {
 	return fmt.Errorf("session.NewID has not made the id %q for the user %q", row.ID, row.UserID)
 }
 
-// writing returns a call that writes up to n rows of a group, without them.
-func (s *Store) writing(group, n int) call {
+// writing returns a call that writes rows of a group, without them.
+func (s *Store) writing(group int) call {
 	// One clock that is wrong removes nothing from a list: the script compares this machine's with the server's.
 	listKeeps := session.MillisOf(time.Now().Add(-24 * time.Hour))
-	c := call{make([]string, 0, 3+2*n), make([]any, 0, 5+7*n)}
+	c := call{make([]string, 0, 5), make([]any, 0, 12)} // room for one row
 	c.keys = append(c.keys, s.logKey(group))
 	c.args = append(c.args, s.channel, int64(listKeeps))
 	return c
@@ -223,7 +223,7 @@ func (b *batchWrite) add(s *Store, group int, w written, now session.Millis,
 		return false, nil
 	}
 	if n := len(b.groups); n == 0 || b.groups[n-1] != group {
-		b.groups, b.calls = append(b.groups, group), append(b.calls, s.writing(group, 1))
+		b.groups, b.calls = append(b.groups, group), append(b.calls, s.writing(group))
 		b.rows = append(b.rows, nil)
 	}
 	last := len(b.groups) - 1

@@ -32,7 +32,7 @@ func (m Millis) Add(d time.Duration) Millis { return m + Millis(d.Milliseconds()
 // Reason says why a session ended.
 type Reason string
 
-// The reasons that signet and its stores give.
+// The reasons of ends. ReasonExpired is the only one that signet does not give: a store may end a session with it.
 const (
 	ReasonLogout  Reason = "logout"  // the user logged out, here or everywhere
 	ReasonRevoked Reason = "revoked" // the host revoked the session, for example after a password change or for a ban

@@ -29,10 +29,10 @@ type Store interface {
 	// step: no other change of the row is committed in between. Both are from one atomic read. Or they are what this process
 	// remembers of its last write ([Recent]), with the time that has passed since. If a cut-off of the user or of everybody was
 	// committed before the write begins, and the Moment was without it, nothing is written, and change is called again. change
-	// may be called again with a newer row and Moment. It may take as long as a signature takes, so a
-	// store must not make other rows wait for it. When change returns an error, or the row unchanged (==), nothing is
-	// written, and the error is returned as it is. The new row has the ID and the UserID of the old one. Update returns nil
-	// only after the new row is committed. It returns ErrNotFound when there is no row.
+	// may be called again with a newer row and Moment. It may take as long as a signature takes, so a store must not make other
+	// rows wait for it. When change returns an error, or the row unchanged (==), nothing is written, and the error is returned
+	// as it is. The new row has the ID and the UserID of the old one. Update returns nil only after the new row is committed.
+	// It returns ErrNotFound when there is no row.
 	Update(ctx context.Context, id string, change func(row Session, at Moment) (Session, error)) error
 
 	// List returns sessions of the user that are not Revoked, and the Moment of the user. If there are more than limit, it

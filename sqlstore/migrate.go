@@ -20,7 +20,7 @@ var migrations embed.FS
 const component = "signet"
 
 // Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may
-// call it at the same time: one works and the others wait. Processes of the version before may run meanwhile, and afterwards.
+// call it at the same time: one works and the others wait. Processes that lack only the newest migration may run meanwhile, and afterwards.
 // Call it before the first use of a store.
 //
 // On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers

@@ -118,6 +118,9 @@ func keep(row session.Session, now int64) (from, to, then int64) {
 	return from, to, then
 }
 
+// indexHint is the name of an index in a query, as BY(...).
+var indexHint = regexp.MustCompile(` BY\((\w+)\)`)
+
 func queriesOf(d Dialect) queries {
 	// The subquery reads the clock only once, so the database can use the index. Without it PostgreSQL reads the clock for
 	// every row.
@@ -140,8 +143,7 @@ func queriesOf(d Dialect) queries {
 		index = ""
 	}
 	text := func(query string) string {
-		query = regexp.MustCompile(` BY\((\w+)\)`).ReplaceAllString(query, " "+index)
-		return d.sql(query)
+		return d.sql(indexHint.ReplaceAllString(query, " "+index))
 	}
 	return queries{
 		// signet_log has one row.
@@ -151,8 +153,8 @@ func queriesOf(d Dialect) queries {
 			SELECT ?, ?, 1, ?, CASE WHEN ? = 1 THEN NOW_MS ELSE 0 END, ? FROM (SELECT 1 AS one) AS one WHERE ` + sameCutoffs),
 		updateRead: text(`SELECT ` + momentColumns + `, s.version, s.keep_until, s.data FROM signet_sessions s
 			LEFT JOIN signet_cutoffs u ON u.user_id = s.user_id ` + allCutoffs + ` WHERE s.id = ?`),
-		// Without a position a revoked row is in the inbox. Processes of the version before read by revoked_at, which is the
-		// time of this write and not of the decision.
+		// Without a position a revoked row is in the inbox. Processes that know no log read by revoked_at, which is the time of
+		// this write and not of the decision.
 		update: text(`UPDATE signet_sessions SET version = ?, pos = NULL,
 			keep_until = CASE WHEN keep_until BETWEEN ? AND ? THEN keep_until ELSE ? END,
 			revoked_at = CASE WHEN ? = 0 THEN 0 WHEN revoked_at > 0 THEN revoked_at ELSE NOW_MS END, data = ?

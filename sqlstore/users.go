@@ -36,7 +36,7 @@ func (s *Users) Add(ctx context.Context, user userstore.User) error {
 	_, err = s.exec(ctx, `INSERT INTO signet_users
 		(email_key, email, roles, disabled, profile, attributes, id, password_hash)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, append(columns, user.PasswordHash)...)
-	return s.explain(ctx, "add", user, err, true)
+	return s.explain(ctx, "add", user, err)
 }
 
 // Update implements [userstore.Writer].
@@ -54,7 +54,7 @@ func (s *Users) Update(ctx context.Context, user userstore.User) error {
 		_, err := s.FindByID(ctx, user.ID)
 		return err
 	}
-	return s.explain(ctx, "update", user, err, false)
+	return s.explain(ctx, "update", user, err)
 }
 
 // Delete implements [userstore.Writer].
@@ -126,10 +126,11 @@ func (s *Users) columns(user userstore.User) ([]any, error) {
 
 // explain tells whether an error means that an id or an address is taken. Every driver has its own error for that, so
 // explain looks for the user instead.
-func (s *Users) explain(ctx context.Context, what string, user userstore.User, err error, added bool) error {
+func (s *Users) explain(ctx context.Context, what string, user userstore.User, err error) error {
 	if err == nil {
 		return nil
 	}
+	added := what == "add"
 	if other, lookErr := s.FindByEmail(ctx, user.Email); lookErr == nil && (added || other.ID != user.ID) {
 		return fmt.Errorf("%w: id %q", userstore.ErrExists, user.ID)
 	}

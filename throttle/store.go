@@ -33,8 +33,8 @@ type Store interface {
 type Record string
 
 // Key is the name of a [Record]: the first 128 bits of a SHA-256 hash. So a store holds no address and no e-mail
-// address in clear. The hash has no secret: who can read the store can find out by trial whether a name that he knows
-// is in it.
+// address in clear. The hash has no secret: who can read the store can find out by trial whether a known name is in
+// it.
 type Key [16]byte
 
 // String returns the key in 32 hexadecimal digits.

@@ -20,7 +20,7 @@ const (
 	skew   = 1
 )
 
-// The number of recovery codes, and their length. NIST SP 800-63B, section 5.1.2.2, asks for a slow hash below 112 bits.
+// The number of recovery codes, and their length. NIST SP 800-63B-4, section 3.1.2.2, asks for a slow hash below 112 bits.
 const (
 	recoveryCodes = 10
 	recoveryBytes = 15 // 120 bits, which are 24 characters

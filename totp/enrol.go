@@ -116,9 +116,9 @@ func (f *Factor) NewRecoveryCodes(ctx context.Context, userID string) ([]string,
 // store did not answer.
 func (f *Factor) Remove(ctx context.Context, userID string) error {
 	for range attempts {
-		value, err := f.store.Factor(ctx, userID, name)
+		value, err := f.store.Factor(ctx, userID, factorName)
 		if err == nil {
-			err = f.store.ReplaceFactor(ctx, userID, name, value, nil)
+			err = f.store.ReplaceFactor(ctx, userID, factorName, value, nil)
 		}
 		switch {
 		case err == nil, errors.Is(err, userstore.ErrNotFound):

@@ -105,7 +105,7 @@ func newVault(keys [][]byte) (vault, error) {
 }
 
 // owner is the additional data. It binds a value to its factor and its user, so a value in another user's row is not read.
-func owner(userID string) []byte { return []byte("signet factor\x00" + name + "\x00" + userID) }
+func owner(userID string) []byte { return []byte("signet factor\x00" + factorName + "\x00" + userID) }
 
 func (v vault) seal(userID string, r record) ([]byte, error) {
 	text, err := json.Marshal(r)

@@ -38,16 +38,16 @@ func requireUnreadable(t *testing.T, f *Factor, userID, what string) {
 // replace stores a value, whatever was there.
 func replace(t testing.TB, store userstore.FactorStore, userID string, value []byte) {
 	t.Helper()
-	old, err := store.Factor(t.Context(), userID, name)
+	old, err := store.Factor(t.Context(), userID, factorName)
 	if !errors.Is(err, userstore.ErrNotFound) {
 		require.NoError(t, err)
 	}
-	require.NoError(t, store.ReplaceFactor(t.Context(), userID, name, old, value))
+	require.NoError(t, store.ReplaceFactor(t.Context(), userID, factorName, old, value))
 }
 
 func stored(t testing.TB, store userstore.FactorStore, userID string) []byte {
 	t.Helper()
-	value, err := store.Factor(t.Context(), userID, name)
+	value, err := store.Factor(t.Context(), userID, factorName)
 	require.NoError(t, err)
 	return value
 }

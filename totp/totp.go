@@ -51,8 +51,8 @@ var (
 	ErrWrongCode = errors.New("totp: wrong code")
 )
 
-// name is the name of this factor in the user store.
-const name = "totp"
+// factorName is the name of this factor in the user store.
+const factorName = "totp"
 
 // attempts is how often a change is tried again when another process has changed the state first. Each conflict is the
 // success of somebody else, and a user has one app and ten recovery codes, so this is never reached by honest use.
@@ -195,14 +195,14 @@ func (f *Factor) Reseal(ctx context.Context, userID string) error {
 }
 
 // Format implements [fmt.Formatter], so that printing shows no key.
-func (f *Factor) Format(state fmt.State, _ rune) { fmt.Fprint(state, "totp.Factor") }
+func (f Factor) Format(state fmt.State, _ rune) { fmt.Fprint(state, "totp.Factor") }
 
 // LogValue implements [slog.LogValuer] without a key.
 func (f *Factor) LogValue() slog.Value { return slog.StringValue("totp.Factor") }
 
 // load returns the user's state, and the value that it was read from. Both are empty if there is none.
 func (f *Factor) load(ctx context.Context, userID string) (value []byte, r record, err error) {
-	value, err = f.store.Factor(ctx, userID, name)
+	value, err = f.store.Factor(ctx, userID, factorName)
 	switch {
 	case errors.Is(err, userstore.ErrNotFound):
 		return nil, record{}, nil
@@ -228,7 +228,7 @@ func (f *Factor) change(ctx context.Context, userID string, edit func(r *record)
 		if err != nil {
 			return err
 		}
-		err = f.store.ReplaceFactor(ctx, userID, name, value, sealed)
+		err = f.store.ReplaceFactor(ctx, userID, factorName, value, sealed)
 		if err == nil {
 			return nil
 		}

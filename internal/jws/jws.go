@@ -69,10 +69,9 @@ var pool = sync.Pool{New: func() any {
 	return &buffers{token: make([]byte, 0, 1024), decoded: make([]byte, 0, 1024), hash: sha256.New(), sum: make([]byte, 0, sha256.Size)}
 }}
 
-// Open checks the outer form of a token. The token must not be longer than limit bytes, which is MaxToken or
-// MaxForeignToken, and exactly two dots must separate three parts
-// that are not empty. So Open refuses the JSON forms of a JWS, and a JWE, which has four dots. The caller must call
-// Close if there is no error.
+// Open checks the outer form of a token. The token must not be longer than limit bytes, and exactly two dots must separate
+// three parts that are not empty. So Open refuses the JSON forms of a JWS, and a JWE, which has four dots. The caller must
+// call Close if there is no error.
 //
 // A token with an HMAC, RSA or Ed25519 signature has exactly one valid spelling. For an ECDSA signature (r, s), the
 // signature (r, n-s) is valid too. So the text of a token must never be used to identify or to revoke it.
@@ -107,8 +106,15 @@ func Open(text string, limit int) (Token, error) {
 // contains is for single bytes. Every request calls it, and strings.ContainsAny is several times slower.
 func contains(text string, c byte) bool { return strings.IndexByte(text, c) >= 0 }
 
+// maxKept is up to how many bytes a buffer is kept. A long document must not hold memory for a long time.
+const maxKept = 2 * MaxForeignToken
+
 // Close gives the buffers back.
-func (t Token) Close() { pool.Put(t.buf) }
+func (t Token) Close() {
+	if cap(t.buf.token) <= maxKept && cap(t.buf.decoded) <= maxKept {
+		pool.Put(t.buf)
+	}
+}
 
 // base64URL refuses padding, and a last character whose unused bits are not zero.
 var base64URL = base64.RawURLEncoding.Strict()

@@ -28,7 +28,7 @@ type cutoffs struct {
 	table atomic.Pointer[[]cutBucket]
 	left  atomic.Pointer[filter] // the hashes of records that have left
 
-	tickets tickets
+	lookUps lookUps
 	clock   atomic.Int64 // the time of the last expire; look-ups read it too
 	mu      sync.Mutex   // one writer at a time
 	bytes   int
@@ -84,7 +84,7 @@ func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 func (c *cutoffs) put(hash uint64, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tickets.void(hash)
+	c.lookUps.void(hash)
 	if cut.until <= c.now() {
 		return
 	}
@@ -92,14 +92,14 @@ func (c *cutoffs) put(hash uint64, cut cutoff) {
 }
 
 // begin must be called before a look-up in the store whose result will be given to remember.
-func (c *cutoffs) begin(hash uint64) ticket { return c.tickets.begin(hash) }
+func (c *cutoffs) begin(hash uint64) lookUp { return c.lookUps.begin(hash) }
 
 // remember keeps what a look-up in the store has found, also that there is no cut-off. It does nothing if put was
 // called with the same hash after begin: the record of put may have left already, and what was found may be older.
-func (c *cutoffs) remember(t ticket, cut cutoff) {
+func (c *cutoffs) remember(t lookUp, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tickets.valid(t) {
+	if c.lookUps.valid(t) {
 		c.set(&record{cut, t.hash, false})
 	}
 }

@@ -36,23 +36,23 @@ func TestCutoffs(t *testing.T) {
 	c.put(3, cutoff{ended: 1, until: start})
 	expect(3, cutoff{}, no)
 
-	ticket := c.begin(2)
-	c.remember(ticket, cutoff{})
+	lookUp := c.begin(2)
+	c.remember(lookUp, cutoff{})
 	expect(2, cutoff{}, yes)
-	c.remember(ticket, first)
+	c.remember(lookUp, first)
 	expect(2, first, yes)
 	c.put(2, equal)
 	expect(2, equal, yes)
 	c.remember(c.begin(2), first)
 	expect(2, equal, yes)
 
-	ticket = c.begin(4)
+	lookUp = c.begin(4)
 	c.put(4, second)
-	c.remember(ticket, first)
+	c.remember(lookUp, first)
 	expect(4, second, yes)
-	ticket = c.begin(5)
+	lookUp = c.begin(5)
 	c.put(5, cutoff{ended: 1, until: start}) // has expired, but is newer than what the look-up may have found
-	c.remember(ticket, cutoff{})
+	c.remember(lookUp, cutoff{})
 	expect(5, cutoff{}, no)
 
 	c.remember(c.begin(6), second)
@@ -157,7 +157,7 @@ func TestCutoffsAreReadWhileTheyChange(t *testing.T) {
 				}
 				i := random.Uint64N(users) + 1
 				version := versions[i].Load()
-				ticket := c.begin(hashOf(i))
+				lookUp := c.begin(hashOf(i))
 				store := versions[i].Load()
 				got, answer := c.get(hashOf(i))
 				if answer == no && version > 0 || answer == yes && got.version() < version {
@@ -165,7 +165,7 @@ func TestCutoffsAreReadWhileTheyChange(t *testing.T) {
 					return
 				}
 				if answer == maybe {
-					c.remember(ticket, cutoff{ended: store, until: start + day})
+					c.remember(lookUp, cutoff{ended: store, until: start + day})
 				}
 			}
 		}()

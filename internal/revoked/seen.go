@@ -11,12 +11,12 @@ import (
 //
 // It never holds a session that the log has named. The look-up may find a session good just before it is revoked,
 // and the log may tell that at any time, so there are three cases. If forget was called before begin, the revocation
-// was committed before the look-up, which has found it. If forget is called between begin and finish, the ticket is
+// was committed before the look-up, which has found it. If forget is called between begin and finish, the lookUp is
 // void. If forget is called after finish, it removes the session.
 type seen struct {
 	bytes   int // of the table
 	table   atomic.Pointer[[]seenBucket]
-	tickets tickets
+	lookUps lookUps
 
 	mu   sync.Mutex // for finish, forget and reset
 	next int        // the slot of a full bucket that is used next
@@ -48,13 +48,13 @@ func (s *seen) has(hash uint64) bool {
 }
 
 // begin must be called before the look-up.
-func (s *seen) begin(hash uint64) ticket { return s.tickets.begin(hash) }
+func (s *seen) begin(hash uint64) lookUp { return s.lookUps.begin(hash) }
 
 // finish must be called only if the look-up has found a session that is not revoked.
-func (s *seen) finish(t ticket) {
+func (s *seen) finish(t lookUp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.tickets.valid(t) {
+	if !s.lookUps.valid(t) {
 		return
 	}
 	table := s.table.Load()
@@ -78,12 +78,12 @@ func (s *seen) finish(t ticket) {
 
 // forget is called when the log says that the session with that hash is revoked.
 func (s *seen) forget(hash uint64) {
-	if s.tickets.none() { // and so nothing was noted
+	if s.lookUps.none() { // and so nothing was noted
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tickets.void(hash)
+	s.lookUps.void(hash)
 	table := s.table.Load()
 	if table == nil {
 		return
@@ -100,51 +100,51 @@ func (s *seen) forget(hash uint64) {
 func (s *seen) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tickets.voidAll()
+	s.lookUps.voidAll()
 	s.table.Store(nil)
 }
 
-// tickets tell whether the log has named a hash while it was being looked up. There are fewer counters than hashes,
-// so a ticket may also be void for the sake of another hash. Then what was found is used once, and not kept.
+// lookUps tell whether the log has named a hash while it was being looked up. There are fewer counters than hashes,
+// so a lookUp may also be void for the sake of another hash. Then what was found is used once, and not kept.
 //
 // begin may be called at any time. The caller of the other methods holds a lock.
-type tickets struct {
-	counts atomic.Pointer[[ticketCounts]atomic.Uint32] // nil: there was no ticket yet
+type lookUps struct {
+	counts atomic.Pointer[[lookUpCounts]atomic.Uint32] // nil: there was no lookUp yet
 }
 
-// ticketCounts is so large that few tickets are void while a process reads a long log at its start.
-const ticketCounts = 1 << 16
+// lookUpCounts is so large that few lookUps are void while a process reads a long log at its start.
+const lookUpCounts = 1 << 16
 
-// ticket is what begin of one look-up returns. It belongs to one counter, and is void when that has changed.
-type ticket struct {
+// lookUp is what begin of one look-up returns. It belongs to one counter, and is void when that has changed.
+type lookUp struct {
 	hash   uint64
-	counts *[ticketCounts]atomic.Uint32
+	counts *[lookUpCounts]atomic.Uint32
 	count  uint32
 }
 
-func (t *tickets) begin(hash uint64) ticket {
+func (t *lookUps) begin(hash uint64) lookUp {
 	counts := t.counts.Load()
 	if counts == nil {
-		t.counts.CompareAndSwap(nil, new([ticketCounts]atomic.Uint32))
+		t.counts.CompareAndSwap(nil, new([lookUpCounts]atomic.Uint32))
 		counts = t.counts.Load()
 	}
-	if counts == nil { // voidAll came in between; this ticket is void
-		return ticket{hash: hash}
+	if counts == nil { // voidAll came in between; this lookUp is void
+		return lookUp{hash: hash}
 	}
-	return ticket{hash, counts, counts[hash>>40%ticketCounts].Load()}
+	return lookUp{hash, counts, counts[hash>>40%lookUpCounts].Load()}
 }
 
-func (t *tickets) valid(v ticket) bool {
-	return v.counts != nil && v.counts == t.counts.Load() && v.counts[v.hash>>40%ticketCounts].Load() == v.count
+func (t *lookUps) valid(v lookUp) bool {
+	return v.counts != nil && v.counts == t.counts.Load() && v.counts[v.hash>>40%lookUpCounts].Load() == v.count
 }
 
-func (t *tickets) void(hash uint64) {
+func (t *lookUps) void(hash uint64) {
 	if counts := t.counts.Load(); counts != nil {
-		counts[hash>>40%ticketCounts].Add(1)
+		counts[hash>>40%lookUpCounts].Add(1)
 	}
 }
 
-// none reports whether there was no ticket yet. A ticket that begins later belongs to a look-up that begins later.
-func (t *tickets) none() bool { return t.counts.Load() == nil }
+// none reports whether there was no lookUp yet. A lookUp that begins later belongs to a look-up that begins later.
+func (t *lookUps) none() bool { return t.counts.Load() == nil }
 
-func (t *tickets) voidAll() { t.counts.Store(nil) }
+func (t *lookUps) voidAll() { t.counts.Store(nil) }

@@ -22,17 +22,17 @@ func TestSeen(t *testing.T) {
 	s.forget(1)
 	require.False(t, s.has(1))
 
-	ticket := s.begin(1)
+	lookUp := s.begin(1)
 	s.forget(1)
-	s.finish(ticket)
+	s.finish(lookUp)
 	require.False(t, s.has(1), "it was revoked during the look-up")
 	note(1)
 	require.True(t, s.has(1), "the next look-up counts")
 
-	ticket = s.begin(3)
+	lookUp = s.begin(3)
 	s.reset()
 	note(4)
-	s.finish(ticket)
+	s.finish(lookUp)
 	require.False(t, s.has(1) || s.has(3), "reset voids what is under way")
 	require.True(t, s.has(4))
 
@@ -82,9 +82,9 @@ func TestSeenNeverMissesARevocation(t *testing.T) {
 				default:
 				}
 				i := current.Load()
-				ticket := s.begin(hashOf(i))
+				lookUp := s.begin(hashOf(i))
 				if !revoked[i].Load() {
-					s.finish(ticket)
+					s.finish(lookUp)
 				}
 			}
 		}()

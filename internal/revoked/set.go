@@ -9,7 +9,7 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// answer is what has been asked for is there, as far as memory knows.
+// answer says whether what was asked for is there, as far as memory knows.
 type answer uint8
 
 const (
@@ -64,8 +64,8 @@ func minutesPast(t session.Millis) uint32 {
 	return uint32(min(max(t/60_000, 0), math.MaxUint32-1))
 }
 
-// turn moves the bits of a hash that have chosen the segment to the end.
-func turn(hash uint64) uint64 { return bits.RotateLeft64(hash, segmentBits) }
+// rotate moves the bits of a hash that have chosen the segment to the end.
+func rotate(hash uint64) uint64 { return bits.RotateLeft64(hash, segmentBits) }
 
 // has reports whether the session with that hash is revoked. It answers no or yes of an exact segment, and no or
 // maybe of a compact one. A session whose last token has expired may be there a while longer.
@@ -75,8 +75,8 @@ func (s *set) has(hash uint64) answer {
 	case part == nil:
 		return no
 	case part.filter == nil:
-		return part.has(turn(hash))
-	case part.filter.has(turn(hash)):
+		return part.has(rotate(hash))
+	case part.filter.has(rotate(hash)):
 		return maybe
 	}
 	return no
@@ -94,11 +94,11 @@ func (s *set) add(hash uint64, until session.Millis) {
 	place := &s.segments[hash>>(64-segmentBits)]
 	switch part := place.Load(); {
 	case part == nil:
-		place.Store(s.rebuild(&segment{}, turn(hash), end))
+		place.Store(s.rebuild(&segment{}, rotate(hash), end))
 	case part.filter != nil:
-		part.filter.add(turn(hash), end, s.now)
-	case !part.add(turn(hash), end):
-		place.Store(s.rebuild(part, turn(hash), end))
+		part.filter.add(rotate(hash), end, s.now)
+	case !part.add(rotate(hash), end):
+		place.Store(s.rebuild(part, rotate(hash), end))
 	}
 }
 

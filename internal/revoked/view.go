@@ -45,6 +45,25 @@ type Status struct {
 	User, All session.Entry // the cut-offs of the user, and of everybody in the user's group
 }
 
+// Lookup asks a store about a session of a user. As in the log, a session that the store does not know is not revoked, and
+// neither is one of another user.
+func Lookup(ctx context.Context, store session.Store, id, userID string) (status Status, err error) {
+	var at session.Moment
+	err = store.Update(ctx, id, func(row session.Session, now session.Moment) (session.Session, error) {
+		if row.UserID != userID {
+			return row, session.ErrNotFound
+		}
+		at, status.Revoked, status.KeepUntil = now, row.Revoked(), row.KeepUntil
+		return row, nil
+	})
+	if errors.Is(err, session.ErrNotFound) {
+		_, at, err = store.List(ctx, userID, 1)
+	}
+	status.User = session.CutEntry(userID, at.User)
+	status.All = session.AllEntry(session.GroupOfUser(userID), at.All)
+	return status, err
+}
+
 // Config says how a View works.
 type Config struct {
 	Source       Source
@@ -180,7 +199,7 @@ func (v *View) hash(name string) uint64 {
 // Every request with a token of a session calls it. As long as memory can tell, it does no I/O and does not wait. now must
 // have a monotonic clock reading (time.Now).
 func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
-	err, known := v.local(ref)
+	known, err := v.local(ref)
 	if err != nil {
 		return err
 	}
@@ -194,34 +213,34 @@ func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
 }
 
 // local answers from memory. known says whether memory can tell; an error is certain.
-func (v *View) local(ref *Ref) (err error, known bool) {
+func (v *View) local(ref *Ref) (known bool, err error) {
 	if ref.Version.All < v.all[ref.group].Load() {
-		return ErrRevoked, true
+		return true, ErrRevoked
 	}
 	whole := v.whole.Load()
 	known = true
 	switch v.set.has(ref.session) {
 	case yes:
-		return ErrRevoked, true
+		return true, ErrRevoked
 	case no:
 		known = whole || v.seen.has(ref.session)
 	case maybe:
 		if v.ended.has(ref.session) {
-			return ErrRevoked, true
+			return true, ErrRevoked
 		}
 		known = v.seen.has(ref.session)
 	}
 	switch cut, answer := v.cuts.get(ref.user); answer {
 	case yes:
 		if err := cut.refuses(ref); err != nil {
-			return err, true
+			return true, err
 		}
 	case no:
 		known = known && whole
 	case maybe:
 		known = false
 	}
-	return nil, known
+	return known, nil
 }
 
 // Lost returns the cut-offs of a user and of everybody in the user's group that this process knows, if the store at that moment
@@ -255,8 +274,8 @@ func (v *View) Ended(id string) bool { return v.set.has(v.hashOf(id)) == yes }
 // LowestAll returns the oldest of the groups' cut-offs of everybody.
 func (v *View) LowestAll() (ended int64) {
 	for group := range v.all {
-		if of := v.all[group].Load(); group == 0 || of < ended {
-			ended = of
+		if cut := v.all[group].Load(); group == 0 || cut < ended {
+			ended = cut
 		}
 	}
 	return ended
@@ -301,7 +320,7 @@ func (v *View) lookup(ctx context.Context, ref *Ref) error {
 	if err := v.cutoff(status.User).refuses(ref); err != nil {
 		return err
 	}
-	err, _ = v.local(ref) // an entry may have come meanwhile
+	_, err = v.local(ref) // an entry may have come meanwhile
 	return err
 }
 

@@ -22,11 +22,14 @@ type Watch struct {
 // watches are the open connections. A connection needs no goroutine and no timer: the goroutine that reads the log ends those
 // whose session has ended.
 type watches struct {
-	mu       sync.Mutex
-	bySess   map[uint64]map[*watch]struct{}
-	byUser   map[uint64]map[*watch]struct{}
-	expiries expiries
+	mu        sync.Mutex
+	bySession byHash
+	byUser    byHash
+	expiries  expiries
 }
+
+// byHash has the watches of each session, or of each user.
+type byHash map[uint64]map[*watch]struct{}
 
 type watch struct {
 	Watch
@@ -35,8 +38,10 @@ type watch struct {
 	index int                // in expiries; -1: not there
 }
 
-// Watch calls end once when the session of a token has ended, or for the other reasons in what. It checks first, so no
-// revocation falls between the check of the request and the watch. stop frees the watch.
+// Watch calls end once when the session of a token has ended, or for the other reasons in what. stop frees the watch.
+//
+// The watch is added first, and then the session is checked. So a revocation between the check of the request and the watch
+// ends it too.
 func (v *View) Watch(ctx context.Context, ref Ref, what Watch, end func(reason error)) (stop func()) {
 	w := &watch{Watch: what, ref: ref, index: -1}
 	var once sync.Once
@@ -65,21 +70,28 @@ func (v *View) over(ctx context.Context, ref Ref, what Watch) error {
 func (s *watches) add(w *watch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bySess == nil {
-		s.bySess, s.byUser = map[uint64]map[*watch]struct{}{}, map[uint64]map[*watch]struct{}{}
+	if s.bySession == nil {
+		s.bySession, s.byUser = byHash{}, byHash{}
 	}
-	insert(s.bySess, w.ref.session, w)
-	insert(s.byUser, w.ref.user, w)
+	s.bySession.insert(w.ref.session, w)
+	s.byUser.insert(w.ref.user, w)
 	if !w.Expires.IsZero() {
 		heap.Push(&s.expiries, w)
 	}
 }
 
-func insert(m map[uint64]map[*watch]struct{}, hash uint64, w *watch) {
+func (m byHash) insert(hash uint64, w *watch) {
 	if m[hash] == nil {
 		m[hash] = map[*watch]struct{}{}
 	}
 	m[hash][w] = struct{}{}
+}
+
+func (m byHash) erase(hash uint64, w *watch) {
+	delete(m[hash], w)
+	if len(m[hash]) == 0 {
+		delete(m, hash)
+	}
 }
 
 func (s *watches) remove(w *watch) {
@@ -90,12 +102,8 @@ func (s *watches) remove(w *watch) {
 
 // drop forgets a watch. The caller holds the lock.
 func (s *watches) drop(w *watch) {
-	for m, hash := range map[*map[uint64]map[*watch]struct{}]uint64{&s.bySess: w.ref.session, &s.byUser: w.ref.user} {
-		delete((*m)[hash], w)
-		if len((*m)[hash]) == 0 {
-			delete(*m, hash)
-		}
-	}
+	s.bySession.erase(w.ref.session, w)
+	s.byUser.erase(w.ref.user, w)
 	if w.index >= 0 {
 		heap.Remove(&s.expiries, w.index)
 	}
@@ -103,7 +111,7 @@ func (s *watches) drop(w *watch) {
 
 // endSession ends the watches of a session.
 func (s *watches) endSession(hash uint64, reason error) {
-	s.endAmong(func() map[*watch]struct{} { return s.bySess[hash] }, func(*watch) error { return reason })
+	s.endAmong(func() map[*watch]struct{} { return s.bySession[hash] }, func(*watch) error { return reason })
 }
 
 // endUser ends the watches of a user that the cut-off concerns.
@@ -120,7 +128,7 @@ func (s *watches) endUser(hash uint64, cut cutoff) {
 func (s *watches) end(reason func(*watch) error) {
 	s.endAmong(func() map[*watch]struct{} {
 		all := map[*watch]struct{}{}
-		for _, list := range s.bySess {
+		for _, list := range s.bySession {
 			maps.Copy(all, list)
 		}
 		return all

@@ -72,7 +72,7 @@ func TestWatch(t *testing.T) {
 		e.watch(t, v, "opened after Close", newer, Watch{})
 		want["closed"], want["opened after Close"] = ErrClosed, ErrClosed
 		require.Equal(t, want, e.all())
-		require.Empty(t, v.watches.bySess)
+		require.Empty(t, v.watches.bySession)
 		require.Empty(t, v.watches.byUser)
 		require.Empty(t, v.watches.expiries)
 	})
@@ -127,6 +127,6 @@ func TestManyWatches(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	require.Empty(t, v.watches.bySess)
+	require.Empty(t, v.watches.bySession)
 	require.Empty(t, v.watches.expiries)
 }

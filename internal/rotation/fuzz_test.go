@@ -133,7 +133,7 @@ func (p *past) step(t *testing.T, op, arg byte, wait session.Millis) {
 		p.row = before.Revoke([]session.Reason{session.ReasonLogout, session.ReasonExpired, session.ReasonReuse}[arg%3], p.clock)
 	case 7:
 		var number int64
-		p.row, number = p.rules.Ticket(before)
+		p.row, number = rotation.Ticket(before)
 		require.Equal(t, before.Tickets+1, number, "a ticket has the number of an older one")
 	case 8:
 		p.redeem(t, arg)
@@ -237,7 +237,7 @@ func (p *past) forget(fact string) {
 func (p *past) try(t *testing.T, arg byte) {
 	before := p.row
 	var ok bool
-	if p.row, ok = p.rules.Try(before, p.ticket(arg), p.clock); !ok {
+	if p.row, ok = rotation.Try(before, p.ticket(arg), p.clock); !ok {
 		require.Equal(t, before, p.row)
 		return
 	}
@@ -275,7 +275,7 @@ func (p *past) redeem(t *testing.T, arg byte) {
 	before := p.row
 	number := before.Tickets - int64(int8(arg))
 	var ok bool
-	if p.row, ok = p.rules.Redeem(before, number); !ok {
+	if p.row, ok = rotation.Redeem(before, number); !ok {
 		require.Equal(t, before, p.row)
 		fresh := number > 0 && number <= before.Tickets && before.Tickets-number < 64 && !p.redeemed[number]
 		require.False(t, fresh, "ticket %d of %d was refused", number, before.Tickets)

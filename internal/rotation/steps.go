@@ -28,7 +28,7 @@ func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
 }
 
 // Try counts an attempt at the second step, before the code is checked. It reports whether the code may be checked.
-func (r Rules) Try(s session.Session, ticket session.Hash, now session.Millis) (session.Session, bool) {
+func Try(s session.Session, ticket session.Hash, now session.Millis) (session.Session, bool) {
 	if !waits(s, ticket, now) || s.Tries >= maxTries {
 		return s, false
 	}
@@ -37,7 +37,7 @@ func (r Rules) Try(s session.Session, ticket session.Hash, now session.Millis) (
 }
 
 // TakeBack takes an attempt back whose code could not be checked.
-func (r Rules) TakeBack(s session.Session, ticket session.Hash, now session.Millis) session.Session {
+func TakeBack(s session.Session, ticket session.Hash, now session.Millis) session.Session {
 	if waits(s, ticket, now) && s.Tries > 0 {
 		s.Tries--
 	}
@@ -81,14 +81,14 @@ func Facts(s session.Session) string {
 }
 
 // Ticket makes a ticket for a connection, and returns its number.
-func (r Rules) Ticket(s session.Session) (session.Session, int64) {
+func Ticket(s session.Session) (session.Session, int64) {
 	s.Tickets++
 	s.TicketsUsed <<= 1
 	return s, s.Tickets
 }
 
 // Redeem uses a ticket up. It reports false for one that was used, and for one that is older than 64 others.
-func (r Rules) Redeem(s session.Session, number int64) (session.Session, bool) {
+func Redeem(s session.Session, number int64) (session.Session, bool) {
 	age := s.Tickets - number
 	if number < 1 || age < 0 || age > 63 || s.TicketsUsed>>age&1 == 1 {
 		return s, false

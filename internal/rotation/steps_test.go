@@ -50,21 +50,21 @@ func TestAPendingLoginHasNoTokens(t *testing.T) {
 }
 
 func TestATicketAllowsFiveCodesInFiveMinutes(t *testing.T) {
-	rules, row := defaultRules(), pending()
-	_, ok := rules.Try(row, secretHash, start)
+	row := pending()
+	_, ok := rotation.Try(row, secretHash, start)
 	require.False(t, ok, "another ticket")
 	for range 5 {
-		row, ok = rules.Try(row, ticketHash, start+5*60_000-ms)
+		row, ok = rotation.Try(row, ticketHash, start+5*60_000-ms)
 		require.True(t, ok)
 	}
-	same, ok := rules.Try(row, ticketHash, start)
+	same, ok := rotation.Try(row, ticketHash, start)
 	require.False(t, ok, "the sixth code")
 	require.Equal(t, row, same)
 
 	row = pending()
-	_, ok = rules.Try(row, ticketHash, row.PendingUntil)
+	_, ok = rotation.Try(row, ticketHash, row.PendingUntil)
 	require.False(t, ok, "too late")
-	_, ok = rules.Try(row.Revoke(session.ReasonRevoked, start), ticketHash, start)
+	_, ok = rotation.Try(row.Revoke(session.ReasonRevoked, start), ticketHash, start)
 	require.False(t, ok, "revoked")
 }
 
@@ -83,7 +83,7 @@ func TestATicketMakesOneSession(t *testing.T) {
 	require.Equal(t, "phone", done.UserAgent)
 	_, ok = rules.Complete(done, ticketHash, secretHash, "{}", rotation.Client{}, start)
 	require.False(t, ok, "a second use")
-	_, ok = rules.Try(done, ticketHash, start)
+	_, ok = rotation.Try(done, ticketHash, start)
 	require.False(t, ok, "a code after the use")
 	_, out := rules.Refresh(done, rotation.Presented{Generation: done.Current, SecretHash: secretHash, UserActive: true}, start+hour)
 	require.Equal(t, rotation.EventRotated, out.Event)

@@ -11,7 +11,6 @@ import (
 
 // Each of the last 64 tickets can be redeemed once, in any order, and no other one.
 func TestEachTicketIsRedeemedOnce(t *testing.T) {
-	rules := defaultRules()
 	for name, order := range map[string]func(i int64) int64{
 		"the oldest first": func(i int64) int64 { return 37 + i },
 		"the newest first": func(i int64) int64 { return 100 - i },
@@ -21,20 +20,20 @@ func TestEachTicketIsRedeemedOnce(t *testing.T) {
 			row := confirmedRow()
 			for want := int64(1); want <= 100; want++ {
 				var number int64
-				row, number = rules.Ticket(row)
+				row, number = rotation.Ticket(row)
 				require.Equal(t, want, number)
 			}
 			for _, number := range []int64{-1, 0, 1, 36, 101, 164} {
-				same, ok := rules.Redeem(row, number)
+				same, ok := rotation.Redeem(row, number)
 				require.False(t, ok, "ticket %d of 100", number)
 				require.Equal(t, row, same)
 			}
 			for i := range int64(64) {
-				after, ok := rules.Redeem(row, order(i))
+				after, ok := rotation.Redeem(row, order(i))
 				require.True(t, ok, "ticket %d", order(i))
 				row = after
 				for used := range i + 1 {
-					same, ok := rules.Redeem(row, order(used))
+					same, ok := rotation.Redeem(row, order(used))
 					require.False(t, ok, "ticket %d a second time", order(used))
 					require.Equal(t, row, same)
 				}
@@ -45,23 +44,23 @@ func TestEachTicketIsRedeemedOnce(t *testing.T) {
 
 // A ticket that was used stays used when new ones are made.
 func TestNewTicketsMoveTheOldOnes(t *testing.T) {
-	rules, row := defaultRules(), confirmedRow()
+	row := confirmedRow()
 	for number := int64(1); number <= 200; number++ {
-		row, _ = rules.Ticket(row)
+		row, _ = rotation.Ticket(row)
 		if number%3 == 0 {
 			var ok bool
-			row, ok = rules.Redeem(row, number)
+			row, ok = rotation.Redeem(row, number)
 			require.True(t, ok)
 		}
 		for old := max(1, number-63); old <= number; old++ {
-			_, ok := rules.Redeem(row, old)
+			_, ok := rotation.Redeem(row, old)
 			require.Equal(t, old%3 != 0, ok, "ticket %d of %d", old, number)
 		}
 	}
-	fresh, _ := rules.Ticket(confirmedRow())
-	_, ok := rules.Redeem(fresh, 0)
+	fresh, _ := rotation.Ticket(confirmedRow())
+	_, ok := rotation.Redeem(fresh, 0)
 	require.False(t, ok, "no ticket has the number 0")
-	_, ok = rules.Redeem(confirmedRow(), 0)
+	_, ok = rotation.Redeem(confirmedRow(), 0)
 	require.False(t, ok)
 }
 

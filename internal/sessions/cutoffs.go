@@ -140,9 +140,9 @@ func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) err
 		return err
 	}
 	wrote := false
-	write := func(userID string, than int64, known session.Cutoff) error {
+	write := func(userID string, below int64, known session.Cutoff) error {
 		return m.cut(ctx, userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
-			if c.Ended < than {
+			if c.Ended < below {
 				c.Ended, c.Spared, wrote = known.Ended, known.Spared, true
 			}
 			if c.Changed < known.Changed {

@@ -5,7 +5,6 @@ package sessions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -79,19 +78,9 @@ func (m *Manager) Close() {
 // source is a session store as a [revoked.Source].
 type source struct{ session.Store }
 
-// Lookup implements [revoked.Source]. A session that the store does not know is not revoked, as in the log.
-func (s source) Lookup(ctx context.Context, id, userID string) (status revoked.Status, err error) {
-	var at session.Moment
-	err = s.Update(ctx, id, func(row session.Session, now session.Moment) (session.Session, error) {
-		at, status.Revoked, status.KeepUntil = now, row.Revoked(), row.KeepUntil
-		return row, nil
-	})
-	if errors.Is(err, session.ErrNotFound) {
-		_, at, err = s.List(ctx, userID, 1)
-	}
-	status.User = session.CutEntry(userID, at.User)
-	status.All = session.AllEntry(session.GroupOfUser(userID), at.All)
-	return status, err
+// Lookup implements [revoked.Source].
+func (s source) Lookup(ctx context.Context, id, userID string) (revoked.Status, error) {
+	return revoked.Lookup(ctx, s.Store, id, userID)
 }
 
 // Notify implements [session.Notifier] if the store does.
@@ -146,8 +135,8 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 	}
 }
 
-// Tokens makes the tokens of a refresh.
-type Tokens interface {
+// Exchange is how a refresh token, or a step-up, becomes new tokens.
+type Exchange interface {
 	// User loads the user, and reports whether the user may get tokens.
 	User() (active bool, err error)
 	// Sign makes the tokens for a row, with a version.
@@ -163,9 +152,9 @@ type Tokens interface {
 // The tokens have a version that was read before the user. If a cut-off comes after the user was read, it refuses them. If
 // it comes between the two, the user is read again.
 func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rotation.Presented,
-	tokens Tokens) (session.Session, rotation.Outcome, error) {
+	exchange Exchange) (session.Session, rotation.Outcome, error) {
 	for {
-		r := &refresh{manager: m, userID: userID, presented: presented, tokens: tokens}
+		r := &refresh{manager: m, userID: userID, presented: presented, exchange: exchange}
 		if err := m.inStore(ctx, id, r.change); err != nil {
 			return r.row, r.out, err
 		}
@@ -190,7 +179,7 @@ type refresh struct {
 	manager   *Manager
 	userID    string
 	presented rotation.Presented
-	tokens    Tokens
+	exchange  Exchange
 
 	row     session.Session
 	out     rotation.Outcome
@@ -217,7 +206,7 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 	r.presented.UserActive = true
 	last := r.out
 	var err error
-	if r.row, r.out, err = r.tokens.Decide(r.manager.Rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
+	if r.row, r.out, err = r.exchange.Decide(r.manager.Rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
 		return r.row, err
 	}
 	// Nothing is to be written. The call before was with a row that the store remembered, and this one is with the row that it
@@ -226,15 +215,15 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 		r.signed, r.again = true, true
 		return row, nil
 	}
-	if r.presented.UserActive, err = r.tokens.User(); err != nil {
+	if r.presented.UserActive, err = r.exchange.User(); err != nil {
 		return row, err
 	}
 	if !r.presented.UserActive {
-		r.row, r.out, err = r.tokens.Decide(r.manager.Rules, row, r.presented, at.Now)
+		r.row, r.out, err = r.exchange.Decide(r.manager.Rules, row, r.presented, at.Now)
 		return r.row, err
 	}
 	r.version, r.written = at.Version(), r.row != row
-	err = r.tokens.Sign(r.row, r.out, r.version)
+	err = r.exchange.Sign(r.row, r.out, r.version)
 	r.signed = err == nil
 	return r.row, err
 }

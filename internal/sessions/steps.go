@@ -14,7 +14,7 @@ var ErrTicket = errors.New("the ticket cannot be used")
 // Pending returns the row of a login that waits for its second step. The error is ErrTicket or that of the store.
 func (m *Manager) Pending(ctx context.Context, id, ticket string) (session.Session, error) {
 	return m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-		if _, ok := m.Rules.Try(row, session.HashOf(ticket), at.Now); !ok {
+		if _, ok := rotation.Try(row, session.HashOf(ticket), at.Now); !ok {
 			return row, ErrTicket
 		}
 		return row, nil
@@ -25,7 +25,7 @@ func (m *Manager) Pending(ctx context.Context, id, ticket string) (session.Sessi
 // or that of the store.
 func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, error) {
 	return m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-		after, ok := m.Rules.Try(row, session.HashOf(ticket), at.Now)
+		after, ok := rotation.Try(row, session.HashOf(ticket), at.Now)
 		if !ok {
 			return row, ErrTicket
 		}
@@ -36,7 +36,7 @@ func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, 
 // TakeBack takes a Try back, because nobody could check the code. If the store does not answer, the try stays counted.
 func (m *Manager) TakeBack(ctx context.Context, id, ticket string) {
 	_, _ = m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-		return m.Rules.TakeBack(row, session.HashOf(ticket), at.Now), nil
+		return rotation.TakeBack(row, session.HashOf(ticket), at.Now), nil
 	})
 }
 
@@ -91,7 +91,7 @@ func (m *Manager) step(ctx context.Context, id string,
 // ended.
 func (m *Manager) Ticket(ctx context.Context, id, userID string) (number int64, err error) {
 	err = m.live(ctx, id, userID, func(row session.Session, _ session.Version) (session.Session, error) {
-		row, number = m.Rules.Ticket(row)
+		row, number = rotation.Ticket(row)
 		return row, nil
 	})
 	return number, err
@@ -102,7 +102,7 @@ func (m *Manager) Ticket(ctx context.Context, id, userID string) (number int64, 
 func (m *Manager) Redeem(ctx context.Context, id, userID string, number int64,
 	sign func(session.Session, session.Version) error) error {
 	return m.live(ctx, id, userID, func(row session.Session, version session.Version) (session.Session, error) {
-		after, ok := m.Rules.Redeem(row, number)
+		after, ok := rotation.Redeem(row, number)
 		if !ok {
 			return row, ErrTicket
 		}
