@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -143,17 +144,17 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	if json.Unmarshal(members["amr"], &amr) != nil {
 		amr = nil // the host's own form
 	}
+	onlyFirst := slices.Contains(amr, secondStep) && !slices.Contains(methods, secondStep)
 	for _, method := range methods {
 		if !slices.Contains(amr, method) {
 			amr = append(amr, method)
 		}
 	}
-	second := slices.Contains(amr, secondStep)
 	members["amr"], _ = json.Marshal(amr) // texts cannot fail
 	members["auth_time"] = json.RawMessage(fmt.Sprint(a.clock().Unix()))
 	if acr != "" {
 		members["acr"], _ = json.Marshal(acr)
-	} else if second { // the policy may have had another level then
+	} else if onlyFirst {
 		delete(members, "acr")
 	}
 	return encodeFacts(members, maxRaised)
@@ -166,8 +167,8 @@ func authenticationOf(payload string) (authTime int64, acr string) {
 		switch s.Name() {
 		case "auth_time":
 			value := valueOf(s.Raw())
-			if at := value.Int(); value.Err() == nil {
-				authTime = at
+			if at := foreignDate(&value, math.Floor); value.Err() == nil {
+				authTime = at.Unix()
 			}
 		case "acr":
 			if level, ok := textOf(s.Raw()); ok {

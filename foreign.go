@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,7 +23,8 @@ import (
 // Cognito. The file docs/issuers.md has the fields for each.
 //
 // The checks against forgery are as strict as for signet's own tokens. Only these claims can make a token invalid: iss,
-// aud, exp, nbf, iat, sub, cnf and those in Require. Roles, scopes and ids that cannot be read are empty, so
+// aud, exp, nbf, iat, sub, cnf and those in Require; and JSON that two readers could read differently, such as a member that
+// appears twice, a number out of range, or more than 32 levels. Roles, scopes and ids that cannot be read are empty, so
 // [Verifier.RequireRole] refuses the token and other routes accept it. A token that is bound to a key ("cnf") is
 // refused, because a bearer token does not show that its sender has the key.
 type TrustedIssuer struct {
@@ -99,6 +101,9 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 	if t.Audience != nil && len(t.Audience) == 0 || slices.Contains(t.Audience, "") {
 		return nil, errors.New("field Audience must be nil or hold values that are not empty")
 	}
+	if t.Algorithms != nil && len(t.Algorithms) == 0 {
+		return nil, errors.New("field Algorithms must be nil or hold algorithms")
+	}
 	for _, algorithm := range t.Algorithms {
 		if !algorithm.Supported() {
 			return nil, fmt.Errorf("the algorithm %q is not supported", algorithm)
@@ -138,12 +143,14 @@ type foreign struct {
 	subjectClaim   string
 	numericSubject bool
 	roles, scopes  [][]string
-	pattern        *regexp.Regexp // of the issuer's name; nil: the name is exact
-	patternClaims  []string       // the claims that its groups must be equal to
+	pattern        bool // the issuer's name has names of claims in braces
 }
 
-// placeholder matches the name of a claim, in braces, in the name of an issuer.
-var placeholder = regexp.MustCompile(`\{([A-Za-z0-9_:./-]+)\}`)
+// placeholder matches the name of a claim, in braces, in the name of an issuer, and placeholderValue what stands in its place.
+var (
+	placeholder      = regexp.MustCompile(`\{[A-Za-z0-9_:./-]+\}`)
+	placeholderValue = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+)
 
 func newForeign(t TrustedIssuer) (*foreign, error) {
 	f := &foreign{require: maps.Clone(t.Require), subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject,
@@ -154,32 +161,13 @@ func newForeign(t TrustedIssuer) (*foreign, error) {
 	if t.Scopes != nil {
 		f.scopes = clonePaths(t.Scopes)
 	}
-	var err error
-	f.pattern, f.patternClaims, err = issuerPattern(t.Issuer)
-	return f, err
-}
-
-// issuerPattern returns the pattern of an issuer's name that has names of claims in braces, and these names. Of another name it
-// returns nil.
-func issuerPattern(name string) (pattern *regexp.Regexp, claims []string, err error) {
-	if !strings.ContainsAny(name, "{}") {
-		return nil, nil, nil
-	}
-	expression, rest := "^", name
-	for rest != "" {
-		at := placeholder.FindStringSubmatchIndex(rest)
-		if at == nil {
-			expression, rest = expression+regexp.QuoteMeta(rest), ""
-			continue
+	if f.pattern = strings.ContainsAny(t.Issuer, "{}"); f.pattern {
+		rest := placeholder.ReplaceAllString(t.Issuer, "")
+		if rest == t.Issuer || strings.ContainsAny(rest, "{}") {
+			return nil, fmt.Errorf("field Issuer: %q has a brace that is not around the name of a claim", t.Issuer)
 		}
-		claims = append(claims, rest[at[2]:at[3]])
-		expression += regexp.QuoteMeta(rest[:at[0]]) + "([A-Za-z0-9_-]{1,64})"
-		rest = rest[at[1]:]
 	}
-	if len(claims) == 0 || strings.ContainsAny(placeholder.ReplaceAllString(name, ""), "{}") {
-		return nil, nil, fmt.Errorf("field Issuer: %q has a brace that is not around the name of a claim", name)
-	}
-	return regexp.MustCompile(expression + "$"), claims, nil
+	return f, nil
 }
 
 func clonePaths(paths [][]string) [][]string {
@@ -190,27 +178,45 @@ func clonePaths(paths [][]string) [][]string {
 	return clone
 }
 
-// named reports whether the issuer's name in a token fits the pattern, with the values of the token's own claims, and whether the
-// keys may sign for that issuer: the key of one tenant must not sign tokens of another one. Without signers, only the name counts.
-func (f *foreign) named(c *Claims, signers ...*keys.Key) bool {
-	groups := f.pattern.FindStringSubmatch(c.Issuer)
-	if groups == nil {
-		return false
-	}
-	for i, claim := range f.patternClaims {
-		value, ok := claimText(c.payload, claim)
-		if !ok || value != groups[i+1] || slices.ContainsFunc(signers, func(k *keys.Key) bool { return !maySignFor(k, value) }) {
-			return false
-		}
-	}
-	return true
+// fits reports whether the issuer's name in a token is the pattern with the values of the token's own claims.
+func (f *foreign) fits(pattern string, c *Claims) bool {
+	known := true
+	name := placeholder.ReplaceAllStringFunc(pattern, func(braces string) string {
+		value, ok := claimText(c.payload, strings.Trim(braces, "{}"))
+		known = known && ok && placeholderValue.MatchString(value)
+		return value
+	})
+	return known && name == c.Issuer
 }
 
-// maySignFor reports whether a key may sign for a tenant. A key without an issuer may, and so may a key for every tenant, whose
-// issuer has "{tenantid}" in its path. The path of any other issuer must name the tenant. The rest of the name is not compared,
-// because it differs between the versions of Entra.
-func maySignFor(k *keys.Key, tenant string) bool {
-	return k.Issuer() == "" || strings.Contains(k.Issuer(), "{") || slices.Contains(strings.Split(k.Issuer(), "/"), tenant)
+// maySignFor reports whether a key may sign the tokens of an issuer: the key of one tenant must not sign tokens of another one
+// (Entra). A key without an issuer may, and so may a key for every tenant, whose issuer has "{tenantid}" in its path. Another
+// key's issuer must be this one, or each segment of its path must be in the path of this one. The hosts are not compared,
+// because they differ between the versions of Entra, and neither is the version.
+func maySignFor(k *keys.Key, issuer string) bool {
+	own := strings.TrimRight(k.Issuer(), "/")
+	if own == "" || strings.Contains(own, "{") || own == strings.TrimRight(issuer, "/") {
+		return true
+	}
+	tenant := segmentsOf(own)
+	return len(tenant) > 0 && !slices.ContainsFunc(tenant, func(s string) bool { return !slices.Contains(segmentsOf(issuer), s) })
+}
+
+// version matches the segment of a path that is a version, such as v2.0.
+var version = regexp.MustCompile(`^v[0-9.]+$`)
+
+// segmentsOf returns the segments of the path of a URL, without versions.
+func segmentsOf(address string) (segments []string) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if segment != "" && !version.MatchString(segment) {
+			segments = append(segments, segment)
+		}
+	}
+	return segments
 }
 
 // parse reads the payload of another issuer's token, whose signature was verified. The error names the claim and the

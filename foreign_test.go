@@ -1,6 +1,7 @@
 package signet_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -53,11 +54,16 @@ func newForeigner(t *testing.T, change func(*signet.TrustedIssuer)) *foreigner {
 	return f
 }
 
-// verify signs a payload: NOW and LATER stand for times.
+// verify signs a payload and verifies the token.
 func (f *foreigner) verify(header, payload string) (*signet.Claims, error) {
+	return f.Verify(f.t.Context(), f.token(header, payload))
+}
+
+// token signs a payload: NOW and LATER stand for times.
+func (f *foreigner) token(header, payload string) string {
 	now := f.clock.Now().Unix()
 	payload = strings.NewReplacer("NOW", fmt.Sprint(now), "LATER", fmt.Sprint(now+60)).Replace(payload)
-	return f.Verify(f.t.Context(), signWith(f.t, f.key, strings.Replace(header, "KID", f.key.ID(), 1), payload))
+	return signWith(f.t, f.key, strings.Replace(header, "KID", f.key.ID(), 1), payload)
 }
 
 const foreignHeader = `{"alg":"ES256","typ":"JWT","kid":"KID"}`
@@ -243,6 +249,7 @@ func TestTrustedIssuersAreChecked(t *testing.T) {
 		"a brace":                 {Issuer: "https://i.example/{"},
 		"empty braces":            {Issuer: "https://i.example/{}"},
 		"a brace too many":        {Issuer: "https://i.example/{tid}}"},
+		"no algorithms":           {Issuer: "https://i.example", Algorithms: []keys.Algorithm{}},
 	} {
 		if i.Issuer == "" {
 			i.Issuer = "https://i.example"
@@ -434,29 +441,75 @@ func TestASubjectClaimMayBeANumber(t *testing.T) {
 	}
 }
 
-// A key that names a tenant signs tokens of that tenant only, as the keys of Entra do.
+// A key that names a tenant signs tokens of that tenant only, as the keys of Entra do, whether the issuer's name is a pattern or
+// not.
 func TestKeysOfATenant(t *testing.T) {
-	const pattern = "https://login.example/{tid}/v2.0"
-	for issuer, want := range map[string]bool{"": true, "https://login.example/{tenantid}/v2.0": true, "https://login.example/t1/v2.0": true,
-		"https://login.example/t2/v2.0": false, "https://login.example/t10/v2.0": false, "https://login.example/": false} {
-		key := keys.Private(p256(t), keys.WithID("k"))
-		set, err := keys.NewSet(key)
-		require.NoError(t, err)
-		document, err := set.JWKS()
-		require.NoError(t, err)
-		text := string(document)
-		if issuer != "" {
-			text = strings.Replace(text, `"kid":"k"`, `"kid":"k","issuer":"`+issuer+`"`, 1)
+	for _, tc := range []struct {
+		issuer, iss string
+		keys        map[string]bool
+	}{
+		{"https://login.example/{tid}/v2.0", "https://login.example/t1/v2.0", map[string]bool{
+			`""`: true, `null`: true, `"https://login.example/{tenantid}/v2.0"`: true, `"https://login.example/t1/v2.0"`: true,
+			`"https://login.example/t2/v2.0"`: false, `"https://login.example/t10/v2.0"`: false, `"https://login.example/"`: false}},
+		{"https://login.example/t1/v2.0", "https://login.example/t1/v2.0", map[string]bool{
+			`""`: true, `"https://login.example/{tenantid}/v2.0"`: true, `"https://login.example/t1/v2.0"`: true,
+			`"https://login.example/t2/v2.0"`: false, `"https://login.example/v2.0"`: false}},
+		{"https://sts.example/t1/", "https://sts.example/t1/", map[string]bool{
+			`"https://login.example/t1/v2.0"`: true, `"https://login.example/t2/v2.0"`: false}},
+		{"https://{tid}.login.example/v2.0", "https://t1.login.example/v2.0", map[string]bool{
+			`"https://t1.login.example/v2.0"`: true, `"https://t2.login.example/v2.0"`: false}},
+		{"https://login.example", "https://login.example", map[string]bool{`"https://login.example/"`: true, `"https://other.example"`: false}},
+	} {
+		for issuer, want := range tc.keys {
+			key := keys.Private(p256(t), keys.WithID("k"))
+			set, err := keys.NewSet(key)
+			require.NoError(t, err)
+			document, err := set.JWKS()
+			require.NoError(t, err)
+			published, err := keys.ParseSet([]byte(strings.Replace(string(document), `"kid":"k"`, `"kid":"k","issuer":`+issuer, 1)))
+			require.NoError(t, err)
+			v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: tc.issuer, Keys: published[0], Types: []string{"JWT"}}})
+			require.NoError(t, err)
+			payload := fmt.Sprintf(`{"iss":"%s","tid":"t1","sub":"1","exp":%d}`, tc.iss, time.Now().Add(time.Hour).Unix())
+			_, err = v.Verify(t.Context(), signWith(t, key, `{"alg":"ES256","kid":"k","typ":"JWT"}`, payload))
+			require.Equal(t, want, err == nil, "%q: the key's issuer is %s: %v", tc.issuer, issuer, err)
 		}
-		published, err := keys.ParseSet([]byte(text))
-		require.NoError(t, err)
-		v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: pattern, Keys: published[0], Types: []string{"JWT"}}})
-		require.NoError(t, err)
-		payload := fmt.Sprintf(`{"iss":"https://login.example/t1/v2.0","tid":"t1","sub":"1","exp":%d}`, time.Now().Add(time.Hour).Unix())
-		input := encode(`{"alg":"ES256","kid":"k","typ":"JWT"}`) + "." + encode(payload)
-		signature, err := key.Sign(t.Context(), []byte(input))
-		require.NoError(t, err)
-		_, err = v.Verify(t.Context(), input+"."+encode(string(signature)))
-		require.Equal(t, want, err == nil, "%q: %v", issuer, err)
+	}
+}
+
+// Two names of claims may stand beside each other. The claims say where one ends.
+func TestAPatternWithTwoNames(t *testing.T) {
+	change := func(i *signet.TrustedIssuer) { i.Issuer = "https://{org}-{env}.example" }
+	for payload, good := range map[string]bool{
+		`{"iss":"https://acme-eu-1.example","org":"acme","env":"eu-1","sub":"1","exp":LATER}`: true,
+		`{"iss":"https://acme-eu-1.example","org":"acme-eu","env":"1","sub":"1","exp":LATER}`: true,
+		`{"iss":"https://acme-eu-1.example","org":"acme","env":"eu-2","sub":"1","exp":LATER}`: false,
+		`{"iss":"https://acme-eu-1.example","org":"","env":"eu-1","sub":"1","exp":LATER}`:     false,
+		`{"iss":"https://acme-eu-1.example","org":"acme","sub":"1","exp":LATER}`:              false,
+	} {
+		_, err := newForeigner(t, change).verify(foreignHeader, payload)
+		require.Equal(t, good, err == nil, "%s: %v", payload, err)
+	}
+}
+
+// A time may have a fraction, that of the authentication too.
+func TestAFractionOfAuthTime(t *testing.T) {
+	f := newForeigner(t, nil)
+	recent := f.RequireRecentAuth(time.Minute)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for form, want := range map[string]int{"%d": 200, "%d.0": 200, "%d.5": 200, `"%d"`: 401, "-%d": 401} {
+		authTime := fmt.Sprintf(form, f.clock.Now().Unix()-1)
+		token := f.token(foreignHeader, `{"iss":"https://i.example","sub":"1","auth_time":`+authTime+`,"exp":LATER}`)
+		require.Equal(t, want, serve(t, recent, token).Code, authTime)
+	}
+}
+
+// While the keys of the only issuer cannot be had, a token of another one is refused and not answered 503.
+func TestATokenOfAnotherIssuerWhileTheKeysAreAway(t *testing.T) {
+	v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: "https://i.example", Types: []string{"JWT"},
+		Keys: downSource{errors.New("connection refused")}}})
+	require.NoError(t, err)
+	for iss, want := range map[string]error{"https://i.example": signet.ErrUnavailable, "https://own.example": signet.ErrInvalidToken} {
+		_, err = v.Verify(t.Context(), signWith(t, keys.Private(p256(t)), `{"alg":"ES256","kid":"k","typ":"JWT"}`, `{"iss":"`+iss+`"}`))
+		require.ErrorIs(t, err, want, iss)
 	}
 }

@@ -18,7 +18,7 @@ import (
 func fromEither(auth *signet.Auth, partners *signet.Verifier, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, err := auth.Check(r)
-		if errors.Is(err, signet.ErrInvalidToken) && !errors.Is(err, signet.ErrExpiredToken) && !errors.Is(err, signet.ErrRevoked) {
+		if errors.Is(err, signet.ErrInvalidToken) && !isOwn(err) {
 			claims, err = partners.Check(r)
 		}
 		if err != nil {
@@ -27,6 +27,11 @@ func fromEither(auth *signet.Auth, partners *signet.Verifier, next http.Handler)
 		}
 		next.ServeHTTP(w, r.WithContext(signet.ContextWithClaims(r.Context(), claims)))
 	})
+}
+
+// isOwn reports whether the token was one of the service's own.
+func isOwn(err error) bool {
+	return errors.Is(err, signet.ErrExpiredToken) || errors.Is(err, signet.ErrRevoked) || errors.Is(err, signet.ErrUserChanged)
 }
 
 func keycloak(source keys.Source) signet.TrustedIssuer {

@@ -125,12 +125,18 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 		return userstore.User{}, nil, err
 	}
 	var user userstore.User
-	attempt, err := a.try(ctx, email, "", func() (err error) {
+	attempt, err := a.try(ctx, email, "", func(attempt *attempt) (err error) {
+		also := "" // for an unknown account, which must take the same time
 		switch user, err = a.findByEmail(ctx, email); {
 		case errors.Is(err, userstore.ErrNotFound):
 			user = userstore.User{} // whatever the store returned
 		case err != nil:
 			return storeError(err)
+		default:
+			also = accountOfID(user.ID)
+		}
+		if err := attempt.Also(ctx, also); err != nil {
+			return a.throttled(ctx, user.ID, err)
 		}
 		outdated, err := a.verifyPassword(ctx, user, pass)
 		if err == nil && outdated {
@@ -175,7 +181,7 @@ func networkOf(ctx context.Context) string { return clientip.Network(clientOf(ct
 
 // try calls check, which looks at a password or a code of an account, unless too many were wrong before. userID is "" if it is
 // not known. If check returns an error, the attempt has ended. Otherwise the caller ends it.
-func (a *Auth) try(ctx context.Context, email, userID string, check func() error) (*attempt, error) {
+func (a *Auth) try(ctx context.Context, email, userID string, check func(*attempt) error) (*attempt, error) {
 	attempt, err := a.begin(ctx, email, userID)
 	if err != nil {
 		return nil, err
@@ -186,7 +192,7 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func() error
 			attempt.leave()
 		}
 	}()
-	if err := check(); err != nil {
+	if err := check(attempt); err != nil {
 		a.end(ctx, attempt, outcomeOf(err))
 		return nil, err
 	}
@@ -200,10 +206,10 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func() error
 // counts as a failure while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
 // Each network waits for itself, so that strangers do not keep the owner waiting.
 func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
-	ctx, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
 	names := accountsOf(email, userID)
-	leave, err := a.attempts.Enter(ctx, names[0]+"\x00"+networkOf(ctx))
+	bounded, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	leave, err := a.attempts.Enter(bounded, names[0]+"\x00"+networkOf(ctx))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
 	}
@@ -217,18 +223,23 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	if err == nil && len(names) > 1 {
 		err = counted.Also(ctx, names[1])
 	}
-	if err == nil {
-		begun = true
-		return &attempt{counted, leave}, nil
+	if err != nil {
+		return nil, a.throttled(ctx, userID, err)
 	}
+	begun = true
+	return &attempt{counted, leave}, nil
+}
+
+// throttled is the answer to an attempt that was not counted, because there were too many or because nobody could tell.
+func (a *Auth) throttled(ctx context.Context, userID string, err error) error {
 	var delayed *throttle.Delayed
-	if errors.As(err, &delayed) {
-		a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
-		e := because(ErrTooManyAttempts, nil)
-		e.retryAfter = delayed.RetryAfter
-		return nil, e
+	if !errors.As(err, &delayed) {
+		return unavailable(err)
 	}
-	return nil, unavailable(err)
+	a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
+	e := because(ErrTooManyAttempts, nil)
+	e.retryAfter = delayed.RetryAfter
+	return e
 }
 
 // accountsOf returns the one or two names of an account for the throttle: the address if there is one, and the id if it is known.
@@ -238,10 +249,12 @@ func accountsOf(email, userID string) (names []string) {
 		names = append(names, account)
 	}
 	if userID != "" {
-		names = append(names, "\x00"+userID) // no address has a control character
+		names = append(names, accountOfID(userID))
 	}
 	return names
 }
+
+func accountOfID(userID string) string { return "\x00" + userID } // no address has a control character
 
 // attempt is an attempt that is under way. It ends by Auth.end.
 type attempt struct {
@@ -376,7 +389,7 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	}
 	hash, err := a.gate.Hash(ctx, networkOf(ctx), pass)
 	if err == nil {
-		err = a.replaceHash(ctx, store, user, hash)
+		hash, err = a.replaceHash(ctx, store, user, hash)
 	}
 	if err != nil {
 		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
@@ -385,23 +398,23 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 	return hash
 }
 
-// replaceHash replaces the hash of a password that stays the same. It reads the hash back. If the store has kept only its
-// beginning, with which nobody could log in, replaceHash puts the old hash back.
-func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
+// replaceHash stores a hash unless somebody else has changed it. It reads back which one the user has then, because the store
+// answers nil in both cases. If the store has kept only the beginning of the hash, with which nobody could log in, replaceHash
+// puts the old one back.
+func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) (kept string, err error) {
 	if err := a.updateHash(ctx, store, user, hash); err != nil {
-		return err
+		return "", err
 	}
-	kept, err := a.findByID(ctx, user.ID)
-	switch {
-	case err != nil:
-		return err
-	case kept.PasswordHash == hash, kept.PasswordHash == "", !strings.HasPrefix(hash, kept.PasswordHash): // or somebody else was first
-		return nil
+	now, err := a.findByID(ctx, user.ID)
+	kept = now.PasswordHash
+	if err != nil || kept == hash || kept == "" || !strings.HasPrefix(hash, kept) {
+		return kept, err
 	}
-	err = a.updateHash(ctx, store, kept, user.PasswordHash)
-	return errors.Join(fmt.Errorf("the store has kept %d of the %d bytes of the new one; is its column too short?",
-		len(kept.PasswordHash), len(hash)), err)
+	err = a.updateHash(ctx, store, now, user.PasswordHash)
+	return "", errors.Join(fmt.Errorf("%w: %d of its %d bytes; is its column too short?", errCutHash, len(kept), len(hash)), err)
 }
+
+var errCutHash = errors.New("the user store has kept only the beginning of a password hash")
 
 func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
 	ctx, limited := limit.New(ctx, storeTimeout)

@@ -32,7 +32,7 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 // second factor. The user store must be a [userstore.PasswordUpdater]. The error is [ErrPassword] for a password that the rules
 // refuse, [ErrNotFound] for an unknown user, or [ErrUnavailable]. If it is nil, the password is stored and the sessions have
 // ended; after ErrUnavailable one of both may be missing, and the call can be repeated. Under [WithoutSessions] no token is
-// revoked.
+// revoked. A host that signs the user in afterwards ([Auth.IssueFor]) reads the user again first, because the hash is another one.
 func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 	return a.setPassword(ctx, userID, password, "", func(userstore.User) error { return nil })
 }
@@ -64,7 +64,7 @@ func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string)
 	if err := checkPassword(pass); err != nil {
 		return nil, err
 	}
-	return a.try(ctx, user.Email, user.ID, func() error {
+	return a.try(ctx, user.Email, user.ID, func(*attempt) error {
 		_, err := a.verifyPassword(ctx, user, pass)
 		return err
 	})
@@ -85,8 +85,8 @@ func (a *Auth) userByID(ctx context.Context, id string) (userstore.User, error) 
 // setPasswordTries is how often a hash is stored and read back. Each try fails only if somebody else changes the hash then.
 const setPasswordTries = 10
 
-// setPassword stores the hash only if nobody else has changed it since may allowed it, and reads it back, because a store answers
-// nil in both cases. Two changes at once both count, and the last one stays.
+// setPassword stores the hash only if nobody else has changed it since may allowed it. Two changes at once both count, and the
+// last one stays.
 func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may func(current userstore.User) error) error {
 	store, ok := a.users.(userstore.PasswordUpdater)
 	if !ok {
@@ -101,16 +101,19 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 		switch {
 		case err != nil:
 			return err
-		case user.PasswordHash == hash:
-			return a.passwordChanged(ctx, user, keep)
 		case ctx.Err() != nil:
 			return unavailable(ctx.Err())
 		}
 		if err := may(user); err != nil {
 			return err
 		}
-		if err := a.updateHash(ctx, store, user, hash); err != nil {
+		switch kept, err := a.replaceHash(ctx, store, user, hash); {
+		case errors.Is(err, errCutHash):
+			return internal(err)
+		case err != nil:
 			return storeError(err)
+		case kept == hash:
+			return a.passwordChanged(ctx, user, keep)
 		}
 	}
 	return internal(errors.New("the user store has not stored a password hash as it was given, or others change it all the time"))
@@ -123,12 +126,12 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 			return unavailable(err)
 		}
 	}
-	bounded, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
 	forgive := a.policy.Throttle.Clear
-	if a.mayHaveFactor(bounded, user.ID) { // wrong codes count too, and the new password does not change the codes
+	if a.mayHaveFactor(ctx, user.ID) { // wrong codes count too, and the new password does not change the codes
 		forgive = a.policy.Throttle.ClearDelays
 	}
+	bounded, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
 	for _, name := range accountsOf(user.Email, user.ID) {
 		if err := forgive(bounded, name); err != nil {
 			a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)

@@ -53,7 +53,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
 	var amr []string
-	attempt, err := a.try(ctx, user.Email, user.ID, func() (err error) { // an attempt that must wait is no try of the ticket
+	attempt, err := a.try(ctx, user.Email, user.ID, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
 		if row, err = a.sessions.Try(ctx, id, secret); err != nil {
 			return ticketError(err)
 		}
@@ -193,22 +193,22 @@ func (a *Auth) mayStepUp(ctx context.Context, claims *Claims) error {
 
 // checkAnswer checks a code of the second factor, or the password of a user who has none.
 func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer string) (amr []string, acr string,
-	attempt *attempt, err error) {
+	right *attempt, err error) {
 	enrolled, err := a.enrolled(ctx, user.ID)
 	switch {
 	case err != nil:
 		return nil, "", nil, storeError(err)
 	case !enrolled:
-		attempt, err = a.checkAgain(ctx, user, answer)
-		return []string{"pwd"}, "", attempt, err
+		right, err = a.checkAgain(ctx, user, answer)
+		return []string{"pwd"}, "", right, err
 	case answer == "":
 		return nil, "", nil, errNoCode
 	}
-	attempt, err = a.try(ctx, user.Email, user.ID, func() error { // wrong codes count as attempts to log in
+	right, err = a.try(ctx, user.Email, user.ID, func(*attempt) error { // wrong codes count as attempts to log in
 		amr, err = a.checkCode(ctx, user, answer)
 		return err
 	})
-	return withSecondStep(amr), a.policy.SecondStepACR, attempt, err
+	return withSecondStep(amr), a.policy.SecondStepACR, right, err
 }
 
 // RequireRecentAuth is RequireAuth for users who have authenticated within maxAge ("auth_time"), at one of the levels

@@ -91,7 +91,7 @@ func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issu
 		if iss.foreign != nil {
 			v.maxToken = jws.MaxForeignToken
 		}
-		if iss.foreign != nil && iss.foreign.pattern != nil {
+		if iss.foreign != nil && iss.foreign.pattern {
 			v.patterns = append(v.patterns, iss)
 			continue
 		}
@@ -232,7 +232,13 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	}
 	signed, err := from.reader.Verify(ctx, token)
 	if err != nil {
-		return nil, v.explain(ctx, strangers, readError(err))
+		err = readError(err)
+		if errors.Is(err, ErrUnavailable) && from.foreign != nil { // keys that cannot be had do not matter for another issuer's token
+			if claims, malformed := unverifiedIssuer(token); malformed != nil || !from.named(claims) {
+				err = errIssuer
+			}
+		}
+		return nil, v.explain(ctx, strangers, err)
 	}
 	audience, err := from.audienceOf(signed.Type, use)
 	if err != nil {
@@ -300,45 +306,55 @@ func (v *Verifier) issuerOf(token jws.Token) (*issuer, error) {
 	if v.only != nil {
 		return v.only, nil
 	}
-	payload, err := token.UnverifiedPayload()
+	claims, err := unverifiedIssuer(token)
 	if err != nil {
 		return nil, because(errMalformed, err)
 	}
-	name, err := issuerName(payload)
-	if err != nil {
-		return nil, because(errMalformed, err)
-	}
-	if from := v.issuers[name]; from != nil && name != "" {
+	if from := v.issuers[claims.Issuer]; from != nil && claims.Issuer != "" {
 		return from, nil
 	}
 	for _, from := range v.patterns {
-		if from.foreign.named(&Claims{Issuer: name, payload: payload}) {
+		if from.named(claims) {
 			return from, nil
 		}
 	}
 	return nil, errIssuer
 }
 
-func issuerName(payload string) (name string, err error) {
+// unverifiedIssuer reads only the "iss" of a token whose signature was not verified.
+func unverifiedIssuer(token jws.Token) (*Claims, error) {
+	payload, err := token.UnverifiedPayload()
+	if err != nil {
+		return nil, err
+	}
+	c := &Claims{payload: payload}
 	s := strictjson.Scan(payload)
 	for s.Next() {
 		if s.Name() == "iss" {
-			name = s.String()
+			c.Issuer = s.String()
 		}
 	}
-	return name, s.Err()
+	return c, s.Err()
 }
 
 // checkIdentity checks the claims "iss" and "aud". The signers are the keys that may have signed the token.
 func (i *issuer) checkIdentity(c *Claims, audience []string, signers []*keys.Key) error {
-	exact := i.foreign == nil || i.foreign.pattern == nil
+	mayNotSign := func(k *keys.Key) bool { return !maySignFor(k, c.Issuer) }
 	switch {
-	case exact && i.name != "" && c.Issuer != i.name, !exact && !i.foreign.named(c, signers...):
+	case i.name != "" && !i.named(c), i.foreign != nil && slices.ContainsFunc(signers, mayNotSign):
 		return errIssuer
 	case len(audience) > 0 && !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(c.Audience, a) }):
 		return errAudience
 	}
 	return nil
+}
+
+// named reports whether the "iss" of a token is the name of the issuer.
+func (i *issuer) named(c *Claims) bool {
+	if i.foreign != nil && i.foreign.pattern {
+		return i.foreign.fits(i.name, c)
+	}
+	return c.Issuer == i.name
 }
 
 // Refusals are logged at most once a minute for each kind of token: tokens that any stranger can make, and tokens with

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -277,7 +278,7 @@ func checkRSA(public *rsa.PublicKey) error {
 		return fmt.Errorf("the RSA key has %d bits; use at least 2048", bits)
 	case bits > 8192:
 		return fmt.Errorf("the RSA key has %d bits; more than 8192 make every check a denial of service", bits)
-	case public.E < 3 || public.E%2 == 0:
+	case public.E < 3 || public.E%2 == 0 || public.E > math.MaxInt32: // crypto/rsa refuses a larger one
 		return fmt.Errorf("the RSA public exponent %d is unsafe; use 65537", public.E)
 	case public.N.Bit(0) == 0:
 		return errors.New("the RSA modulus is even")

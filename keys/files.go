@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -77,8 +75,9 @@ const (
 // keys first.
 //
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
-// every file holds one of these, and OpenFiles reads the files in the order of their names. It leaves out hidden files and the
-// backup files of editors. Of two files with the same key, one counts: the one that can sign. The first key that can sign is
+// every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
+// a JWK ("kty": "oct"): a fingerprint or the name of a version must not become a secret. OpenFiles leaves out hidden files and
+// the backup files of editors. Of two files with the same key, one counts: the one that can sign. The first key that can sign is
 // the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot be read, if it holds something
 // else, or if no key can sign.
 //
@@ -162,14 +161,21 @@ func (f *Files) read() error {
 	sum := sha256.New()
 	var list []*Key
 	var exposed []string
+	var bareText string // a file with the text of a secret
+	var otherKeys bool
 	for _, name := range names {
 		text, mode, err := readKeyFile(name)
 		if err != nil {
 			return err
 		}
-		parsed, err := parseKeyFile(text)
+		parsed, bare, err := parseKeyFile(text)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		if bare {
+			bareText = name
+		} else {
+			otherKeys = true
 		}
 		if mode.Perm()&0o004 != 0 {
 			exposed = append(exposed, name)
@@ -178,14 +184,17 @@ func (f *Files) read() error {
 			switch i := slices.IndexFunc(list, k.equal); {
 			case i < 0:
 				list = append(list, k)
-			case k.CanSign() && !list[i].CanSign():
-				list[i] = k
+			case k.CanSign() && !list[i].CanSign(): // its own place counts
+				list = append(slices.Delete(list, i, i+1), k)
 			}
 		}
 		fmt.Fprintf(sum, "%d:%s", len(text), text)
 	}
 	if f.sum == [sha256.Size]byte(sum.Sum(nil)) {
 		return nil
+	}
+	if bareText != "" && otherKeys { // a fingerprint or a version beside the keys must not become a secret
+		return fmt.Errorf("%s: beside other keys a secret must be a JWK: {\"kty\": \"oct\", \"k\": \"...\"}", bareText)
 	}
 	set, err := firstSigns(list)
 	if err != nil {
@@ -268,46 +277,27 @@ func readKeyFile(name string) ([]byte, os.FileMode, error) {
 	return text, info.Mode(), err
 }
 
-func parseKeyFile(text []byte) ([]*Key, error) {
+// parseKeyFile returns the keys of a file. bare says that the file is the text of a secret.
+func parseKeyFile(text []byte) (list []*Key, bare bool, err error) {
 	text = cleanText(text)
 	var k *Key
-	var err error
 	switch {
 	case isSet(text):
-		return parseSet(text)
+		list, err = parseSet(text)
+		return list, false, err
 	case bytes.HasPrefix(text, []byte("{")):
 		k, err = parseJWK(text)
 	case bytes.Contains(text, []byte("-----BEGIN")):
 		k, err = newPEM(text, spec{})
 	case !isText(text):
 		err = errors.New("the file is not text: a key file holds PEM, a JWK, a JWK Set, or the text of a secret")
+	case bytes.ContainsFunc(text, unicode.IsSpace):
+		err = errors.New("the file is no key: it holds PEM, a JWK, a JWK Set, or the text of a secret, which has no white space")
 	default:
-		if err = checkSecretText(text); err == nil {
-			k, err = newSecret(text, spec{})
-		}
+		k, err = newSecret(text, spec{})
+		return []*Key{k}, true, err
 	}
-	return []*Key{k}, err
-}
-
-// checkSecretText refuses texts that are no secrets. Whoever knows the text of a secret can make tokens, so a README, a list of
-// checksums or a public key beside the keys must not become one.
-func checkSecretText(text []byte) error {
-	if bytes.ContainsFunc(text, unicode.IsSpace) {
-		return errors.New("the file is no key: it holds PEM, a JWK, a JWK Set, or the text of a secret, which has no white space")
-	}
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding} {
-		der, err := encoding.DecodeString(string(text))
-		if err != nil {
-			continue
-		}
-		_, notPublic := x509.ParsePKIXPublicKey(der)
-		_, notPrivate := x509.ParsePKCS8PrivateKey(der)
-		_, noCertificate := x509.ParseCertificate(der)
-		if notPublic == nil || notPrivate == nil || noCertificate == nil {
-			return errors.New("the file is a key or a certificate without the lines of PEM around it")
-		}
-	}
-	return nil
+	return []*Key{k}, false, err
 }
 
 // isSet reports whether a JSON object is a JWK Set and not a single key: it has the member "keys".

@@ -94,14 +94,36 @@ func TestOpenFilesReadsEveryKindOfFile(t *testing.T) {
 	f := newFolder(t)
 	f.write("1-secret", "  "+string(secret)+"\r\n")
 	f.write("2-quoted", `"`+string(other)+"\"\n")
-	f.write("3.pem", "\ufeff"+string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
-	f.write("4.json", "\n"+jwkOf(t, "four", []byte("c7Yx1Zu5SnLd0Kr3Mg8Wh2It6Oe9QaBv")))
-	require.Equal(t, []string{keys.Secret(secret).ID(), keys.Secret(other).ID(), keys.Private(rsaKey()).ID(), "four"},
-		f.open().Current().IDs())
+	require.Equal(t, []string{keys.Secret(secret).ID(), keys.Secret(other).ID()}, f.open().Current().IDs())
+	g := newFolder(t)
+	g.write("3.pem", "\ufeff"+string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	g.write("4.json", "\n"+jwkOf(t, "four", []byte("c7Yx1Zu5SnLd0Kr3Mg8Wh2It6Oe9QaBv")))
+	require.Equal(t, []string{keys.Private(rsaKey()).ID(), "four"}, g.open().Current().IDs())
 	single, err := keys.OpenFiles(filepath.Join(f.path, "1-secret"), silent)
 	require.NoError(t, err)
 	defer single.Close()
 	require.Equal(t, []string{keys.Secret(secret).ID()}, single.Current().IDs())
+}
+
+// The private half of an announced key comes last and does not sign yet.
+func TestAPrivateHalfHasItsOwnPlace(t *testing.T) {
+	current, err := x509.MarshalPKCS8PrivateKey(p256(t))
+	require.NoError(t, err)
+	next, err := x509.MarshalPKCS8PrivateKey(rsaKey())
+	require.NoError(t, err)
+	public := fmt.Sprintf(`{"kty":"RSA","n":%q,"e":"AQAB"}`, encode(string(rsaKey().N.Bytes()))) // without "alg": it may be for several
+	f := newFolder(t)
+	f.write("05-next.json", public)
+	f.write("10-current.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: current})))
+	files := f.open()
+	signing := files.Current().Signing().ID()
+	f.write("20-next.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: next})))
+	f.become(files, signing, keys.Private(rsaKey()).ID())
+	require.Equal(t, signing, files.Current().Signing().ID())
+	require.NoError(t, os.Remove(filepath.Join(f.path, "05-next.json")))
+	require.NoError(t, os.Remove(filepath.Join(f.path, "10-current.pem")))
+	f.become(files, keys.Private(rsaKey()).ID())
+	require.True(t, files.Current().Signing().CanSign())
 }
 
 func TestOpenFilesLeavesBackupsOut(t *testing.T) {
@@ -149,9 +171,17 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 			public, err := x509.MarshalPKIXPublicKey(rsaKey().Public())
 			require.NoError(f, err)
 			f.write("0", base64.StdEncoding.EncodeToString(public))
-		}, "without the lines of PEM"},
-		"a private key without its lines": {func(f folder) { f.write("0", base64.RawURLEncoding.EncodeToString(pkcs8)) }, "without the lines of PEM"},
-		"too long":                        {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
+		}, "the text of a key"},
+		"a private key without its lines": {func(f folder) { f.write("0", base64.RawURLEncoding.EncodeToString(pkcs8)) }, "the text of a key"},
+		"a checksum beside a key": {func(f folder) {
+			f.write("key.pem", blocks(pkcs8))
+			f.write("key.pem.sha256", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
+		}, "beside other keys a secret must be a JWK"},
+		"an id beside a JWK": {func(f folder) {
+			f.write("0-instance", "2f1c9a52-7d54-4b0e-9d0c-3a1c7a0e7f11")
+			f.write("1.json", jwkOf(t, "one", secret))
+		}, "beside other keys a secret must be a JWK"},
+		"too long": {func(f folder) { f.write("x", string(make([]byte, 300<<10))) }, "longer than"},
 		"a link to a device": {func(f folder) { require.NoError(f, os.Symlink("/dev/zero", filepath.Join(f.path, "x"))) },
 			"not a regular file"},
 		"a dangling link": {func(f folder) { require.NoError(f, os.Symlink("nowhere", filepath.Join(f.path, "x"))) },

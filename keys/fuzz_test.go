@@ -266,7 +266,7 @@ func FuzzParseKeyText(f *testing.F) {
 // requireKeyFile compares a key file with the keys that the functions made of its text.
 func requireKeyFile(t *testing.T, text []byte, fromPEM, fromJWK *Key) {
 	t.Helper()
-	list, err := parseKeyFile(text)
+	list, _, err := parseKeyFile(text)
 	if err != nil {
 		requireNoMaterial(t, text, err.Error())
 		return

@@ -83,6 +83,9 @@ func parseJWK(text []byte) (*Key, error) {
 		return nil, fmt.Errorf("the algorithm %q is not supported", algorithm)
 	}
 	of := spec{id: j.KeyID(), algorithm: algorithm}
+	if public, ok := j.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
+		return nil, errors.New("its public exponent is too large") // Raw would cut it
+	}
 	var material any
 	if err := j.Raw(&material); err != nil {
 		return nil, errors.New("its members do not make a key")
@@ -98,7 +101,8 @@ func parseJWK(text []byte) (*Key, error) {
 		err = k.addVariants(material)
 	}
 	if issuer, ok := j.Get("issuer"); ok && err == nil {
-		k.setIssuer(fmt.Sprint(issuer))
+		name, _ := issuer.(string)
+		k.setIssuer(name)
 	}
 	return k, err
 }
@@ -123,7 +127,8 @@ func (k *Key) addVariants(material any) error {
 // checkUsage obeys "use" and "key_ops" (RFC 7517 sections 4.2 and 4.3). They must allow a public key to verify, and a
 // private key or a secret to sign or to verify.
 func checkUsage(j jwk.Key, material any) error {
-	if use := j.KeyUsage(); use != "" && use != string(jwk.ForSignature) {
+	const svid = "jwt-svid" // signatures of SPIFFE
+	if use := j.KeyUsage(); use != "" && use != string(jwk.ForSignature) && use != svid {
 		return errNotForSignatures
 	}
 	_, private := material.(crypto.Signer)
@@ -227,7 +232,7 @@ func isSecret(jwk json.RawMessage) bool {
 	for name, value := range parts {
 		switch strings.ToLower(name) {
 		case "d", "k", "p", "q", "dp", "dq", "qi", "oth":
-			if text := string(value); text != "null" && text != `""` {
+			if text := string(value); text != "null" && text != `""` && text != "[]" {
 				return true
 			}
 		}
@@ -235,10 +240,11 @@ func isSecret(jwk json.RawMessage) bool {
 	return false
 }
 
-// equal reports whether two keys have the same key material, algorithms and id.
+// equal reports whether two keys have the same key material, algorithms and id. A private key stands for its public half,
+// although that may have more algorithms if it names none.
 func (k *Key) equal(other *Key) bool {
 	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && k.issuer == other.issuer &&
-		len(k.variants) == len(other.variants)
+		(len(k.variants) == len(other.variants) || k.CanSign() != other.CanSign())
 }
 
 func (k *Key) setIssuer(issuer string) {

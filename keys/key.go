@@ -55,6 +55,9 @@ type spec struct {
 // WithID sets the key's id ("kid"), at most 256 bytes of UTF-8. The default is the key's RFC 7638 thumbprint, so all
 // servers use the same id for the same key. If the algorithm is not the usual one of the key's type, the default is the
 // thumbprint, "-" and the algorithm. So the same key with another algorithm has another id.
+//
+// A key whose id changes is another key for the tokens that name the old id. To keep these, make a [Ring] of the key with the
+// new id, which signs, and of the same key with the old one.
 func WithID(id string) Option { return option(func(s *spec) { s.id = id }) }
 
 // WithAlgorithm sets the algorithm. The default is HS256 for secrets, RS256 for RSA keys, and the algorithm of the

@@ -3,6 +3,7 @@ package keys_test
 import (
 	"crypto"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -60,6 +61,22 @@ func TestSignersAreTried(t *testing.T) {
 	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t), err: errors.New("throttled")}).Err(), "throttled")
 	require.ErrorContains(t, keys.Private(nil).Err(), "nil")
 	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t)}).Err(), "the signer panicked")
+}
+
+// Everybody may know a public key, so its text must never be a secret.
+func TestTheTextOfAKeyIsNoSecret(t *testing.T) {
+	spki, err := x509.MarshalPKIXPublicKey(p256(t).Public())
+	require.NoError(t, err)
+	block := strings.TrimSpace(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})))
+	for name, text := range map[string]string{
+		"PEM": block, "DER in base64": base64.StdEncoding.EncodeToString(spki), "DER in base64url": base64.RawURLEncoding.EncodeToString(spki),
+		"PKCS #1":  base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey)),
+		"JWK":      `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`,
+		"SSH":      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1mSd0JmXqNw0W9e8w8vG0 me@host",
+		"its blob": "AAAAC3NzaC1lZDI1NTE5AAAAIJ1mSd0JmXqNw0W9e8w8vG0a",
+	} {
+		require.ErrorContains(t, keys.Secret([]byte(text)).Err(), "the text of a key", name)
+	}
 }
 
 func TestJWK(t *testing.T) {

@@ -53,8 +53,9 @@ type fetches struct {
 	body   string        // the newest good document
 	maxAge time.Duration // of the newest good document
 
-	url       string // of the JWK Set, from the issuer's metadata
-	locatedAt time.Time
+	url          string // of the JWK Set, from the issuer's metadata
+	locatedAt    time.Time
+	mayHaveMoved bool // the keys could not be fetched from there
 
 	budget   int // how many fetches for unknown keys are left
 	budgetAt time.Time
@@ -111,7 +112,8 @@ const (
 // new key has another id than the old one; otherwise it verifies after the max-age.
 // Tokens that come at the same time share one fetch. Strangers can send such tokens as often as they like, so there is
 // a budget: five fetches, and one more every ten seconds. When the budget is spent, a token that names an unknown key
-// is answered 503 ([ErrTooSoon]) and not 401, because its key may be new. Tokens of known keys are not affected.
+// is answered 503 ([ErrTooSoon]) and not 401, because its key may be new, unless a fetch of the last minute has not found this
+// key. Tokens of known keys are not affected.
 //
 // While the issuer cannot be reached, the last good keys stay in use. While there are no keys at all, tokens are
 // answered 503.
@@ -287,10 +289,11 @@ func (r *Remote) load(ctx context.Context) error {
 		return err
 	}
 	body, header, err := r.get(ctx, address)
+	g := &r.guarded
 	if err != nil {
+		g.mayHaveMoved = true // so slow metadata gets all the time at the next fetch
 		return err
 	}
-	g := &r.guarded
 	// The same keys keep the same set, in any order, so that verified tokens stay verified.
 	if r.set.Load() == nil || string(body) != g.body {
 		list, skipped, err := parsePublished(body)
@@ -318,7 +321,7 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	if g.url != "" && g.err == nil && time.Since(g.locatedAt) < metadataAge {
 		return g.url, nil
 	}
-	if g.url != "" { // metadata that hangs must leave time for the keys
+	if g.url != "" && !g.mayHaveMoved { // metadata that hangs must leave time for the keys
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, fetchTimeout/2)
 		defer cancel()
@@ -333,7 +336,7 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 		errs = append(errs, err)
 	}
 	err := fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
-	if g.url != "" { // the keys may still be where they were
+	if g.mayHaveMoved = false; g.url != "" { // the keys may still be where they were
 		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.rule.Host, "error", err)
 		return g.url, nil
 	}

@@ -262,13 +262,26 @@ type site struct {
 	jwksURI      string
 	metadataDown atomic.Bool
 	hangs        bool // while the metadata is down, it does not answer
+	slow         time.Duration
+	gone         atomic.Pointer[string] // the path of keys that have moved
 	keys         atomic.Pointer[string]
 }
 
 func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, text := 200, *s.keys.Load()
+	if gone := s.gone.Load(); gone != nil && r.URL.Path == *gone {
+		status = 404
+	}
 	if strings.Contains(r.URL.Path, ".well-known") {
+		select {
+		case <-time.After(s.slow):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
 		text = `{"issuer":"https://i.example","jwks_uri":"` + s.jwksURI + `"}`
+		if s.gone.Load() != nil {
+			text = strings.Replace(text, "/jwks", "/v2/jwks", 1)
+		}
 		if s.metadataDown.Load() {
 			status = 503
 			if s.hangs {
@@ -312,6 +325,25 @@ func testMetadataThatIsDown(t *testing.T, hangs bool) {
 		s.metadataDown.Store(true)
 		next := setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil))
 		s.keys.Store(&next)
+		time.Sleep(70 * time.Minute)
+		require.Equal(t, []string{"k2"}, source.Current().IDs())
+	})
+}
+
+// Metadata that takes 3 seconds is still read when the keys have moved.
+func TestSlowMetadataOfKeysThatHaveMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{jwksURI: "https://i.example/jwks", slow: 3 * time.Second}
+		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
+		s.keys.Store(&text)
+		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"k1"}, source.Current().IDs())
+		next, old := setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil)), "/jwks"
+		s.keys.Store(&next)
+		s.gone.Store(&old)
 		time.Sleep(70 * time.Minute)
 		require.Equal(t, []string{"k2"}, source.Current().IDs())
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -145,12 +146,44 @@ func checkSecret(secret []byte, floor int) error {
 		return errors.New("the secret is a well-known placeholder" + remedy)
 	case isText(secret) && !bytes.Equal(cleanText(secret), secret):
 		return errors.New("the secret has white space, quotes or a byte order mark around it; cut them off")
+	case isText(secret) && isKeyText(secret):
+		return errors.New("the secret is the text of a key or a certificate; use keys.PEM, keys.JWK or keys.ParseSet")
 	case len(secret) < floor:
 		return fmt.Errorf("the secret has %d bytes, at least %d are needed%s", len(secret), floor, remedy)
 	case isRepetition(secret):
 		return errors.New("the secret repeats a few bytes" + remedy)
 	}
 	return nil
+}
+
+// isKeyText reports whether a text is a key. Everybody may know a public key, so a token with an HMAC of it proves nothing.
+func isKeyText(text []byte) bool {
+	for _, part := range []string{"-----BEGIN ", "ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"} {
+		if bytes.HasPrefix(text, []byte(part)) {
+			return true
+		}
+	}
+	if bytes.HasPrefix(text, []byte("{")) && (bytes.Contains(text, []byte(`"kty"`)) || bytes.Contains(text, []byte(`"keys"`))) {
+		return true
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding} {
+		if der, err := encoding.DecodeString(string(text)); err == nil && isKeyDER(der) {
+			return true
+		}
+	}
+	return false
+}
+
+func isKeyDER(der []byte) bool {
+	_, notPublic := x509.ParsePKIXPublicKey(der)
+	_, notPublicRSA := x509.ParsePKCS1PublicKey(der)
+	_, notPrivate := x509.ParsePKCS8PrivateKey(der)
+	_, notPrivateRSA := x509.ParsePKCS1PrivateKey(der)
+	_, notPrivateEC := x509.ParseECPrivateKey(der)
+	_, noCertificate := x509.ParseCertificate(der)
+	return slices.Contains([]error{notPublic, notPublicRSA, notPrivate, notPrivateRSA, notPrivateEC, noCertificate}, nil) ||
+		bytes.HasPrefix(der, []byte("\x00\x00\x00\x07ssh-")) || bytes.HasPrefix(der, []byte("\x00\x00\x00\x0bssh-")) ||
+		bytes.HasPrefix(der, []byte("\x00\x00\x00\x13ecdsa-sha2-"))
 }
 
 // isText reports whether the secret is text that somebody may have typed or pasted.

@@ -150,17 +150,41 @@ func delayed(err error, wait millis) error {
 }
 
 // Also counts the attempt for a second name of the account. Users who are signed in may change their e-mail address. If the
-// attempt counts for the user's id too, a new address gives no new budget. The address of the client is not counted again. If the attempt
-// must wait, the whole of it is taken back, and the error is a [*Delayed]. Otherwise it is nil, or [ErrUnavailable] as that of
-// [Limiter.Begin]. Call it before the attempt has ended, and once.
+// attempt counts for the user's id too, a new address gives no new budget. The address of the client is not counted again. If the
+// attempt must wait, the whole of it is taken back, and the error is a [*Delayed]. Otherwise it is nil, or [ErrUnavailable] as
+// that of [Limiter.Begin]. Call it before the attempt has ended, and once.
+//
+// An empty name is for an address that belongs to no user. It counts nothing, and costs the same, so that the time does not tell.
 func (a *Attempt) Also(ctx context.Context, account string) error {
-	if a.done.Load() {
+	if a.done.Load() || !a.counted {
 		return nil
+	}
+	if account == "" {
+		return a.nobody(ctx)
 	}
 	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address}
 	err := also.countAccount(ctx)
 	if err == nil || a.limiter.passes(ctx, err) {
 		a.also = also
+		return nil
+	}
+	_ = a.Cancelled(ctx) // as in Begin
+	return err
+}
+
+// nobody does the work of Also for the id of a user. Its record counts nothing, and is gone in a minute.
+func (a *Attempt) nobody(ctx context.Context) error {
+	err := a.limiter.update(ctx, keyOf("nobody", string(a.account[:])), func(before Record, now time.Time) (Record, time.Time, error) {
+		s, err := decodeAccount(before)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		s.advance(millisOf(now))
+		s.begin(a.place())
+		after, _ := s.encode()
+		return after, now.Add(time.Minute), nil
+	})
+	if err == nil || a.limiter.passes(ctx, err) {
 		return nil
 	}
 	_ = a.Cancelled(ctx) // as in Begin

@@ -129,6 +129,7 @@ func (r *Reader) refetch(ctx context.Context, lacking *keys.Set) (*keys.Set, err
 	if err != nil {
 		return nil, &UnavailableError{err}
 	}
+	r.absent.note(set, time.Now())
 	return set, nil
 }
 
@@ -179,7 +180,7 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 		}
 		found, known = set.Find(head.kid, head.algorithm, r.rules.Algorithms)
 		if !known && (set == lacking || tries == 1) {
-			r.absent.add(head.wanted(), time.Now())
+			r.absent.add(head.wanted(), set, time.Now())
 			return header{}, nil, ErrUnknownKey
 		}
 	}
@@ -240,7 +241,7 @@ type headers struct {
 	known  map[string]header
 }
 
-const maxHeaders = 64
+const maxHeaders = 256
 
 // knownHeader returns a header that was seen before, and the secret of the set; nil if it was not seen.
 func (r *Reader) knownHeader(set *keys.Set, encoded string) (header, *[32]byte) {
@@ -259,10 +260,13 @@ func (r *Reader) remember(set *keys.Set, encoded string, head header) {
 	old := r.headers.Load()
 	next := &headers{set: set, known: map[string]header{}}
 	if old != nil && old.set == set {
-		if len(old.known) >= maxHeaders {
-			return
-		}
 		next.known, next.secret = maps.Clone(old.known), old.secret
+		if len(next.known) >= maxHeaders { // a set with more keys, or headers that change all the time
+			for some := range next.known {
+				delete(next.known, some)
+				break
+			}
+		}
 	} else {
 		next.secret = new([32]byte)
 		rand.Read(next.secret[:]) // never fails

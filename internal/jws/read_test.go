@@ -137,16 +137,24 @@ func TestAbsentKeys(t *testing.T) {
 func TestAbsentKeysAreForgotten(t *testing.T) {
 	var a absentKeys
 	now := time.Unix(1_800_000_000, 0)
+	set := setOf(t, edKey("two"))
 	require.False(t, a.has("one EdDSA", now))
-	a.add("one EdDSA", now)
+	a.add("one EdDSA", set, now)
 	require.True(t, a.has("one EdDSA", now))
 	require.True(t, a.has("one EdDSA", now.Add(absentFor-1)))
 	require.False(t, a.has("one EdDSA", now.Add(absentFor)))
 
+	later := now.Add(time.Hour) // under a flood: fetches go on, and the key is still missing
+	a.note(set, later)
+	require.True(t, a.has("one EdDSA", later.Add(absentFor-1)))
+	require.False(t, a.has("one EdDSA", later.Add(absentFor)))
+	a.note(setOf(t, edKey("three")), later)
+	require.False(t, a.has("one EdDSA", later), "another set may have it")
+
 	for i := range 100_000 { // another name in the same slot takes it
 		if other := fmt.Sprint(i); a.slot(other) == a.slot("one EdDSA") {
 			require.False(t, a.has(other, now))
-			a.add(other, now)
+			a.add(other, set, now)
 			require.True(t, a.has(other, now))
 			require.False(t, a.has("one EdDSA", now))
 			return
