@@ -31,6 +31,9 @@ func textField(name string, value *string) field { return field{names: []string{
 
 func (f field) is(name string) bool { return slices.Contains(f.names, name) }
 
+// isEmptyTwin reports whether an empty text counts as absent: a form may have an input for each name of a field.
+func (f field) isEmptyTwin(empty bool) bool { return empty && len(f.names) > 1 }
+
 // readBody reads the wanted fields. All of them must be present and not empty. It ignores other members.
 func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 	media, err := mediaType(r)
@@ -64,10 +67,10 @@ const (
 
 // mediaType returns the type of the body. Many clients of the contract send forms.
 func mediaType(r *http.Request) (string, error) {
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+	if encoding := only(r.Header["Content-Encoding"]); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return "", unsupported("send the body without Content-Encoding")
 	}
-	sent := r.Header.Get("Content-Type")
+	sent := only(r.Header["Content-Type"])
 	if sent == mediaJSON { // nearly always
 		return sent, nil
 	}
@@ -76,6 +79,14 @@ func mediaType(r *http.Request) (string, error) {
 		return "", unsupported("send application/json")
 	}
 	return media, nil
+}
+
+// only returns the value of a header. Lines with the same name are one list (RFC 9110 section 5.3), which is no media type.
+func only(lines []string) string {
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return strings.Join(lines, ", ")
 }
 
 func unsupported(message string) error {
@@ -117,6 +128,9 @@ func parseBody(media, body string, want ...field) error {
 	for s.Next() {
 		for i, f := range want {
 			if f.is(s.Name()) && s.Raw() != "null" { // null is an absent member
+				if f.isEmptyTwin(s.Raw() == `""`) {
+					continue
+				}
 				if given&(1<<i) != 0 {
 					return twice(f)
 				}
@@ -150,6 +164,9 @@ func parseForm(body string, want ...field) error {
 			if !f.is(name) {
 				continue
 			}
+			if f.isEmptyTwin(len(values) == 1 && values[0] == "") {
+				continue
+			}
 			if given&(1<<i) != 0 || len(values) > 1 {
 				return twice(f)
 			}
@@ -173,8 +190,11 @@ func isYes(text string) bool {
 }
 
 func twice(f field) error {
-	return badRequest(fmt.Sprintf("field %q appears twice", f.names[0]))
+	return badRequest(fmt.Sprintf("field %s appears twice", quoted(f.names)))
 }
+
+// quoted names a field by all its names.
+func quoted(names []string) string { return `"` + strings.Join(names, `" or "`) + `"` }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {
 	body := scratch.Get()

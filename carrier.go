@@ -1,6 +1,7 @@
 package signet
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ func (c carrier) readBody(w http.ResponseWriter, r *http.Request, want ...field)
 	if err != nil {
 		return err
 	}
-	if strings.TrimSpace(body) != "" {
+	if strings.TrimSpace(body) != "" || r.Header["Content-Type"] != nil { // an empty form is a form too
 		media, err := mediaType(r)
 		if err != nil {
 			return err
@@ -55,7 +56,9 @@ func (c carrier) readBody(w http.ResponseWriter, r *http.Request, want ...field)
 		if media != mediaJSON {
 			return unsupported("send application/json")
 		}
-		if err := parseBody(media, body, want...); err != nil {
+	}
+	if strings.TrimSpace(body) != "" {
+		if err := parseBody(mediaJSON, body, want...); err != nil {
 			return err
 		}
 	}
@@ -86,6 +89,11 @@ func (c carrier) logoutTokens(w http.ResponseWriter, r *http.Request) ([]string,
 	return c.cookies.all(r)
 }
 
+// isNoObject reports whether a body is JSON without members, such as the "[]" of a client in PHP.
+func isNoObject(media, body string) bool {
+	return media == mediaJSON && body[0] != '{' && json.Valid([]byte(body))
+}
+
 // refreshNames are the names of the refresh token in a request: the documented name, and the name in the answer.
 var refreshNames = []string{"refreshToken", "refresh_token"}
 
@@ -99,7 +107,7 @@ func tokenToEnd(w http.ResponseWriter, r *http.Request) (token string, err error
 	inHeader := r.Header.Get("Authorization") != ""
 	media, err := mediaType(r)
 	switch text := strings.TrimSpace(body); {
-	case text == "" || text == "null" || err != nil && inHeader:
+	case text == "" || text == "null" || inHeader && (err != nil || isNoObject(media, text)):
 		return bearerToken(r)
 	case err != nil:
 		return "", err

@@ -17,11 +17,26 @@ import (
 type Cookies struct {
 	// TrustedOrigins are other origins whose pages may send requests that change something, such as
 	// "https://app.example.com". They must be of the same site, because the cookies are SameSite=Lax.
+	// The browser asks whether they may, so a CORS middleware of the host must allow these origins too, with credentials.
 	TrustedOrigins []string
+	// Service stands in the names of the cookies; "": nothing. Of two services on one host each needs its own, because the
+	// cookie of the access token is sent to both. It has letters, digits and hyphens.
+	Service string
 }
 
 // cookieMode reads and writes tokens in cookies.
-type cookieMode struct{ protection *http.CrossOriginProtection }
+type cookieMode struct {
+	protection *http.CrossOriginProtection
+	service    string
+}
+
+// name returns the name of a cookie of this service, without the prefix that makes it secure.
+func (m *cookieMode) name(cookie string) string {
+	if m.service == "" {
+		return cookie
+	}
+	return m.service + "-" + cookie
+}
 
 const (
 	accessCookie  = "access_token"
@@ -106,9 +121,9 @@ func unverified(text string) (id cookieOwner) {
 // named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one
 // too.
 func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
-	cookies := r.CookiesNamed(secureNames[name])
+	cookies := r.CookiesNamed(securePrefixes[name] + m.name(name))
 	if len(cookies) == 0 && isDevelopment(r) {
-		cookies = r.CookiesNamed(name)
+		cookies = r.CookiesNamed(m.name(name))
 	}
 	return cookies
 }
@@ -143,9 +158,9 @@ func (m *cookieMode) sameSite(r *http.Request) error {
 	return nil
 }
 
-// secureNames are the names of the cookies. The prefixes let only secure pages set them. The cookie of the access token can
-// be set by this host alone. That of the refresh token can be set by any host of the site, because it has a path.
-var secureNames = map[string]string{accessCookie: "__Host-" + accessCookie, refreshCookie: "__Secure-" + refreshCookie}
+// securePrefixes begin the names of the cookies. They let only secure pages set them. The cookie of the access token can be set by
+// this host alone. That of the refresh token can be set by any host of the site, because it has a path.
+var securePrefixes = map[string]string{accessCookie: "__Host-", refreshCookie: "__Secure-"}
 
 // isDevelopment reports whether the browser asks a program on its own machine, without TLS. The page must be there too: behind a
 // proxy the Host of a request may be that of the program behind it.
@@ -173,10 +188,10 @@ func isLoopback(host string) bool {
 
 // set gives a cookie to the browser. With an empty value it takes the cookie away.
 func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, life time.Duration) {
-	cookie := &http.Cookie{Name: secureNames[name], Value: value, Path: path, HttpOnly: true, Secure: true,
+	cookie := &http.Cookie{Name: securePrefixes[name] + m.name(name), Value: value, Path: path, HttpOnly: true, Secure: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: int(life / time.Second)}
 	if isDevelopment(r) {
-		cookie.Name, cookie.Secure = name, false
+		cookie.Name, cookie.Secure = m.name(name), false
 	}
 	if value == "" {
 		cookie.MaxAge = -1

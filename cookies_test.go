@@ -76,6 +76,53 @@ func (b *browser) do(t *testing.T, method, path, body string, headers ...string)
 	return got
 }
 
+// Two services on one host have cookies of their own.
+func TestTwoServicesOnOneHost(t *testing.T) {
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	for _, name := range []string{"shop", "blog"} {
+		auth, err := signet.New(newUsers(t), keys.Secret([]byte(name+string(secret))), signet.WithPasswordHasher(cheap),
+			signet.WithCookies(signet.Cookies{Service: name}))
+		require.NoError(t, err)
+		defer auth.Close()
+		mux.Handle("/"+name+"/auth/", auth.CookieHandler("/"+name+"/auth"))
+	}
+	server := httptest.NewTLSServer(mux)
+	defer server.Close()
+	b := &browser{client: server.Client(), server: server}
+	b.client.Jar = jar
+	for _, path := range []string{"/shop/auth", "/blog/auth"} {
+		got := b.do(t, "POST", path+"/login", johnsLogin)
+		require.Equal(t, 201, got.StatusCode, got.body)
+		require.Equal(t, "__Host-"+path[1:5]+"-access_token", got.Cookies()[0].Name)
+		require.Equal(t, "__Secure-"+path[1:5]+"-refresh_token", got.Cookies()[1].Name)
+	}
+	for range 2 {
+		for _, path := range []string{"/shop/auth", "/blog/auth"} {
+			require.Equal(t, 200, b.do(t, "GET", path+"/profile", "").StatusCode)
+			require.Equal(t, 201, b.do(t, "POST", path+"/refresh-token", "").StatusCode)
+		}
+	}
+	_, err = signet.New(newUsers(t), keys.Secret(secret), signet.WithCookies(signet.Cookies{Service: "a b"}))
+	require.ErrorContains(t, err, "Service")
+}
+
+// The answer depends on the cookie, and caches must know that.
+func TestCachesLearnThatAnswersVary(t *testing.T) {
+	b := newBrowser(t)
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+	for _, path := range []string{"/orders", "/optional"} {
+		require.Equal(t, "Authorization, Cookie", b.do(t, "GET", path, "").Header.Get("Vary"), path)
+	}
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+	two := b.do(t, "GET", "/optional", "", "Cookie", "__Host-access_token=x; __Host-access_token=y")
+	require.Equal(t, 200, two.StatusCode, "a browser sends cookies without being asked")
+	s := newService(t)
+	public := s.OptionalAuth(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	require.Equal(t, "Authorization", serve(t, public, "").Header().Get("Vary"))
+}
+
 func TestABrowserKeepsItsTokensInCookies(t *testing.T) {
 	b := newBrowser(t)
 	got := b.do(t, "POST", "/web/auth/login", johnsLogin)
@@ -105,6 +152,7 @@ func TestABrowserKeepsItsTokensInCookies(t *testing.T) {
 		"Content-Type", "application/x-www-form-urlencoded").StatusCode)
 	require.Equal(t, 415, b.do(t, "POST", "/web/auth/refresh-token", "a=b", "Content-Type", "application/x-www-form-urlencoded").StatusCode)
 	require.Equal(t, 415, b.do(t, "POST", "/web/auth/logout", "a=b", "Content-Type", "text/plain").StatusCode)
+	require.Equal(t, 415, b.do(t, "POST", "/web/auth/logout", "", "Content-Type", "application/x-www-form-urlencoded").StatusCode)
 
 	got = b.do(t, "POST", "/web/auth/logout", "")
 	require.Equal(t, 204, got.StatusCode)

@@ -38,7 +38,8 @@ var (
 		challenge: bareChallenge}
 	// ErrTooManyAttempts says that too many passwords or codes were wrong: 429 with Retry-After. The answer is the same
 	// whether the account exists or not. Running sessions go on.
-	ErrTooManyAttempts error = &Error{status: 429, code: "too_many_attempts", message: "too many attempts; try again later"}
+	ErrTooManyAttempts error = &Error{status: 429, code: "too_many_attempts", message: "too many attempts; try again later",
+		retryAfter: 30 * time.Second}
 	// ErrPassword says that the rules refuse a new password: 422. The message says why.
 	ErrPassword error = &Error{status: 422, code: "password_refused", message: "this password cannot be used"}
 	// ErrInsufficientAuthentication says that the user must authenticate again, or with a second factor: 401 (RFC 9470
@@ -247,7 +248,8 @@ func WriteError(w http.ResponseWriter, err error) {
 
 // setErrorHeaders sets the headers that an answer has even if the host writes its body.
 func setErrorHeaders(h http.Header, e *Error) {
-	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} { // of the answer that is not sent
+	// These are of the answer that is not sent. Content-Encoding stays: a middleware may have set it, and compresses what follows.
+	for _, name := range []string{"Content-Length", "Etag", "Last-Modified"} {
 		h.Del(name)
 	}
 	h.Set("Cache-Control", "no-store")

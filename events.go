@@ -63,7 +63,7 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 		return
 	}
 	switch e.Kind {
-	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed:
+	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed, event.Refreshed, event.Recovered, event.LoggedOut:
 		if len(m.waiting) >= maxAttempts {
 			m.dropped.Add(1)
 			return

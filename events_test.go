@@ -203,12 +203,27 @@ func TestAFloodOfFailuresDropsNoOtherEvent(t *testing.T) {
 		_, _ = s.Login(t.Context(), "nobody@mail.com", "wrong")
 		_, _ = s.SecondStep(t.Context(), "x.y", "1")
 	}
-	s.login(t)
+	tokens := s.login(t)
+	for range 600 { // a session ends once
+		require.NoError(t, s.Logout(t.Context(), tokens.RefreshToken))
+	}
+	again := s.login(t)
+	for range 600 { // inside of the window
+		_, err := s.Refresh(t.Context(), again.RefreshToken)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.RevokeUser(t.Context(), "1"))
 	close(goOn)
 	require.NoError(t, s.Close())
-	require.Equal(t, event.LoginOK, got.list[len(got.list)-1].Kind)
+	require.Equal(t, event.Revoked, got.list[len(got.list)-1].Kind)
 	require.Greater(t, len(got.list), 500)
-	require.EqualValues(t, 1201-len(got.list), s.Stats().EventsDropped)
+	kinds := map[event.Kind]int{}
+	for _, e := range got.list {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 2, kinds[event.LoginOK])
+	require.LessOrEqual(t, kinds[event.LoggedOut], 1)
+	require.EqualValues(t, 1200+2+1+600+1-len(got.list), s.Stats().EventsDropped)
 }
 
 type lostThrottle struct{}

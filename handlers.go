@@ -261,12 +261,19 @@ func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 func servePublic(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	sum := sha256.Sum256(body)
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
+	if h.Get("Access-Control-Allow-Origin") == "" { // of an outer middleware
+		h.Set("Access-Control-Allow-Origin", "*")
+	}
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Set("Content-Type", contentType)
 	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	whole := *r // nobody needs a part of it, and ServeContent's refusals are no problem documents
+	whole.Header = r.Header.Clone()
+	for _, name := range []string{"Range", "If-Match", "If-Unmodified-Since"} {
+		whole.Header.Del(name)
+	}
+	http.ServeContent(w, &whole, "", time.Time{}, bytes.NewReader(body))
 }
 
 // context is the context of a request, with its client and the way that tokens travel.

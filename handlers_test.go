@@ -1,6 +1,7 @@
 package signet_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/userstore"
 )
 
 func TestContract(t *testing.T) {
@@ -302,4 +304,52 @@ type unread struct{ t *testing.T }
 func (u unread) Read([]byte) (int, error) {
 	u.t.Error("the body was read")
 	return 0, io.EOF
+}
+
+// A body and its type are what one reader and the next one read: two lines of a header are one list.
+func TestTwoLinesOfAHeader(t *testing.T) {
+	s := newService(t)
+	for _, lines := range []http.Header{
+		{"Content-Type": {"application/json", "text/plain"}}, {"Content-Type": {"application/json, text/plain"}},
+		{"Content-Type": {"application/json"}, "Content-Encoding": {"identity", "gzip"}},
+	} {
+		r := httptest.NewRequest("POST", "/auth/login", strings.NewReader(johnsLogin))
+		r.Header = lines
+		w := httptest.NewRecorder()
+		s.LoginHandler().ServeHTTP(w, r)
+		require.Equal(t, 415, w.Code, lines)
+	}
+}
+
+// A form may have an input for each name of a field, and leave one empty.
+func TestAnEmptyTwinOfAField(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+		return signet.LoginDecision{}, nil
+	}}))
+	for i, body := range []string{`"code":"","password":"changeme"`, `"password":"changeme","code":""`, `"code":null,"password":"changeme"`} {
+		tokens := s.login(t)
+		got := s.do(t, "POST", stepUpPath, `{"refreshToken":"`+tokens.RefreshToken+`",`+body+`}`, bearer(tokens.AccessToken)...)
+		require.Equal(t, 201, got.StatusCode, "%d: %s", i, got.body)
+	}
+	tokens := s.login(t)
+	form := "refreshToken=" + tokens.RefreshToken + "&code=&password=changeme"
+	require.Equal(t, 201, s.send(t, "POST", stepUpPath, form, "application/x-www-form-urlencoded", bearer(tokens.AccessToken)...).StatusCode)
+	got := s.do(t, "POST", stepUpPath, `{"refreshToken":"x","code":"1","password":"2"}`, bearer(tokens.AccessToken)...)
+	require.Equal(t, 400, got.StatusCode)
+	require.Contains(t, got.body, `\"code\" or \"password\" appears twice`)
+}
+
+// Nobody needs a part of a key set, and a refusal would be no problem document.
+func TestAKeySetIsServedWhole(t *testing.T) {
+	s := newService(t)
+	for name, value := range map[string]string{"Range": "bytes=999-", "If-Match": `"x"`} {
+		r := httptest.NewRequest("GET", "/jwks", nil)
+		r.Header.Set(name, value)
+		w := httptest.NewRecorder()
+		w.Header().Set("Access-Control-Allow-Origin", "https://app.example")
+		s.JWKSHandler().ServeHTTP(w, r)
+		require.Equal(t, 200, w.Code, name)
+		require.Equal(t, value, r.Header.Get(name))
+		require.Equal(t, []string{"https://app.example"}, w.Header()["Access-Control-Allow-Origin"])
+	}
 }

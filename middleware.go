@@ -78,6 +78,9 @@ func permitted(ok bool) error {
 func (v *Verifier) require(name string, next http.Handler, permit func(*Claims) error) http.Handler {
 	mustHaveNext(name, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v.cookies != nil {
+			w.Header().Add("Vary", v.carriers())
+		}
 		claims, err := v.check(r)
 		if err == nil && permit != nil {
 			err = permit(claims)
@@ -90,6 +93,14 @@ func (v *Verifier) require(name string, next http.Handler, permit func(*Claims) 
 	})
 }
 
+// carriers are the headers in which a token may be.
+func (v *Verifier) carriers() string {
+	if v.cookies != nil {
+		return "Authorization, Cookie"
+	}
+	return "Authorization"
+}
+
 // mustHaveNext panics while the host sets up its routes. Without it the first valid request would panic.
 func mustHaveNext(name string, next http.Handler) {
 	if isnil.Value(next) {
@@ -99,15 +110,17 @@ func mustHaveNext(name string, next http.Handler) {
 
 // OptionalAuth is RequireAuth that also calls next for requests without a token, with no claims in their context. A
 // token that is sent must be valid: a client with an expired token gets 401 and not the answer for anonymous users. A cookie
-// ([WithCookies]) with a bad token counts as none, because a browser sends it without being asked. It panics if next is nil.
+// ([WithCookies]) with a bad token counts as none, because a browser sends it without being asked. The answers have a Vary
+// header, so that no cache gives the answer for one user to another. It panics if next is nil.
 func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 	mustHaveNext("OptionalAuth", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", v.carriers())
 		claims, err := v.check(r)
 		switch {
 		case err == nil:
 			next.ServeHTTP(w, r.WithContext(withClaims(r.Context(), claims)))
-		case errors.Is(err, ErrNoToken), errors.Is(err, ErrInvalidToken) && len(r.Header["Authorization"]) == 0:
+		case errors.Is(err, ErrNoToken), len(r.Header["Authorization"]) == 0 && (errors.Is(err, ErrInvalidToken) || err == errTwoValues):
 			next.ServeHTTP(w, r)
 		default:
 			v.refuse(w, r, err)

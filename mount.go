@@ -58,7 +58,8 @@ func (a *Auth) Handler(prefix string) http.Handler {
 //
 // The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. The script of the
 // page refreshes: it sends POST prefix/refresh-token before expires_in is over, or after an answer 401 (package client/js does
-// it). A navigation never refreshes, because two navigations at once would both do it. An answer takes the cookies away only
+// it). The server must see that path too, whatever a proxy or a router cuts off: otherwise the answer is 404. A navigation never
+// refreshes, because two navigations at once would both do it. An answer takes the cookies away only
 // after a logout: a late refusal must not destroy the newer cookies of another tab. CookieHandler panics without [WithCookies],
 // and if the prefix is not a path.
 func (a *Auth) CookieHandler(prefix string) http.Handler {
@@ -173,7 +174,9 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 	case wild:
 		return "", false
 	}
-	return m.prefix, true
+	// A prefix that needs no escapes is sent without.
+	plain := (&url.URL{Path: m.prefix}).EscapedPath() == m.prefix
+	return m.prefix, !plain || strings.HasPrefix(r.URL.EscapedPath(), m.prefix)
 }
 
 // hasNeedlessEscapes reports whether an escaped path has an escape for a slash, or for a character that needs none (RFC 3986

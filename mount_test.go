@@ -181,7 +181,10 @@ func TestLogoutBodies(t *testing.T) {
 		"an empty object alone":      {`{}`, "application/json", false, 400},
 		"an empty token, header":     {`{"refreshToken":""}`, "application/json", true, 204},
 		"a number":                   {`{"refreshToken":1}`, "application/json", true, 400},
-		"an array":                   {`[]`, "application/json", true, 400},
+		"an array":                   {`[]`, "application/json", true, 204}, // an empty body in PHP
+		"an empty text":              {`""`, "application/json", true, 204},
+		"an array, no header":        {`[]`, "application/json", false, 400},
+		"no JSON":                    {`[`, "application/json", true, 400},
 		"a null token":               {`{"refreshToken":null}`, "application/json", true, 204},
 		"text":                       {`x`, "text/plain", true, 204},
 		"text without a header":      {`x`, "text/plain", false, 415},
@@ -202,6 +205,23 @@ func TestLogoutBodies(t *testing.T) {
 			require.Equal(t, tc.want, got.StatusCode, got.body)
 			require.Equal(t, tc.want == 204, s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken)...).StatusCode == 401)
 		})
+	}
+}
+
+// A prefix has one spelling.
+func TestAPrefixHasOneSpelling(t *testing.T) {
+	s := newService(t)
+	for prefix, paths := range map[string]map[string]int{
+		"/v1:auth":   {"/v1:auth/login": 201, "/v1%3Aauth/login": 404},
+		"/a@b,c/x":   {"/a@b,c/x/login": 201, "/a%40b,c/x/login": 404, "/a@b%2Cc/x/login": 404},
+		"/a b":       {"/a%20b/login": 201},
+		"/api(beta)": {"/api(beta)/login": 201},
+		"/o'brien":   {"/o'brien/login": 201, "/%6f'brien/login": 404},
+	} {
+		handler := s.Handler(prefix)
+		for path, want := range paths {
+			require.Equal(t, want, post(handler, path), path)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -316,12 +317,19 @@ func WithTokenCache(bytes int) VerifierOption {
 // another site: requests with an unsafe method are checked by [http.CrossOriginProtection], and WebSocket upgrades by the
 // same rules. Others are answered 403 "cross_site_request".
 //
-// The cookies are __Host-access_token and __Secure-refresh_token, both Secure, HttpOnly and SameSite=Lax (RFC 6265bis section
+// The cookies are __Host-access_token and __Secure-refresh_token (with [Cookies].Service __Host-SERVICE-access_token and so on),
+// both Secure, HttpOnly and SameSite=Lax (RFC 6265bis section
 // 4.1.3). For http on a loopback host they have the names access_token and refresh_token and are not Secure, so that a program
 // under development needs no TLS.
 func WithCookies(cookies Cookies) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
-		mode := &cookieMode{protection: http.NewCrossOriginProtection()}
+		if s.cookies != nil {
+			s.mistake("WithCookies", "it is given twice; name all origins in one")
+		}
+		mode := &cookieMode{protection: http.NewCrossOriginProtection(), service: cookies.Service}
+		if strings.Trim(cookies.Service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
+			s.mistake("WithCookies", "Service: %q must have letters, digits and hyphens only", cookies.Service)
+		}
 		for _, origin := range cookies.TrustedOrigins {
 			if err := mode.protection.AddTrustedOrigin(origin); err != nil {
 				s.mistake("WithCookies", "%w", err)
@@ -441,6 +449,9 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 		if claims == nil {
 			s.mistake("WithClaims", "the function is nil; leave the option out to add no claims")
 		}
+		if s.claims != nil {
+			s.mistake("WithClaims", "it is given twice; merge both functions into one")
+		}
 		s.claims = claims
 	})
 }
@@ -548,19 +559,25 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 		if len(prefixes) == 0 {
 			s.mistake("WithTrustedProxies", "there is no prefix; leave the option out to trust no proxy")
 		}
+		if s.proxies != nil {
+			s.mistake("WithTrustedProxies", "it is given twice; name all prefixes in one")
+		}
 		s.proxies = slices.Clone(prefixes)
 	})
 }
 
 // WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
 // in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
-// ones are dropped, counted in [Stats] and still logged. Events of failed and throttled attempts are dropped when 512 wait. So
-// an attacker who causes many of them cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits,
+// ones are dropped, counted in [Stats] and still logged. Events that one client can cause at will (failed and throttled attempts,
+// refreshes, logouts) are dropped when 512 wait, so they cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits,
 // and then ends its context. The function must return when its context ends, and must not call Close, which waits for it.
 func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 	return option(func(s *settings) {
 		if handle == nil {
 			s.mistake("WithEvents", "the function is nil; leave the option out to have none")
+		}
+		if s.events != nil {
+			s.mistake("WithEvents", "it is given twice; call both functions in one")
 		}
 		s.events = handle
 	})

@@ -133,12 +133,20 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 	if a.sessions == nil {
 		return false, ErrStateless
 	}
-	row, err := a.sessions.Revoke(ctx, id, reason, allowed)
+	ended := false
+	row, err := a.sessions.Revoke(ctx, id, reason, func(row session.Session) error {
+		if ended = row.Revoked(); allowed != nil {
+			return allowed(row)
+		}
+		return nil
+	})
 	switch {
 	case errors.Is(err, session.ErrNotFound):
 		return false, nil
 	case err != nil:
 		return false, storeError(err)
+	case ended: // before this call, which is not news
+		return true, nil
 	}
 	what := event.Event{Kind: event.Revoked, Subject: row.UserID, SessionID: row.ID}
 	if reason == session.ReasonLogout {
