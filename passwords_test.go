@@ -9,8 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
@@ -77,6 +79,24 @@ func TestAStoreThatCutsTheHash(t *testing.T) {
 	var answer *signet.Error
 	require.ErrorAs(t, auth.SetPassword(t.Context(), "1", "a new password"), &answer)
 	require.Equal(t, 500, answer.Status())
+
+	users := cuttingUsers{newUsers(t)}
+	old, err := password.Bcrypt{Cost: 4}.Hash("changeme") // as long as the column
+	require.NoError(t, err)
+	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "9", Email: "old@mail.com", PasswordHash: old}))
+	auth, err = signet.New(users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	defer auth.Close()
+	for _, change := range []func() error{
+		func() error { return auth.SetPassword(t.Context(), "9", "a new password") },
+		func() error { return auth.ChangePassword(t.Context(), "9", "changeme", "a new password", "") },
+	} {
+		require.ErrorAs(t, change(), &answer)
+		require.Equal(t, 500, answer.Status())
+		require.ErrorContains(t, answer, "column too short")
+		_, err = auth.Login(t.Context(), "old@mail.com", "changeme")
+		require.NoError(t, err, "the old password stays")
+	}
 }
 
 // Nor does such a store lock out the users whose hashes are replaced when they log in.
@@ -143,6 +163,109 @@ func TestAttemptsOfAUserWithOtherAddresses(t *testing.T) {
 	require.Equal(t, 10, checked)
 	require.NoError(t, s.SetPassword(t.Context(), "1", "a new password"))
 	require.NoError(t, s.ChangePassword(t.Context(), "1", "a new password", "another password", ""), "and SetPassword clears both names")
+}
+
+// The same holds for logins: somebody with a stolen access token may change the address, where the host allows that.
+func TestLoginsOfAUserWithOtherAddresses(t *testing.T) {
+	s := newService(t)
+	user, err := s.users.FindByID(t.Context(), "1")
+	require.NoError(t, err)
+	checked := 0
+	for i := range 30 {
+		user.Email = fmt.Sprintf("john%d@mail.com", i)
+		require.NoError(t, s.users.Update(t.Context(), user))
+		if _, err := s.Login(t.Context(), user.Email, "wrong"); errors.Is(err, signet.ErrInvalidCredentials) {
+			checked++
+		}
+	}
+	require.Equal(t, 10, checked)
+}
+
+// Somebody who is signed in as the user cannot keep the user from a new password, at a place that the account knows.
+func TestAThiefDoesNotKeepTheOwnerFromANewPassword(t *testing.T) {
+	s := newService(t)
+	home := signet.ContextWithClient(t.Context(), "", "198.51.100.7")
+	_, err := s.Login(home, "john@mail.com", "changeme")
+	require.NoError(t, err)
+	for i := range 30 {
+		err = s.ChangePassword(signet.ContextWithClient(t.Context(), "", fmt.Sprintf("192.0.2.%d", i)), "1", "wrong", "a new password", "")
+		require.Error(t, err)
+	}
+	require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+	require.NoError(t, s.ChangePassword(home, "1", "changeme", "a new password", ""))
+}
+
+// hangingThrottle is a store that does not answer.
+type hangingThrottle struct{}
+
+func (hangingThrottle) Update(ctx context.Context, _ throttle.Key, _ func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A store that hangs lets logins pass as one that refuses does, if the host wants that.
+func TestAThrottleThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for insecure, want := range map[bool]error{true: nil, false: signet.ErrUnavailable} {
+			auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)),
+				signet.WithLogin(signet.LoginPolicy{Throttle: throttle.New(hangingThrottle{}, throttle.Config{InsecureFailOpen: insecure})}))
+			require.NoError(t, err)
+			start := time.Now()
+			_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+			require.ErrorIs(t, err, want)
+			require.LessOrEqual(t, time.Since(start), 6*time.Second)
+			require.NoError(t, auth.Close())
+		}
+	})
+}
+
+// hangingFactor is a second factor whose store does not answer.
+type hangingFactor struct{}
+
+func (hangingFactor) Enrolled(ctx context.Context, _ string) (bool, error) {
+	<-ctx.Done()
+	return false, ctx.Err()
+}
+
+func (hangingFactor) Verify(context.Context, string, string) ([]string, error) { return nil, nil }
+
+// A new password clears the delays also if the second factor does not answer.
+func TestANewPasswordWhileTheFactorHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)),
+			signet.WithLogin(signet.LoginPolicy{SecondFactor: hangingFactor{}}))
+		require.NoError(t, err)
+		for range 11 {
+			_, err = auth.Authenticate(t.Context(), "john@mail.com", "wrong")
+		}
+		require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+		require.NoError(t, auth.SetPassword(t.Context(), "1", "a new password"))
+		_, err = auth.Authenticate(t.Context(), "john@mail.com", "a new password")
+		require.NoError(t, err)
+		require.NoError(t, auth.Close())
+	})
+}
+
+// Users whose hash is being replaced are signed in by several requests at once.
+func TestIssueForWhileAHashIsReplaced(t *testing.T) {
+	s := newService(t)
+	old, err := password.Bcrypt{Cost: 4}.Hash("brought over")
+	require.NoError(t, err)
+	for i := range 20 {
+		id := fmt.Sprint("old", i)
+		require.NoError(t, s.users.Add(t.Context(), userstore.User{ID: id, Email: id + "@mail.com", PasswordHash: old}))
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				user, err := s.Authenticate(t.Context(), id+"@mail.com", "brought over")
+				assert.NoError(t, err)
+				time.Sleep(5 * time.Millisecond) // a step of the host
+				_, err = s.IssueFor(t.Context(), user)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+	}
 }
 
 // Users without an address have budgets of their own.

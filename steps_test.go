@@ -497,6 +497,21 @@ func TestAStepUpByPasswordHasNoOtherLevel(t *testing.T) {
 	require.Equal(t, "1", part(t, own.AccessToken, 1)["acr"], "the host's own level")
 }
 
+// A second factor takes no level away that the host has given, and a password takes away only that of a second factor.
+func TestAStepKeepsTheHostsOwnLevel(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}},
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			return signet.LoginDecision{Facts: map[string]any{"acr": "silver"}}, nil
+		}}))
+	both := tokensOf(t, s.do(t, "POST", secondStepPath, `{"ticket":"`+s.ticket(t)+`","code":"100"}`))
+	require.Equal(t, "silver", part(t, both.AccessToken, 1)["acr"])
+	gold, err := s.IssueFor(t.Context(), userstore.User{ID: "1"}, signet.LoginDecision{Facts: map[string]any{"acr": "gold"}})
+	require.NoError(t, err)
+	gold, err = s.StepUp(t.Context(), gold.AccessToken, gold.RefreshToken, "101")
+	require.NoError(t, err)
+	require.Equal(t, "gold", part(t, gold.AccessToken, 1)["acr"])
+}
+
 // A wrong answer has one event: that of a password, or that of a code.
 func TestAWrongStepUpHasOneEvent(t *testing.T) {
 	got := &record{}
