@@ -181,18 +181,35 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       write(); // at once: the server may be away
       if (!refreshToken) return;
     }
-    await leave(() =>
-      alone(async () => {
-        await post("/logout", { refreshToken }).catch(gone);
-        if (cookie) write(); // the browser had the cookie until now
-      }),
-    );
+    const end = async () => {
+      await post("/logout", { refreshToken }).catch(gone);
+      if (cookie) write(); // the browser had the cookie until now
+    };
+    await leave(() => (hidden ? end() : alone(end))); // a page that goes away has no time to wait
   }
 
   async function logoutAll() {
-    const { sid } = claims(read()?.refreshToken);
-    await leave(() => ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) }));
-    if (claims(read()?.refreshToken).sid === sid) write(); // otherwise somebody else has signed in
+    const state = read();
+    const isSame = (now) => now && state && userOf(now) === userOf(state) && claims(now.refreshToken).sid === claims(state.refreshToken).sid;
+    await leave(() => (cookie ? endAll(state) : ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) })));
+    if (isSame(read())) write(); // otherwise somebody else has signed in
+  }
+
+  /** endAll is logoutAll in cookie mode. Its answer takes the cookies away, so nobody may sign in meanwhile. */
+  async function endAll(state) {
+    const end = () =>
+      alone(async () => {
+        ofSameUser(state, read());
+        await post("/logout-all", {});
+        write();
+      });
+    await fresh();
+    try {
+      await end();
+    } catch (error) {
+      if (error.status !== 401 || !(await renew(read()?.text))) throw error;
+      await end();
+    }
   }
 
   // Renewal: one at a time in this tab, and one at a time in all tabs.
@@ -218,6 +235,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       const body = cookie ? {} : { refreshToken: sent.refreshToken };
       next = stateOf(await post("/refresh-token", body, renewal.signal), at, sent ? sent.who : Math.random());
     } catch (reason) {
+      if (!(reason instanceof SignetError)) throw new SignetError("the server cannot be reached", { cause: reason });
       if (reason.status !== 401) throw reason;
       error = reason;
     } finally {
@@ -340,7 +358,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   // What happens outside of this tab, and to it.
 
   let channel;
-  const on = (target, type, listener) => target?.addEventListener?.(type, listener, { signal: closed.signal });
+  let hidden = false; // the page goes away
+  const on = (target, type, listener) => target?.addEventListener?.(type, listener, { signal: closed.signal, capture: true });
   const listen = () => {
     if (!globalThis.BroadcastChannel || closed.signal.aborted) return;
     channel = new BroadcastChannel(key);
@@ -358,10 +377,12 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     offline.forEach((wake) => wake());
   });
   on(globalThis, "pagehide", () => {
+    hidden = true; // before the listeners of the page, which may sign out
     channel?.close(); // a page with an open channel may not enter the back/forward cache
     channel = undefined;
   });
   on(globalThis, "pageshow", (event) => {
+    hidden = false;
     if (!event.persisted) return;
     listen();
     resume();

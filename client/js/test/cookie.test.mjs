@@ -112,6 +112,53 @@ test("a late answer of a refresh does not bring the user before back", async (t)
   }
 });
 
+test("a late answer of logoutAll signs nobody else out", async (t) => {
+  for (const tabs of [1, 2]) {
+    const { clients, proxy, browser } = await begin(t, { tabs });
+    let late = true;
+    proxy.rule = async ({ path }) => {
+      if (path.endsWith("/logout-all")) await until(() => !late);
+    };
+    const ended = clients[0].logoutAll();
+    await until(() => proxy.count("/logout-all") === 1);
+    const login = clients.at(-1).login("maria@mail.com", "12345");
+    await sleep(50);
+    late = false;
+    await ended;
+    await login;
+    await sleep(50);
+    assert.equal(clients.at(-1).signedIn, true);
+    assert.equal(browser.jar.cookies.size, 2);
+    assert.equal((await clients.at(-1).profile()).email, "maria@mail.com");
+  }
+});
+
+test("a page that goes away signs out at once", async (t) => {
+  const { client, proxy, tabs } = await begin(t);
+  let sent = false;
+  const real = tabs[0].global.fetch;
+  tabs[0].global.fetch = (...request) => ((sent ||= String(request[0]).endsWith("/logout")), real(...request));
+  tabs[0].dispatch("pagehide");
+  const done = client.logout();
+  assert.ok(sent);
+  await done;
+  assert.equal(proxy.count("/logout"), 1);
+  assert.equal(client.signedIn, false);
+});
+
+test("a step-up whose renewal gets no answer rejects with a SignetError", async (t) => {
+  const { client, proxy } = await begin(t);
+  proxy.rule = ({ path }) => {
+    if (path.endsWith("/step-up")) return { status: 401, headers: { "Content-Type": "application/problem+json" }, body: '{"code":"invalid_token"}' };
+    if (isRefresh({ path })) return new Promise(() => {});
+  };
+  const raised = client.stepUp("changeme");
+  await until(() => proxy.count("/refresh-token") === 1);
+  const login = client.login("maria@mail.com", "12345"); // gives the renewal up
+  await assert.rejects(raised, { name: "SignetError" });
+  await login;
+});
+
 test("what waits for a renewal is not sent for another user", async (t) => {
   const { client, proxy, browser } = await begin(t);
   spoil(browser);
