@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,13 +107,19 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 	defer scratch.Put(body)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	switch {
+	case err == nil && body.Len() == 0 && len(r.PostForm) > 0: // a middleware has read the form
+		return r.PostForm.Encode(), nil
 	case err == nil:
 		return body.String(), nil
+	case errors.Is(err, os.ErrDeadlineExceeded): // the server's ReadTimeout
+		return "", errTooSlow
 	case errors.As(err, new(*http.MaxBytesError)):
 		return "", errBodyTooLarge
 	}
 	return "", badRequest("the body could not be read")
 }
+
+var errTooSlow = &Error{status: http.StatusRequestTimeout, code: "request_timeout", message: "the body came too slowly", kind: ErrInvalidRequest}
 
 var errBodyTooLarge = &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
 	message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}

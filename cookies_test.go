@@ -76,6 +76,30 @@ func (b *browser) do(t *testing.T, method, path, body string, headers ...string)
 	return got
 }
 
+// A router may cut the beginning of the path off, and the host may put back what a proxy has cut off. The prefix is the path that
+// the browser sees.
+func TestACookieMountBehindCutPaths(t *testing.T) {
+	b := newBrowser(t)
+	mounted := b.CookieHandler("/app/web/auth")
+	putBack := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/app" + r.URL.Path
+		mounted.ServeHTTP(w, r)
+	})
+	for name, tc := range map[string]struct {
+		handler http.Handler
+		path    string
+		want    int
+	}{
+		"StripPrefix":                   {http.StripPrefix("/app", muxed("/web/auth/", mounted)), "/app/web/auth/login", 201},
+		"put back":                      {putBack, "/web/auth/login", 201},
+		"cut off":                       {mounted, "/web/auth/login", 404},
+		"another path that ends so":     {http.StripPrefix("/x", mounted), "/x/app/web/auth/login", 404},
+		"an escape, behind StripPrefix": {http.StripPrefix("/app", mounted), "/app/web/auth/%6cogin", 404},
+	} {
+		require.Equal(t, tc.want, post(tc.handler, tc.path), name)
+	}
+}
+
 // Two services on one host have cookies of their own.
 func TestTwoServicesOnOneHost(t *testing.T) {
 	jar, err := cookiejar.New(nil)

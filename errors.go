@@ -16,7 +16,7 @@ import (
 var (
 	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
 	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}
-	// ErrInvalidRequest says that the request is malformed: 400 "invalid_request" (RFC 6750 section 3.1), or 405, 413
+	// ErrInvalidRequest says that the request is malformed: 400 "invalid_request" (RFC 6750 section 3.1), or 405, 408, 413
 	// or 415.
 	ErrInvalidRequest error = &Error{status: 400, code: "invalid_request", message: "the request is malformed"}
 	// ErrInvalidToken says that the token is malformed, forged, expired, revoked or of the wrong kind: 401 "invalid_token".

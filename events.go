@@ -21,17 +21,30 @@ type emitter struct {
 	handle  func(context.Context, event.Event) // nil: only the log
 	waiting chan event.Event
 	dropped atomic.Uint64
-	stop    chan struct{}
-	cancel  context.CancelFunc // ends the context of handle
-	ended   sync.Once
-	done    sync.WaitGroup
+	// throttled is the second in which an attempt was throttled last.
+	throttled atomic.Int64
+	stop      chan struct{}
+	cancel    context.CancelFunc // ends the context of handle
+	ended     sync.Once
+	done      sync.WaitGroup
 }
 
 const (
 	maxEvents   = 1024
-	maxAttempts = maxEvents / 2   // of them may be attempts of strangers, so that these do not push others out
 	eventsGrace = 2 * time.Second // for what waits when the service is closed
 )
+
+// room is how many events may wait when one more of this kind comes. What strangers can cause at will does not push out what users
+// do, and what users can cause at will does not push out what matters most.
+func room(kind event.Kind) int {
+	switch kind {
+	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed:
+		return maxEvents / 2
+	case event.Theft, event.Revoked, event.UserChanged, event.PasswordChanged, event.KeyRotated, event.StoreLost, event.StoreBack:
+		return maxEvents
+	}
+	return maxEvents * 3 / 4
+}
 
 func newEmitter(logger *slog.Logger, clock func() time.Time, handle func(context.Context, event.Event)) *emitter {
 	m := &emitter{logger: logger, clock: clock, handle: handle, stop: make(chan struct{})}
@@ -47,7 +60,11 @@ func newEmitter(logger *slog.Logger, clock func() time.Time, handle func(context
 
 // emit is the only place that events come from. e has the kind, and what is known of the user, the session and the reason.
 func (m *emitter) emit(ctx context.Context, e event.Event) {
-	logged := m.logger.Enabled(ctx, e.Level())
+	level := e.Level()
+	if e.Kind == event.LoginThrottled && !m.isFirst() {
+		level = slog.LevelDebug // strangers can cause them at any rate, and a flood would hide other lines
+	}
+	logged := m.logger.Enabled(ctx, level)
 	if !logged && m.handle == nil {
 		return
 	}
@@ -57,17 +74,14 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 	e.Method, e.Path, e.RequestID = from.method, from.path, from.requestID
 	e.Subject, e.SessionID, e.Reason = label(e.Subject), label(e.SessionID), label(e.Reason)
 	if logged {
-		m.logger.LogAttrs(ctx, e.Level(), "signet: "+string(e.Kind), e.Attrs()...)
+		m.logger.LogAttrs(ctx, level, "signet: "+string(e.Kind), e.Attrs()...)
 	}
 	if m.handle == nil {
 		return
 	}
-	switch e.Kind {
-	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed, event.Refreshed, event.Recovered, event.LoggedOut:
-		if len(m.waiting) >= maxAttempts {
-			m.dropped.Add(1)
-			return
-		}
+	if len(m.waiting) >= room(e.Kind) {
+		m.dropped.Add(1)
+		return
 	}
 	select {
 	case <-m.stop:
@@ -80,6 +94,12 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 	default:
 		m.dropped.Add(1)
 	}
+}
+
+// isFirst reports whether no other attempt was throttled in this second.
+func (m *emitter) isFirst() bool {
+	now := m.clock().Unix()
+	return m.throttled.Swap(now) != now
 }
 
 func (m *emitter) run(ctx context.Context) {

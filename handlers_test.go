@@ -1,13 +1,16 @@
 package signet_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -352,4 +355,38 @@ func TestAKeySetIsServedWhole(t *testing.T) {
 		require.Equal(t, value, r.Header.Get(name))
 		require.Equal(t, []string{"https://app.example"}, w.Header()["Access-Control-Allow-Origin"])
 	}
+}
+
+// A middleware may have read a form before.
+func TestAFormThatWasRead(t *testing.T) {
+	s := newService(t)
+	read := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, r.ParseForm())
+		s.LoginHandler().ServeHTTP(w, r)
+	})
+	for body, want := range map[string]int{"email=john@mail.com&password=changeme": 201, "email=john@mail.com&password=a&password=b": 400} {
+		r := httptest.NewRequest("POST", "/login", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		read.ServeHTTP(w, r)
+		require.Equal(t, want, w.Code, body)
+	}
+}
+
+// A body that stops half way is answered 408, after which clients try again.
+func TestABodyThatStops(t *testing.T) {
+	s := newService(t)
+	server := httptest.NewUnstartedServer(s.LoginHandler())
+	server.Config.ReadTimeout = 200 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	require.NoError(t, err)
+	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	got.Body.Close()
+	require.Equal(t, 408, got.StatusCode)
 }

@@ -58,8 +58,8 @@ func (a *Auth) Handler(prefix string) http.Handler {
 //
 // The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. The script of the
 // page refreshes: it sends POST prefix/refresh-token before expires_in is over, or after an answer 401 (package client/js does
-// it). The server must see that path too, whatever a proxy or a router cuts off: otherwise the answer is 404. A navigation never
-// refreshes, because two navigations at once would both do it. An answer takes the cookies away only
+// it). A router may cut its beginning off. If a proxy does, the host must put it back in front of r.URL.Path: otherwise the answer is
+// 404. A navigation never refreshes, because two navigations at once would both do it. An answer takes the cookies away only
 // after a logout: a late refusal must not destroy the newer cookies of another tab. CookieHandler panics without [WithCookies],
 // and if the prefix is not a path.
 func (a *Auth) CookieHandler(prefix string) http.Handler {
@@ -72,30 +72,32 @@ func (a *Auth) CookieHandler(prefix string) http.Handler {
 	}
 	m := a.mount(prefix, carrier{auth: a, cookies: a.cookies, path: prefix})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(askedPath(r), prefix+"/") { // the browser would not send the cookie of the refresh token
-			m.first.Do(func() { m.explain(r) })
-			a.refuse(w, r, ErrNotFound)
-			return
+		asked := askedURL(r)
+		if strings.HasSuffix(r.URL.Path, asked.Path) { // the host has put back what a proxy had cut off
+			asked = r.URL
 		}
-		if err := a.cookies.sameSite(r); err != nil {
-			a.refuse(w, r, err)
-			return
+		name, below := strings.CutPrefix(asked.Path, prefix+"/") // else the browser would not send the cookie of the refresh token
+		if below {
+			if err := a.cookies.sameSite(r); err != nil {
+				a.refuse(w, r, err)
+				return
+			}
 		}
-		m.ServeHTTP(w, r)
+		m.serve(w, r, name, below && !hasNeedlessEscapes(asked.RawPath))
 	})
 }
 
-// askedPath returns the path that the client has asked for, whatever routers have done to it. It returns "" for a request that
+// askedURL returns the URL that the client has asked for, whatever routers have done to its path. It is empty for a request that
 // names no path.
-func askedPath(r *http.Request) string {
+func askedURL(r *http.Request) *url.URL {
 	if r.RequestURI == "" || r.RequestURI == r.URL.Path { // nearly always
-		return r.URL.Path
+		return r.URL
 	}
 	asked, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {
-		return ""
+		return &url.URL{}
 	}
-	return asked.Path
+	return asked
 }
 
 func (a *Auth) mount(prefix string, c carrier) *mount {
@@ -134,7 +136,11 @@ type mount struct {
 func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	base, ok := m.base(r)
 	name, below := strings.CutPrefix(r.URL.Path, base+"/")
-	below = below && ok
+	m.serve(w, r, name, below && ok)
+}
+
+// serve serves an operation. below says whether the path is below the prefix.
+func (m *mount) serve(w http.ResponseWriter, r *http.Request, name string, below bool) {
 	m.first.Do(func() {
 		if !below {
 			m.explain(r)
@@ -201,7 +207,7 @@ func matched(r *http.Request) (base string, wild, known bool) {
 	if !found {
 		return "", false, false
 	}
-	if askedPath(r) != r.URL.Path {
+	if askedURL(r).Path != r.URL.Path {
 		return "", false, false
 	}
 	if !strings.ContainsAny(pattern, "{*") && !strings.Contains(pattern, "//") { // nearly always

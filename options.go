@@ -568,8 +568,9 @@ func WithTrustedProxies(prefixes ...netip.Prefix) Option {
 
 // WithEvents calls a function for each [event.Event], for example to send a mail after a login from a new device. It is called
 // in one goroutine of the service, one event after the other, and never holds a request up: when 1,024 events wait, further
-// ones are dropped, counted in [Stats] and still logged. Events that one client can cause at will (failed and throttled attempts,
-// refreshes, logouts) are dropped when 512 wait, so they cannot crowd out the others. [Auth.Close] gives the function two seconds for what waits,
+// ones are dropped, counted in [Stats] and still logged. Events that strangers can cause at will (failed and throttled attempts)
+// are dropped when 512 wait, and those that users can cause at will when 768 wait. So nobody can crowd out a theft or a new
+// password. [Auth.Close] gives the function two seconds for what waits,
 // and then ends its context. The function must return when its context ends, and must not call Close, which waits for it.
 func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 	return option(func(s *settings) {

@@ -50,7 +50,8 @@ type Event struct {
 	NewPlace bool
 }
 
-// Level is the level at which signet logs the event.
+// Level is the level at which signet logs the event. Of several LoginThrottled in one second only the first has it; the others are
+// logged at the level Debug.
 func (e Event) Level() slog.Level {
 	switch e.Kind {
 	case Theft, LoginThrottled, StoreLost:

@@ -54,13 +54,14 @@ func routes(auth *signet.Auth, users userstore.Writer, factor *totp.Factor) http
 	mux.Handle("GET /api/v1/orders", auth.RequireAuth(http.HandlerFunc(orders)))
 	mux.Handle("GET /api/v1/admin/users", auth.RequireRole("admin")(http.HandlerFunc(listUsers)))
 	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
+	mux.Handle("/web/auth", http.NotFoundHandler()) // otherwise the mux would redirect it
 	factorRoutes(mux, auth, factor)
 	page(mux, auth)
 	// Any origin may call with a token. Browsers give no answer that came by a cookie to another origin, because the origins are
 	// "*". Preflights carry no token: CORS stands outside of RequireAuth.
 	anyOrigin := cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
-		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 		AllowedHeaders: []string{"*"}, // what a preflight asks for: monitoring adds headers of its own
 		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After"},
 	})
@@ -71,7 +72,7 @@ func routes(auth *signet.Auth, users userstore.Writer, factor *totp.Factor) http
 // password a second time.
 func cleanPathsOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if clean := path.Clean("/" + r.URL.Path); clean != "/" && clean != strings.TrimSuffix(r.URL.Path, "/") {
+		if clean := path.Clean("/" + r.URL.Path); clean != r.URL.Path && clean != strings.TrimSuffix(r.URL.Path, "/") {
 			http.NotFound(w, r)
 			return
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -11,9 +12,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/userstore"
@@ -188,35 +191,59 @@ func newID() string {
 	return n.Add(n, big.NewInt(1<<20)).String()
 }
 
-// readFields reads the texts of a JSON object or a form.
+// readFields reads the texts of a JSON object or a form, as strictly as the login does: whoever signs up must be able to log in.
 func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, error) {
-	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
-	fields := map[string]string{}
-	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
-	case "application/json":
-		var members struct{ Email, Password, Name, Avatar, Code *string }
-		d := json.NewDecoder(r.Body)
-		if d.Decode(&members) != nil || d.Decode(new(any)) != io.EOF {
-			return nil, invalid("the body is malformed, or a field is not a text")
-		}
-		for name, value := range map[string]*string{
-			"email": members.Email, "password": members.Password, "name": members.Name, "avatar": members.Avatar, "code": members.Code,
-		} {
-			if value != nil {
-				fields[name] = *value
-			}
-		}
-	case "application/x-www-form-urlencoded":
-		if err := r.ParseForm(); err != nil {
-			return nil, invalid("the body is malformed")
-		}
-		for name, values := range r.PostForm {
-			fields[name] = values[0]
-		}
-	default:
+	media, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ", "))
+	if err != nil || r.Header["Content-Encoding"] != nil || media != "application/json" && media != "application/x-www-form-urlencoded" {
 		return nil, signet.NewError(http.StatusUnsupportedMediaType, "unsupported_media_type", "send application/json")
 	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, signet.NewError(http.StatusRequestEntityTooLarge, "body_too_large", "the body is too long")
+	case err != nil:
+		return nil, invalid("the body could not be read")
+	}
+	values, err := readJSON(body)
+	if media != "application/json" {
+		values, err = url.ParseQuery(string(body))
+	}
+	fields := map[string]string{}
+	for name, list := range values {
+		if len(list) != 1 || strings.ContainsRune(list[0], utf8.RuneError) { // also for what is half a character
+			return nil, invalid("the body is malformed: a field appears twice, or is no text")
+		}
+		fields[name] = list[0]
+	}
+	if err != nil {
+		return nil, invalid("the body is malformed, or a field is not a text")
+	}
 	return fields, nil
+}
+
+// readJSON reads the members of an object that this program knows.
+func readJSON(body []byte) (url.Values, error) {
+	values := url.Values{}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') || !json.Valid(body) || !utf8.Valid(body) {
+		return nil, errors.New("no JSON object")
+	}
+	for d.More() {
+		name, _ := d.Token() // the text is valid
+		var member any
+		if err := d.Decode(&member); err != nil {
+			return nil, err
+		}
+		switch name {
+		case "email", "password", "name", "avatar", "code":
+			if text, ok := member.(string); ok {
+				values.Add(name.(string), text)
+			} else if member != nil {
+				return nil, errors.New("a member is no text")
+			}
+		}
+	}
+	return values, nil
 }
 
 // limiter allows each client address a number of requests in a minute. It starts again every minute, so it needs little
