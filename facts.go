@@ -132,7 +132,8 @@ const secondStep = "mfa"
 func withSecondStep(methods []string) []string { return slices.Concat(methods, []string{secondStep}) }
 
 // raise returns facts with the proof of a step: its time is now, and it has these methods and this level. A password has no
-// level. After a password the session has no level of an earlier second factor either, because "auth_time" would make it look new.
+// level. After a password the session has neither the level nor the methods of an earlier second factor, because "auth_time" would
+// make them look new.
 func (a *Auth) raise(facts string, methods []string, acr string) (string, error) {
 	members := map[string]json.RawMessage{}
 	if facts != "" {
@@ -145,6 +146,9 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 		amr = nil // the host's own form
 	}
 	onlyFirst := slices.Contains(amr, secondStep) && !slices.Contains(methods, secondStep)
+	if onlyFirst {
+		amr = nil
+	}
 	for _, method := range methods {
 		if !slices.Contains(amr, method) {
 			amr = append(amr, method)

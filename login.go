@@ -73,7 +73,8 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 	if err != nil {
 		return userstore.User{}, err
 	}
-	a.end(ctx, attempt, succeeded)
+	defer attempt.leave() // also after a panic of the second factor
+	a.end(ctx, attempt, a.afterPassword(ctx, user.ID))
 	return user, nil
 }
 
@@ -283,6 +284,14 @@ func outcomeOf(err error) outcome {
 		return cancelled
 	}
 	return nil
+}
+
+// afterPassword is the outcome of an attempt with a right password: for a user with a second factor it is only the first step.
+func (a *Auth) afterPassword(ctx context.Context, userID string) outcome {
+	if a.mayHaveFactor(ctx, userID) {
+		return continued
+	}
+	return succeeded
 }
 
 // end ends an attempt, also if the client has gone away. Otherwise attempts would be counted wrongly.

@@ -51,11 +51,7 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 		return err
 	}
 	defer attempt.leave() // also after a panic of the second factor
-	result := succeeded
-	if a.mayHaveFactor(ctx, user.ID) { // the password alone proves only the first step
-		result = continued
-	}
-	a.end(ctx, attempt, result)
+	a.end(ctx, attempt, a.afterPassword(ctx, user.ID))
 	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
 }
 

@@ -716,3 +716,44 @@ func TestTheListOfSessionsAndTheStoresClock(t *testing.T) {
 		require.NoError(t, auth.Close())
 	}
 }
+
+// The clock of the store is set back, as after a failover to a server whose clock is behind. What is revoked from then on is
+// refused in every process.
+func TestRevocationsAfterTheStoresClockWasSetBack(t *testing.T) {
+	for _, back := range []time.Duration{10 * time.Minute, 3 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var ahead atomic.Int64
+			store := &session.Memory{Clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}
+			open := func() *signet.Auth {
+				auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithSessionStore(store),
+					signet.WithLogger(slog.New(slog.DiscardHandler)), signet.WithLifetimes(signet.Lifetimes{Access: 10 * time.Minute, Refresh: time.Hour}))
+				require.NoError(t, err)
+				return auth
+			}
+			one, other := open(), open()
+			defer one.Close()
+			defer other.Close()
+			time.Sleep(3 * time.Minute)
+			ahead.Store(int64(-back))
+			var ended []signet.Tokens
+			for i := range 2 {
+				tokens, err := one.IssueFor(t.Context(), userstore.User{ID: "1"})
+				require.NoError(t, err)
+				require.NoError(t, one.Logout(t.Context(), tokens.RefreshToken))
+				ended = append(ended, tokens)
+				time.Sleep(time.Duration(i+2) * time.Second)
+			}
+			again, err := one.IssueFor(t.Context(), userstore.User{ID: "3"})
+			require.NoError(t, err)
+			require.NoError(t, one.RevokeUser(t.Context(), "3"))
+			ended = append(ended, again)
+			time.Sleep(2 * time.Second)
+			for _, auth := range []*signet.Auth{one, other} {
+				for _, tokens := range ended {
+					_, err := auth.Verify(t.Context(), tokens.AccessToken)
+					require.ErrorIs(t, err, signet.ErrRevoked, back)
+				}
+			}
+		})
+	}
+}

@@ -210,12 +210,16 @@ func (a *account) goOn(id uint64, t trace) {
 	a.strangers.takeBack(accountRule, t, a.at)
 }
 
-// succeed takes an attempt back, resets the budget that it used, and remembers its place. The place that was not used
-// for the longest time makes room.
+// succeed takes an attempt back, resets the budget that it used, and remembers its place.
 func (a *account) succeed(id uint64, t trace) {
 	if own := a.takeBack(id, t); own != nil {
 		*own = budget{}
 	}
+	a.learn(id)
+}
+
+// learn remembers a place. The one that was not used for the longest time makes room.
+func (a *account) learn(id uint64) {
 	if p := a.place(id); p != nil {
 		p.used = a.at
 		return

@@ -111,7 +111,7 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 		a.done.Store(true)
 		return a, nil
 	}
-	err := a.countAccount(ctx)
+	err := a.countAccount(ctx, false)
 	if err == nil && !a.Known() && address != "" {
 		err = a.countAddress(ctx)
 	}
@@ -122,9 +122,13 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 	return nil, err
 }
 
-func (a *Attempt) countAccount(ctx context.Context) error {
+// countAccount counts the attempt. known says that its place is one of the account's by another name.
+func (a *Attempt) countAccount(ctx context.Context, known bool) error {
 	var wait millis
 	err := a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
+		if known && s.place(a.place()) == nil {
+			s.learn(a.place())
+		}
 		a.onAccount, wait = s.begin(a.place())
 		return wait == 0
 	})
@@ -152,7 +156,8 @@ func delayed(err error, wait millis) error {
 // Also counts the attempt for a second name of the account. Users who are signed in may change their e-mail address. If the
 // attempt counts for the user's id too, a new address gives no new budget. The address of the client is not counted again. If the
 // attempt must wait, the whole of it is taken back, and the error is a [*Delayed]. Otherwise it is nil, or [ErrUnavailable] as
-// that of [Limiter.Begin]. Call it before the attempt has ended, and once.
+// that of [Limiter.Begin]. Call it before the attempt has ended, and once. A place that is known by the first name is known by
+// this one too.
 //
 // An empty name is for an address that belongs to no user. It counts nothing, and costs the same, so that the time does not tell.
 func (a *Attempt) Also(ctx context.Context, account string) error {
@@ -163,7 +168,7 @@ func (a *Attempt) Also(ctx context.Context, account string) error {
 		return a.nobody(ctx)
 	}
 	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address}
-	err := also.countAccount(ctx)
+	err := also.countAccount(ctx, a.Known())
 	if err == nil || a.limiter.passes(ctx, err) {
 		a.also = also
 		return nil
@@ -201,7 +206,7 @@ func (a *Attempt) place() uint64 { return binary.BigEndian.Uint64(a.address[:]) 
 
 // Known reports whether the attempt comes from a known place: an address from which the account has signed in within 30
 // days.
-func (a *Attempt) Known() bool { return a.onAccount.known }
+func (a *Attempt) Known() bool { return a.onAccount.known || a.also != nil && a.also.onAccount.known }
 
 // Succeeded says that the account has signed in: with both steps, where there are two. It takes the count back, resets
 // the budget that the attempt has used, and remembers the address as a known place. Its error is [ErrUnavailable] or

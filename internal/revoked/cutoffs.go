@@ -199,15 +199,16 @@ func (c *cutoffs) leave(r *record) {
 	c.newest = max(c.newest, r.version())
 }
 
-// expire removes what has expired, and now and then what remember has kept without an end. A time that goes back is
-// ignored.
+// expire removes what has expired, and now and then what remember has kept without an end. If the time goes back, what is added from
+// then on is kept by that time.
 func (c *cutoffs) expire(now session.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now <= c.now() {
+	past := now <= c.now()
+	if c.clock.Store(int64(now)); past {
+		c.swept = min(c.swept, now)
 		return
 	}
-	c.clock.Store(int64(now))
 	if left := c.left.Load(); left != nil && left.expire(minutesPast(now)) {
 		c.left.Store(nil)
 	}

@@ -102,14 +102,14 @@ func (s *set) add(hash uint64, until session.Millis) {
 	}
 }
 
-// expire removes what has expired, if it is much. A time that goes back is ignored.
+// expire removes what has expired, if it is much. If the time goes back, what is added from then on is kept by that time.
 func (s *set) expire(now session.Millis) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if minutesPast(now) <= s.now {
+	past := minutesPast(now) <= s.now
+	if s.now = minutesPast(now); past {
 		return
 	}
-	s.now = minutesPast(now)
 	for i := range s.segments {
 		place := &s.segments[i]
 		switch part := place.Load(); {

@@ -514,6 +514,12 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 		if v.Remote && !page.More && int64(page.Now) <= v.now.Load() {
 			return cursor, errOld
 		}
+		if !v.Remote && int64(page.Now) < v.now.Load()-time.Minute.Milliseconds() {
+			// The clock of the source was set back. What was just read was too old by the time before, so it is read again.
+			v.now.Store(int64(page.Now))
+			v.expire()
+			continue
+		}
 		cursor = page.Next
 		if !page.More {
 			// Freshness counts from the start of the read, because the read may miss later entries.
