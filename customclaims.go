@@ -61,6 +61,7 @@ type member struct {
 	name   string
 	tagged bool // the name must be exact
 	typ    reflect.Type
+	depth  int // how many structs it is embedded in
 }
 
 // fieldsOf returns the members that fill the fields of a struct. As in encoding/json, the fields of an embedded struct
@@ -80,10 +81,12 @@ func fieldsOf(t reflect.Type, within []reflect.Type) (fields []member) {
 		case tag == "-":
 		case f.Anonymous && name == "" && embedded.Kind() == reflect.Struct:
 			fields = append(fields, fieldsOf(embedded, append(within, t))...)
-		case f.IsExported():
-			fields = append(fields, member{cmp.Or(name, f.Name), name != "", f.Type})
+		case f.IsExported(), f.Anonymous && embedded.Kind() == reflect.Struct:
+			fields = append(fields, member{cmp.Or(name, f.Name), name != "", f.Type, len(within)})
 		}
 	}
+	// Of several fields with one name, the one with the fewest structs around it counts.
+	slices.SortStableFunc(fields, func(a, b member) int { return cmp.Compare(a.depth, b.depth) })
 	return fields
 }
 

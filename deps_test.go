@@ -17,7 +17,7 @@ var walls = map[string][]string{
 	"client/js":                    {},
 	"event":                        {},
 	"feed":                         {"internal/flight", "internal/isnil", "internal/jws", "internal/limit", "internal/revoked", "internal/safeurl", "internal/strictjson", "keys", "session"},
-	"keys":                         {"internal/safeurl", "internal/strictjson"},
+	"keys":                         {"internal/isnil", "internal/safeurl", "internal/strictjson"},
 	"password":                     {},
 	"session":                      {"internal/strictjson"},
 	"session/sessiontest":          {"internal/conformance", "internal/rotation", "session"},

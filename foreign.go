@@ -125,9 +125,9 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 	if t.Types != nil {
 		iss.types = slices.Clone(t.Types)
 	}
-	isRefresh := func(typ string) bool { return jws.IsType(typ, jws.RefreshType) }
-	if len(iss.types) == 0 || slices.ContainsFunc(iss.types, isRefresh) {
-		return nil, fmt.Errorf("field Types must be nil or hold values other than %q", jws.RefreshType)
+	isOwn := func(typ string) bool { return jws.IsType(typ, jws.RefreshType) || jws.IsType(typ, jws.TicketType) }
+	if len(iss.types) == 0 || slices.ContainsFunc(iss.types, isOwn) {
+		return nil, fmt.Errorf("field Types must be nil or hold values other than %q and %q", jws.RefreshType, jws.TicketType)
 	}
 	if slices.Contains(iss.types, "") && len(iss.audience) == 0 && len(t.Require) == 0 {
 		return nil, errors.New(`field Types holds "": then set Audience or Require, or every ID token of the issuer would pass`)

@@ -151,11 +151,12 @@ func bearerToken(r *http.Request) (string, error) {
 }
 
 // refuse answers a failed request. It logs failures of the server as errors, except for tokens of unknown keys, which
-// strangers can send at any rate. It logs mistakes of clients at the level Debug.
+// strangers can send at any rate: of those only one a minute, while the keys cannot be had. It logs mistakes of clients at the
+// level Debug.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	level := slog.LevelDebug
-	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) {
+	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) && !v.isOldNews(err) {
 		level = slog.LevelError
 	}
 	if v.logger.Enabled(r.Context(), level) {

@@ -28,7 +28,7 @@ type Verifier struct {
 	sessions    *sessions.Manager // nil: the verifier is not part of a service with sessions
 	maxToken    int               // bytes
 
-	explained [2]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
+	explained [3]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
 	verified atomic.Uint64 // access tokens that were not in the cache
@@ -337,11 +337,11 @@ func unverifiedIssuer(token jws.Token) (*Claims, error) {
 	return c, s.Err()
 }
 
-// checkIdentity checks the claims "iss" and "aud". The signers are the keys that may have signed the token.
+// checkIdentity checks the claims "iss" and "aud". The signers are the keys that have signed the token.
 func (i *issuer) checkIdentity(c *Claims, audience []string, signers []*keys.Key) error {
-	mayNotSign := func(k *keys.Key) bool { return !maySignFor(k, c.Issuer) }
+	maySign := func(k *keys.Key) bool { return maySignFor(k, c.Issuer) }
 	switch {
-	case i.name != "" && !i.named(c), i.foreign != nil && slices.ContainsFunc(signers, mayNotSign):
+	case i.name != "" && !i.named(c), i.foreign != nil && !slices.ContainsFunc(signers, maySign):
 		return errIssuer
 	case len(audience) > 0 && !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(c.Audience, a) }):
 		return errAudience
@@ -364,15 +364,26 @@ type sender int
 const (
 	strangers sender = iota
 	holders
+	keysAway // for what comes while the keys of an issuer cannot be had
 )
 
 const explainInterval = 60 // seconds
 
-// explain logs why a token was refused, at the level Debug, and returns the error.
-func (v *Verifier) explain(ctx context.Context, from sender, err error) error {
+// isNews reports whether nothing of that kind was logged in the last minute.
+func (v *Verifier) isNews(from sender) bool {
 	now := time.Now().Unix()
 	last := v.explained[from].Load()
-	if now-last >= explainInterval && v.explained[from].CompareAndSwap(last, now) {
+	return now-last >= explainInterval && v.explained[from].CompareAndSwap(last, now)
+}
+
+// isOldNews reports whether an error says that keys cannot be had, and was logged in the last minute.
+func (v *Verifier) isOldNews(err error) bool {
+	return errors.As(err, new(*jws.UnavailableError)) && !v.isNews(keysAway)
+}
+
+// explain logs why a token was refused, at the level Debug, and returns the error.
+func (v *Verifier) explain(ctx context.Context, from sender, err error) error {
+	if v.isNews(from) {
 		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
 	}
 	return err

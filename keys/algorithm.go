@@ -210,6 +210,16 @@ func digest(h crypto.Hash, input []byte) []byte {
 // section 3.4).
 var curves = map[elliptic.Curve]Algorithm{elliptic.P256(): ES256, elliptic.P384(): ES384, elliptic.P521(): ES512}
 
+// algorithmOn returns the algorithm of a curve, or "". A curve of the host's own may have a type that no map can have as a key.
+func algorithmOn(curve elliptic.Curve) Algorithm {
+	for known, algorithm := range curves {
+		if known == curve {
+			return algorithm
+		}
+	}
+	return ""
+}
+
 // newMechanism pairs a public key with an algorithm. If alg is empty, it takes the usual algorithm of the key's type.
 // It refuses keys that are weak or unusual, and keys that do not fit the algorithm. signer may be nil.
 func newMechanism(public crypto.PublicKey, signer crypto.Signer, alg Algorithm) (mechanism, Algorithm, error) {
@@ -244,8 +254,8 @@ func newECDSA(public *ecdsa.PublicKey, signer digestSigner, alg Algorithm) (mech
 	if public == nil || public.X == nil || public.Y == nil {
 		return nil, "", errors.New("the ECDSA key is empty")
 	}
-	want, ok := curves[public.Curve]
-	if !ok {
+	want := algorithmOn(public.Curve)
+	if want == "" {
 		return nil, "", errors.New("the curve is none of P-256, P-384, P-521")
 	}
 	if alg != "" && alg != want {
@@ -274,7 +284,7 @@ func newEd25519(public ed25519.PublicKey, signer digestSigner, alg Algorithm) (m
 // unsafe exponents.
 func checkRSA(public *rsa.PublicKey) error {
 	switch bits := public.N.BitLen(); {
-	case bits < 2048:
+	case bits < 2048 || public.N.Sign() < 0:
 		return fmt.Errorf("the RSA key has %d bits; use at least 2048", bits)
 	case bits > 8192:
 		return fmt.Errorf("the RSA key has %d bits; more than 8192 make every check a denial of service", bits)

@@ -3,7 +3,10 @@ package keys
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +80,8 @@ const (
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
 // every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
 // a JWK ("kty": "oct"): a fingerprint or the name of a version must not become a secret. OpenFiles leaves out hidden files and
-// the backup files of editors. Of two files with the same key, one counts: the one that can sign. The first key that can sign is
+// the backup files of editors. Of two files with the same key, one counts: the one that can sign. The certificate of an
+// authority that has issued another one there, such as ca.crt of a TLS secret, is left out. The first key that can sign is
 // the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot be read, if it holds something
 // else, or if no key can sign.
 //
@@ -127,6 +131,14 @@ func (f *Files) Current() *Set {
 	return f.state.Load()
 }
 
+// Err returns an error if the Files was not made by [OpenFiles].
+func (f *Files) Err() error {
+	if f == nil || f.stop == nil {
+		return errors.New("keys: the Files is empty; make it with keys.OpenFiles")
+	}
+	return nil
+}
+
 // Refetch implements [Source]. It does not read the files, because the goroutine of OpenFiles does that.
 func (f *Files) Refetch(context.Context, *Set) (*Set, error) { return f.Current(), nil }
 
@@ -163,6 +175,7 @@ func (f *Files) read() error {
 	var exposed []string
 	var bareText string // a file with the text of a secret
 	var otherKeys bool
+	var certificates []*x509.Certificate
 	for _, name := range names {
 		text, mode, err := readKeyFile(name)
 		if err != nil {
@@ -180,6 +193,7 @@ func (f *Files) read() error {
 		if mode.Perm()&0o004 != 0 {
 			exposed = append(exposed, name)
 		}
+		certificates = append(certificates, certificatesIn(text)...)
 		for _, k := range parsed {
 			switch i := slices.IndexFunc(list, k.equal); {
 			case i < 0:
@@ -196,9 +210,13 @@ func (f *Files) read() error {
 	if bareText != "" && otherKeys { // a fingerprint or a version beside the keys must not become a secret
 		return fmt.Errorf("%s: beside other keys a secret must be a JWK: {\"kty\": \"oct\", \"k\": \"...\"}", bareText)
 	}
+	list, authorities := withoutAuthorities(list, certificates)
 	set, err := firstSigns(list)
 	if err != nil {
 		return err
+	}
+	for _, k := range authorities {
+		f.cfg.logger.Warn("keys: the certificate of an authority is no key for tokens", "path", f.path, "key", k.ID())
 	}
 	for _, name := range exposed {
 		f.cfg.logger.Warn("keys: every user of this machine can read a key file", "path", name)
@@ -206,6 +224,38 @@ func (f *Files) read() error {
 	f.sum = [sha256.Size]byte(sum.Sum(nil))
 	f.state.Store(set)
 	return nil
+}
+
+func certificatesIn(text []byte) (list []*x509.Certificate) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); block.Type == "CERTIFICATE" && err == nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// withoutAuthorities leaves out the keys of authorities that have issued one of the other certificates, such as ca.crt of a TLS
+// secret. They can only verify, and their owners must not make tokens.
+func withoutAuthorities(list []*Key, certificates []*x509.Certificate) (rest, left []*Key) {
+	for _, k := range list {
+		isIssuer := !k.CanSign() && slices.ContainsFunc(certificates, func(c *x509.Certificate) bool {
+			return hasPublic(k, c) && slices.ContainsFunc(certificates, func(issued *x509.Certificate) bool {
+				return !hasPublic(k, issued) && issued.CheckSignatureFrom(c) == nil
+			})
+		})
+		if isIssuer {
+			left = append(left, k)
+		} else {
+			rest = append(rest, k)
+		}
+	}
+	return rest, left
+}
+
+func hasPublic(k *Key, c *x509.Certificate) bool {
+	public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(k.public)
 }
 
 func firstSigns(list []*Key) (*Set, error) {

@@ -69,12 +69,20 @@ var errNotForSignatures = errors.New(`its "use" or "key_ops" forbids signatures`
 // the last one.
 func parseJWK(text []byte) (*Key, error) {
 	s := strictjson.Scan(string(text))
-	for s.Next() { // the loop only checks the form of the text
+	given := []byte("{")
+	for s.Next() {
+		if s.Raw() == "null" || isPrivatePart(s.Name()) && isEmpty(s.Raw()) { // absent
+			continue
+		}
+		if len(given) > 1 {
+			given = append(given, ',')
+		}
+		given = append(append(strictjson.AppendString(given, s.Name()), ':'), s.Raw()...)
 	}
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
-	j, err := jwk.ParseKey(text)
+	j, err := jwk.ParseKey(append(given, '}'))
 	if err != nil {
 		return nil, errors.New("it is not a JSON Web Key that can be read") // err could contain the key
 	}
@@ -154,6 +162,9 @@ func parseSet(text []byte) ([]*Key, error) {
 	for i, member := range members {
 		k, err := parseMember(member)
 		if errors.Is(err, errNotForSignatures) {
+			if alg := nameOfAlgorithm(member); isMistyped(alg) { // a key that is missing by a typo would go unnoticed
+				return nil, fmt.Errorf("key %d: the algorithm %q is not known", i, alg)
+			}
 			continue
 		}
 		if err != nil {
@@ -230,15 +241,19 @@ func isSecret(jwk json.RawMessage) bool {
 		return false // it is no key
 	}
 	for name, value := range parts {
-		switch strings.ToLower(name) {
-		case "d", "k", "p", "q", "dp", "dq", "qi", "oth":
-			if text := string(value); text != "null" && text != `""` && text != "[]" {
-				return true
-			}
+		if isPrivatePart(name) && !isEmpty(string(value)) {
+			return true
 		}
 	}
 	return false
 }
+
+func isPrivatePart(name string) bool {
+	return slices.Contains([]string{"d", "k", "p", "q", "dp", "dq", "qi", "oth"}, strings.ToLower(name))
+}
+
+// isEmpty reports whether a member says that there is nothing. Some programs write what is absent so.
+func isEmpty(value string) bool { return value == "null" || value == `""` || value == "[]" }
 
 // equal reports whether two keys have the same key material, algorithms and id. A private key stands for its public half,
 // although that may have more algorithms if it names none.
@@ -276,6 +291,20 @@ func parseMember(member json.RawMessage) (*Key, error) {
 		return nil, errNotForSignatures
 	}
 	return parseJWK(member)
+}
+
+func nameOfAlgorithm(member json.RawMessage) string {
+	var head struct{ Alg string }
+	_ = json.Unmarshal(member, &head) // parseMember has read it
+	return head.Alg
+}
+
+// isMistyped reports whether there is no algorithm with that name in JWA, for signatures or for encryption.
+func isMistyped(alg string) bool {
+	known := []string{"", "dir", "RSA1_5", "ES256K", "Ed448"}
+	isFamily := func(prefix string) bool { return strings.HasPrefix(alg, prefix) }
+	return !algorithmOf(alg).Supported() && !slices.Contains(known, alg) &&
+		!slices.ContainsFunc([]string{"RSA-OAEP", "ECDH-ES", "A128", "A192", "A256", "PBES2-"}, isFamily)
 }
 
 // usable reports whether this package uses keys of that type, curve and algorithm.

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/signet-go/signet/internal/isnil"
 )
 
 // Key is one key with its algorithm and its id. Make it with [Secret], [Private], [Public], [PEM] or [JWK]. If a key
@@ -92,7 +94,7 @@ func newSecret(secret []byte, s spec) (*Key, error) {
 // Private makes a signing key of an RSA, ECDSA or Ed25519 private key. The key may be in memory, or in a KMS or HSM
 // (see [ContextSigner]). Private signs a few bytes at once, to check that the signer and its public key belong
 // together. It waits at most 10 seconds for this signature. If it does not come, the Key has an error, and the goroutine that
-// waits for the signer ends when the signer returns.
+// waits for the signer ends when the signer returns. The key belongs to signet from then on: it must not be changed or wiped.
 //
 // If the type of the signer is not from the standard library, every signature is verified before it is used. Otherwise
 // a KMS that changes to another key version would make tokens that no verifier accepts.
@@ -271,14 +273,13 @@ func newPrivate(signer crypto.Signer, s spec) (*Key, error) {
 // checkSigner refuses nil pointers and empty keys of the standard library, because their methods panic. distrusted
 // reports that the type of the signer is not from the standard library.
 func checkSigner(signer crypto.Signer) (distrusted bool, err error) {
-	empty := false
+	empty := isnil.Value(signer)
 	switch signer := signer.(type) {
-	case nil:
-		empty = true
 	case *rsa.PrivateKey:
-		empty = signer == nil
+		if !empty && len(signer.Primes) < 2 {
+			return false, errors.New("the RSA key has no primes")
+		}
 	case *ecdsa.PrivateKey:
-		empty = signer == nil
 	case ed25519.PrivateKey:
 		empty = len(signer) != ed25519.PrivateKeySize
 	default:

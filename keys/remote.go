@@ -32,8 +32,11 @@ type Remote struct {
 	logger *slog.Logger
 	set    atomic.Pointer[Set]
 	begun  atomic.Int64 // how many fetches have begun
-	stop   context.CancelFunc
-	follow sync.WaitGroup
+
+	waiting atomic.Int64 // calls of Refetch
+	closed  atomic.Bool
+	stop    context.CancelFunc
+	follow  sync.WaitGroup
 
 	turn    chan struct{} // has room for one value; only the goroutine that has sent it may fetch
 	guarded fetches       // only for the goroutine that holds the turn
@@ -100,6 +103,7 @@ const (
 	// Anybody can send tokens that name unknown keys. These tokens can cause fetchBudget fetches at once, and then one
 	// in each fetchInterval.
 	fetchBudget   = 5
+	maxWaiting    = 4096 // calls of Refetch that wait at one time
 	fetchInterval = 10 * time.Second
 )
 
@@ -161,6 +165,7 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 
 // Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does nothing.
 func (r *Remote) Close() error {
+	r.closed.Store(true)
 	if r.stop != nil {
 		r.stop()
 	}
@@ -182,6 +187,13 @@ func (r *Remote) Current() *Set {
 func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	if r == nil {
 		return nil, errors.New("keys: the Remote is nil; make it with keys.OpenURL")
+	}
+	if r.turn == nil || r.closed.Load() {
+		return r.set.Load(), r.Err()
+	}
+	defer r.waiting.Add(-1)
+	if r.waiting.Add(1) > maxWaiting { // the fetch that runs may bring the key for the next try
+		return nil, ErrTooSoon
 	}
 	begun := r.begun.Load()
 	waiting, cancel := context.WithTimeout(ctx, fetchTimeout)
@@ -206,6 +218,14 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 		return nil, g.err
 	}
 	return r.set.Load(), nil
+}
+
+// Err returns an error if the Remote was not made by [OpenURL] or [Discover].
+func (r *Remote) Err() error {
+	if r == nil || r.turn == nil {
+		return errors.New("keys: the Remote is empty; make it with keys.OpenURL")
+	}
+	return nil
 }
 
 // spend takes one fetch from the budget. It returns false if the budget is empty.

@@ -83,12 +83,12 @@ func (s *Signatures) add(token sum) {
 	b[place][1].Store(token[1])
 }
 
-// worthRemembering reports whether it is cheaper to look a signature up than to verify it, and whether the token will come
-// again.
+// worthRemembering reports whether it is cheaper to look a signature up than to verify it, whether the token will come again, and
+// whether it does not matter which key has signed.
 func (h *header) worthRemembering() bool {
 	switch h.algorithm {
 	case keys.HS256, keys.HS384, keys.HS512:
 		return false
 	}
-	return !strings.EqualFold(h.typ, RefreshType) && !strings.EqualFold(h.typ, TicketType)
+	return !strings.EqualFold(h.typ, RefreshType) && !strings.EqualFold(h.typ, TicketType) && !h.namesIssuers()
 }

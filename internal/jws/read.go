@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,7 @@ type Verified struct {
 	Type    string      // the header's "typ"
 	Payload string      // decoded
 	Keys    *keys.Set   // the set with the key that verified it
-	Signers []*keys.Key // the keys of the set that may have signed it: one, if the header names it
+	Signers []*keys.Key // the keys of the set that have signed it: several if one key is there several times
 }
 
 // UnavailableError says that the keys are not available now.
@@ -83,14 +84,14 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	good := head.verify(t.signingInput(), signature)
+	signers := head.signers(t.signingInput(), signature)
 	// Without a key id, the set cannot tell that the key is new. So newer keys are tried too.
-	if !good && r.rules.Foreign && head.kid == "" {
-		if head, set, good, err = r.tryNewer(ctx, t, head, set, signature); err != nil {
+	if signers == nil && r.rules.Foreign && head.kid == "" {
+		if head, set, signers, err = r.tryNewer(ctx, t, head, set, signature); err != nil {
 			return Verified{}, err
 		}
 	}
-	if !good {
+	if signers == nil {
 		return Verified{}, ErrSignature
 	}
 	switch {
@@ -100,18 +101,18 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 		r.good.add(token)
 	}
 	payload, err := t.UnverifiedPayload()
-	return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: head.keys}, err
+	return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: signers}, err
 }
 
 // tryNewer verifies a token with newer keys, if there are any. It is for tokens whose header names no key.
 func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set, signature []byte,
-) (header, *keys.Set, bool, error) {
+) (header, *keys.Set, []*keys.Key, error) {
 	newer, err := r.refetch(ctx, set)
 	if err != nil || newer == set {
-		return head, set, false, err
+		return head, set, nil, err
 	}
 	head.keys, _ = newer.Find("", head.algorithm, r.rules.Algorithms)
-	return head, newer, head.verify(t.signingInput(), signature), nil
+	return head, newer, head.signers(t.signingInput(), signature), nil
 }
 
 func (r *Reader) keySet(ctx context.Context) (*keys.Set, error) {
@@ -144,13 +145,23 @@ type header struct {
 // wanted names the key that the header asks for.
 func (h *header) wanted() string { return h.kid + " " + string(h.algorithm) }
 
-func (h *header) verify(input, signature []byte) bool {
-	for _, key := range h.keys {
-		if key.Verify(input, signature) {
-			return true
+// signers returns the keys that have made the signature, or nil. If no key names an issuer, the first one is enough.
+func (h *header) signers(input, signature []byte) (signers []*keys.Key) {
+	for i, key := range h.keys {
+		switch {
+		case !key.Verify(input, signature):
+		case !h.namesIssuers():
+			return h.keys[i : i+1]
+		default:
+			signers = append(signers, key)
 		}
 	}
-	return false
+	return signers
+}
+
+// namesIssuers reports whether it matters which one of several keys has signed.
+func (h *header) namesIssuers() bool {
+	return len(h.keys) > 1 && slices.ContainsFunc(h.keys, func(k *keys.Key) bool { return k.Issuer() != "" })
 }
 
 // resolve reads a header that was not seen before, and finds its keys. If the current set does not have the key, it
