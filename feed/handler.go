@@ -30,7 +30,7 @@ const (
 	timeout   = 5 * time.Second // for one call of the store or of the service
 	pageSize  = 10_000          // entries
 	maxCursor = 2 << 10         // bytes
-	maxBody   = 4 << 10         // bytes
+	maxBody   = 8 << 10         // bytes
 	maxNonce  = 64              // bytes
 	keepFor   = 100 * time.Millisecond
 	maxKept   = 32

@@ -1,12 +1,14 @@
 package integration
 
 import (
+	"database/sql"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
@@ -23,6 +25,7 @@ const causal = "&wsrep_sync_wait=1"
 func TestFaultsGalera(t *testing.T) {
 	t.Parallel()
 	nodes := servers.Galera(t, 3)
+	t.Run("migrate", func(t *testing.T) { galeraMigrate(t, nodes) })
 	for _, setting := range []string{"", causal} {
 		var at []database
 		for _, node := range nodes {
@@ -50,6 +53,23 @@ func galeraMembers(t testing.TB, at []database, opts ...signet.Option) (people *
 
 // galeraRefresh refreshes one session at two nodes at once, and goes on at the third one, again and again. Each time there is
 // one successor.
+// galeraMigrate migrates an empty database from two processes at each node at one time. The lock of MariaDB is only of one node.
+func galeraMigrate(t *testing.T, nodes []*servers.Server) {
+	var processes []*sql.DB
+	for _, node := range append(nodes, nodes...) {
+		processes = append(processes, openSQL(t, database{"mysql", node.URL() + causal, sqlstore.MariaDB}))
+	}
+	for range 4 {
+		_, err := processes[0].Exec("DROP TABLE IF EXISTS signet_schema, signet_factors, signet_users, signet_sessions, signet_cutoffs, signet_log")
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		for _, db := range processes {
+			all.Go(func() { assert.NoError(t, sqlstore.Migrate(t.Context(), db, sqlstore.MariaDB)) })
+		}
+		all.Wait()
+	}
+}
+
 func galeraRefresh(t *testing.T, at []database, name string) {
 	const sessions, rounds = 10, 12
 	people, members := galeraMembers(t, at)

@@ -207,7 +207,11 @@ func (s *Sessions) file(ctx context.Context, head int64, now session.Millis, inb
 			sessions = append(sessions, p.id)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	patience := time.Second
+	if size == minBatch { // so the statements themselves are slow
+		patience *= 4
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := number(ctx, s.db, s.dialect, head, now, sessions, users)
 	s.mu.Lock()

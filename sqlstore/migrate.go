@@ -1,12 +1,14 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +22,8 @@ var migrations embed.FS
 const component = "signet"
 
 // Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may
-// call it at the same time: one works and the others wait. Processes that lack only the newest migration may run meanwhile, and afterwards.
-// Call it before the first use of a store.
+// call it at the same time: one works and the others wait. Processes that lack only the newest migration may run meanwhile, and
+// afterwards. Call it before the first use of a store.
 //
 // On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers
 // meanwhile, MariaDB and MySQL do not stop their writers. In PostgreSQL, writers wait. A host that cannot wait makes the
@@ -36,8 +38,14 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	if err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
-	for done := 0; done < len(names); {
-		if done, err = step(ctx, db, dialect, names); err != nil {
+	for done, attempt := 0, 0; done < len(names); {
+		version, err := step(ctx, db, dialect, names)
+		switch {
+		case err == nil:
+			done, attempt = version, 0
+		case dialect == MariaDB && metAnother(err) && attempt < 50 && pause(ctx, attempt) == nil:
+			attempt++
+		default:
 			return fmt.Errorf("sqlstore: migrate: %w", err)
 		}
 	}
@@ -45,6 +53,14 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	return nil
+}
+
+// metAnother reports whether an error of MariaDB can come from a process that migrates at another node of a Galera cluster. The lock
+// is only of one node.
+func metAnother(err error) bool {
+	return collided(err) || slices.ContainsFunc([]string{"1050", "1060", "1061", "1062", "1091", "1826"}, func(number string) bool {
+		return strings.Contains(err.Error(), "Error "+number+" ")
+	})
 }
 
 // step applies the first of the files that was not applied, and returns how many are. Each file has a transaction of its
@@ -62,9 +78,16 @@ func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version i
 	}
 	defer func() { err = finish(err) }()
 
-	text := map[Dialect]string{PostgreSQL: "TEXT", SQLite: "TEXT", MariaDB: "VARBINARY(64)"}[d]
+	text, engine := "TEXT", ""
+	if d == MariaDB {
+		text, engine = "VARBINARY(64)", " ENGINE=InnoDB"
+		var commits bool
+		if err := conn.QueryRowContext(ctx, "SELECT @@autocommit").Scan(&commits); err != nil || !commits {
+			return 0, cmp.Or(err, errors.New("autocommit is off, so nothing would be stored; set autocommit=1 for the connections"))
+		}
+	}
 	_, err = conn.ExecContext(ctx,
-		"CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)")
+		"CREATE TABLE IF NOT EXISTS signet_schema (component "+text+" PRIMARY KEY, version BIGINT NOT NULL)"+engine)
 	if err != nil {
 		return 0, err
 	}
@@ -79,10 +102,11 @@ func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version i
 		return 0, fmt.Errorf("%s: %w", names[version], err)
 	}
 	version++
-	if _, err := conn.ExecContext(ctx, d.sql("DELETE FROM signet_schema WHERE component = ?"), component); err != nil {
-		return 0, err
+	higher := "ON CONFLICT (component) DO UPDATE SET version = excluded.version"
+	if d == MariaDB { // another node may be further already
+		higher = "ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version))"
 	}
-	_, err = conn.ExecContext(ctx, d.sql("INSERT INTO signet_schema (component, version) VALUES (?, ?)"), component, version)
+	_, err = conn.ExecContext(ctx, d.sql("INSERT INTO signet_schema (component, version) VALUES (?, ?) "+higher), component, version)
 	return version, err
 }
 
@@ -137,8 +161,9 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 		}
 		return err
 	}
-	if d == PostgreSQL {
-		for _, statement := range []string{"SELECT pg_advisory_xact_lock(7374736967)", "SET LOCAL lock_timeout = '5s'"} {
+	if d == PostgreSQL { // the role may have limits for statements of another kind
+		for _, statement := range []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = 0",
+			"SELECT pg_advisory_xact_lock(7374736967)", "SET LOCAL lock_timeout = '5s'"} {
 			if _, err := conn.ExecContext(ctx, statement); err != nil {
 				return nil, finish(err)
 			}

@@ -102,17 +102,19 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// execAttempts is how often a statement is repeated if the database gives it up because of another statement.
-const execAttempts = 50
+// execTime is for how long a statement is repeated if the database gives it up because of another statement. A database that has
+// waited itself, such as SQLite for its busy_timeout, is asked less often.
+const execTime = 5 * time.Second
 
 // exec runs a statement that may be repeated, and returns how many rows it has changed.
 func exec(ctx context.Context, db *sql.DB, query string, args ...any) (int64, error) {
+	end := time.Now().Add(execTime)
 	for attempt := 0; ; attempt++ {
 		result, err := db.ExecContext(ctx, query, args...)
 		switch {
 		case err == nil:
 			return result.RowsAffected()
-		case !collided(err) || attempt == execAttempts:
+		case !collided(err) || time.Now().After(end):
 			return 0, err
 		}
 		if err := pause(ctx, attempt); err != nil {

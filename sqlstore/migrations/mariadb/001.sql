@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS signet_sessions (
 	INDEX signet_sessions_user (user_id),
 	INDEX signet_sessions_keep (keep_until),
 	INDEX signet_sessions_revoked (revoked_at)
-);
+) ENGINE=InnoDB;
 
 CREATE TABLE IF NOT EXISTS signet_users (
 	id            VARBINARY(1024) PRIMARY KEY,
@@ -19,4 +19,4 @@ CREATE TABLE IF NOT EXISTS signet_users (
 	disabled      INTEGER NOT NULL,
 	profile       MEDIUMBLOB NOT NULL,
 	attributes    MEDIUMBLOB NOT NULL
-);
+) ENGINE=InnoDB;

@@ -15,10 +15,10 @@ CREATE TABLE IF NOT EXISTS signet_cutoffs (
 	data       BLOB NOT NULL,
 	INDEX signet_cutoffs_log (pos),
 	INDEX signet_cutoffs_keep (keep_until)
-);
+) ENGINE=InnoDB;
 
 CREATE TABLE IF NOT EXISTS signet_log (
 	id   INTEGER PRIMARY KEY,
 	head BIGINT NOT NULL
-);
+) ENGINE=InnoDB;
 INSERT IGNORE INTO signet_log (id, head) VALUES (1, 0);

@@ -5,4 +5,4 @@ CREATE TABLE IF NOT EXISTS signet_factors (
 	value   BLOB NOT NULL,
 	PRIMARY KEY (user_id, name),
 	CONSTRAINT signet_factors_user FOREIGN KEY (user_id) REFERENCES signet_users (id) ON DELETE CASCADE
-);
+) ENGINE=InnoDB;
