@@ -108,6 +108,24 @@ func TestCustomClaimsTakeExactNames(t *testing.T) {
 }
 
 // White space before the payload, and a struct that embeds itself, change nothing.
+// A field hides one of an embedded struct with the same name, as in encoding/json.
+func TestCustomClaimsWithHiddenFields(t *testing.T) {
+	type base struct {
+		Org struct{ ID string } `json:"org"`
+	}
+	type inner struct{ Level int }
+	type mine struct {
+		base
+		inner `json:"inner"`
+		Org   struct{ ID, Name string } `json:"org"`
+	}
+	got, err := signet.CustomClaims[mine](claimsOf(t, `,"org":{"ID":"1","Name":"acme"},"inner":{"Level":3}`))
+	require.NoError(t, err)
+	require.Equal(t, "acme", got.Org.Name)
+	require.Equal(t, "1", got.Org.ID)
+	require.Equal(t, 3, got.Level)
+}
+
 func TestCustomClaimsOfOddPayloadsAndTypes(t *testing.T) {
 	type Node struct {
 		*Node         // as in a list

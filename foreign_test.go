@@ -249,6 +249,7 @@ func TestTrustedIssuersAreChecked(t *testing.T) {
 		"a brace":                 {Issuer: "https://i.example/{"},
 		"empty braces":            {Issuer: "https://i.example/{}"},
 		"a brace too many":        {Issuer: "https://i.example/{tid}}"},
+		"the type of a ticket":    {Issuer: "https://i.example", Types: []string{"ticket+jwt"}},
 		"no algorithms":           {Issuer: "https://i.example", Algorithms: []keys.Algorithm{}},
 	} {
 		if i.Issuer == "" {

@@ -1,11 +1,13 @@
 package keys_test
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -124,6 +126,32 @@ func TestAPrivateHalfHasItsOwnPlace(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(f.path, "10-current.pem")))
 	f.become(files, keys.Private(rsaKey()).ID())
 	require.True(t, files.Current().Signing().CanSign())
+}
+
+// A TLS secret holds the certificate of the authority too. Whoever has its key must not make tokens.
+func TestOpenFilesOfATLSSecret(t *testing.T) {
+	authority, own := p256(t), p256(t)
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotAfter: time.Now().Add(time.Hour)}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour)}
+	write := func(f folder, name string, c, issuer *x509.Certificate, public any, signer any) {
+		der, err := x509.CreateCertificate(rand.Reader, c, issuer, public, signer)
+		require.NoError(t, err)
+		f.write(name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(own)
+	require.NoError(t, err)
+	f := newFolder(t)
+	write(f, "ca.crt", root, root, authority.Public(), authority)
+	write(f, "tls.crt", leaf, root, own.Public(), authority)
+	f.write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	require.Equal(t, []string{keys.Private(own).ID()}, f.open().Current().IDs())
+
+	g := newFolder(t) // as openssl req -x509 makes it: its own authority
+	write(g, "tls.crt", root, root, own.Public(), own)
+	g.write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	write(g, "older.crt", root, root, authority.Public(), authority)
+	require.ElementsMatch(t, []string{keys.Public(authority.Public()).ID(), keys.Private(own).ID()}, g.open().Current().IDs())
 }
 
 func TestOpenFilesLeavesBackupsOut(t *testing.T) {

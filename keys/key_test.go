@@ -2,16 +2,21 @@ package keys_test
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
 )
 
@@ -61,6 +66,32 @@ func TestSignersAreTried(t *testing.T) {
 	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t), err: errors.New("throttled")}).Err(), "throttled")
 	require.ErrorContains(t, keys.Private(nil).Err(), "nil")
 	require.ErrorContains(t, keys.Private(brokenSigner{Signer: p256(t)}).Err(), "the signer panicked")
+}
+
+type kms struct{ crypto.Signer }
+
+type ownCurve struct {
+	elliptic.Curve
+	_ []int
+}
+
+// What a host has made by mistake is an error, and no panic.
+func TestOddKeys(t *testing.T) {
+	require.ErrorContains(t, keys.Private((*kms)(nil)).Err(), "nil")
+	require.Error(t, keys.Private(&ecdsa.PrivateKey{PublicKey: p256(t).PublicKey}).Err())
+	require.ErrorContains(t, keys.Private(&rsa.PrivateKey{PublicKey: rsaKey().PublicKey, D: rsaKey().D}).Err(), "no primes")
+	public := p256(t).PublicKey
+	public.Curve = ownCurve{Curve: public.Curve}
+	require.ErrorContains(t, keys.Public(&public).Err(), "curve")
+	require.Error(t, keys.Public(&rsa.PublicKey{N: new(big.Int).Neg(rsaKey().N), E: 65537}).Err())
+	require.Error(t, keys.Public(&rsa.PublicKey{N: rsaKey().N, E: 1<<40 + 1}).Err())
+	require.Error(t, keys.JWK([]byte(`{"kty":"RSA","n":"`+encode(string(rsaKey().N.Bytes()))+`","e":"AQAAAAAAAQAB"}`)).Err())
+	for _, source := range []keys.Source{&keys.Remote{}, &keys.Files{}, &keys.Ring{}, &keys.Key{}} {
+		_, err := signet.NewVerifier(source)
+		require.Error(t, err, "%T", source)
+	}
+	_, err := (&keys.Remote{}).Refetch(t.Context(), nil)
+	require.Error(t, err)
 }
 
 // Everybody may know a public key, so its text must never be a secret.

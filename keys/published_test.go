@@ -393,3 +393,31 @@ func TestDiscover(t *testing.T) {
 		require.ErrorContains(t, err, "keys.Discover", issuer)
 	}
 }
+
+// What a program writes as null, or as empty, is absent.
+func TestAbsentMembersOfAPublishedKey(t *testing.T) {
+	key := keys.Private(rsaKey(), keys.WithID("r"))
+	for _, absent := range []string{`"d":null`, `"d":""`, `"oth":[]`, `"use":null,"key_ops":null,"x5c":null`, `"use":"jwt-svid"`} {
+		text := strings.Replace(published(t, key, map[string]any{"use": nil}), `,"use":null`, "", 1)
+		list, err := keys.ParseSet([]byte(setOf(strings.Replace(text, "{", "{"+absent+",", 1))))
+		require.NoError(t, err, absent)
+		require.Equal(t, "r", list[0].ID())
+		require.False(t, list[0].CanSign())
+	}
+}
+
+// A key of the host's own that is missing by a typo would go unnoticed.
+func TestATypoInTheHostsOwnSet(t *testing.T) {
+	set := func(alg string) string {
+		return setOf(published(t, keys.Public(p256(t).Public()), map[string]any{"alg": alg, "kid": "next"}), published(t, keys.Private(p256(t)), nil))
+	}
+	for alg, known := range map[string]bool{"es256": false, "ES265": false, "ES256K": true, "ECDH-ES+A128KW": true, "RSA-OAEP-256": true, "dir": true} {
+		list, err := keys.ParseSet([]byte(set(alg)))
+		if known {
+			require.NoError(t, err, alg)
+			require.Len(t, list, 1, alg)
+		} else {
+			require.ErrorContains(t, err, alg)
+		}
+	}
+}
