@@ -383,7 +383,8 @@ func badLifetime(d time.Duration) bool {
 	return d < 0 || d%time.Second != 0 || d > 10*365*24*time.Hour
 }
 
-// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults.
+// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults. If access tokens have lived for longer than
+// 20 days, change the key before you make their life shorter: a revocation is kept for 20 days, or for their present life.
 func WithLifetimes(lifetimes Lifetimes) Option {
 	return option(func(s *settings) {
 		for _, field := range []struct {

@@ -47,7 +47,8 @@ type LoginDecision struct {
 	// bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and "act" an object.
 	// Facts stay as they were, except that a second step and [Auth.StepUp] change "amr", "auth_time" and "acr". What else may
 	// change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and
-	// "auth_time" is now, unless there is an "act": somebody who acts for the user does not pass [Verifier.RequireRecentAuth].
+	// "auth_time" is now. In a decision for [Auth.IssueFor] there is no "auth_time" beside an "act": somebody who acts for the user
+	// does not pass [Verifier.RequireRecentAuth].
 	Facts map[string]any
 }
 

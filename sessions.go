@@ -208,7 +208,7 @@ type SessionInfo struct {
 	Current    bool      `json:"current"`      // the session that asks
 }
 
-// Sessions returns the sessions of a user that may still have a valid token, the newest first. The error is
+// Sessions returns the sessions of a user that may still have a valid token, the newest first, and at most 1,000 of them. The error is
 // [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, error) {
 	if a.sessions == nil {

@@ -94,7 +94,11 @@ func (a *Auth) RequireTicket(next http.Handler) http.Handler {
 		}
 		r = r.Clone(withClaims(r.Context(), claims))
 		r.URL.RawQuery = withoutTicket(r.URL.RawQuery)
-		r.Form.Del("ticket") // if somebody has parsed the query already
+		if posted := r.PostForm["ticket"]; len(posted) > 0 { // a field of the body
+			r.Form["ticket"] = posted
+		} else {
+			r.Form.Del("ticket") // if somebody has parsed the query already
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -2,6 +2,7 @@ package integrations
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/gofiber/fiber/v3/middleware/adaptor"
@@ -30,8 +31,8 @@ func fiber3App(auth *signet.Auth) *fiber.App {
 func fiber3RequireAuth(auth *signet.Auth, roles ...string) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := adaptor.ConvertRequest(c, true) // whole, for the sake of cookies
-		if err != nil {
-			return err
+		if err != nil {                           // a path that net/http does not read; the header is enough
+			r = &http.Request{Method: c.Method(), URL: &url.URL{Path: "/"}, Header: http.Header{"Authorization": c.GetReqHeaders()["Authorization"]}}
 		}
 		if all := c.GetReqHeaders()["Authorization"]; len(all) > 1 { // the adaptor keeps the last one
 			r.Header["Authorization"] = all

@@ -75,7 +75,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     } catch {
       held = text;
       try {
-        storage.removeItem(key); // the old text must not stay: to use it again would look like a theft
+        // The old text must not stay: to use it again would look like a theft. In cookie mode it matters only who it is.
+        if (!cookie || parse(storage.getItem(key))?.who !== state?.who) storage.removeItem(key);
         if (text) storage.setItem(key, text); // there may be room now
       } catch {}
     }
@@ -281,7 +282,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     if (!locks) return lockedByStorage(job);
     let began;
     try {
-      return await locks.request(key, { signal: AbortSignal.timeout(LEASE) }, () => {
+      return await locks.request(key, { signal: AbortSignal.timeout(cookie ? 4 * LEASE : LEASE) }, () => {
         began = true;
         return job();
       });
