@@ -73,6 +73,14 @@ func ErrorIs(t T, err, target error, sentence, format string, args ...any) {
 	}
 }
 
+// Same requires an error that is returned as it is, and not wrapped.
+func Same(t T, err, want error, sentence, format string, args ...any) {
+	t.Helper()
+	if err != want {
+		t.Fatalf("%s\nwant: exactly the error %v\ngot:  %v", Broken(sentence, format, args...), want, err)
+	}
+}
+
 // NotErrorIs requires an error that is not target, or no error.
 func NotErrorIs(t T, err, target error, sentence, format string, args ...any) {
 	t.Helper()

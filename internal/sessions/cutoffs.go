@@ -23,7 +23,7 @@ func (m *Manager) EndUser(ctx context.Context, userID, keep string) error {
 			}
 			return c.End(spared, m.keepUntil(latest, now), now), nil
 		})
-		if err != errAgain {
+		if !errors.Is(err, errAgain) {
 			return err
 		}
 	}

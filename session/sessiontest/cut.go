@@ -65,7 +65,7 @@ func (k kit) requireCuts(userID string, user, all session.Cutoff, what string) {
 		check(at, "Create")
 		return session.Session{}, stop
 	})
-	conformance.ErrorIs(k, err, stop, createError, "Create with a make that fails")
+	conformance.Same(k, err, stop, createError, "Create with a make that fails")
 	rows, _ := k.list1(userID)
 	for _, row := range rows[:min(1, len(rows))] {
 		var last session.Moment // only the last call of change counts
@@ -200,7 +200,7 @@ func (k kit) cutError() {
 			err := k.store.Cut(k.ctx, userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
 				return c.End("", farAway, 0), want
 			})
-			conformance.ErrorIs(k, err, want, cutUnchanged, "change returned another cut-off and an error")
+			conformance.Same(k, err, want, cutUnchanged, "change returned another cut-off and an error")
 			k.requireCuts("u1", before.User, before.All, "after change returned another cut-off and an error")
 			k.cut(userID, func(c session.Cutoff, _, _ session.Millis) session.Cutoff { return c })
 			k.requireCuts("u1", before.User, before.All, "after change returned the cut-off unchanged")
@@ -286,7 +286,7 @@ func (k kit) createAgain() {
 		k.cut("u1", end)
 		return login("failed", "u1", at), nil
 	})
-	conformance.ErrorIs(k, err, want, createError, "make fails when it is called again")
+	conformance.Same(k, err, want, createError, "make fails when it is called again")
 	k.requireNoRow(id("u1", "failed"), "u1", createError, "make failed when it was called again")
 }
 
