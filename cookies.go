@@ -20,7 +20,8 @@ type Cookies struct {
 	// The browser asks whether they may, so a CORS middleware of the host must allow these origins too, with credentials.
 	TrustedOrigins []string
 	// Service stands in the names of the cookies; "": nothing. Of two services on one host each needs its own, because the
-	// cookie of the access token is sent to both. It has letters, digits and hyphens.
+	// cookie of the access token is sent to both. It has up to 32 letters, digits and hyphens. If you set or change it later,
+	// everybody must sign in again, and the sessions of before end only with their time.
 	Service string
 }
 

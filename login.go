@@ -67,7 +67,9 @@ func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass strin
 
 // Authenticate checks an e-mail address and a password and returns the user. It begins no session and issues nothing: it is
 // for a host with tokens or steps of its own. It counts attempts as [Auth.Login] does, and has the same errors, except
-// [ErrSecondStepRequired]: it does not ask [LoginPolicy].Decide and the second factor.
+// [ErrSecondStepRequired]: it asks for no code, and does not call [LoginPolicy].Decide. For a user with a second factor a right
+// password is only the first step: give [Auth.IssueFor] the client's address ([Auth.ContextWithClient]), so that the place becomes
+// known.
 func (a *Auth) Authenticate(ctx context.Context, email, password string) (userstore.User, error) {
 	user, attempt, err := a.authenticate(ctx, email, password)
 	if err != nil {
@@ -108,9 +110,27 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 		return nil
 	})
 	if err == nil {
+		a.rememberPlace(ctx, user)
 		a.signedIn(ctx, user.ID, tokens, false)
 	}
 	return tokens, err
+}
+
+// rememberPlace is for a host with steps of its own. [Auth.Authenticate] is only the first one of a user with a second factor, and
+// the tokens say that the others were right.
+func (a *Auth) rememberPlace(ctx context.Context, user userstore.User) {
+	address := clientOf(ctx).Address
+	if a.policy.SecondFactor == nil || address == "" {
+		return
+	}
+	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
+	for _, name := range accountsOf(user.Email, user.ID) {
+		if err := a.policy.Throttle.Remember(ctx, name, address); err != nil {
+			a.logger.WarnContext(ctx, "signet: the place of a sign-in is not remembered, because the throttle's store did not answer",
+				"user", user.ID, "error", err)
+		}
+	}
 }
 
 // maxEmail is the longest e-mail address, in bytes. User stores accept no longer one (userstore.User.Validate).

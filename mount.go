@@ -51,8 +51,8 @@ func (a *Auth) Handler(prefix string) http.Handler {
 
 // CookieHandler serves the operations of [Auth.Handler] for browsers that keep their tokens in cookies. No body has a token.
 // Login, second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds,
-// "refresh_expires_in": seconds}. Refresh-token and logout need no body. Forms are refused with 415, and requests from other
-// sites with 403. There is no CORS.
+// "refresh_expires_in": seconds}. Refresh-token and logout need no body. Forms with fields are refused with 415, and requests from
+// other sites with 403. There is no CORS.
 //
 //	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 //
@@ -176,13 +176,16 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 		}
 		return r.URL.Path[:at] + "/" + m.prefix, true
 	case known && strings.HasSuffix(base, m.prefix):
-		return base, true
+		return base, wild || isPlain(r, base)
 	case wild:
 		return "", false
 	}
-	// A prefix that needs no escapes is sent without.
-	plain := (&url.URL{Path: m.prefix}).EscapedPath() == m.prefix
-	return m.prefix, !plain || strings.HasPrefix(r.URL.EscapedPath(), m.prefix)
+	return m.prefix, isPlain(r, m.prefix)
+}
+
+// isPlain reports whether a path was sent without escapes, if it needs none.
+func isPlain(r *http.Request, path string) bool {
+	return (&url.URL{Path: path}).EscapedPath() != path || strings.HasPrefix(r.URL.EscapedPath(), path)
 }
 
 // hasNeedlessEscapes reports whether an escaped path has an escape for a slash, or for a character that needs none (RFC 3986

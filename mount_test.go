@@ -221,6 +221,9 @@ func TestAPrefixHasOneSpelling(t *testing.T) {
 		handler := s.Handler(prefix)
 		for path, want := range paths {
 			require.Equal(t, want, post(handler, path), path)
+			if !strings.Contains(prefix, " ") {
+				require.Equal(t, want, post(muxed(prefix+"/", handler), path), "behind a mux: %s", path)
+			}
 		}
 	}
 }

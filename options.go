@@ -17,6 +17,7 @@ import (
 	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/sessions"
+	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/throttle"
@@ -143,6 +144,9 @@ func (s *settings) complete() {
 	if s.stateless && s.cookies != nil {
 		s.mistake("WithCookies", "WithoutSessions is given too: then nobody could sign out, because scripts cannot take the cookies away")
 	}
+	if own := len(strictjson.AppendString(nil, s.issuer)) + len(strictjson.AppendString(nil, strings.Join(s.audience, `","`))); own > maxNames {
+		s.mistake("WithAudience", "the issuer and the audiences have %d bytes in each token, at most %d are allowed", own, maxNames)
+	}
 	if s.strict && s.windowSet {
 		s.mistake("WithStrictRotation", "WithReuseWindow is given too; leave one of them out")
 	}
@@ -187,7 +191,9 @@ func (s *verifierSettings) mistake(option, format string, args ...any) {
 // The greatest lengths of texts that each token carries, in bytes.
 const (
 	maxName = 1024
-	maxType = 128
+	// maxNames is how long the issuer and all audiences may be together, in bytes of JSON: each token carries them.
+	maxNames = 4096
+	maxType  = 128
 )
 
 // checkTexts finds texts with which no token could be read back.
@@ -327,8 +333,8 @@ func WithCookies(cookies Cookies) VerifierOption {
 			s.mistake("WithCookies", "it is given twice; name all origins in one")
 		}
 		mode := &cookieMode{protection: http.NewCrossOriginProtection(), service: cookies.Service}
-		if strings.Trim(cookies.Service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
-			s.mistake("WithCookies", "Service: %q must have letters, digits and hyphens only", cookies.Service)
+		if strings.Trim(cookies.Service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" || len(cookies.Service) > 32 {
+			s.mistake("WithCookies", "Service: %q must have letters, digits and hyphens only, and at most 32", cookies.Service)
 		}
 		for _, origin := range cookies.TrustedOrigins {
 			if err := mode.protection.AddTrustedOrigin(origin); err != nil {

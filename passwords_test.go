@@ -195,6 +195,22 @@ func TestAThiefDoesNotKeepTheOwnerFromANewPassword(t *testing.T) {
 	require.NoError(t, s.ChangePassword(home, "1", "changeme", "a new password", ""))
 }
 
+// A host with steps of its own has known places too.
+func TestThePlaceOfAHostWithOwnSteps(t *testing.T) {
+	s := twoSteps(t)
+	home := signet.ContextWithClient(t.Context(), "", "198.51.100.7")
+	user, err := s.Authenticate(home, "john@mail.com", "changeme")
+	require.NoError(t, err)
+	_, err = s.IssueFor(home, user) // the host has checked a code of its own
+	require.NoError(t, err)
+	for i := range 12 {
+		_, err = s.Authenticate(signet.ContextWithClient(t.Context(), "", fmt.Sprintf("192.0.2.%d", i)), "john@mail.com", "wrong")
+	}
+	require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+	_, err = s.Authenticate(home, "john@mail.com", "changeme")
+	require.NoError(t, err)
+}
+
 // hangingThrottle is a store that does not answer.
 type hangingThrottle struct{}
 

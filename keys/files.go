@@ -89,7 +89,8 @@ const (
 // the old one. See [Ring] for how long to wait between these steps.
 //
 // If a later read fails, or if a file then holds something else, the keys stay as they were and the error is logged. A
-// warning is logged for each key file that every user of the machine can read.
+// warning is logged for each key file that every user of the machine can read. If several files are texts of secrets, the name of
+// the one that signs is logged.
 func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	cfg := filesConfig{interval: 10 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
@@ -175,7 +176,9 @@ func (f *Files) read() error {
 	var exposed []string
 	var bareText string // a file with the text of a secret
 	var otherKeys bool
+	texts := 0
 	var certificates []*x509.Certificate
+	files := map[*Key]string{}
 	for _, name := range names {
 		text, mode, err := readKeyFile(name)
 		if err != nil {
@@ -187,6 +190,7 @@ func (f *Files) read() error {
 		}
 		if bare {
 			bareText = name
+			texts++
 		} else {
 			otherKeys = true
 		}
@@ -195,6 +199,7 @@ func (f *Files) read() error {
 		}
 		certificates = append(certificates, certificatesIn(text)...)
 		for _, k := range parsed {
+			files[k] = name
 			switch i := slices.IndexFunc(list, k.equal); {
 			case i < 0:
 				list = append(list, k)
@@ -220,6 +225,9 @@ func (f *Files) read() error {
 	}
 	for _, name := range exposed {
 		f.cfg.logger.Warn("keys: every user of this machine can read a key file", "path", name)
+	}
+	if texts > 1 { // one of them may be no secret, such as the name of a version
+		f.cfg.logger.Info("keys: the texts of several secrets were read", "signs", files[set.Signing()], "key", set.Signing(), "accepted", set.IDs())
 	}
 	f.sum = [sha256.Size]byte(sum.Sum(nil))
 	f.state.Store(set)

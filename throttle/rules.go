@@ -165,9 +165,17 @@ func (a *account) wait(p *place) millis {
 	return max(p.own.wait(accountRule, a.at), a.placesDay+hour-placesLimit, p.day+hour-placeLimit)
 }
 
-// begin charges an attempt, or says how long it must wait.
-func (a *account) begin(id uint64) (t trace, wait millis) {
+// begin charges an attempt, or says how long it must wait. known says that another name of the account knows the place, and counts for
+// it: then only the debt of the day of all known places counts here too.
+func (a *account) begin(id uint64, known bool) (t trace, wait millis) {
 	p := a.place(id)
+	if p == nil && known {
+		if wait := a.placesDay + hour - placesLimit; wait > 0 {
+			return trace{}, wait
+		}
+		a.placesDay += hour
+		return trace{at: a.at, known: true}, 0
+	}
 	if wait := a.wait(p); wait > 0 {
 		return trace{}, wait
 	}

@@ -41,7 +41,7 @@ func (v *adversary) change(t *testing.T, change func(a *account)) {
 func (v *adversary) try(t *testing.T, id uint64) (wait millis) {
 	v.change(t, func(a *account) {
 		var tr trace
-		if tr, wait = a.begin(id); wait == 0 {
+		if tr, wait = a.begin(id, false); wait == 0 {
 			v.open = append(v.open, attempt{id, tr})
 			v.failures = append(v.failures, v.now)
 		}
@@ -173,7 +173,7 @@ func (v *adversary) room(t *testing.T, id uint64) (n int) {
 	require.NoError(t, err)
 	a.advance(v.now)
 	for {
-		if _, wait := a.begin(id); wait > 0 {
+		if _, wait := a.begin(id, false); wait > 0 {
 			return n
 		}
 		n++
@@ -196,7 +196,7 @@ func TestRetryAfterIsTrue(t *testing.T) {
 					a, err := decodeAccount(v.record)
 					require.NoError(t, err)
 					a.advance(v.now + wait - millis(early))
-					_, wait := a.begin(id)
+					_, wait := a.begin(id, false)
 					require.Equal(t, passes, wait == 0)
 				}
 			}
@@ -249,7 +249,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if a, err := decodeAccount(Record(text)); err == nil {
 			a.advance(1_700_000_000_000)
-			_, _ = a.begin(1)
+			_, _ = a.begin(1, false)
 			a.succeed(2, trace{})
 			record, _ := a.encode()
 			_, err := decodeAccount(record)

@@ -111,7 +111,7 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 		a.done.Store(true)
 		return a, nil
 	}
-	err := a.countAccount(ctx, false)
+	err := delayed(a.countAccount(ctx, false))
 	if err == nil && !a.Known() && address != "" {
 		err = a.countAddress(ctx)
 	}
@@ -122,18 +122,14 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 	return nil, err
 }
 
-// countAccount counts the attempt. known says that its place is one of the account's by another name.
-func (a *Attempt) countAccount(ctx context.Context, known bool) error {
-	var wait millis
-	err := a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
-		if known && s.place(a.place()) == nil {
-			s.learn(a.place())
-		}
-		a.onAccount, wait = s.begin(a.place())
+// countAccount counts the attempt, or returns how long it must wait. known says that another name of the account knows its place.
+func (a *Attempt) countAccount(ctx context.Context, known bool) (wait millis, err error) {
+	err = a.limiter.updateAccount(ctx, a.account, func(s *account) bool {
+		a.onAccount, wait = s.begin(a.place(), known)
 		return wait == 0
 	})
 	a.counted = err == nil && wait == 0
-	return delayed(err, wait)
+	return wait, err
 }
 
 func (a *Attempt) countAddress(ctx context.Context) error {
@@ -143,10 +139,10 @@ func (a *Attempt) countAddress(ctx context.Context) error {
 		return wait == 0
 	})
 	a.byOrigin = err == nil && wait == 0
-	return delayed(err, wait)
+	return delayed(wait, err)
 }
 
-func delayed(err error, wait millis) error {
+func delayed(wait millis, err error) error {
 	if err == nil && wait > 0 {
 		return &Delayed{RetryAfter: time.Duration(wait) * time.Millisecond}
 	}
@@ -168,13 +164,18 @@ func (a *Attempt) Also(ctx context.Context, account string) error {
 		return a.nobody(ctx)
 	}
 	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address}
-	err := also.countAccount(ctx, a.Known())
-	if err == nil || a.limiter.passes(ctx, err) {
-		a.also = also
+	wait, err := also.countAccount(ctx, a.Known())
+	if a.also = also; a.limiter.isCounted(ctx, err) && wait == 0 {
 		return nil
 	}
 	_ = a.Cancelled(ctx) // as in Begin
-	return err
+	return delayed(wait, err)
+}
+
+// isCounted reports whether an attempt whose first name was counted may go on after the second one. A store that is full is no
+// reason to wait: it would tell which accounts have a record.
+func (l *Limiter) isCounted(ctx context.Context, err error) bool {
+	return err == nil || errors.Is(err, ErrDelayed) || l.passes(ctx, err)
 }
 
 // nobody does the work of Also for the id of a user. Its record counts nothing, and is gone in a minute.
@@ -185,11 +186,11 @@ func (a *Attempt) nobody(ctx context.Context) error {
 			return "", time.Time{}, err
 		}
 		s.advance(millisOf(now))
-		s.begin(a.place())
+		s.begin(a.place(), a.Known())
 		after, _ := s.encode()
 		return after, now.Add(time.Minute), nil
 	})
-	if err == nil || a.limiter.passes(ctx, err) {
+	if a.limiter.isCounted(ctx, err) {
 		return nil
 	}
 	_ = a.Cancelled(ctx) // as in Begin
@@ -246,6 +247,16 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 		errs = append(errs, a.also.end(ctx, change))
 	}
 	return errors.Join(errs...)
+}
+
+// Remember makes an address a known place of the account with that name, as a success does. It is for a sign-in that no attempt has counted. Its
+// error is [ErrUnavailable] or [ErrDelayed]; then the place may not be remembered.
+func (l *Limiter) Remember(ctx context.Context, name, address string) error {
+	if l.config.InsecureOff {
+		return nil
+	}
+	a := &Attempt{address: addressKey(address)}
+	return l.changeAccount(ctx, accountKey(name), func(s *account) { s.learn(a.place()) })
 }
 
 // Ready reports whether attempts can be counted now. It is for health checks, and writes a record of its own, because a store

@@ -269,6 +269,58 @@ func TestAlso(t *testing.T) {
 	require.True(t, b.begin("id", v4(1)).Known())
 }
 
+// A place that one name of the account knows counts for the other one, from the first attempt on. Only a success makes it known by
+// that name.
+func TestAPlaceOfTheOtherName(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, v4(1)) // by a process that knew only the address
+	for i := range 10 {
+		b.fail(1, "id", v4(10+i))
+	}
+	_, err := b.Begin(t.Context(), "id", v4(2))
+	require.ErrorIs(t, err, ErrDelayed)
+	a := b.begin(owner, v4(1))
+	require.NoError(t, a.Also(t.Context(), "id"))
+	require.True(t, a.Known())
+	_, err = b.Begin(t.Context(), "id", v4(1))
+	require.ErrorIs(t, err, ErrDelayed, "a failure makes no place known")
+	b.add(time.Minute)
+	a = b.begin(owner, v4(1))
+	require.NoError(t, a.Also(t.Context(), "id"))
+	require.NoError(t, a.Succeeded(t.Context()))
+	require.True(t, b.begin("id", v4(1)).Known())
+
+	// The known places of a day have a limit, by this name too.
+	c := newBench(t)
+	c.signIn(owner, v4(1))
+	passed := 0
+	for range 100 {
+		require.NoError(t, c.Clear(t.Context(), owner))
+		if a := c.begin(owner, v4(1)); a.Also(t.Context(), "id") == nil {
+			passed++
+		}
+	}
+	require.LessOrEqual(t, passed, 56)
+	require.Greater(t, passed, 10)
+
+	require.NoError(t, c.Remember(t.Context(), owner, v4(9)))
+	require.True(t, c.begin(owner, v4(9)).Known())
+}
+
+// While the memory is full, the second name tells nobody which accounts have a record.
+func TestASecondNameWhileTheMemoryIsFull(t *testing.T) {
+	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	b := bench{T: t, clock: c, Limiter: New(&Memory{Clock: c.read, Records: 1024}, Config{})}
+	b.signIn(owner, v4(1))
+	b.signIn("nobody@example.org", v4(1))
+	for i := range 20_000 {
+		_, _ = b.Begin(t.Context(), fmt.Sprint("stranger", i), v4(i%250))
+	}
+	for name, also := range map[string]string{owner: "id", "nobody@example.org": ""} {
+		require.NoError(t, b.begin(name, v4(1)).Also(t.Context(), also))
+	}
+}
+
 // A client whose address is not known is a stranger, also after a success.
 func TestNoAddressIsNoPlace(t *testing.T) {
 	b := newBench(t)
