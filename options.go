@@ -468,7 +468,8 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 // [Auth.Close].
 //
 // The default is a [session.Memory]. Its sessions and revocations end with the process. If the key is the same after a
-// restart, an access token that was revoked before the restart is valid again until it expires.
+// restart, an access token that was revoked before the restart is valid again until it expires. The same holds for a move to
+// another store: change the key with it, and do not run processes on both stores at one time.
 func WithSessionStore(store session.Store) Option {
 	return sessionOption("WithSessionStore", func(s *settings) {
 		if isnil.Value(store) {

@@ -94,7 +94,7 @@ type exchange struct {
 	tokens  Tokens
 }
 
-// Decide implements sessions.Tokens.
+// Decide implements sessions.Exchange.
 func (t *exchange) Decide(rules rotation.Rules, row session.Session, presented rotation.Presented, now session.Millis) (
 	session.Session, rotation.Outcome, error) {
 	if t.raise == nil {
@@ -109,7 +109,7 @@ func (t *exchange) Decide(rules rotation.Rules, row session.Session, presented r
 	return after, out, nil
 }
 
-// User implements sessions.Tokens.
+// User implements sessions.Exchange.
 func (t *exchange) User() (active bool, err error) {
 	err = t.auth.load(t.ctx, &t.grant, t.subject)
 	if errors.Is(err, errNoUser) {
@@ -118,7 +118,7 @@ func (t *exchange) User() (active bool, err error) {
 	return err == nil, err
 }
 
-// Sign implements sessions.Tokens.
+// Sign implements sessions.Exchange.
 func (t *exchange) Sign(row session.Session, out rotation.Outcome, version session.Version) (err error) {
 	t.tokens, err = t.auth.issue(t.ctx, t.grant.of(row, out.Generation, version))
 	return err

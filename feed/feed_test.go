@@ -580,3 +580,19 @@ func TestOpenChecksItsArguments(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 }
+
+// The clock of the service's store is behind. Followers know for how long a revocation matters in spite of it.
+func TestAStoreWhoseClockIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.store.Store = &session.Memory{Clock: func() time.Time { return time.Now().Add(-36 * time.Hour) }}
+		f := s.follow()
+		time.Sleep(3 * time.Minute)
+		ended, cut := s.login("ann"), s.login("bob")
+		s.revoke(ended)
+		s.endAll("bob", "")
+		time.Sleep(3 * time.Second)
+		require.ErrorIs(t, f.check(ended), revoked.ErrRevoked)
+		require.ErrorIs(t, f.check(cut), revoked.ErrRevoked)
+	})
+}

@@ -168,8 +168,15 @@ func (h *Handler) read(ctx context.Context, after session.Cursor, began time.Tim
 		return "", err
 	}
 	l.next, l.more = page.Next, page.More
+	for i := range l.entries {
+		l.entries[i].KeepUntil += behind(l.time, page.Now)
+	}
 	return h.sign(ctx, h.lists, l.encode())
 }
+
+// behind is how far the clock of the store is behind this machine's. Followers compare KeepUntil, which is by the store's clock, with
+// the time of the document.
+func behind(here, store session.Millis) session.Millis { return max(0, here-store) }
 
 func (h *Handler) sign(ctx context.Context, writer *jws.Writer, payload []byte) (string, error) {
 	key := h.source.Current().Signing()
@@ -192,6 +199,9 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) (string, error)
 		return "", err
 	}
 	answer.User = named(answer.User)
+	late := behind(answer.time, answer.Now)
+	answer.KeepUntil += late
+	answer.User.KeepUntil += late
 	return h.sign(ctx, h.answers, answer.encode())
 }
 

@@ -56,7 +56,7 @@ func TestRefusals(t *testing.T) {
 		{"bad cursor", "GET", "?after=x", "", "", 410, "unknown_cursor", nil},
 		{"form", "POST", "", "session=s&user=u", "application/x-www-form-urlencoded", 415, "unsupported_media_type", nil},
 		{"no type", "POST", "", question, "", 415, "unsupported_media_type", nil},
-		{"long body", "POST", "", `{"session":"` + strings.Repeat("s", 4096) + `","user":"u"}`, "application/json", 413, "body_too_large", nil},
+		{"long body", "POST", "", `{"session":"` + strings.Repeat("s", 8192) + `","user":"u"}`, "application/json", 413, "body_too_large", nil},
 		{"no user", "POST", "", `{"session":"s"}`, "application/json", 400, "invalid_request", nil},
 		{"empty", "POST", "", ``, "application/json", 400, "invalid_request", nil},
 		{"twice", "POST", "", `{"session":"s","user":"u","user":"v"}`, "application/json", 400, "invalid_request", nil},

@@ -24,7 +24,7 @@
 //
 // Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
 //
-// In a Cluster the data of a group is in one slot. While a slot is moved to another node, logins, refreshes and revocations of its
+// A Cluster is as available as its least available shard: each process reads the logs of all groups. The data of a group is in one slot. While a slot is moved to another node, logins, refreshes and revocations of its
 // users are answered 503: move the 16 slots one after the other, in a quiet hour.
 //
 // # Upgrades
@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,9 +107,15 @@ func WithPrefix(prefix string) ThrottleOption { return prefixOption(prefix) }
 // unused for the longest time. The default is [session.MaxPerUser].
 func WithMaxPerUser(n int) Option { return option(func(s *Store) { s.maxPerUser = n }) }
 
+// isNil reports whether a client is nil, or a nil pointer.
+func isNil(client redis.UniversalClient) bool {
+	v := reflect.ValueOf(client)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
 // New returns a [Store] on the client. The host closes the client. Set ContextTimeoutEnabled in the client's options.
-// Without it go-redis does not end its wait for a stalled server with the context of the request. It waits as long as its
-// own timeouts allow.
+// Without it go-redis does not end its wait for a stalled server with the deadline of a context. It waits as long as its own
+// timeouts allow. A context that is cancelled before its deadline does not end such a wait.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s := &Store{client: client, prefix: "signet", maxPerUser: session.MaxPerUser}
 	for _, opt := range opts {
@@ -135,7 +142,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 // check finds what is wrong with the arguments of New and NewThrottle.
 func check(client redis.UniversalClient, prefix string) error {
 	switch {
-	case client == nil:
+	case isNil(client):
 		return errors.New("redisstore: the client is nil")
 	case prefix == "":
 		return errors.New(`redisstore.WithPrefix: the prefix is empty; leave the option out for "signet"`)

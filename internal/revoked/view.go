@@ -42,7 +42,8 @@ type Source interface {
 type Status struct {
 	Revoked   bool
 	KeepUntil session.Millis
-	User, All session.Entry // the cut-offs of the user, and of everybody in the user's group
+	User, All session.Entry  // the cut-offs of the user, and of everybody in the user's group
+	Now       session.Millis // by the source's clock
 }
 
 // Lookup asks a store about a session of a user. As in the log, a session that the store does not know is not revoked, and
@@ -61,6 +62,7 @@ func Lookup(ctx context.Context, store session.Store, id, userID string) (status
 	}
 	status.User = session.CutEntry(userID, at.User)
 	status.All = session.AllEntry(session.GroupOfUser(userID), at.All)
+	status.Now = at.Now
 	return status, err
 }
 
@@ -539,16 +541,21 @@ func (v *View) readHistory(ctx context.Context) {
 	// may be older, because a cache may stand in between, and the clocks of several machines differ.
 	since := session.Millis(v.now.Load()).Add(remoteSkew)
 	began, cursor := time.Now(), session.Start
+	size, slow := historyPage, false
 	for {
-		page, err := v.read(ctx, cursor, historyPage)
+		page, err := v.read(ctx, cursor, size)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, session.ErrCursor):
 			cursor = session.Start
-		case err != nil: // follow logs that the source does not answer
+		case err != nil: // a slow source may be able to answer less
+			if size = max(size/2, tailPage); !slow {
+				v.Logger.Warn("signet: the old part of the log of revocations cannot be read yet", "source", v.Name, "error", err)
+			}
+			slow = true
 		case page.More:
-			cursor = page.Next
+			cursor, size = page.Next, min(2*size, historyPage)
 			continue
 		case !v.Remote || page.Now >= since:
 			v.whole.Store(true)

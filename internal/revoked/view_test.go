@@ -394,3 +394,27 @@ func TestAClockThatJumpsForgetsNothing(t *testing.T) {
 		require.Zero(t, entries, "they leave when both clocks say so")
 	})
 }
+
+// slowSource answers no large page of the old log.
+type slowSource struct{ *fakeSource }
+
+func (s slowSource) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
+	if limit > 20_000 {
+		<-ctx.Done()
+		return session.Page{}, ctx.Err()
+	}
+	return s.fakeSource.ReadLog(ctx, after, limit, each)
+}
+
+// A source that is too slow for a large page is asked for smaller ones, and the whole log is read in the end.
+func TestASourceThatIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := slowSource{&fakeSource{}}
+		source.add(session.RevokedEntry("old", session.MillisOf(time.Now().Add(time.Hour))))
+		v := open(t, source)
+		defer v.Close()
+		time.Sleep(2 * time.Minute)
+		require.True(t, v.whole.Load())
+		require.ErrorIs(t, v.check(t, "old"), ErrRevoked)
+	})
+}
