@@ -20,19 +20,21 @@ func (c cutoff) version() int64 { return max(c.ended, c.changed) }
 // cutoffs holds the cut-offs of users. As long as there was none, a look-up costs one atomic load. No look-up takes
 // a lock.
 //
-// It is a hash table of buckets. When it cannot grow any more, the record that expires first leaves its full bucket.
-// If it came from the log, it leaves its hash in a [filter], and a look-up answers maybe from then on. The answer of
-// the store can be kept as a record too; nothing is lost when such a record leaves. So memory is bounded: a quarter
-// of it is for the filter.
+// It is a hash table of buckets, for what the log has named. When it cannot grow any more, the record that expires first leaves
+// its full bucket, and leaves its hash in a [filter]. A look-up answers maybe from then on. What the store answers is kept in a
+// second table, in which any record may go at any time. So memory is bounded: a quarter of it is for the filter, and an eighth
+// for the answers.
 type cutoffs struct {
-	table atomic.Pointer[[]cutBucket]
-	left  atomic.Pointer[filter] // the hashes of records that have left
+	table   atomic.Pointer[[]cutBucket]
+	left    atomic.Pointer[filter]      // the hashes of records that have left
+	answers atomic.Pointer[[]cutBucket] // what look-ups have found, of users who are not in table
 
 	lookUps lookUps
 	clock   atomic.Int64 // the time of the last expire; look-ups read it too
 	mu      sync.Mutex   // one writer at a time
 	bytes   int
 	newest  int64 // the newest version that has left
+	next    int   // the slot of a full bucket of answers that is used next
 	swept   session.Millis
 }
 
@@ -45,8 +47,7 @@ type cutBucket struct {
 
 type record struct {
 	cutoff
-	hash   uint64
-	logged bool // the log has named it; else it is known from a look-up only
+	hash uint64
 }
 
 const (
@@ -63,11 +64,11 @@ func (c *cutoffs) now() session.Millis { return session.Millis(c.clock.Load()) }
 // get returns the cut-off of the user with that hash, if it is known. It may be the zero cut-off that remember has
 // kept. The answer is maybe if only the store knows.
 func (c *cutoffs) get(hash uint64) (cutoff, answer) {
-	table := c.table.Load()
-	if table == nil {
-		return cutoff{}, no
+	r := find(&c.table, hash)
+	if r == nil {
+		r = find(&c.answers, hash)
 	}
-	if r := cutBucketOf(*table, hash).get(hash); r != nil {
+	if r != nil {
 		if r.until <= c.now() { // the store may have deleted it
 			return cutoff{}, yes
 		}
@@ -80,15 +81,39 @@ func (c *cutoffs) get(hash uint64) (cutoff, answer) {
 	return cutoff{}, no
 }
 
-// put takes a cut-off from the log. If a newer one is known, it stays.
+func find(table *atomic.Pointer[[]cutBucket], hash uint64) *record {
+	if buckets := table.Load(); buckets != nil {
+		return cutBucketOf(*buckets, hash).get(hash)
+	}
+	return nil
+}
+
+// put takes a cut-off from the log. If a newer one is known, it stays. An answer of the store is forgotten afterwards: when the
+// record leaves, the answer would be older.
 func (c *cutoffs) put(hash uint64, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lookUps.void(hash)
-	if cut.until <= c.now() {
-		return
+	answer := find(&c.answers, hash)
+	if cut.until > c.now() {
+		if answer != nil {
+			cut = cut.with(answer.cutoff)
+		}
+		c.set(&record{cut, hash})
 	}
-	c.set(&record{cut, hash, true})
+	if answer != nil {
+		cutBucketOf(*c.answers.Load(), hash).forget(hash)
+	}
+}
+
+// with returns the newer one of two cut-offs, which is kept for as long as both.
+func (c cutoff) with(other cutoff) cutoff {
+	newer := c
+	if c.version() < other.version() {
+		newer = other
+	}
+	newer.until = max(c.until, other.until)
+	return newer
 }
 
 // begin must be called before a look-up in the store whose result will be given to remember.
@@ -99,12 +124,38 @@ func (c *cutoffs) begin(hash uint64) lookUp { return c.lookUps.begin(hash) }
 func (c *cutoffs) remember(t lookUp, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lookUps.valid(t) {
-		c.set(&record{cut, t.hash, false})
+	if !c.lookUps.valid(t) {
+		return
 	}
+	if logged := find(&c.table, t.hash); logged != nil {
+		if cut.version() > logged.version() {
+			c.set(&record{cut.with(logged.cutoff), t.hash})
+		}
+		return
+	}
+	table := c.answers.Load()
+	if table == nil {
+		made := make([]cutBucket, max(1, c.bytes/8/cutBucketBytes))
+		table = &made
+		c.answers.Store(table)
+	}
+	b := cutBucketOf(*table, t.hash)
+	slot := c.next % len(b.records)
+	for i := range b.records {
+		r := b.records[i].Load()
+		if r != nil && r.hash == t.hash {
+			slot = i
+			break
+		}
+		if r == nil {
+			slot = i
+		}
+	}
+	c.next++
+	b.store(slot, &record{cut, t.hash})
 }
 
-// set stores a record, unless a newer one is there. What was once in the log stays marked as such.
+// set stores a record of the log, unless a newer one is there.
 func (c *cutoffs) set(r *record) {
 	table := c.table.Load()
 	if table == nil {
@@ -113,15 +164,8 @@ func (c *cutoffs) set(r *record) {
 		c.table.Store(table)
 	}
 	if old := cutBucketOf(*table, r.hash).get(r.hash); old != nil {
-		newer, older := r, old
-		if r.version() < old.version() || r.version() == old.version() && !r.logged {
-			newer, older = old, r
-		}
-		r = &record{newer.cutoff, r.hash, r.logged || old.logged}
-		if r.logged {
-			r.until = max(newer.until, older.until)
-		}
-	} else if left := c.left.Load(); r.logged && r.version() < c.newest && left != nil && left.has(r.hash) {
+		r = &record{r.cutoff.with(old.cutoff), r.hash}
+	} else if left := c.left.Load(); r.version() < c.newest && left != nil && left.has(r.hash) {
 		c.leave(r) // a newer one may have left
 		return
 	}
@@ -143,7 +187,7 @@ func (c *cutoffs) set(r *record) {
 // grow makes a table of at least twice as many buckets, if the limit allows it. A record leaves only if the limit forces it.
 func (c *cutoffs) grow() bool {
 	old := *c.table.Load()
-	limit := c.bytes * 3 / 4 / cutBucketBytes
+	limit := c.bytes * 5 / 8 / cutBucketBytes
 	if 2*len(old) > limit {
 		return false
 	}
@@ -187,7 +231,7 @@ func (c *cutoffs) spread(old []cutBucket, size int) (table []cutBucket, over []*
 
 // leave is called before a record is removed.
 func (c *cutoffs) leave(r *record) {
-	if !r.logged || r.until <= c.now() {
+	if r.until <= c.now() {
 		return
 	}
 	left := c.left.Load()
@@ -212,26 +256,34 @@ func (c *cutoffs) expire(now session.Millis) {
 	if left := c.left.Load(); left != nil && left.expire(minutesPast(now)) {
 		c.left.Store(nil)
 	}
-	table := c.table.Load()
-	if table == nil || now < c.swept+sweepEvery {
+	if now < c.swept+sweepEvery {
 		return
 	}
-	used := 0
 	c.swept = now
+	if sweep(c.answers.Load(), now) == 0 {
+		c.answers.Store(nil)
+	}
+	if sweep(c.table.Load(), now) == 0 && c.left.Load() == nil {
+		c.table.Store(nil)
+	}
+}
+
+// sweep removes the records of a table that have expired, and returns how many remain.
+func sweep(table *[]cutBucket, now session.Millis) (used int) {
+	if table == nil {
+		return 0
+	}
 	for i := range *table {
 		b := &(*table)[i]
 		for j := range b.records {
 			if r := b.records[j].Load(); r != nil && r.until <= now {
-				b.hashes[j].Store(0)
-				b.records[j].Store(nil)
+				b.clear(j)
 			} else if r != nil {
 				used++
 			}
 		}
 	}
-	if used == 0 && c.left.Load() == nil {
-		c.table.Store(nil)
-	}
+	return used
 }
 
 func cutBucketOf(table []cutBucket, hash uint64) *cutBucket {
@@ -259,27 +311,36 @@ func (b *cutBucket) slot(hash uint64, now session.Millis) int {
 			free = i
 		case r.hash == hash:
 			return i
-		case r.logged && r.until <= now:
+		case r.until <= now:
 			free = i
 		}
 	}
 	return free
 }
 
-// victim returns the slot of a full bucket that can be given up best.
+// victim returns the slot of a full bucket whose record expires first.
 func (b *cutBucket) victim() int {
 	best := 0
 	for i := range b.records {
-		r, have := b.records[i].Load(), b.records[best].Load()
-		if r.logged != have.logged {
-			if have.logged {
-				best = i
-			}
-		} else if r.until < have.until {
+		if b.records[i].Load().until < b.records[best].Load().until {
 			best = i
 		}
 	}
 	return best
+}
+
+// forget removes the record of a hash, if there is one.
+func (b *cutBucket) forget(hash uint64) {
+	for i := range b.records {
+		if r := b.records[i].Load(); r != nil && r.hash == hash {
+			b.clear(i)
+		}
+	}
+}
+
+func (b *cutBucket) clear(i int) {
+	b.hashes[i].Store(0)
+	b.records[i].Store(nil)
 }
 
 // store writes the record first. A look-up that sees the new hash sees the record too.

@@ -58,7 +58,8 @@ func TestCutoffs(t *testing.T) {
 	c.remember(c.begin(6), second)
 	c.put(6, first) // the log is behind
 	expect(6, second, yes)
-	require.True(t, cutBucketOf(*c.table.Load(), 6).get(6).logged)
+	require.Nil(t, find(&c.answers, 6))
+	require.NotNil(t, find(&c.table, 6))
 
 	c.expire(start + 3*day)
 	c.expire(start)
@@ -135,6 +136,44 @@ func TestTheMemoryOfCutoffs(t *testing.T) {
 	require.Less(t, heapInUse()-before, bytes*105/100)
 	require.NotNil(t, c.left.Load())
 	runtime.KeepAlive(c)
+}
+
+// If more users have a cut-off than fit, one look-up for each is enough: the answers do not push each other out.
+func TestAnswersAboutCutoffsThatHaveLeft(t *testing.T) {
+	c := newCutoffs(4 << 20)
+	c.expire(start)
+	model := map[uint64]cutoff{}
+	for i := range 150_000 {
+		hash := hashOf(uint64(i + 1))
+		model[hash] = randomCutoff(start)
+		c.put(hash, model[hash])
+	}
+	asked := map[uint64]cutoff{}
+	for i := range 300_000 { // the second half has no cut-off, and the filter errs for some of them
+		hash := hashOf(uint64(i + 1))
+		if _, answer := c.get(hash); answer == maybe && i%25 == 0 {
+			asked[hash] = model[hash]
+			c.remember(c.begin(hash), model[hash])
+		}
+	}
+	require.Greater(t, len(asked), 2000)
+	known := 0
+	for hash, want := range asked {
+		if got, answer := c.get(hash); answer == yes {
+			require.Equal(t, want, got)
+			known++
+		}
+	}
+	require.Greater(t, known, len(asked)*95/100)
+	for hash := range asked { // a newer cut-off from the log counts
+		newer := cutoff{ended: 5000, until: start + 20*day}
+		c.put(hash, newer)
+		if got, answer := c.get(hash); answer != maybe {
+			require.Equal(t, newer, got)
+		}
+	}
+	c.expire(start + 21*day)
+	require.Nil(t, c.answers.Load())
 }
 
 // A look-up that begins after put has returned sees that cut-off or a newer one, or maybe.
