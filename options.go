@@ -540,8 +540,9 @@ const (
 )
 
 // WithRevocationMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB,
-// which holds about three million revocations exactly. More revocations are kept in a compact form. Then a few tokens
-// need one look-up in the session store, which is remembered. No valid token is refused, and no revoked one passes.
+// which holds about three million revocations of sessions exactly, and the cut-offs of about 80,000 users ([Auth.RevokeUser],
+// [Auth.UserChanged], new passwords). More of them are kept in a compact form. Then some tokens need one look-up in the session
+// store, which is remembered, for cut-offs about 16,000 at a time. No valid token is refused, and no revoked one passes.
 func WithRevocationMemory(bytes int) Option {
 	return sessionOption("WithRevocationMemory", func(s *settings) {
 		if bytes < minRevocationMemory || int64(bytes) > 16<<30 {
