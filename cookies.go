@@ -31,8 +31,8 @@ type cookieMode struct {
 	service    string
 }
 
-// name returns the name of a cookie of this service, without the prefix that makes it secure.
-func (m *cookieMode) name(cookie string) string {
+// cookieName returns the name of a cookie of this service, without the prefix that makes it secure.
+func (m *cookieMode) cookieName(cookie string) string {
 	if m.service == "" {
 		return cookie
 	}
@@ -122,9 +122,9 @@ func unverified(text string) (id cookieOwner) {
 // named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one
 // too.
 func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
-	cookies := r.CookiesNamed(securePrefixes[name] + m.name(name))
+	cookies := r.CookiesNamed(securePrefixes[name] + m.cookieName(name))
 	if len(cookies) == 0 && isDevelopment(r) {
-		cookies = r.CookiesNamed(m.name(name))
+		cookies = r.CookiesNamed(m.cookieName(name))
 	}
 	return cookies
 }
@@ -189,10 +189,10 @@ func isLoopback(host string) bool {
 
 // set gives a cookie to the browser. With an empty value it takes the cookie away.
 func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, life time.Duration) {
-	cookie := &http.Cookie{Name: securePrefixes[name] + m.name(name), Value: value, Path: path, HttpOnly: true, Secure: true,
+	cookie := &http.Cookie{Name: securePrefixes[name] + m.cookieName(name), Value: value, Path: path, HttpOnly: true, Secure: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: int(life / time.Second)}
 	if isDevelopment(r) {
-		cookie.Name, cookie.Secure = m.name(name), false
+		cookie.Name, cookie.Secure = m.cookieName(name), false
 	}
 	if value == "" {
 		cookie.MaxAge = -1

@@ -21,12 +21,12 @@ type emitter struct {
 	handle  func(context.Context, event.Event) // nil: only the log
 	waiting chan event.Event
 	dropped atomic.Uint64
-	// throttled is the second in which an attempt was throttled last.
-	throttled atomic.Int64
-	stop      chan struct{}
-	cancel    context.CancelFunc // ends the context of handle
-	ended     sync.Once
-	done      sync.WaitGroup
+	// lastThrottled is the second in which an attempt was throttled last.
+	lastThrottled atomic.Int64
+	stop          chan struct{}
+	cancel        context.CancelFunc // ends the context of handle
+	ended         sync.Once
+	done          sync.WaitGroup
 }
 
 const (
@@ -99,7 +99,7 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 // isFirst reports whether no other attempt was throttled in this second.
 func (m *emitter) isFirst() bool {
 	now := m.clock().Unix()
-	return m.throttled.Swap(now) != now
+	return m.lastThrottled.Swap(now) != now
 }
 
 func (m *emitter) run(ctx context.Context) {

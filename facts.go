@@ -53,6 +53,12 @@ func (a *Auth) enrolled(ctx context.Context, userID string) (bool, error) {
 	return a.policy.SecondFactor.Enrolled(ctx, userID)
 }
 
+// mayHaveFactor reports whether a user has set a second factor up, or nobody can tell.
+func (a *Auth) mayHaveFactor(ctx context.Context, userID string) bool {
+	enrolled, err := a.enrolled(ctx, userID)
+	return enrolled || err != nil
+}
+
 // terms checks a decision. methods are how the user has authenticated, if signet knows.
 func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, err error) {
 	for _, lifetime := range []time.Duration{d.Idle, d.Absolute} {

@@ -203,8 +203,8 @@ func maySignFor(k *keys.Key, issuer string) bool {
 	return len(tenant) > 0 && !slices.ContainsFunc(tenant, func(s string) bool { return !slices.Contains(segmentsOf(issuer), s) })
 }
 
-// version matches the segment of a path that is a version, such as v2.0.
-var version = regexp.MustCompile(`^v[0-9.]+$`)
+// versionSegment matches the segment of a path that is a version, such as v2.0.
+var versionSegment = regexp.MustCompile(`^v[0-9.]+$`)
 
 // segmentsOf returns the segments of the path of a URL, without versions.
 func segmentsOf(address string) (segments []string) {
@@ -213,7 +213,7 @@ func segmentsOf(address string) (segments []string) {
 		return nil
 	}
 	for segment := range strings.SplitSeq(u.Path, "/") {
-		if segment != "" && !version.MatchString(segment) {
+		if segment != "" && !versionSegment.MatchString(segment) {
 			segments = append(segments, segment)
 		}
 	}

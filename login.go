@@ -41,7 +41,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 		return Tokens{}, err
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
-	a.end(ctx, attempt, outcomeOf(err))
+	a.end(ctx, attempt, verdictOf(err))
 	if err == nil {
 		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
 	}
@@ -214,7 +214,7 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 		}
 	}()
 	if err := check(attempt); err != nil {
-		a.end(ctx, attempt, outcomeOf(err))
+		a.end(ctx, attempt, verdictOf(err))
 		return nil, err
 	}
 	right = true
@@ -283,18 +283,18 @@ type attempt struct {
 	leave func()
 }
 
-// outcome is what the answers of an attempt were; nil: it stays a failure.
-type outcome func(*throttle.Attempt, context.Context) error
+// verdict is what the answers of an attempt were; nil: it stays a failure.
+type verdict func(*throttle.Attempt, context.Context) error
 
 var (
-	succeeded outcome = (*throttle.Attempt).Succeeded // all were right
-	continued outcome = (*throttle.Attempt).Continued // they were right so far
-	cancelled outcome = (*throttle.Attempt).Cancelled // the attempt does not count
+	succeeded verdict = (*throttle.Attempt).Succeeded // all were right
+	continued verdict = (*throttle.Attempt).Continued // they were right so far
+	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// outcomeOf returns the outcome of an attempt that ended with err. It does not count after ErrUnavailable (nobody can tell),
+// verdictOf returns the verdict on an attempt that ended with err. It does not count after ErrUnavailable (nobody can tell),
 // errTicket (nothing was checked), and ErrInvalidToken (the answer was right, and the token was not).
-func outcomeOf(err error) outcome {
+func verdictOf(err error) verdict {
 	switch {
 	case err == nil:
 		return succeeded
@@ -306,8 +306,8 @@ func outcomeOf(err error) outcome {
 	return nil
 }
 
-// afterPassword is the outcome of an attempt with a right password: for a user with a second factor it is only the first step.
-func (a *Auth) afterPassword(ctx context.Context, userID string) outcome {
+// afterPassword is the verdict on an attempt with a right password: for a user with a second factor it is only the first step.
+func (a *Auth) afterPassword(ctx context.Context, userID string) verdict {
 	if a.mayHaveFactor(ctx, userID) {
 		return continued
 	}
@@ -315,7 +315,7 @@ func (a *Auth) afterPassword(ctx context.Context, userID string) outcome {
 }
 
 // end ends an attempt, also if the client has gone away. Otherwise attempts would be counted wrongly.
-func (a *Auth) end(ctx context.Context, attempt *attempt, result outcome) {
+func (a *Auth) end(ctx context.Context, attempt *attempt, result verdict) {
 	defer attempt.leave()
 	if result == nil {
 		return

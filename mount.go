@@ -83,7 +83,7 @@ func (a *Auth) CookieHandler(prefix string) http.Handler {
 				return
 			}
 		}
-		m.serve(w, r, name, below && !hasNeedlessEscapes(asked.RawPath))
+		m.operate(w, r, name, below && !hasNeedlessEscapes(asked.RawPath))
 	})
 }
 
@@ -136,11 +136,11 @@ type mount struct {
 func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	base, ok := m.base(r)
 	name, below := strings.CutPrefix(r.URL.Path, base+"/")
-	m.serve(w, r, name, below && ok)
+	m.operate(w, r, name, below && ok)
 }
 
-// serve serves an operation. below says whether the path is below the prefix.
-func (m *mount) serve(w http.ResponseWriter, r *http.Request, name string, below bool) {
+// operate serves an operation. below says whether the path is below the prefix.
+func (m *mount) operate(w http.ResponseWriter, r *http.Request, name string, below bool) {
 	m.first.Do(func() {
 		if !below {
 			m.explain(r)

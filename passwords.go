@@ -137,12 +137,6 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	return nil
 }
 
-// mayHaveFactor reports whether a user has set a second factor up, or nobody can tell.
-func (a *Auth) mayHaveFactor(ctx context.Context, userID string) bool {
-	enrolled, err := a.enrolled(ctx, userID)
-	return enrolled || err != nil
-}
-
 // ruleError is the answer for a password that the rules refuse, or that could not be checked.
 func ruleError(err error) error {
 	if errors.Is(err, password.ErrNotChecked) {

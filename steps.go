@@ -71,7 +71,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		err = a.stepError(ctx, row, err)
 	}
-	a.end(ctx, attempt, outcomeOf(err))
+	a.end(ctx, attempt, verdictOf(err))
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -170,7 +170,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})
-	a.end(ctx, attempt, outcomeOf(err))
+	a.end(ctx, attempt, verdictOf(err))
 	if err != nil {
 		return Tokens{}, err
 	}
