@@ -105,7 +105,8 @@ func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 }
 
 // Close ends the goroutines that [Open] started and waits for them. Then tokens are answered 503; with
-// [WithInsecureStaleRevocations] they still pass, and revocations are not seen. The source of the keys stays open. A second Close does nothing. It always returns nil.
+// [WithInsecureStaleRevocations] they still pass, and revocations are not seen. The source of the keys stays open. A second
+// Close does nothing. It always returns nil.
 func (f *Feed) Close() error {
 	f.view.Close()
 	if f.remote.ownClient {

@@ -24,8 +24,9 @@
 //
 // Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
 //
-// A Cluster is as available as its least available shard: each process reads the logs of all groups. The data of a group is in one slot. While a slot is moved to another node, logins, refreshes and revocations of its
-// users are answered 503: move the 16 slots one after the other, in a quiet hour.
+// A Cluster is as available as its least available shard: each process reads the logs of all groups. The data of a group is in
+// one slot. While a slot is moved to another node, logins, refreshes and revocations of its users are answered 503: move the 16
+// slots one after the other, in a quiet hour.
 //
 // # Upgrades
 //

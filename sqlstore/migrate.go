@@ -28,8 +28,8 @@ const component = "signet"
 // On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers
 // meanwhile, MariaDB and MySQL do not stop their writers. In PostgreSQL, writers wait. A host that cannot wait makes the
 // indexes first, with the statements of the folder migrations in their order and CREATE INDEX CONCURRENTLY; Migrate then finds
-// them. An index that PostgreSQL calls INVALID, because its CREATE was cancelled, must be dropped first. In PostgreSQL, Migrate returns an error when it must wait longer than 5 s for other transactions, because everybody else would
-// wait behind it.
+// them. An index that PostgreSQL calls INVALID, because its CREATE was cancelled, must be dropped first. In PostgreSQL,
+// Migrate returns an error when it must wait longer than 5 s for other transactions, because everybody else would wait behind it.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	if err := check(db, dialect); err != nil {
 		return err

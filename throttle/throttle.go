@@ -249,8 +249,8 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 	return errors.Join(errs...)
 }
 
-// Remember makes an address a known place of the account with that name, as a success does. It is for a sign-in that no attempt has counted. Its
-// error is [ErrUnavailable] or [ErrDelayed]; then the place may not be remembered.
+// Remember makes an address a known place of the account with that name, as a success does. It is for a sign-in that no attempt
+// has counted. Its error is [ErrUnavailable] or [ErrDelayed]; then the place may not be remembered.
 func (l *Limiter) Remember(ctx context.Context, name, address string) error {
 	if l.config.InsecureOff {
 		return nil

@@ -98,8 +98,8 @@ type Writer interface {
 	Add(ctx context.Context, user User) error
 	// Update replaces all fields of the user with that ID but PasswordHash, which only UpdatePasswordHash changes. Otherwise a
 	// program that reads a user, changes the name and writes the user back would bring back a password that was changed in the
-	// meantime. Of all other fields, Disabled and Roles too, the last writer wins. It returns ErrNotFound when there is none, ErrInvalid as Add does, and ErrExists when another user has the new
-	// address.
+	// meantime. Of all other fields, Disabled and Roles too, the last writer wins. It returns ErrNotFound when there
+	// is none, ErrInvalid as Add does, and ErrExists when another user has the new address.
 	Update(ctx context.Context, user User) error
 	// Delete removes the user with exactly that ID, so that id and address are free again. It returns ErrNotFound when
 	// there is none.
