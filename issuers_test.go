@@ -101,8 +101,8 @@ func TestJWKSUnknownKeys(t *testing.T) {
 	v := remote(t, i.server.URL)
 	_, err := v.Verify(context.Background(), i.token(t))
 	require.NoError(t, err)
-	unknown, later := 0, 0
-	for range 100 {
+	unknown, later, began := 0, 0, time.Now()
+	for range 30 {
 		stranger := newIssuer(t, "https://a.example", keys.Private(p256(t)))
 		_, err := v.Verify(context.Background(), stranger.token(t))
 		switch {
@@ -114,9 +114,11 @@ func TestJWKSUnknownKeys(t *testing.T) {
 		_, err = v.Verify(context.Background(), i.token(t))
 		require.NoError(t, err, "tokens of known keys notice nothing")
 	}
-	require.Equal(t, 100, unknown+later)
-	require.Contains(t, []int{4, 5}, unknown, "the issuer was asked, and does not know the key")
-	require.LessOrEqual(t, i.fetches.Load(), int64(6), "strangers have a budget")
+	require.Equal(t, 30, unknown+later)
+	earned := int(time.Since(began) / (10 * time.Second)) // on a slow machine the budget grows meanwhile
+	require.GreaterOrEqual(t, unknown, 4, "the issuer was asked, and does not know the key")
+	require.LessOrEqual(t, unknown, 5+earned)
+	require.LessOrEqual(t, int(i.fetches.Load()), 6+earned, "strangers have a budget")
 }
 
 // Strangers use up the budget. The clients of a retired key still learn that they must refresh.
