@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -386,4 +389,75 @@ func TestSum(t *testing.T) {
 			seen[got[0]], seen[got[1]] = true, true
 		}
 	}
+}
+
+// fixed answers every request with a document.
+type fixed string
+
+func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(f))), Request: r}, nil
+}
+
+// publishedSet is the set of another issuer, with the public halves of some keys. Each key has an issuer, or "" for none.
+func publishedSet(t *testing.T, list []*keys.Key, issuers ...string) *keys.Set {
+	t.Helper()
+	var members []string
+	for i, issuer := range issuers {
+		document, err := setOf(t, list[i]).JWKS()
+		require.NoError(t, err)
+		member := strings.TrimSuffix(strings.TrimPrefix(string(document), `{"keys":[`), `]}`)
+		members = append(members, strings.Replace(member, `"kid":"`, `"issuer":"`+issuer+`","kid":"`+string(rune('a'+i)), 1))
+	}
+	remote, err := keys.OpenURL("https://i.example/jwks", keys.WithClient(&http.Client{Transport: fixed(`{"keys":[` + strings.Join(members, ",") + `]}`)}))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, remote.Close()) })
+	set, err := remote.Refetch(t.Context(), nil)
+	require.NoError(t, err)
+	return set
+}
+
+// If keys name tenants, it matters which one has signed, also when the token comes again.
+func TestTheSignersOfATenant(t *testing.T) {
+	one, two := edKey("one"), edKey("two")
+	text := sign(t, two, `{"alg":"EdDSA","typ":"at+jwt"}`, "{}")
+	for _, tc := range []struct {
+		issuers []string
+		want    []string
+	}{{[]string{"t1", "t2", "t3"}, []string{"btwo", "ctwo"}}, {[]string{"", "", ""}, []string{"btwo"}}, {[]string{"", "t2", ""}, []string{"btwo", "ctwo"}}} {
+		set := publishedSet(t, []*keys.Key{one, two, two}, tc.issuers...)
+		r := NewReader(&source{set: set}, Rules{Foreign: true}, NewSignatures(1<<10))
+		for range 3 {
+			verified, err := verify(t, r, text)
+			require.NoError(t, err)
+			var ids []string
+			for _, k := range verified.Signers {
+				ids = append(ids, k.ID())
+			}
+			if tc.issuers[1] != "" || len(ids) == 1 { // a remembered signature does not tell which one it was
+				require.Equal(t, tc.want, ids)
+			}
+		}
+	}
+}
+
+// Under a flood the fetches go on, and each shows that a retired key is still missing.
+func TestARetiredKeyUnderAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &source{set: setOf(t, edKey("one"))}
+		r := NewReader(src, Rules{Foreign: true}, nil)
+		retired := sign(t, edKey("gone"), `{"alg":"EdDSA","kid":"gone"}`, "{}")
+		_, err := verify(t, r, retired)
+		require.Equal(t, ErrUnknownKey, err)
+		for range 3 {
+			time.Sleep(50 * time.Second)
+			_, err = verify(t, r, sign(t, edKey("junk"), `{"alg":"EdDSA","kid":"junk"}`, "{}"))
+			require.Equal(t, ErrUnknownKey, err)
+		}
+		src.err = keys.ErrTooSoon
+		_, err = verify(t, r, retired)
+		require.Equal(t, ErrUnknownKey, err)
+		time.Sleep(time.Hour)
+		_, err = verify(t, r, retired)
+		require.ErrorIs(t, err, keys.ErrTooSoon)
+	})
 }
