@@ -66,12 +66,13 @@ const (
 	mediaForm = "application/x-www-form-urlencoded"
 )
 
-// mediaType returns the type of the body. Many clients of the contract send forms.
+// mediaType returns the type of the body. Many clients of the contract send forms. Headers with the same name are one list (RFC 9110
+// section 5.3), and a list is no media type.
 func mediaType(r *http.Request) (string, error) {
-	if encoding := only(r.Header["Content-Encoding"]); encoding != "" && !strings.EqualFold(encoding, "identity") {
+	if encoding := strings.Join(r.Header["Content-Encoding"], ", "); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return "", unsupported("send the body without Content-Encoding")
 	}
-	sent := only(r.Header["Content-Type"])
+	sent := strings.Join(r.Header["Content-Type"], ", ")
 	if sent == mediaJSON { // nearly always
 		return sent, nil
 	}
@@ -80,14 +81,6 @@ func mediaType(r *http.Request) (string, error) {
 		return "", unsupported("send application/json")
 	}
 	return media, nil
-}
-
-// only returns the value of a header. Lines with the same name are one list (RFC 9110 section 5.3), which is no media type.
-func only(lines []string) string {
-	if len(lines) == 1 {
-		return lines[0]
-	}
-	return strings.Join(lines, ", ")
 }
 
 func unsupported(message string) error {
@@ -197,11 +190,8 @@ func isYes(text string) bool {
 }
 
 func twice(f field) error {
-	return badRequest(fmt.Sprintf("field %s appears twice", quoted(f.names)))
+	return badRequest(`field "` + strings.Join(f.names, `" or "`) + `" appears twice`)
 }
-
-// quoted names a field by all its names.
-func quoted(names []string) string { return `"` + strings.Join(names, `" or "`) + `"` }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {
 	body := scratch.Get()

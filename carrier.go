@@ -56,7 +56,7 @@ func (c carrier) readBody(w http.ResponseWriter, r *http.Request, want ...field)
 		if media != mediaJSON {
 			return unsupported("send application/json")
 		}
-		if err := parseBody(mediaJSON, body, want...); err != nil {
+		if err := parseBody(media, body, want...); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,7 @@ type Cookies struct {
 	TrustedOrigins []string
 	// Service stands in the names of the cookies; "": nothing. Of two services on one host each needs its own, because the
 	// cookie of the access token is sent to both. It has up to 32 letters, digits and hyphens. If you set or change it later,
-	// everybody must sign in again, and the sessions of before end only with their time.
+	// everybody must sign in again. The older sessions are not revoked; they expire.
 	Service string
 }
 

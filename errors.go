@@ -231,8 +231,8 @@ type problem struct {
 }
 
 // WriteError writes the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457
-// problem document. err is an [*Error], wraps one, or is one of the sentinels. The end of a context is answered 503, and any
-// other error 500; their texts are not shown. All handlers and middleware use it unless [WithErrorHandler] replaces it.
+// problem document. err is an [*Error], wraps one, or is one of the sentinels. If err says that a context has ended, the answer
+// is 503, and for any other error it is 500; the client does not see the text of such an error. All handlers and middleware use it unless [WithErrorHandler] replaces it.
 func WriteError(w http.ResponseWriter, err error) {
 	e := asError(err)
 	setErrorHeaders(w.Header(), e)

@@ -34,8 +34,8 @@ const (
 	eventsGrace = 2 * time.Second // for what waits when the service is closed
 )
 
-// room is how many events may wait when one more of this kind comes. What strangers can cause at will does not push out what users
-// do, and what users can cause at will does not push out what matters most.
+// room returns how many events may wait at most, so that one more of this kind is accepted. It is smaller for events that strangers
+// can cause at will than for those of users, and largest for the most important ones. So none of them crowds out a more important one.
 func room(kind event.Kind) int {
 	switch kind {
 	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed:

@@ -199,8 +199,8 @@ func maySignFor(k *keys.Key, issuer string) bool {
 	if own == "" || strings.Contains(own, "{") || own == strings.TrimRight(issuer, "/") {
 		return true
 	}
-	tenant := segmentsOf(own)
-	return len(tenant) > 0 && !slices.ContainsFunc(tenant, func(s string) bool { return !slices.Contains(segmentsOf(issuer), s) })
+	tenant, path := segmentsOf(own), segmentsOf(issuer)
+	return len(tenant) > 0 && !slices.ContainsFunc(tenant, func(s string) bool { return !slices.Contains(path, s) })
 }
 
 // versionSegment matches the segment of a path that is a version, such as v2.0.

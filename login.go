@@ -83,9 +83,10 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic
 // link, a command line. It asks for no password and no second step. The user store must know the user: the tokens carry what
 // the store knows, because every refresh looks the user up. There is at most one decision. Its lifetimes and facts hold for the
-// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and
-// for one whose password hash is another one now (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless]
-// for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
+// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not
+// know, and for one whose password hash has changed since (a user of [Auth.Authenticate] has the hash that was right),
+// [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks
+// the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials
@@ -306,7 +307,8 @@ func verdictOf(err error) verdict {
 	return nil
 }
 
-// afterPassword is the verdict on an attempt with a right password: for a user with a second factor it is only the first step.
+// afterPassword returns the verdict on an attempt whose password was right. A user with a second factor has shown only the first
+// of two proofs then.
 func (a *Auth) afterPassword(ctx context.Context, userID string) verdict {
 	if a.mayHaveFactor(ctx, userID) {
 		return continued

@@ -389,8 +389,9 @@ func badLifetime(d time.Duration) bool {
 	return d < 0 || d%time.Second != 0 || d > 10*365*24*time.Hour
 }
 
-// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults. If access tokens have lived for longer than
-// 20 days, change the key before you make their life shorter: a revocation is kept for 20 days, or for their present life.
+// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults. A revocation is kept for 20 days, or for
+// [Lifetimes].Access if that is longer. So if Access was longer than 20 days, and you make it shorter, change the key first: an
+// older token could be valid for longer than its revocation is kept.
 func WithLifetimes(lifetimes Lifetimes) Option {
 	return option(func(s *settings) {
 		for _, field := range []struct {
@@ -542,7 +543,8 @@ const (
 // WithRevocationMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB,
 // which holds about three million revocations of sessions exactly, and the cut-offs of about 80,000 users ([Auth.RevokeUser],
 // [Auth.UserChanged], new passwords). More of them are kept in a compact form. Then some tokens need one look-up in the session
-// store, which is remembered, for cut-offs about 16,000 at a time. No valid token is refused, and no revoked one passes.
+// store. The answer is remembered; answers about cut-offs are remembered for about 16,000 users at a time. No valid token is
+// refused, and no revoked one passes.
 func WithRevocationMemory(bytes int) Option {
 	return sessionOption("WithRevocationMemory", func(s *settings) {
 		if bytes < minRevocationMemory || int64(bytes) > 16<<30 {

@@ -35,7 +35,7 @@ type LoginPolicy struct {
 
 // LoginDecision is what [LoginPolicy].Decide chooses for one login. The zero LoginDecision is the default.
 type LoginDecision struct {
-	// SecondStep asks for a code of the second factor even if the user has not set one up. Without one the user cannot log in. Let the
+	// SecondStep asks for a code of the second factor even if the user has not set one up. Such a user cannot log in: let the
 	// user set it up first ([Auth.Authenticate] checks the password).
 	SecondStep bool
 	// Idle and Absolute are the lifetimes of this session in place of [Lifetimes].Refresh and Session; 0: those. They are
@@ -46,9 +46,9 @@ type LoginDecision struct {
 	// signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they are at most 1,024
 	// bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and "act" an object.
 	// Facts stay as they were, except that a second step and [Auth.StepUp] change "amr", "auth_time" and "acr". What else may
-	// change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and
-	// "auth_time" is now. In a decision for [Auth.IssueFor] there is no "auth_time" beside an "act": somebody who acts for the user
-	// does not pass [Verifier.RequireRecentAuth].
+	// change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and "auth_time" is now. In a decision for
+	// [Auth.IssueFor] there is no "auth_time" beside an "act": somebody who acts for the user does not pass
+	// [Verifier.RequireRecentAuth].
 	Facts map[string]any
 }
 

@@ -32,9 +32,9 @@ func fiber3RequireAuth(auth *signet.Auth, roles ...string) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := adaptor.ConvertRequest(c, true) // whole, for the sake of cookies
 		if err != nil {                           // a path that net/http does not read; the header is enough
-			r = &http.Request{Method: c.Method(), URL: &url.URL{Path: "/"}, Header: http.Header{"Authorization": c.GetReqHeaders()["Authorization"]}}
+			r = &http.Request{Method: c.Method(), URL: &url.URL{Path: "/"}, Header: http.Header{}}
 		}
-		if all := c.GetReqHeaders()["Authorization"]; len(all) > 1 { // the adaptor keeps the last one
+		if all := c.GetReqHeaders()["Authorization"]; len(all) > 0 { // of several the adaptor keeps the last one
 			r.Header["Authorization"] = all
 		}
 		claims, err := auth.Check(r.WithContext(c.Context()))

@@ -79,8 +79,8 @@ const (
 //
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
 // every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
-// a JWK ("kty": "oct"): a fingerprint or the name of a version must not become a secret. OpenFiles leaves out hidden files and
-// the backup files of editors. Of two files with the same key, one counts: the one that can sign. The certificate of an
+// a JWK ("kty": "oct"), because a text there may be something else, such as the name of a version. OpenFiles leaves out hidden
+// files and the backup files of editors. Of two files with the same key, one counts: the one that can sign. The certificate of an
 // authority that has issued another one there, such as ca.crt of a TLS secret, is left out. The first key that can sign is
 // the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot be read, if it holds something
 // else, or if no key can sign.
@@ -167,39 +167,40 @@ func (f *Files) run(ctx context.Context) {
 // read replaces the set if the files have changed. If they have not changed, the set keeps its pointer, so that
 // verified tokens stay verified.
 func (f *Files) read() error {
-	names, err := keyFileNames(f.path)
+	files, err := readKeyFiles(f.path)
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
+	sum := sumOf(files)
+	if f.sum == sum {
+		return nil
+	}
+	set, err := f.parse(files)
+	if err != nil {
+		return err
+	}
+	f.sum = sum
+	f.state.Store(set)
+	return nil
+}
+
+// parse returns the keys of the files, and logs what the operator should look at.
+func (f *Files) parse(files []keyFile) (*Set, error) {
 	var list []*Key
-	var exposed []string
-	var bareText string // a file with the text of a secret
-	var otherKeys bool
-	texts := 0
+	var texts []string // the files with the text of a secret
 	var certificates []*x509.Certificate
-	files := map[*Key]string{}
-	for _, name := range names {
-		text, mode, err := readKeyFile(name)
+	nameOf := map[*Key]string{}
+	for _, file := range files {
+		parsed, isSecret, err := parseKeyFile(file.text)
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("%s: %w", file.name, err)
 		}
-		parsed, bare, err := parseKeyFile(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if isSecret {
+			texts = append(texts, file.name)
 		}
-		if bare {
-			bareText = name
-			texts++
-		} else {
-			otherKeys = true
-		}
-		if mode.Perm()&0o004 != 0 {
-			exposed = append(exposed, name)
-		}
-		certificates = append(certificates, certificatesIn(text)...)
+		certificates = append(certificates, certificatesIn(file.text)...)
 		for _, k := range parsed {
-			files[k] = name
+			nameOf[k] = file.name
 			switch i := slices.IndexFunc(list, k.equal); {
 			case i < 0:
 				list = append(list, k)
@@ -207,31 +208,27 @@ func (f *Files) read() error {
 				list = append(slices.Delete(list, i, i+1), k)
 			}
 		}
-		fmt.Fprintf(sum, "%d:%s", len(text), text)
 	}
-	if f.sum == [sha256.Size]byte(sum.Sum(nil)) {
-		return nil
-	}
-	if bareText != "" && otherKeys { // a fingerprint or a version beside the keys must not become a secret
-		return fmt.Errorf("%s: beside other keys a secret must be a JWK: {\"kty\": \"oct\", \"k\": \"...\"}", bareText)
+	if len(texts) > 0 && len(texts) < len(files) { // a text beside keys may be a fingerprint, or the name of a version
+		return nil, fmt.Errorf("%s: beside other keys a secret must be a JWK: {\"kty\": \"oct\", \"k\": \"...\"}", texts[len(texts)-1])
 	}
 	list, authorities := withoutAuthorities(list, certificates)
 	set, err := firstSigns(list)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, k := range authorities {
 		f.cfg.logger.Warn("keys: the certificate of an authority is no key for tokens", "path", f.path, "key", k.ID())
 	}
-	for _, name := range exposed {
-		f.cfg.logger.Warn("keys: every user of this machine can read a key file", "path", name)
+	for _, file := range files {
+		if file.mode.Perm()&0o004 != 0 {
+			f.cfg.logger.Warn("keys: every user of this machine can read a key file", "path", file.name)
+		}
 	}
-	if texts > 1 { // one of them may be no secret, such as the name of a version
-		f.cfg.logger.Info("keys: the texts of several secrets were read", "signs", files[set.Signing()], "key", set.Signing(), "accepted", set.IDs())
+	if len(texts) > 1 { // one of them may be no secret, such as the name of a version
+		f.cfg.logger.Info("keys: the texts of several secrets were read", "signs", nameOf[set.Signing()], "key", set.Signing(), "accepted", set.IDs())
 	}
-	f.sum = [sha256.Size]byte(sum.Sum(nil))
-	f.state.Store(set)
-	return nil
+	return set, nil
 }
 
 func certificatesIn(text []byte) (list []*x509.Certificate) {
@@ -313,30 +310,60 @@ func isLeftOver(name string) bool {
 	return false
 }
 
+// keyFile is what was read of a file.
+type keyFile struct {
+	name string
+	text []byte
+	mode os.FileMode
+}
+
+func readKeyFiles(path string) ([]keyFile, error) {
+	names, err := keyFileNames(path)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]keyFile, len(names))
+	for i, name := range names {
+		if files[i], err = readKeyFile(name); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// sumOf is the same as long as the files hold the same texts in the same order.
+func sumOf(files []keyFile) [sha256.Size]byte {
+	sum := sha256.New()
+	for _, file := range files {
+		fmt.Fprintf(sum, "%d:%s", len(file.text), file.text)
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
+}
+
 // readKeyFile reads a regular file of limited length. It opens the file with O_NONBLOCK, because it would otherwise
 // wait for a writer if the file is a named pipe.
-func readKeyFile(name string) ([]byte, os.FileMode, error) {
+func readKeyFile(name string) (keyFile, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err
+		return keyFile{}, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, 0, err
+		return keyFile{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s is not a regular file", name)
+		return keyFile{}, fmt.Errorf("%s is not a regular file", name)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
 	if err == nil && len(text) > maxKeyFile {
 		err = fmt.Errorf("%s is longer than %d bytes", name, maxKeyFile)
 	}
-	return text, info.Mode(), err
+	return keyFile{name, text, info.Mode()}, err
 }
 
-// parseKeyFile returns the keys of a file. bare says that the file is the text of a secret.
-func parseKeyFile(text []byte) (list []*Key, bare bool, err error) {
+// parseKeyFile returns the keys of a file. isSecret says that the file is the text of a secret.
+func parseKeyFile(text []byte) (list []*Key, isSecret bool, err error) {
 	text = cleanText(text)
 	var k *Key
 	switch {

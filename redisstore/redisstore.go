@@ -30,9 +30,9 @@
 //
 // # Upgrades
 //
-// Processes with and without cut-offs can share a server. They see each other's sessions and revocations. Those without go on
-// to accept and to refresh what a cut-off has ended, and a session that they make counts as older than every cut-off. So make
-// the first cut-off when the last of them is gone.
+// Processes that know cut-offs and older ones that do not can share a server. They see each other's sessions and revocations.
+// An older process does not see cut-offs: it still accepts and refreshes the tokens that a cut-off has ended. A session that it
+// makes counts as older than every cut-off. So make the first cut-off when the last older process is gone.
 package redisstore
 
 import (

@@ -181,14 +181,11 @@ func (l *Limiter) isCounted(ctx context.Context, err error) bool {
 // nobody does the work of Also for the id of a user. Its record counts nothing, and is gone in a minute.
 func (a *Attempt) nobody(ctx context.Context) error {
 	err := a.limiter.update(ctx, keyOf("nobody", string(a.account[:])), func(before Record, now time.Time) (Record, time.Time, error) {
-		s, err := decodeAccount(before)
-		if err != nil {
-			return "", time.Time{}, err
-		}
-		s.advance(millisOf(now))
-		s.begin(a.place(), a.Known())
-		after, _ := s.encode()
-		return after, now.Add(time.Minute), nil
+		after, _, err := changedAccount(before, now, func(s *account) bool {
+			s.begin(a.place(), a.Known())
+			return true
+		})
+		return after, now.Add(time.Minute), err
 	})
 	if a.limiter.isCounted(ctx, err) {
 		return nil
@@ -202,8 +199,10 @@ func (l *Limiter) passes(ctx context.Context, err error) bool {
 	return l.config.InsecureFailOpen && errors.Is(err, ErrUnavailable) && ctx.Err() == nil
 }
 
-// place is the id of the address among the known places of an account; 0: the address is not known.
-func (a *Attempt) place() uint64 { return binary.BigEndian.Uint64(a.address[:]) }
+// placeOf is the id of an address among the known places of an account; 0: the address is not known.
+func placeOf(address Key) uint64 { return binary.BigEndian.Uint64(address[:]) }
+
+func (a *Attempt) place() uint64 { return placeOf(a.address) }
 
 // Known reports whether the attempt comes from a known place: an address from which the account has signed in within 30
 // days.
@@ -255,8 +254,7 @@ func (l *Limiter) Remember(ctx context.Context, name, address string) error {
 	if l.config.InsecureOff {
 		return nil
 	}
-	a := &Attempt{address: addressKey(address)}
-	return l.changeAccount(ctx, accountKey(name), func(s *account) { s.learn(a.place()) })
+	return l.changeAccount(ctx, accountKey(name), func(s *account) { s.learn(placeOf(addressKey(address))) })
 }
 
 // Ready reports whether attempts can be counted now. It is for health checks, and writes a record of its own, because a store
@@ -301,17 +299,21 @@ func (l *Limiter) changeAccount(ctx context.Context, key Key, change func(*accou
 // updateAccount changes the record of an account. change says whether it has changed it.
 func (l *Limiter) updateAccount(ctx context.Context, key Key, change func(*account) bool) error {
 	return l.update(ctx, key, func(before Record, now time.Time) (Record, time.Time, error) {
-		s, err := decodeAccount(before)
-		if err != nil {
-			return "", time.Time{}, err
-		}
-		setBack := s.advance(millisOf(now))
-		if !change(&s) && !setBack {
-			return before, time.Time{}, nil
-		}
-		after, until := s.encode()
-		return after, until, nil
+		return changedAccount(before, now, change)
 	})
+}
+
+func changedAccount(before Record, now time.Time, change func(*account) bool) (after Record, until time.Time, err error) {
+	s, err := decodeAccount(before)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	setBack := s.advance(millisOf(now))
+	if !change(&s) && !setBack {
+		return before, time.Time{}, nil
+	}
+	after, until = s.encode()
+	return after, until, nil
 }
 
 // updateAddress changes the record of an address. change says whether it has changed it.
