@@ -79,6 +79,34 @@ func TestDecodeParts(t *testing.T) {
 	}
 }
 
+// Memory is used again, unless a long document has made it large. A pool may forget: with the race detector it does so at random.
+func TestMemoryIsUsedAgain(t *testing.T) {
+	const text = "aGVhZGVy.cGF5bG9hZA.c2ln"
+	again := func(capacity int, between func()) bool {
+		for range 100 {
+			given := pool.New().(*buffers)
+			given.token, given.decoded = make([]byte, 0, capacity), make([]byte, 0, len(text))
+			first := &given.decoded[:1][0]
+			Token{buf: given}.Close()
+			between()
+			got, err := Open(text, MaxToken)
+			require.NoError(t, err)
+			if got.buf == given {
+				require.Same(t, first, &got.buf.decoded[:1][0], "it just fits")
+				return true
+			}
+		}
+		return false
+	}
+	require.True(t, again(100, func() {}))
+	require.True(t, again(maxKept, func() {}))
+	require.False(t, again(maxKept+1, func() {}))
+	require.True(t, again(100, func() {
+		_, err := NewWriter(AccessType).Sign(context.Background(), edKey("one"), []byte("{}"))
+		require.NoError(t, err)
+	}), "a signature gives it back too")
+}
+
 func TestIsType(t *testing.T) {
 	for _, tc := range []struct {
 		typ, want string

@@ -116,10 +116,11 @@ func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.S
 }
 
 func (r *Reader) keySet(ctx context.Context) (*keys.Set, error) {
-	if set := r.source.Current(); set != nil && !set.Empty() {
-		return set, nil
+	set := r.source.Current()
+	if set.Empty() {
+		return r.refetch(ctx, set)
 	}
-	return r.refetch(ctx, r.source.Current())
+	return set, nil
 }
 
 func (r *Reader) refetch(ctx context.Context, lacking *keys.Set) (*keys.Set, error) {
@@ -227,10 +228,10 @@ func (r *Reader) parseHeader(text string) (h header, err error) {
 				return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 			}
 		case "crit", "b64", "zip", "enc":
-			if r.rules.Foreign && s.Name() == "zip" && s.Raw() == `"NONE"` {
-				continue // ForgeRock writes it, and means nothing by it
+			// ForgeRock writes the last one, and means nothing by it.
+			if !r.rules.Foreign || s.Name() != "zip" || s.Raw() != `"NONE"` {
+				return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 			}
-			return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 		}
 	}
 	switch err := s.Err(); {
