@@ -101,6 +101,10 @@ const (
 const sameCutoffs = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ?), 0) = ?
 			AND COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ''), 0) = ?`
 
+// A write of a cut-off has the condition that no session of the user lives longer than was read. The cut-off could go before a
+// session that it has ended.
+const noneLater = `NOT EXISTS (SELECT 1 FROM signet_sessions WHERE user_id = ? AND revoked_at = 0 AND keep_until > ?)`
+
 // maxLater is how much later than its KeepUntil the keep_until of a session may be. An index has keep_until, and an update
 // costs far less if it changes no index. So most updates leave keep_until as it is.
 const maxLater = session.Millis(6 * 60 * 60 * 1000)
@@ -131,7 +135,8 @@ func queriesOf(d Dialect) queries {
 		}
 		return d.sql(`DELETE FROM ` + table + ` WHERE ` + id + ` IN (SELECT ` + id + ` FROM ` + expired + `)`)
 	}
-	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id) VALUES (?, ?, ?, ?)`
+	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id)
+		SELECT ?, ?, ?, ? FROM (SELECT 1 AS one) AS one WHERE ` + noneLater
 	if d != MariaDB { // there the error says that another process was first
 		cutNew += ` ON CONFLICT (user_id) DO NOTHING`
 	}
@@ -172,7 +177,7 @@ func queriesOf(d Dialect) queries {
 			COALESCE(c.version, 0), c.data FROM signet_log LEFT JOIN signet_cutoffs c ON c.user_id = ?`),
 		cutNew: text(cutNew),
 		cutAgain: text(`UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
-			WHERE user_id = ? AND version = ?`),
+			WHERE user_id = ? AND version = ? AND ` + noneLater),
 		removeSessions: remove("signet_sessions", "id", ""),
 		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
 		ends:           text(logEnds),
@@ -336,7 +341,7 @@ func (s *Sessions) Cut(ctx context.Context, userID string,
 		if done || err != nil {
 			return err
 		}
-		if err := pause(ctx, attempt); err != nil { // another process was first
+		if err := pause(ctx, attempt); err != nil { // another write was first
 			return fmt.Errorf("sqlstore: cut: %w", err)
 		}
 	}
@@ -368,7 +373,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	if version > 0 {
 		query, args = s.queries.cutAgain, append(args, version)
 	}
-	done, err = s.write(ctx, query, args...)
+	done, err = s.write(ctx, query, append(args, user, latest.Int64)...)
 	if err != nil && !taken(err) {
 		return false, fmt.Errorf("sqlstore: cut: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -190,6 +191,39 @@ func (k kit) cutLatest() {
 			"latest is %d; a session lives until %d, and a revoked one until %d", latest, newest.KeepUntil, row.KeepUntil)
 		return before.End("", latest, 0)
 	})
+}
+
+// A refresh makes a session live longer while Cut runs. Then change is called again with the later time, unless the store lets
+// the refresh wait for the Cut.
+func (k kit) cutLatestMeanwhile() {
+	row := k.create("s1", "u1", keep(5*day))
+	for i := range 2 { // without a cut-off, and with one
+		refreshed := false
+		var last session.Millis
+		var refresh sync.WaitGroup
+		calls := 0
+		k.cut("u1", func(before session.Cutoff, latest, _ session.Millis) session.Cutoff {
+			last = latest
+			if calls++; calls == 1 {
+				done := make(chan struct{})
+				refresh.Go(func() {
+					defer close(done)
+					row = k.update(row.ID, func(row *session.Session, _ session.Millis) { row.KeepUntil += 4 * day })
+				})
+				select {
+				case <-done:
+					refreshed = true
+				case <-time.After(2 * time.Second):
+				}
+			}
+			return before.Change(latest, 0)
+		})
+		refresh.Wait()
+		if refreshed {
+			conformance.True(k, last >= row.KeepUntil, cutLatest,
+				"latest is %d in the last of %d calls; a session lives until %d since the first one, case %d", last, calls, row.KeepUntil, i)
+		}
+	}
 }
 
 func (k kit) cutError() {

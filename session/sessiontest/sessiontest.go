@@ -55,6 +55,7 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"cut/user ids", kit.cutUserIDs},
 		{"cut/everybody", kit.cutEverybody},
 		{"cut/latest", kit.cutLatest},
+		{"cut/latest, meanwhile", kit.cutLatestMeanwhile},
 		{"cut/error, unchanged", kit.cutError},
 		{"cut/atomic", kit.cutAtomic},
 		{"log/all", kit.logAll},
