@@ -118,8 +118,9 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 			return nil, errors.New("a path in Roles or Scopes must have 1 to 8 names that are not empty")
 		}
 	}
-	iss := &issuer{name: t.Issuer, audience: cfg.audience, types: cfg.types,
-		reader: jws.NewReader(t.Keys, jws.Rules{Algorithms: slices.Clone(t.Algorithms), Foreign: true}, cfg.signatures)}
+	iss := &issuer{name: t.Issuer, audience: cfg.audience, types: cfg.types}
+	iss.reader = jws.NewReader(t.Keys, jws.Rules{Algorithms: slices.Clone(t.Algorithms), Foreign: true, BeforeFetch: iss.beforeFetch},
+		cfg.signatures)
 	if t.Audience != nil {
 		iss.audience = slices.Clone(t.Audience)
 	}

@@ -1,6 +1,7 @@
 package signet_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/userstore"
 )
 
 // clientOf answers every request with the JWK Set of the keys.
@@ -504,13 +506,50 @@ func TestAFractionOfAuthTime(t *testing.T) {
 	}
 }
 
-// While the keys of the only issuer cannot be had, a token of another one is refused and not answered 503.
-func TestATokenOfAnotherIssuerWhileTheKeysAreAway(t *testing.T) {
-	v, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: "https://i.example", Types: []string{"JWT"},
-		Keys: downSource{errors.New("connection refused")}}})
+// awaySource is a source whose newer keys cannot be had.
+type awaySource struct {
+	set   *keys.Set
+	asked *int
+}
+
+func (s awaySource) Current() *keys.Set { return s.set }
+
+func (s awaySource) Refetch(context.Context, *keys.Set) (*keys.Set, error) {
+	*s.asked++
+	return nil, errors.New("connection refused")
+}
+
+// A token of another issuer asks for no keys, and is refused and not answered 503 while these cannot be had.
+func TestATokenOfAnotherIssuerAsksForNoKeys(t *testing.T) {
+	some, err := keys.NewSet(keys.Private(p256(t), keys.WithID("known")))
 	require.NoError(t, err)
-	for iss, want := range map[string]error{"https://i.example": signet.ErrUnavailable, "https://own.example": signet.ErrInvalidToken} {
-		_, err = v.Verify(t.Context(), signWith(t, keys.Private(p256(t)), `{"alg":"ES256","kid":"k","typ":"JWT"}`, `{"iss":"`+iss+`"}`))
-		require.ErrorIs(t, err, want, iss)
+	for _, set := range []*keys.Set{nil, some} {
+		asked := 0
+		source := awaySource{set, &asked}
+		own, err := signet.NewVerifier(source, signet.WithIssuer("https://i.example"), signet.WithTokenTypes("JWT"))
+		require.NoError(t, err)
+		one, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: "https://i.example", Types: []string{"JWT"}, Keys: source}})
+		require.NoError(t, err)
+		pattern, err := signet.NewIssuersVerifier([]signet.TrustedIssuer{{Issuer: "https://i.{d}", Types: []string{"JWT"}, Keys: source}})
+		require.NoError(t, err)
+		verifiers := map[string]*signet.Verifier{"NewVerifier": own, "NewIssuersVerifier": one, "a pattern": pattern}
+		if set != nil {
+			auth, err := signet.New(userstore.NewMemory(), source, signet.WithIssuer("https://i.example"), signet.WithTokenTypes("JWT"),
+				signet.WithLogger(slog.New(slog.DiscardHandler)))
+			require.NoError(t, err)
+			defer auth.Close()
+			verifiers["New"] = auth.Verifier
+		}
+		for name, v := range verifiers {
+			for _, payload := range []string{`{"iss":"https://other.example"}`, `{"iss":7}`, `{}`, `{"iss":"https://i.example","iss":"https://i.example"}`, `[]`} {
+				_, err = v.Verify(t.Context(), signWith(t, keys.Private(p256(t)), `{"alg":"ES256","kid":"k","typ":"JWT"}`, payload))
+				require.ErrorIs(t, err, signet.ErrInvalidToken, "%s: %s", name, payload)
+			}
+			require.Zero(t, asked, name)
+			_, err = v.Verify(t.Context(), signWith(t, keys.Private(p256(t)), `{"alg":"ES256","kid":"k","typ":"JWT"}`, `{"iss":"https://i.example","d":"example"}`))
+			require.ErrorIs(t, err, signet.ErrUnavailable, name)
+			require.Equal(t, 1, asked, name)
+			asked = 0
+		}
 	}
 }

@@ -64,7 +64,9 @@ func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) 
 
 // own is the issuer that is signet itself.
 func (c *verifierConfig) own(source keys.Source) *issuer {
-	return &issuer{name: c.issuer, audience: c.audience, types: c.types, reader: jws.NewReader(source, jws.Rules{}, c.signatures)}
+	iss := &issuer{name: c.issuer, audience: c.audience, types: c.types}
+	iss.reader = jws.NewReader(source, jws.Rules{BeforeFetch: iss.beforeFetch}, c.signatures)
+	return iss
 }
 
 // checkSource finds sources that can never have keys.
@@ -218,8 +220,8 @@ const (
 )
 
 // read checks everything about a token that does not change with time. If the signature is bad, the error reports only
-// that. With one issuer, read looks at no claim before it has verified the signature. With several, it looks at "iss"
-// to choose the keys.
+// that. Before it has verified the signature, it looks at no claim but "iss": to choose among several issuers, and before it
+// fetches keys.
 func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, error) {
 	token, err := jws.Open(text, v.maxToken)
 	if err != nil {
@@ -232,13 +234,7 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	}
 	signed, err := from.reader.Verify(ctx, token)
 	if err != nil {
-		err = readError(err)
-		if errors.Is(err, ErrUnavailable) && from.foreign != nil { // keys that cannot be had do not matter for another issuer's token
-			if claims, malformed := unverifiedIssuer(token); malformed != nil || !from.named(claims) {
-				err = errIssuer
-			}
-		}
-		return nil, v.explain(ctx, strangers, err)
+		return nil, v.explain(ctx, strangers, readError(err))
 	}
 	audience, err := from.audienceOf(signed.Type, use)
 	if err != nil {
@@ -294,8 +290,11 @@ func readError(err error) error {
 	case jws.ErrUnknownKey:
 		return errUnknownKey
 	}
-	if _, malformed := err.(*jws.MalformedError); malformed {
+	switch err := err.(type) {
+	case *jws.MalformedError:
 		return because(errMalformed, err)
+	case *Error: // of beforeFetch
+		return err
 	}
 	return unavailable(err)
 }
@@ -319,6 +318,22 @@ func (v *Verifier) issuerOf(token jws.Token) (*issuer, error) {
 		}
 	}
 	return nil, errIssuer
+}
+
+// beforeFetch refuses the tokens of other issuers. They must not make a service ask its issuer for keys, and it does not matter
+// to them that these cannot be had.
+func (i *issuer) beforeFetch(token jws.Token) error {
+	if i.name == "" {
+		return nil
+	}
+	claims, err := unverifiedIssuer(token)
+	switch {
+	case err != nil:
+		return because(errMalformed, err)
+	case !i.named(claims):
+		return errIssuer
+	}
+	return nil
 }
 
 // unverifiedIssuer reads only the "iss" of a token whose signature was not verified.

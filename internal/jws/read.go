@@ -31,6 +31,9 @@ type Rules struct {
 	// not refused, a header without a key id may mean one of several keys, and "Ed25519" is another name of EdDSA (RFC
 	// 9864).
 	Foreign bool
+	// BeforeFetch is called before keys are fetched for a token, whose signature is not verified yet. An error refuses the token:
+	// nothing is fetched, and Verify returns the error. nil: keys are fetched for every token.
+	BeforeFetch func(Token) error
 }
 
 // NewReader returns a Reader that finds keys in the source. Several Readers can share the Signatures, which may be nil.
@@ -59,9 +62,9 @@ func (e *UnavailableError) Unwrap() error { return e.Cause }
 func (r *Reader) Current() *keys.Set { return r.source.Current() }
 
 // Verify checks the signature of a token. If the signature is bad, it reports only that, and nothing about the payload.
-// The error is ErrSignature, ErrUnknownKey, a *MalformedError or an *UnavailableError.
+// The error is ErrSignature, ErrUnknownKey, a *MalformedError, an *UnavailableError or that of [Rules].BeforeFetch.
 func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
-	set, err := r.keySet(ctx)
+	set, err := r.keySet(ctx, t)
 	if err != nil {
 		return Verified{}, err
 	}
@@ -87,7 +90,7 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	signers := head.signers(t.signingInput(), signature)
 	// Without a key id, the set cannot tell that the key is new. So newer keys are tried too.
 	if signers == nil && r.rules.Foreign && head.kid == "" {
-		if head, set, signers, err = r.tryNewer(ctx, t, head, set, signature); err != nil {
+		if head, set, signers, err = r.tryNewer(ctx, t, head, set); err != nil {
 			return Verified{}, err
 		}
 	}
@@ -105,25 +108,34 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 }
 
 // tryNewer verifies a token with newer keys, if there are any. It is for tokens whose header names no key.
-func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set, signature []byte,
-) (header, *keys.Set, []*keys.Key, error) {
-	newer, err := r.refetch(ctx, set)
+func (r *Reader) tryNewer(ctx context.Context, t Token, head header, set *keys.Set) (header, *keys.Set, []*keys.Key, error) {
+	newer, err := r.refetch(ctx, t, set)
 	if err != nil || newer == set {
+		return head, set, nil, err
+	}
+	signature, err := t.decodeSignature() // again: meanwhile the buffer may have held another part
+	if err != nil {
 		return head, set, nil, err
 	}
 	head.keys, _ = newer.Find("", head.algorithm, r.rules.Algorithms)
 	return head, newer, head.signers(t.signingInput(), signature), nil
 }
 
-func (r *Reader) keySet(ctx context.Context) (*keys.Set, error) {
+func (r *Reader) keySet(ctx context.Context, t Token) (*keys.Set, error) {
 	set := r.source.Current()
 	if set.Empty() {
-		return r.refetch(ctx, set)
+		return r.refetch(ctx, t, set)
 	}
 	return set, nil
 }
 
-func (r *Reader) refetch(ctx context.Context, lacking *keys.Set) (*keys.Set, error) {
+// refetch returns a newer set than the one that lacks the key of the token.
+func (r *Reader) refetch(ctx context.Context, t Token, lacking *keys.Set) (*keys.Set, error) {
+	if r.rules.BeforeFetch != nil {
+		if err := r.rules.BeforeFetch(t); err != nil {
+			return nil, err
+		}
+	}
 	set, err := r.source.Refetch(ctx, lacking)
 	if err == nil && set.Empty() {
 		err = errors.New("the key source has none")
@@ -183,7 +195,7 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 	// There are two tries, because the first newer set may be older than the key of this token.
 	for tries := 0; !known; tries++ {
 		lacking := set
-		set, err = r.refetch(ctx, lacking)
+		set, err = r.refetch(ctx, t, lacking)
 		if errors.Is(err, keys.ErrTooSoon) && r.absent.has(head.wanted(), time.Now()) {
 			return header{}, nil, ErrUnknownKey
 		}
