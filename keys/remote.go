@@ -40,6 +40,7 @@ type Remote struct {
 
 	turn    chan struct{} // has room for one value; only the goroutine that has sent it may fetch
 	guarded fetches       // only for the goroutine that holds the turn
+	fetched chan struct{} // has room for one value: there was a fetch, so run looks again when the next one is due
 }
 
 // place is where the keys are.
@@ -51,14 +52,12 @@ type place struct {
 
 // fetches is what a Remote knows about its fetches.
 type fetches struct {
-	began  time.Time     // when the newest fetch began
-	err    error         // of the newest fetch
-	body   string        // the newest good document
-	maxAge time.Duration // of the newest good document
+	err  error     // of the newest fetch
+	body string    // the newest good document
+	due  time.Time // when the goroutine fetches the next time
 
-	url          string // of the JWK Set, from the issuer's metadata
-	locatedAt    time.Time
-	mayHaveMoved bool // the keys could not be fetched from there
+	url   string    // of the JWK Set, from the issuer's metadata
+	askAt time.Time // when the metadata is read again, even if the keys are still there
 
 	budget   int // how many fetches for unknown keys are left
 	budgetAt time.Time
@@ -77,8 +76,9 @@ type remoteOption func(*remoteConfig)
 
 func (o remoteOption) applyRemote(c *remoteConfig) { o(c) }
 
-// WithClient sets the HTTP client that fetches the keys, for example one with a proxy or with mutual TLS. A fetch takes
-// at most 5 seconds, even if the client's own limit is longer. The default is a plain client.
+// WithClient sets the HTTP client that fetches the keys, for example one with a proxy or with mutual TLS. The keys must arrive
+// within 5 seconds, and so must the metadata of [Discover], even if the client's own limit is longer. The default is a plain
+// client.
 func WithClient(client *http.Client) RemoteOption {
 	return remoteOption(func(c *remoteConfig) { c.client = client })
 }
@@ -90,10 +90,10 @@ func WithInsecureHTTP() RemoteOption {
 }
 
 const (
-	fetchTimeout = 5 * time.Second
-	retryAfter   = time.Minute // after a fetch that failed
-	maxDocument  = 256 << 10   // bytes
-	metadataAge  = time.Hour   // how long the URL from the metadata is used
+	fetchTimeout = 5 * time.Second // for the metadata, and again for the keys: if one hangs, the other has its time
+	retryAfter   = time.Minute     // after a fetch that failed
+	maxDocument  = 256 << 10       // bytes
+	metadataAge  = time.Hour       // how long the URL from the metadata is used
 
 	// The document is fetched again after the max-age of the answer, within these limits.
 	defaultMaxAge = 10 * time.Minute
@@ -108,7 +108,7 @@ const (
 )
 
 // OpenURL trusts the keys of a JWK Set document (RFC 7517 section 5), usually ISSUER/.well-known/jwks.json. It starts a
-// goroutine that fetches the document at once, and again whenever the max-age of the answer is nearly over. The max-age
+// goroutine that fetches the document at once, and again whenever the max-age of the last answer is nearly over. The max-age
 // counts as at least 1 minute and at most 1 hour, and as 10 minutes if there is none. [Remote.Close] ends the
 // goroutine. The host must close the services that use the keys first.
 //
@@ -158,7 +158,7 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	client := *cfg.client // a copy, because the caller's client must not change
 	client.CheckRedirect = p.rule.Redirects(client.CheckRedirect)
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Remote{place: p, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1)}
+	r := &Remote{place: p, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
 	r.follow.Go(func() { r.run(ctx) })
 	return r, nil
 }
@@ -202,8 +202,6 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 		return nil, err
 	}
 	defer r.leaveTurn()
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-	defer cancel()
 	g := &r.guarded
 	switch {
 	case r.set.Load() != lacking: // another fetch has brought newer keys
@@ -212,7 +210,7 @@ func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
 	case !g.spend(time.Now()):
 		return nil, ErrTooSoon
 	default:
-		r.fetch(ctx)
+		r.fetch(context.WithoutCancel(ctx))
 	}
 	if g.err != nil {
 		return nil, g.err
@@ -267,58 +265,70 @@ func (r *Remote) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			r.logger.Warn("keys: the issuer's keys cannot be fetched", "host", r.place.rule.Host, "error", err)
 		}
-		// The wait is random, so that the services of a fleet do not all fetch at the same moment.
-		next := time.NewTimer(wait - rand.N(wait/10))
+		next := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			next.Stop()
-			return
 		case <-next.C:
+		case <-r.fetched:
+		}
+		if next.Stop(); ctx.Err() != nil {
+			return
 		}
 	}
 }
 
-// refresh fetches once, within fetchTimeout, and returns how long to wait until the next time.
+// refresh fetches if that is due, and returns how long to wait until the next time. The error is that of its own fetch.
 func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	waiting, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	if err := r.takeTurn(ctx); err != nil {
+	if err := r.takeTurn(waiting); err != nil {
 		return retryAfter, err
 	}
 	defer r.leaveTurn()
 	g := &r.guarded
-	if g.err != nil || time.Since(g.began) > time.Second { // otherwise a token has just caused a fetch
+	if !time.Now().Before(g.due) {
 		r.fetch(ctx)
+		err = g.err
 	}
-	if g.err != nil {
-		return retryAfter, g.err
-	}
-	return g.maxAge, nil
+	return time.Until(g.due), err
 }
 
 // fetch asks the issuer once and notes the result. The caller must hold the turn.
 func (r *Remote) fetch(ctx context.Context) {
 	r.begun.Add(1)
-	r.guarded.began = time.Now()
-	r.guarded.err = r.load(ctx)
+	g, began := &r.guarded, time.Now()
+	maxAge, err := r.load(ctx)
+	if g.err = err; err != nil {
+		if now := time.Now(); !now.Before(g.due) || g.due.After(now.Add(retryAfter)) {
+			g.due = now.Add(retryAfter)
+		}
+	} else { // a random time, so that the services of a fleet do not all fetch at the same moment
+		g.due = began.Add(maxAge - rand.N(maxAge/10))
+	}
+	select {
+	case r.fetched <- struct{}{}:
+	default:
+	}
 }
 
-func (r *Remote) load(ctx context.Context) error {
+// load returns the max-age of the keys.
+func (r *Remote) load(ctx context.Context) (maxAge time.Duration, err error) {
 	address, err := r.locate(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
 	body, header, err := r.get(ctx, address)
-	g := &r.guarded
 	if err != nil {
-		g.mayHaveMoved = true // so slow metadata gets all the time at the next fetch
-		return err
+		return 0, err
 	}
+	g := &r.guarded
 	// The same keys keep the same set, in any order, so that verified tokens stay verified.
 	if r.set.Load() == nil || string(body) != g.body {
 		list, skipped, err := parsePublished(body)
 		if err != nil {
-			return fmt.Errorf("the issuer's JWK Set: %w", err)
+			return 0, fmt.Errorf("the issuer's JWK Set: %w", err)
 		}
 		for _, reason := range skipped[:min(len(skipped), 10)] {
 			r.logger.Warn("keys: a key of the issuer is left out", "host", r.place.rule.Host, "reason", reason)
@@ -328,8 +338,7 @@ func (r *Remote) load(ctx context.Context) error {
 		}
 		g.body = string(body)
 	}
-	g.maxAge = maxAgeOf(header)
-	return nil
+	return maxAgeOf(header), nil
 }
 
 // locate returns the URL of the keys.
@@ -338,25 +347,23 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 		return r.place.url, nil
 	}
 	g := &r.guarded
-	if g.url != "" && g.err == nil && time.Since(g.locatedAt) < metadataAge {
+	if g.url != "" && g.err == nil && time.Now().Before(g.askAt) {
 		return g.url, nil
 	}
-	if g.url != "" && !g.mayHaveMoved { // metadata that hangs must leave time for the keys
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, fetchTimeout/2)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
 	var errs []error
 	for _, address := range r.place.metadataURLs() {
 		found, err := r.jwksURI(ctx, address)
 		if err == nil {
-			g.url, g.locatedAt = found, time.Now()
+			g.url, g.askAt = found, time.Now().Add(metadataAge)
 			return found, nil
 		}
 		errs = append(errs, err)
 	}
 	err := fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
-	if g.mayHaveMoved = false; g.url != "" { // the keys may still be where they were
+	if g.url != "" { // the keys may still be where they were
+		g.askAt = time.Now().Add(retryAfter)
 		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.rule.Host, "error", err)
 		return g.url, nil
 	}

@@ -149,6 +149,42 @@ func TestKeysAreFetchedAgainWithinTheirMaxAge(t *testing.T) {
 	}
 }
 
+// It is the max-age of the last answer that counts, also if a token has caused that fetch. A failed fetch is no answer.
+func TestTheMaxAgeOfTheLastAnswerCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := publish(t)
+		p.header.Set("Cache-Control", "max-age=3600")
+		source, err := keys.OpenURL("https://keys.example/", keys.WithClient(&http.Client{Transport: p}), silent)
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(5 * time.Minute)
+		fetch := func(hang bool, maxAge string) {
+			synctest.Wait()
+			p.hang.Store(hang)
+			p.header = http.Header{"Cache-Control": {maxAge}}
+			_, err := source.Refetch(t.Context(), source.Current())
+			require.Equal(t, hang, err != nil)
+			p.hang.Store(false)
+		}
+		fetch(false, "max-age=60")
+		require.EqualValues(t, 2, p.fetches.Load())
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 3, p.fetches.Load())
+		time.Sleep(20 * time.Second)
+		fetch(false, "max-age=3600")
+		time.Sleep(50 * time.Minute)
+		require.EqualValues(t, 4, p.fetches.Load())
+		fetch(true, "max-age=3600")
+		time.Sleep(61 * time.Second)
+		require.EqualValues(t, 6, p.fetches.Load())
+		for range 30 { // tokens cause fetches that fail, but the goroutine's own fetch is not put off
+			fetch(true, "max-age=3600")
+			time.Sleep(20 * time.Second)
+		}
+		require.Greater(t, p.fetches.Load(), int64(6+30))
+	})
+}
+
 // The processes of a fleet can start at the same moment. They must not fetch the keys at the same moment for ever.
 func TestFetchesAreJittered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -263,6 +299,8 @@ type site struct {
 	metadataDown atomic.Bool
 	hangs        bool // while the metadata is down, it does not answer
 	slow         time.Duration
+	slowKeys     time.Duration
+	keysDown     atomic.Bool
 	gone         atomic.Pointer[string] // the path of keys that have moved
 	keys         atomic.Pointer[string]
 }
@@ -288,6 +326,15 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
+		}
+	} else {
+		select {
+		case <-time.After(s.slowKeys):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+		if s.keysDown.Load() {
+			status = 503
 		}
 	}
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{},
@@ -327,6 +374,48 @@ func testMetadataThatIsDown(t *testing.T, hangs bool) {
 		s.keys.Store(&next)
 		time.Sleep(70 * time.Minute)
 		require.Equal(t, []string{"k2"}, source.Current().IDs())
+	})
+}
+
+// Metadata that hangs for hours does not freeze the keys, even after a bad answer of the keys.
+func TestMetadataHangsAndTheKeysFailOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{jwksURI: "https://i.example/jwks", hangs: true}
+		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
+		s.keys.Store(&text)
+		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(time.Minute)
+		s.metadataDown.Store(true)
+		s.keysDown.Store(true)
+		time.Sleep(20 * time.Minute)
+		s.keysDown.Store(false)
+		next := setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil))
+		s.keys.Store(&next)
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, []string{"k2"}, source.Current().IDs())
+	})
+}
+
+// The metadata and the keys have 5 seconds each, at the start and later.
+func TestMetadataAndKeysThatAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{jwksURI: "https://i.example/jwks", slow: 4 * time.Second, slowKeys: 4 * time.Second}
+		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
+		s.keys.Store(&text)
+		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(10 * time.Second)
+		require.Equal(t, []string{"k1"}, source.Current().IDs())
+		for i := range 5 {
+			id := fmt.Sprint("next", i)
+			next := setOf(published(t, keys.Private(p256(t), keys.WithID(id)), nil))
+			s.keys.Store(&next)
+			time.Sleep(40 * time.Minute)
+			require.Equal(t, []string{id}, source.Current().IDs())
+		}
 	})
 }
 
