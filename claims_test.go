@@ -109,6 +109,27 @@ func TestCustomClaimsTakeExactNames(t *testing.T) {
 
 // White space before the payload, and a struct that embeds itself, change nothing.
 // A field hides one of an embedded struct with the same name, as in encoding/json.
+// A claim never fills a field with a tag that differs from it in case, also if it fills another field.
+func TestCustomClaimsBesideATag(t *testing.T) {
+	type Base struct{ Tenant string }
+	type embedded struct {
+		Tenant string `json:"tenant"`
+		Base
+	}
+	type beside struct {
+		Name   string `json:"tenant"`
+		Tenant string
+	}
+	for payload, want := range map[string][2]string{`,"TENANT":"b"`: {"", "b"}, `,"tenant":"a"`: {"a", ""}, `,"TENANT":"b","tenant":"a"`: {"a", "b"}} {
+		first, err := signet.CustomClaims[embedded](claimsOf(t, payload))
+		require.NoError(t, err)
+		require.Equal(t, want, [2]string{first.Tenant, first.Base.Tenant}, payload)
+		second, err := signet.CustomClaims[beside](claimsOf(t, payload))
+		require.NoError(t, err)
+		require.Equal(t, want, [2]string{second.Name, second.Tenant}, payload)
+	}
+}
+
 func TestCustomClaimsWithHiddenFields(t *testing.T) {
 	type base struct {
 		Org struct{ ID string } `json:"org"`

@@ -49,7 +49,7 @@ func exactMembers(value string, t reflect.Type) (string, error) {
 	case object && kind == reflect.Struct:
 		return exactObject(value, fieldsOf(t, nil))
 	case object && kind == reflect.Map:
-		return rebuild(value, func(string) (reflect.Type, error) { return t.Elem(), nil })
+		return rebuild(value, func(name string) (string, reflect.Type, error) { return name, t.Elem(), nil })
 	case array && (kind == reflect.Slice || kind == reflect.Array):
 		return exactArray(value, t.Elem())
 	}
@@ -90,12 +90,13 @@ func fieldsOf(t reflect.Type, within []reflect.Type) (fields []member) {
 	return fields
 }
 
+// exactObject names each member exactly as its field, because encoding/json takes the first field whose name differs only in case.
 func exactObject(object string, fields []member) (string, error) {
 	taken := map[string]string{} // by the name of a field without a tag: the claim that it took
-	return rebuild(object, func(name string) (reflect.Type, error) {
+	return rebuild(object, func(name string) (string, reflect.Type, error) {
 		for _, f := range fields {
 			if f.tagged && f.name == name {
-				return f.typ, nil
+				return name, f.typ, nil
 			}
 		}
 		for _, f := range fields {
@@ -103,21 +104,21 @@ func exactObject(object string, fields []member) (string, error) {
 				continue
 			}
 			if other, again := taken[f.name]; again {
-				return nil, fmt.Errorf("the names of the claims %q and %q differ in case only; give the field a json tag", other, name)
+				return "", nil, fmt.Errorf("the names of the claims %q and %q differ in case only; give the field a json tag", other, name)
 			}
 			taken[f.name] = name
-			return f.typ, nil
+			return f.name, f.typ, nil
 		}
-		return nil, nil
+		return "", nil, nil
 	})
 }
 
-// rebuild returns the object with only those members for which typeOf returns a type.
-func rebuild(object string, typeOf func(name string) (reflect.Type, error)) (string, error) {
+// rebuild returns the object with only those members for which fieldOf returns a type, under the names that it returns.
+func rebuild(object string, fieldOf func(name string) (as string, t reflect.Type, err error)) (string, error) {
 	b := []byte{'{'}
 	s := strictjson.Scan(object)
 	for s.Next() {
-		t, err := typeOf(s.Name())
+		name, t, err := fieldOf(s.Name())
 		if err != nil {
 			return "", err
 		}
@@ -131,7 +132,7 @@ func rebuild(object string, typeOf func(name string) (reflect.Type, error)) (str
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		b = append(append(strictjson.AppendString(b, s.Name()), ':'), value...)
+		b = append(append(strictjson.AppendString(b, name), ':'), value...)
 	}
 	return string(append(b, '}')), s.Err()
 }
