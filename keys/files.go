@@ -81,9 +81,9 @@ const (
 // every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
 // a JWK ("kty": "oct"), because a text there may be something else, such as the name of a version. OpenFiles leaves out hidden
 // files and the backup files of editors. Of two files with the same key, one counts: the one that can sign. The certificate of an
-// authority that has issued another one there, such as ca.crt of a TLS secret, is left out. The first key that can sign is
-// the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot be read, if it holds something
-// else, or if no key can sign.
+// authority, such as ca.crt of a TLS secret, is left out: it says that it signs certificates, or has issued another one there.
+// The first key that can sign is the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot
+// be read, if it holds something else, or if no key can sign.
 //
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.
@@ -240,16 +240,18 @@ func certificatesIn(text []byte) (list []*x509.Certificate) {
 	return list
 }
 
-// withoutAuthorities leaves out the keys of authorities that have issued one of the other certificates, such as ca.crt of a TLS
-// secret. They can only verify, and their owners must not make tokens.
+// withoutAuthorities leaves out the keys of authorities, such as ca.crt of a TLS secret: those whose certificate says that they
+// sign certificates, or that have issued one of the other certificates. They can only verify, and their owners must not make
+// tokens.
 func withoutAuthorities(list []*Key, certificates []*x509.Certificate) (rest, left []*Key) {
 	for _, k := range list {
-		isIssuer := !k.CanSign() && slices.ContainsFunc(certificates, func(c *x509.Certificate) bool {
-			return hasPublic(k, c) && slices.ContainsFunc(certificates, func(issued *x509.Certificate) bool {
-				return !hasPublic(k, issued) && issued.CheckSignatureFrom(c) == nil
-			})
+		isAuthority := !k.CanSign() && slices.ContainsFunc(certificates, func(c *x509.Certificate) bool {
+			return hasPublic(k, c) && (c.IsCA && c.KeyUsage&x509.KeyUsageCertSign != 0 ||
+				slices.ContainsFunc(certificates, func(issued *x509.Certificate) bool {
+					return !hasPublic(k, issued) && issued.CheckSignatureFrom(c) == nil
+				}))
 		})
-		if isIssuer {
+		if isAuthority {
 			left = append(left, k)
 		} else {
 			rest = append(rest, k)

@@ -134,23 +134,31 @@ func TestOpenFilesOfATLSSecret(t *testing.T) {
 	root := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		NotAfter: time.Now().Add(time.Hour)}
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour)}
-	write := func(f folder, name string, c, issuer *x509.Certificate, public any, signer any) {
+	certificate := func(c, issuer *x509.Certificate, public any, signer any) string {
 		der, err := x509.CreateCertificate(rand.Reader, c, issuer, public, signer)
 		require.NoError(t, err)
-		f.write(name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(own)
 	require.NoError(t, err)
-	f := newFolder(t)
-	write(f, "ca.crt", root, root, authority.Public(), authority)
-	write(f, "tls.crt", leaf, root, own.Public(), authority)
-	f.write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
-	require.Equal(t, []string{keys.Private(own).ID()}, f.open().Current().IDs())
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	other := p256(t)
+	old, next := certificate(root, root, authority.Public(), authority), certificate(root, root, other.Public(), other)
+	silent := *root // it does not say what it signs
+	silent.KeyUsage = 0
+	for name, ca := range map[string]string{"it has issued the other one": old, "the next one too": old + next, "the next one first": next + old,
+		"only the next one": next, "it does not say so": certificate(&silent, &silent, authority.Public(), authority)} {
+		f := newFolder(t)
+		f.write("ca.crt", ca)
+		f.write("tls.crt", certificate(leaf, root, own.Public(), authority))
+		f.write("tls.key", key)
+		require.Equal(t, []string{keys.Private(own).ID()}, f.open().Current().IDs(), name)
+	}
 
 	g := newFolder(t) // as openssl req -x509 makes it: its own authority
-	write(g, "tls.crt", root, root, own.Public(), own)
-	g.write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
-	write(g, "older.crt", root, root, authority.Public(), authority)
+	g.write("tls.crt", certificate(&silent, &silent, own.Public(), own))
+	g.write("tls.key", key)
+	g.write("older.crt", certificate(&silent, &silent, authority.Public(), authority))
 	require.ElementsMatch(t, []string{keys.Public(authority.Public()).ID(), keys.Private(own).ID()}, g.open().Current().IDs())
 }
 
