@@ -129,6 +129,9 @@ func (r *Reader) keySet(ctx context.Context, t Token) (*keys.Set, error) {
 	return set, nil
 }
 
+// refetchTimeout is for the sources of hosts. Strangers can name keys that cause a fetch.
+const refetchTimeout = 5 * time.Second
+
 // refetch returns a newer set than the one that lacks the key of the token.
 func (r *Reader) refetch(ctx context.Context, t Token, lacking *keys.Set) (*keys.Set, error) {
 	if r.rules.BeforeFetch != nil {
@@ -136,6 +139,8 @@ func (r *Reader) refetch(ctx context.Context, t Token, lacking *keys.Set) (*keys
 			return nil, err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, refetchTimeout)
+	defer cancel()
 	set, err := r.source.Refetch(ctx, lacking)
 	if err == nil && set.Empty() {
 		err = errors.New("the key source has none")

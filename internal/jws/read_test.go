@@ -449,6 +449,27 @@ func TestTheSignersOfATenant(t *testing.T) {
 	}
 }
 
+// A source that waits as long as its context lets it holds a request for five seconds.
+func TestASourceThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewReader(silentSource{}, Rules{}, nil)
+		start := time.Now()
+		_, err := verify(t, r, sign(t, edKey("one"), edHeader("one"), "{}"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.IsType(t, &UnavailableError{}, err)
+		require.Equal(t, refetchTimeout, time.Since(start))
+	})
+}
+
+type silentSource struct{}
+
+func (silentSource) Current() *keys.Set { return nil }
+
+func (silentSource) Refetch(ctx context.Context, _ *keys.Set) (*keys.Set, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 // Under a flood the fetches go on, and each shows that a retired key is still missing.
 func TestARetiredKeyUnderAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -56,20 +56,26 @@ func (r Rules) Complete(s session.Session, ticket, secret session.Hash, facts st
 }
 
 // StepUp raises a session: from now on its access tokens have other facts. Only the current refresh token can do that. The
-// session rotates, and its windows close. Whoever uses an older token afterwards gets tokens without the new facts, and the
-// session loses them ([Rules.Refresh]). So a token that was stolen before is not raised, and a lost answer costs only the
-// step-up.
+// session rotates. Whoever uses an older token afterwards, while its window is open, gets tokens without the new facts, and the
+// session loses them ([Rules.Refresh]). So a token that was stolen before is not raised, another tab is no thief, and a lost
+// answer costs only the step-up.
 func (r Rules) StepUp(s session.Session, p Presented, facts string, now session.Millis) (session.Session, Outcome) {
 	if p.Generation < s.Current && s.RevokedAt == 0 && s.SecretHash.Equal(p.SecretHash) {
 		return s, Outcome{Event: EventOlder}
 	}
-	s.Ancestors = session.Ancestors{} // so there is room for one more, and a new generation is made
-	s, out := r.Refresh(s, p, now)
-	if out.Generation != 0 {
-		s.Ancestors = session.Ancestors{}
-		s.Raised, s.RaisedFrom = facts, s.Current
+	roomy := s
+	if full(s.Ancestors) { // room for one more, so that a new generation is made
+		copy(roomy.Ancestors[:], s.Ancestors[1:])
+		roomy.Ancestors[len(roomy.Ancestors)-1] = session.Ancestor{}
 	}
-	return s, out
+	after, out := r.Refresh(roomy, p, now)
+	switch {
+	case out.Generation != 0:
+		after.Raised, after.RaisedFrom = facts, after.Current
+	case after == roomy: // nothing is to be written
+		return s, out
+	}
+	return after, out
 }
 
 // Facts are the claims for an access token of the session.
