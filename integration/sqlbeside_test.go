@@ -232,3 +232,52 @@ func TestMaxPerUser(t *testing.T) {
 	_, err = sqlstore.NewSessions(&sql.DB{}, sqlstore.SQLite, sqlstore.WithMaxPerUser(0))
 	require.Error(t, err)
 }
+
+// A cut-off stays until the sessions have gone that it has ended, also if one of them was committed beside it.
+func TestACutoffOutlivesTheSessionsItEnded(t *testing.T) {
+	const day = session.Millis(24 * 60 * 60 * 1000)
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			store := kind.host(t).fresh(t).sessions(t)
+			ctx := t.Context()
+			var now session.Millis
+			create := func(userID string) string {
+				id := session.NewID(userID)
+				require.NoError(t, store.Create(ctx, userID, func(at session.Moment) (session.Session, error) {
+					now = at.Now
+					return session.Session{ID: id, UserID: userID, CreatedAt: now, EndsAt: now + 90*day, LastUsedAt: now, KeepUntil: now + 60*day,
+						Current: 1, Next: 2, Born: at.Version()}, nil
+				}))
+				return id
+			}
+			cut := func(userID, spared string) {
+				require.NoError(t, store.Cut(ctx, userID, func(c session.Cutoff, _, now session.Millis) (session.Cutoff, error) {
+					return c.End(spared, now-day, now), nil
+				}))
+			}
+			thief, kept := create("1"), create("2")
+			cut("1", "")
+			cut("2", kept)
+			cut("3", "")
+			create("1")
+			create("3") // after its cut-off
+			for range 2 {
+				_, err := store.DeleteExpired(ctx, now, 100)
+				require.NoError(t, err)
+			}
+			ended := func(id string) (ended bool) {
+				require.NoError(t, store.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+					ended = at.Ended(row)
+					return row, nil
+				}))
+				return ended
+			}
+			require.True(t, ended(thief))
+			for userID, there := range map[string]bool{"1": true, "2": false, "3": false} {
+				_, at, err := store.List(ctx, userID, 10)
+				require.NoError(t, err)
+				require.Equal(t, there, at.User.Ended != 0, "the cut-off of user %s", userID)
+			}
+		})
+	}
+}

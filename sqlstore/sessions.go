@@ -85,7 +85,7 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 type queries struct {
 	create, createRead, update, updateData, updateRead, list, oldest string // sessions
 	cutRead, cutNew, cutAgain                                        string
-	removeSessions, removeCutoffs                                    string
+	removeSessions, outlived, keepLonger, removeCutoffs              string
 	ends, sessions, cutoffs, tail                                    string // the log
 }
 
@@ -102,7 +102,7 @@ const sameCutoffs = `COALESCE((SELECT version FROM signet_cutoffs WHERE user_id 
 			AND COALESCE((SELECT version FROM signet_cutoffs WHERE user_id = ''), 0) = ?`
 
 // A write of a cut-off has the condition that no session of the user lives longer than was read. The cut-off could go before a
-// session that it has ended.
+// session that it has ended. PostgreSQL can commit both at the same time, so [Sessions.keepCutoffs] looks again.
 const noneLater = `NOT EXISTS (SELECT 1 FROM signet_sessions WHERE user_id = ? AND revoked_at = 0 AND keep_until > ?)`
 
 // maxLater is how much later than its KeepUntil the keep_until of a session may be. An index has keep_until, and an update
@@ -179,7 +179,11 @@ func queriesOf(d Dialect) queries {
 		cutAgain: text(`UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
 			WHERE user_id = ? AND version = ? AND ` + noneLater),
 		removeSessions: remove("signet_sessions", "id", ""),
-		removeCutoffs:  remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
+		outlived: text(`SELECT c.user_id, c.data, s.keep_until, s.data FROM signet_cutoffs c
+			JOIN signet_sessions s ON s.user_id = c.user_id AND s.revoked_at = 0 AND s.keep_until > c.keep_until
+			WHERE c.keep_until < ? AND c.user_id <> ''`),
+		keepLonger:    text(`UPDATE signet_cutoffs SET keep_until = ? WHERE user_id = ? AND keep_until < ?`),
+		removeCutoffs: remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
 		ends:           text(logEnds),
 		sessions:       text(logSessions),
 		cutoffs:        text(logCutoffs),
@@ -380,8 +384,44 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	return done, nil
 }
 
+// keepCutoffs keeps each cut-off until the sessions have gone that it has ended. Without it they would go on.
+func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error {
+	rows, err := s.db.QueryContext(ctx, s.queries.outlived, before)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	needed := map[string]int64{} // by user: until when
+	for rows.Next() {
+		var user string
+		var data, sessionData []byte
+		var until int64
+		var at session.Moment
+		var row session.Session
+		if err := rows.Scan(&user, &data, &until, &sessionData); err != nil {
+			return err
+		}
+		unreadable := at.User.UnmarshalJSON(data) != nil || row.UnmarshalJSON(sessionData) != nil
+		if unreadable || at.Ended(row) {
+			needed[user] = max(needed[user], until)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for user, until := range needed {
+		if _, err := exec(ctx, s.db, s.queries.keepLonger, until, user, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DeleteExpired implements [session.Store].
 func (s *Sessions) DeleteExpired(ctx context.Context, before session.Millis, limit int) (removed int, err error) {
+	if err := s.keepCutoffs(ctx, before); err != nil {
+		return 0, fmt.Errorf("sqlstore: delete expired: %w", err)
+	}
 	for _, query := range []string{s.queries.removeSessions, s.queries.removeCutoffs} {
 		if removed >= limit {
 			break

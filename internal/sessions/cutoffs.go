@@ -70,10 +70,13 @@ func (m *Manager) ChangeUser(ctx context.Context, userID string) error {
 // would tell, may be gone, as after a restart with a store in memory.
 const LongAccess = 20 * 24 * time.Hour
 
+// sweepMargin is how much longer a cut-off is kept than the last token that it refuses.
+const sweepMargin = 24 * time.Hour
+
 // keepUntil returns the time until which a cut-off made now is needed: until no older token is left. latest covers tokens
-// that were issued under longer lifetimes. The day covers a refresh of another process at the same time.
+// that were issued under longer lifetimes, and sessions with lifetimes of their own.
 func (m *Manager) keepUntil(latest, now session.Millis) session.Millis {
-	return max(latest, now.Add(max(m.Rules.Idle, m.Rules.Access, LongAccess))).Add(24 * time.Hour)
+	return max(latest, now.Add(max(m.Rules.Idle, m.Rules.Access, LongAccess))).Add(sweepMargin)
 }
 
 // cut changes a cut-off. This process refuses what it cuts off at once.
@@ -141,14 +144,15 @@ func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) err
 	}
 	wrote := false
 	write := func(userID string, below int64, known session.Cutoff) error {
-		return m.cut(ctx, userID, func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) {
+		return m.cut(ctx, userID, func(c session.Cutoff, latest, _ session.Millis) (session.Cutoff, error) {
+			c.KeepUntil = max(c.KeepUntil, known.KeepUntil)
 			if c.Ended < below {
 				c.Ended, c.Spared, wrote = known.Ended, known.Spared, true
+				c.KeepUntil = max(c.KeepUntil, latest.Add(sweepMargin))
 			}
 			if c.Changed < known.Changed {
 				c.Changed, wrote = known.Changed, true
 			}
-			c.KeepUntil = max(c.KeepUntil, known.KeepUntil)
 			return c, nil
 		})
 	}
