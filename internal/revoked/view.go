@@ -44,6 +44,7 @@ type Status struct {
 	KeepUntil session.Millis
 	User, All session.Entry  // the cut-offs of the user, and of everybody in the user's group
 	Now       session.Millis // by the source's clock
+	CreatedAt session.Millis // of a session that the store knows, by its clock; 0: unknown
 }
 
 // Lookup asks a store about a session of a user. As in the log, a session that the store does not know is not revoked, and
@@ -54,7 +55,7 @@ func Lookup(ctx context.Context, store session.Store, id, userID string) (status
 		if row.UserID != userID {
 			return row, session.ErrNotFound
 		}
-		at, status.Revoked, status.KeepUntil = now, row.Revoked(), row.KeepUntil
+		at, status.Revoked, status.KeepUntil, status.CreatedAt = now, row.Revoked(), row.KeepUntil, row.CreatedAt
 		return row, nil
 	})
 	if errors.Is(err, session.ErrNotFound) {
@@ -201,7 +202,7 @@ func (v *View) hash(name string) uint64 {
 // Every request with a token of a session calls it. As long as memory can tell, it does no I/O and does not wait. now must
 // have a monotonic clock reading (time.Now).
 func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
-	known, err := v.local(ref)
+	known, err := v.local(ref, nil)
 	if err != nil {
 		return err
 	}
@@ -214,8 +215,9 @@ func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
 	return nil
 }
 
-// local answers from memory. known says whether memory can tell; an error is certain.
-func (v *View) local(ref *Ref) (known bool, err error) {
+// local answers from memory. known says whether memory can tell; an error is certain. found is the result of a look-up of the
+// session, if there was one.
+func (v *View) local(ref *Ref, found *Status) (known bool, err error) {
 	if ref.Version.All < v.all[ref.group].Load() {
 		return true, ErrRevoked
 	}
@@ -235,7 +237,12 @@ func (v *View) local(ref *Ref) (known bool, err error) {
 	switch cut, answer := v.cuts.get(ref.user); answer {
 	case yes:
 		if err := cut.refuses(ref); err != nil {
-			return true, err
+			// If this machine's clock is behind, the source may have deleted a cut-off whose time is over. A session that is younger
+			// shows that. The version of a cut-off is not below the source's time at which it was made.
+			if cut.until > v.sourceTime() || err == ErrRevoked && found != nil && int64(found.CreatedAt) <= cut.ended {
+				return true, err
+			}
+			known = false
 		}
 	case no:
 		known = known && whole
@@ -322,7 +329,7 @@ func (v *View) lookup(ctx context.Context, ref *Ref) error {
 	if err := v.cutoff(status.User).refuses(ref); err != nil {
 		return err
 	}
-	_, err = v.local(ref) // an entry may have come meanwhile
+	_, err = v.local(ref, &status) // an entry may have come meanwhile
 	return err
 }
 
@@ -383,6 +390,9 @@ func (v *View) Learn(userID string) (made func(id string, user session.Cutoff)) 
 // Wall returns the time by this machine's clock when the view was opened, plus the time since then. A later change of the
 // clock does not change it.
 func (v *View) Wall() session.Millis { return session.MillisOf(v.began.Add(time.Since(v.began))) }
+
+// sourceTime is the source's time of the last read.
+func (v *View) sourceTime() session.Millis { return session.Millis(v.now.Load()) }
 
 // follow reads the end of the log until ctx ends. When it has the cursor of the end, it lets another goroutine read the whole
 // log. It begins again when the source has lost a part of its log.
@@ -589,7 +599,7 @@ func (v *View) read(ctx context.Context, cursor session.Cursor, size int) (page 
 // expire forgets what no token needs any more. One clock that is wrong forgets nothing: both the source's and this machine's
 // must say so.
 func (v *View) expire() {
-	now := min(session.Millis(v.now.Load()), v.Wall())
+	now := min(v.sourceTime(), v.Wall())
 	v.set.expire(now)
 	v.cuts.expire(now)
 }

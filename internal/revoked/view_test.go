@@ -395,6 +395,36 @@ func TestAClockThatJumpsForgetsNothing(t *testing.T) {
 	})
 }
 
+// The clock of this machine may be behind for ever. Then the source has deleted a cut-off that is still in memory, and a new
+// session is older than this one by its version. It is younger by its time.
+func TestACutOffThatTheSourceHasDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{states: map[string]Status{}}
+		v := open(t, source)
+		began := session.MillisOf(time.Now())
+		cut := session.CutEntry("user of a", session.Cutoff{Ended: int64(began), Changed: int64(began), KeepUntil: began.Add(time.Hour)})
+		source.add(cut)
+		time.Sleep(2 * time.Second)
+		states := func(status Status) { source.set(func() { source.states["a"] = status }) }
+		states(Status{CreatedAt: began + 1})
+		require.ErrorIs(t, v.check(t, "a"), ErrRevoked)
+		source.set(func() { source.now = far() })
+		time.Sleep(2 * time.Second)
+		require.NoError(t, v.check(t, "a"), "a session that is younger")
+		require.NoError(t, v.check(t, "a"))
+		for name, status := range map[string]Status{"older": {CreatedAt: began}, "the source does not know it": {},
+			"the cut-off is still there": {User: cut, CreatedAt: began + 1}} {
+			states(status)
+			require.ErrorIs(t, v.check(t, "a"), ErrRevoked, name)
+		}
+		states(Status{CreatedAt: began - 1})
+		ref := v.Ref("a", "user of a", session.Version{User: int64(began)}, 0)
+		require.NoError(t, v.Check(t.Context(), &ref, time.Now()), "it was made after the cut-off")
+		source.set(func() { source.broken = errAway })
+		require.ErrorIs(t, v.check(t, "a"), errAway, "nobody knows")
+	})
+}
+
 // slowSource answers no large page of the old log.
 type slowSource struct{ *fakeSource }
 
