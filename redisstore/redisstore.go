@@ -452,7 +452,7 @@ func (s *Store) evict(ctx context.Context, created session.Session, at session.M
 		return err
 	}
 	ids = session.Excess(live, at, s.maxPerUser, created.ID)
-	floor := strconv.Itoa(max(s.maxPerUser, len(live)-len(ids))) // logins that wait for a second step may be more
+	floor := strconv.Itoa(len(live) - len(ids))
 	for _, id := range ids {
 		err := s.update(ctx, id, floor, func(row session.Session, at session.Moment) (session.Session, error) {
 			return row.Revoke(session.ReasonEvicted, at.Now), nil

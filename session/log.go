@@ -97,7 +97,7 @@ const (
 )
 
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
-// ended, and then those that have been unused for the longest time. It never returns created, the id of the session that
+// ended or whose time is over, and then those that have been unused for the longest time. It never returns created, the id of the session that
 // was made just now. Two logins at the same time must not both lose their sessions. So only the later one may end the session of
 // the other: Excess leaves out a session that was made later than created, by less than five seconds.
 //
@@ -146,8 +146,9 @@ func (s Session) class() int {
 
 // goesFirst orders sessions by how well a user can do without them.
 func (m Moment) goesFirst(a, b Session) int {
-	if ended := m.Ended(a); ended != m.Ended(b) {
-		if ended {
+	over := func(s Session) bool { return m.Ended(s) || s.KeepUntil <= m.Now }
+	if first := over(a); first != over(b) {
+		if first {
 			return -1
 		}
 		return 1

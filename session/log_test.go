@@ -20,11 +20,22 @@ func TestExcess(t *testing.T) {
 	live := []session.Session{{ID: "new", LastUsedAt: 9, CreatedAt: 5 * minute, Born: session.Version{User: 5}},
 		{ID: "ended", LastUsedAt: 8, CreatedAt: minute}, {ID: "spared", LastUsedAt: 1, CreatedAt: 2 * minute},
 		{ID: "old", LastUsedAt: 2, CreatedAt: 3 * minute, Born: session.Version{User: 5}}, {ID: "ended later", LastUsedAt: 9, CreatedAt: 4 * minute}}
+	for i := range live {
+		live[i].KeepUntil = 1
+	}
 	require.Nil(t, session.Excess(live, at, 5, "new"))
 	require.Equal(t, []string{"ended"}, session.Excess(live, at, 4, "new"))
 	require.Equal(t, []string{"ended", "ended later", "spared"}, session.Excess(live, at, 2, "new"))
 	require.Equal(t, []string{"ended", "ended later", "spared", "old"}, session.Excess(live, at, 0, "new"))
 	require.Equal(t, []string{"ended", "spared", "old", "new"}, session.Excess(live, at, 0, "ended later")[:4])
+}
+
+// A session whose time is over goes as early as one that was ended, whenever it was used.
+func TestExcessOfSessionsWhoseTimeIsOver(t *testing.T) {
+	live := []session.Session{{ID: "old", LastUsedAt: 1, KeepUntil: 9}, {ID: "over", LastUsedAt: 5, KeepUntil: 8}, {ID: "new", LastUsedAt: 4, CreatedAt: 60_000, KeepUntil: 9}}
+	require.Equal(t, []string{"over"}, session.Excess(live, session.Moment{Now: 8}, 2, "new"))
+	require.Equal(t, []string{"old"}, session.Excess(live, session.Moment{Now: 7}, 2, "new"))
+	require.Equal(t, []string{"over", "old"}, session.Excess(live, session.Moment{Now: 8}, 1, "new"))
 }
 
 // Of logins at the same time one stays.

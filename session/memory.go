@@ -395,11 +395,11 @@ func (m *Memory) evict(userID string, created rowNumber) {
 	if limit <= 0 {
 		limit = MaxPerUser
 	}
+	newest := m.rows.find(byUser, userID)
+	if newest == 0 || int(m.rows.at(newest).live) <= limit {
+		return
+	}
 	for at := m.moment(userID); ; {
-		newest := m.rows.find(byUser, userID)
-		if newest == 0 || int(m.rows.at(newest).live) <= limit {
-			return
-		}
 		over := [2]int{-limit, -MaxPending}
 		var oldest [2]rowNumber
 		var before [2]Session

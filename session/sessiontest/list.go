@@ -97,6 +97,31 @@ func (k kit) capEvicts() {
 	conformance.Equal(k, 2, len(rows), capEvicts, "the number of sessions of another user")
 }
 
+// A session whose time is over goes before one that a user can still use, even if it was used later.
+func (k kit) capTimeOver() {
+	const most = session.MaxPerUser
+	for i := range most - 1 {
+		k.create(fmt.Sprintf("s%d", i), "u1", unused(100+i))
+	}
+	k.create("over", "u1", unused(1), keep(-1000))
+	k.create("new", "u1")
+	rows, _ := k.list1("u1")
+	for _, name := range []string{"s0", fmt.Sprintf("s%d", most-2), "new"} {
+		conformance.True(k, slices.Contains(ids(rows), id("u1", name)), capOldest, "the session %s was evicted, and one whose time is over is there", name)
+	}
+}
+
+// Logins that wait for their second step are no sessions, but there are not more than MaxPending of them beyond the limit.
+func (k kit) capPending() {
+	const most = session.MaxPerUser
+	for i := range most + 1 {
+		k.create(fmt.Sprintf("p%d", i), "u1", unused(10000-6*i), func(row *session.Session, now session.Millis) { row.PendingUntil = now + 1000*1000 })
+	}
+	rows, _ := k.list1("u1")
+	conformance.Equal(k, session.MaxPending, len(rows), capEvicts, "the number of logins that wait, after %d of them", most+1)
+	conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("p%d", most))), capOldest, "the newest login was evicted")
+}
+
 // After many logins at once a user may have some sessions more. The next login takes them back.
 func (k kit) capParallel() {
 	const most, before, n = session.MaxPerUser, session.MaxPerUser - 4, 12

@@ -50,6 +50,8 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"list/exact", kit.list},
 		{"list/limit", kit.listLimit},
 		{"limit of a user/evicts", kit.capEvicts},
+		{"limit of a user/time over", kit.capTimeOver},
+		{"limit of a user/logins that wait", kit.capPending},
 		{"limit of a user/parallel", kit.capParallel},
 		{"cut/every field", kit.cutEveryField},
 		{"cut/user ids", kit.cutUserIDs},
