@@ -2,6 +2,9 @@ package signet_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -325,6 +328,55 @@ func TestTheQueryBesideATicket(t *testing.T) {
 		show.ServeHTTP(w, r)
 		require.Equal(t, want, w.Body.String(), query)
 	}
+}
+
+// failingKMS is a key that can be out of reach. It counts the signatures.
+type failingKMS struct {
+	crypto.Signer
+	away  atomic.Bool
+	signs atomic.Int64
+}
+
+func (k *failingKMS) SignContext(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if k.signs.Add(1); k.away.Load() {
+		return nil, errors.New("no network")
+	}
+	return k.Sign(nil, digest, opts)
+}
+
+// A ticket is used up only when the key has signed, which it does once. The claims do not outlive the session.
+func TestATicketAndTheKey(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	kms := &failingKMS{Signer: private}
+	c := newClock()
+	auth, err := signet.New(newUsers(t), keys.Private(kms), signet.WithClock(c.Now), signet.WithPasswordHasher(cheap), quiet,
+		signet.WithLifetimes(signet.Lifetimes{Access: 20 * time.Hour, Refresh: 10 * time.Hour}))
+	require.NoError(t, err)
+	defer auth.Close()
+	tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	end := c.Now().Add(20 * time.Hour)
+	c.advance(19 * time.Hour)
+	r := httptest.NewRequest("POST", "/ticket", nil)
+	r.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+	w := httptest.NewRecorder()
+	auth.TicketHandler().ServeHTTP(w, r)
+	require.Equal(t, 201, w.Code)
+	var made struct{ Ticket string }
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &made))
+	var claims *signet.Claims
+	connect := auth.RequireTicket(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { claims, _ = signet.ClaimsFromContext(r.Context()) }))
+	kms.away.Store(true)
+	for _, want := range []int{503, 503, 200, 401} {
+		kms.away.Store(want == 503)
+		before := kms.signs.Load()
+		w := httptest.NewRecorder()
+		connect.ServeHTTP(w, httptest.NewRequest("GET", "/?ticket="+made.Ticket, nil))
+		require.Equal(t, want, w.Code, w.Body)
+		require.LessOrEqual(t, kms.signs.Load()-before, int64(1))
+	}
+	require.False(t, claims.ExpiresAt.After(end.Add(time.Minute)), "%s, and the session until %s", claims.ExpiresAt, end)
 }
 
 // The ticket of an access token that came before a step-up is not raised.

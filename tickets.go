@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/session"
@@ -76,9 +77,10 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 // RequireTicket is RequireAuth for connections whose client cannot send an Authorization header: a WebSocket, an EventSource.
 // The request has the query parameter "ticket" with a ticket of [Auth.TicketHandler], which is used up by the request. The URL
 // that next sees does not have the parameter; RequestURI still has it. The claims in the context are new, with the current
-// roles of the user, and expire like those of a new access token. Without the parameter it is RequireAuth, also for cookies
-// ([WithCookies]). See [SessionContext] for the end of the connection. An EventSource that reconnects by itself sends the same
-// ticket again and is refused, so the script must open a new one with a new ticket. It panics if next is nil.
+// roles of the user. They expire like those of a new access token, but not after the last token of the session. Without the
+// parameter it is RequireAuth, also for cookies ([WithCookies]). See [SessionContext] for the end of the connection. An
+// EventSource that reconnects by itself sends the same ticket again and is refused, so the script must open a new one with a new
+// ticket. It panics if next is nil.
 func (a *Auth) RequireTicket(next http.Handler) http.Handler {
 	withToken := a.require("RequireTicket", next, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -113,7 +115,7 @@ func withoutTicket(query string) string {
 }
 
 // redeem uses up a ticket. It makes an access token, which stays here, and returns its claims: so a connection has the same
-// claims as any other request of the user.
+// claims as any other request of the user. The ticket is not used up if the key cannot sign.
 func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 	if a.sessions == nil {
 		return nil, ErrStateless
@@ -131,17 +133,21 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	number, _ := strconv.ParseInt(ticket.ID, 10, 64) // the text is signet's own; 0 is no ticket
-	var g grant
-	err = a.sessions.Redeem(ctx, ticket.SessionID, ticket.Subject, number, func(row session.Session, version session.Version) error {
+	var access string
+	sign := func(row session.Session, version session.Version) (err error) {
+		var g grant
 		if err := a.load(ctx, &g, ticket.Subject); err != nil {
 			return err
 		}
 		g = g.of(row, row.Current, version)
+		g.notAfter = rotation.LiveUntil(row).Time() // the row may go then
 		if !raised(ticket, row) {
 			g.facts = row.Facts
 		}
-		return nil
-	})
+		access, _, _, err = a.issueAccess(ctx, g, a.clock())
+		return err
+	}
+	err = a.sessions.Redeem(ctx, ticket.SessionID, ticket.Subject, number, sign)
 	switch {
 	case errors.Is(err, sessions.ErrTicket):
 		return nil, errConnectionTicket
@@ -150,11 +156,7 @@ func (a *Auth) redeem(ctx context.Context, texts []string) (*Claims, error) {
 	case err != nil:
 		return nil, storeError(err)
 	}
-	tokens, err := a.issue(ctx, g)
-	if err != nil {
-		return nil, err
-	}
-	return a.verifyAccess(ctx, tokens.AccessToken)
+	return a.verifyAccess(ctx, access)
 }
 
 // raised reports whether the access token, for which a ticket was made, came after the step-up of the session. A token that was

@@ -83,21 +83,39 @@ func (a *Auth) signingKey() (*keys.Key, error) {
 
 // issue signs a pair. It reads no store. It fails if the key cannot sign.
 func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
-	if !canBeUserID(g.user.ID) {
-		return Tokens{}, errUserID
-	}
-	key, err := a.signingKey()
+	now := a.clock()
+	access, accessEnd, key, err := a.issueAccess(ctx, g, now)
 	if err != nil {
 		return Tokens{}, err
 	}
-	a.noteKey(ctx, key)
-	now := a.clock()
-	accessEnd, refreshEnd := g.expiry(now, a.lifetimes.Access), g.expiry(now, cmp.Or(g.idle, a.lifetimes.Refresh))
-	if accessEnd <= now.Unix() { // the session ends in this second
-		return Tokens{}, ErrExpiredToken
+	refreshEnd := g.expiry(now, cmp.Or(g.idle, a.lifetimes.Refresh))
+	var space [512]byte // append takes more where it is not enough
+	payload := a.commonClaims(space[:0], g, now, refreshEnd, g.secret, refreshAudience)
+	if g.sessionID != "" {
+		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
-	var space [2][512]byte // append takes more where it is not enough
-	payload := a.commonClaims(space[0][:0], g, now, accessEnd, randomID(), a.audience)
+	refresh, err := a.refresh.Sign(ctx, key, append(payload, '}'))
+	if err != nil {
+		return Tokens{}, unavailable(err)
+	}
+	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
+		refreshIn: refreshEnd - now.Unix(), sessionID: g.sessionID}, nil
+}
+
+// issueAccess signs an access token, and returns its end in Unix time and the key.
+func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token string, end int64, key *keys.Key, err error) {
+	if !canBeUserID(g.user.ID) {
+		return "", 0, nil, errUserID
+	}
+	if key, err = a.signingKey(); err != nil {
+		return "", 0, nil, err
+	}
+	a.noteKey(ctx, key)
+	if end = g.expiry(now, a.lifetimes.Access); end <= now.Unix() { // the session ends in this second
+		return "", 0, nil, ErrExpiredToken
+	}
+	var space [512]byte
+	payload := a.commonClaims(space[:0], g, now, end, randomID(), a.audience)
 	if g.sessionID != "" && g.proof && !a.refreshProof {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
@@ -108,28 +126,18 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if len(g.user.Roles) > 0 {
 		payload = strictjson.AppendStrings(append(payload, `,"roles":`...), g.user.Roles)
 	}
-	access, err := a.access.Sign(ctx, key, append(append(payload, addFacts(g.claims, g.facts)...), '}'))
-	if err != nil {
-		return Tokens{}, unavailable(err)
+	if token, err = a.access.Sign(ctx, key, append(append(payload, addFacts(g.claims, g.facts)...), '}')); err != nil {
+		return "", 0, nil, unavailable(err)
 	}
 	longest := jws.MaxToken
 	if callerOf(ctx).cookies {
 		longest = maxCookie
 	}
-	if len(access) > longest {
-		return Tokens{}, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; use fewer claims in WithClaims, and fewer audiences",
-			len(access), longest))
+	if len(token) > longest {
+		return "", 0, nil, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; use fewer claims in WithClaims, and fewer audiences",
+			len(token), longest))
 	}
-	payload = a.commonClaims(space[1][:0], g, now, refreshEnd, g.secret, refreshAudience)
-	if g.sessionID != "" {
-		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
-	}
-	refresh, err := a.refresh.Sign(ctx, key, append(payload, '}'))
-	if err != nil {
-		return Tokens{}, unavailable(err)
-	}
-	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
-		refreshIn: refreshEnd - now.Unix(), sessionID: g.sessionID}, nil
+	return token, end, key, nil
 }
 
 // noteKey reports that another key signs than before.

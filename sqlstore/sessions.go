@@ -184,10 +184,10 @@ func queriesOf(d Dialect) queries {
 			WHERE c.keep_until < ? AND c.user_id <> ''`),
 		keepLonger:    text(`UPDATE signet_cutoffs SET keep_until = ? WHERE user_id = ? AND keep_until < ?`),
 		removeCutoffs: remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
-		ends:           text(logEnds),
-		sessions:       text(logSessions),
-		cutoffs:        text(logCutoffs),
-		tail:           text(logTail),
+		ends:          text(logEnds),
+		sessions:      text(logSessions),
+		cutoffs:       text(logCutoffs),
+		tail:          text(logTail),
 	}
 }
 
