@@ -222,6 +222,8 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 	return attempt, nil
 }
 
+var errUnderWay = errors.New("other attempts of the account are under way")
+
 // begin counts an attempt, or refuses it because there were too many.
 //
 // Of one account and one network a few attempts are under way at one time in this process, and further ones wait. An attempt
@@ -233,7 +235,7 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	defer limited.Release()
 	leave, err := a.attempts.Enter(bounded, names[0]+"\x00"+networkOf(ctx))
 	if err != nil {
-		return nil, unavailable(fmt.Errorf("other attempts of the account are under way: %w", err))
+		return nil, unavailable(fmt.Errorf("%w: %w", errUnderWay, err))
 	}
 	begun := false
 	defer func() {

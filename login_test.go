@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"fmt"
 	"io"
 	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -337,4 +339,50 @@ func TestTheLogHoldsNoSecret(t *testing.T) {
 	for _, leak := range []string{"hunter2", tokens.AccessToken, tokens.RefreshToken, string(secret)} {
 		require.False(t, strings.Contains(log.String(), leak), "the log holds %q", leak[:6])
 	}
+}
+
+// heldHasher hashes nothing before it is told to.
+type heldHasher struct {
+	password.Hasher
+	goOn chan struct{}
+}
+
+func (h heldHasher) Verify(hash, pass string) (bool, bool, error) {
+	<-h.goOn
+	return h.Hasher.Verify(hash, pass)
+}
+
+// Strangers can send more passwords than are checked at any rate. That is one line in the log.
+func TestTooManyPasswordsAreOneLineInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		hasher := heldHasher{cheap, make(chan struct{})}
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(hasher), signet.WithLogin(signet.LoginPolicy{ParallelHashes: 1}),
+			signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		require.NoError(t, err)
+		defer auth.Close()
+		var codes sync.Map
+		var all sync.WaitGroup
+		for i := range 60 {
+			all.Go(func() {
+				r := httptest.NewRequest("POST", "/", strings.NewReader(fmt.Sprintf(`{"email":"nobody%d@mail.com","password":"x"}`, i)))
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				auth.LoginHandler().ServeHTTP(w, r)
+				codes.Store(i, w.Code)
+			})
+		}
+		time.Sleep(6 * time.Second)
+		close(hasher.goOn)
+		all.Wait()
+		busy := 0
+		codes.Range(func(_, code any) bool {
+			if code == 503 {
+				busy++
+			}
+			return true
+		})
+		require.Equal(t, 59, busy, "one was checked")
+		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
+	})
 }

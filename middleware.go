@@ -150,9 +150,9 @@ func bearerToken(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// refuse answers a failed request. It logs failures of the server as errors, except for tokens of unknown keys, which
-// strangers can send at any rate: of those only one a minute, while the keys cannot be had. It logs mistakes of clients at the
-// level Debug.
+// refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it logs
+// one a minute in this way: tokens of unknown keys while the keys cannot be had, and too many passwords at one time. It logs
+// mistakes of clients at the level Debug.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	level := slog.LevelDebug

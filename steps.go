@@ -41,9 +41,12 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	case code == "":
 		return Tokens{}, errNoCode
 	}
+	id, secret, _ := strings.Cut(ticket, ticketSeparator)
+	if _, ok := session.GroupOfID(id); !ok || len(secret) != len(randomID()) { // no store needs to be asked
+		return Tokens{}, errTicket
+	}
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	id, secret, _ := strings.Cut(ticket, ticketSeparator)
 	row, err := a.sessions.Pending(ctx, id, secret)
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
@@ -97,10 +100,11 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 	return tokens, err
 }
 
-// stepError is the answer to a second step that failed.
+// stepError is the answer to a second step that failed. It is an event only for a ticket that was given out: strangers can send any
+// other one at any rate.
 func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
 	answer := ticketError(err)
-	if e := asError(answer); e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {
+	if e := asError(answer); row.ID != "" && e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: row.UserID, SessionID: row.ID, Reason: e.code})
 	}
 	return answer

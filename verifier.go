@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/signet-go/signet/internal/gate"
 	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/revoked"
@@ -28,7 +29,7 @@ type Verifier struct {
 	sessions    *sessions.Manager // nil: the verifier is not part of a service with sessions
 	maxToken    int               // bytes
 
-	explained [3]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
+	explained [overload + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
 	verified atomic.Uint64 // access tokens that were not in the cache
@@ -380,6 +381,7 @@ const (
 	strangers sender = iota
 	holders
 	keysAway // for what comes while the keys of an issuer cannot be had
+	overload // for what comes while too many passwords are checked
 )
 
 const explainInterval = 60 // seconds
@@ -391,9 +393,15 @@ func (v *Verifier) isNews(from sender) bool {
 	return now-last >= explainInterval && v.explained[from].CompareAndSwap(last, now)
 }
 
-// isOldNews reports whether an error says that keys cannot be had, and was logged in the last minute.
+// isOldNews reports whether strangers can cause an error at any rate, and one of its kind was logged in the last minute.
 func (v *Verifier) isOldNews(err error) bool {
-	return errors.As(err, new(*jws.UnavailableError)) && !v.isNews(keysAway)
+	switch {
+	case errors.As(err, new(*jws.UnavailableError)):
+		return !v.isNews(keysAway)
+	case errors.Is(err, gate.ErrBusy), errors.Is(err, errUnderWay):
+		return !v.isNews(overload)
+	}
+	return false
 }
 
 // explain logs why a token was refused, at the level Debug, and returns the error.

@@ -21,7 +21,8 @@ var ErrBusy = errors.New("too many passwords wait to be hashed")
 // cannot keep the others out. Calls with an empty key share one key. At most 16 calls of one key wait for each hash that may
 // run, and 1,024 calls in all (with more than 16 parallel hashes: 64 for each). Beyond the first limit, a call gets
 // [ErrBusy]. Beyond the second, the newest call of the key with the most calls gets it if the new call's key has fewer, and
-// otherwise the new call does. A call whose context ends gives up its place at once.
+// otherwise the new call does. So does a call that has waited for 5 seconds. A call whose context ends gives up its place at
+// once.
 //
 // Passwords are in Unicode's normal form C. A hash of another form, from another program, matches too and is outdated.
 //

@@ -330,6 +330,28 @@ func TestGateCancel(t *testing.T) {
 	}
 }
 
+// A call waits for five seconds, and then another one gets its place.
+func TestGateTimeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hasher := newHeld()
+		defer hasher.end()
+		g := gateOf(t, 1, hasher)
+		errs, start := make(chan error, 2), time.Now()
+		call(t.Context(), g, "a", 0, errs)
+		synctest.Wait()
+		call(t.Context(), g, "a", 1, errs)
+		require.Equal(t, gate.ErrBusy, <-errs)
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.Equal(t, gate.Stats{Running: 1, Busy: 1}, g.Stats())
+		call(t.Context(), g, "b", 2, errs)
+		time.Sleep(4 * time.Second)
+		hasher.end()
+		require.NoError(t, <-errs)
+		require.NoError(t, <-errs)
+		require.Zero(t, gate.Lines(g))
+	})
+}
+
 // A call whose context has ended does not run, even if there is a place.
 func TestGateEndedContext(t *testing.T) {
 	g := gateOf(t, 1, newHeld())

@@ -4,7 +4,12 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"time"
 )
+
+// maxWait is how long a call waits for its turn. The hashes of other users may take any time, and a client that gets no answer
+// tries again.
+const maxWait = 5 * time.Second
 
 // queue says whose turn it is to hash. Calls wait in one line for each key, and the keys take turns. So a client with many
 // calls delays another client by about one hash only. Each step takes constant time under one mutex, and no goroutine runs.
@@ -50,11 +55,18 @@ func (q *queue) enter(ctx context.Context, key string) error {
 	if w == nil {
 		return err
 	}
+	late := time.NewTimer(maxWait)
+	defer late.Stop()
 	select {
 	case err = <-w.answer:
 	case <-ctx.Done():
-		if q.giveUp(w) {
+		if q.giveUp(w, 0) {
 			return ctx.Err()
+		}
+		err = <-w.answer
+	case <-late.C:
+		if q.giveUp(w, 1) {
+			return ErrBusy
 		}
 		err = <-w.answer
 	}
@@ -117,14 +129,15 @@ func (q *queue) leave() {
 	next.answer <- nil
 }
 
-// giveUp removes a waiter. It returns false if the waiter has got its answer already.
-func (q *queue) giveUp(w *waiter) bool {
+// giveUp removes a waiter, and adds to the number of rejected calls. It returns false if the waiter has got its answer already.
+func (q *queue) giveUp(w *waiter, rejected uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if w.place == nil {
 		return false
 	}
 	q.remove(w)
+	q.rejected += rejected
 	return true
 }
 

@@ -13,7 +13,7 @@ var ErrTicket = errors.New("the ticket cannot be used")
 
 // Pending returns the row of a login that waits for its second step. The error is ErrTicket or that of the store.
 func (m *Manager) Pending(ctx context.Context, id, ticket string) (session.Session, error) {
-	return m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+	return m.step(ctx, id, ticket, func(row session.Session, at session.Moment) (session.Session, error) {
 		if _, ok := rotation.Try(row, session.HashOf(ticket), at.Now); !ok {
 			return row, ErrTicket
 		}
@@ -24,7 +24,7 @@ func (m *Manager) Pending(ctx context.Context, id, ticket string) (session.Sessi
 // Try counts an attempt at the second step of a login, before the code is checked, and returns the row. The error is ErrTicket
 // or that of the store.
 func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, error) {
-	return m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+	return m.step(ctx, id, ticket, func(row session.Session, at session.Moment) (session.Session, error) {
 		after, ok := rotation.Try(row, session.HashOf(ticket), at.Now)
 		if !ok {
 			return row, ErrTicket
@@ -35,7 +35,7 @@ func (m *Manager) Try(ctx context.Context, id, ticket string) (session.Session, 
 
 // TakeBack takes a Try back, because nobody could check the code. If the store does not answer, the try stays counted.
 func (m *Manager) TakeBack(ctx context.Context, id, ticket string) {
-	_, _ = m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+	_, _ = m.step(ctx, id, ticket, func(row session.Session, at session.Moment) (session.Session, error) {
 		return rotation.TakeBack(row, session.HashOf(ticket), at.Now), nil
 	})
 }
@@ -44,7 +44,7 @@ func (m *Manager) TakeBack(ctx context.Context, id, ticket string) {
 // committed, as [Manager.Create] does. Of several calls with one ticket, only one succeeds.
 func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string, client rotation.Client,
 	sign func(session.Session, session.Version) error) error {
-	_, err := m.step(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+	_, err := m.step(ctx, id, ticket, func(row session.Session, at session.Moment) (session.Session, error) {
 		after, ok := m.Rules.Complete(row, session.HashOf(ticket), session.HashOf(secret), facts, client, at.Now)
 		if !ok {
 			return row, ErrTicket
@@ -72,11 +72,15 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 	return out, err
 }
 
-// step changes the row of a login that waits for its second step.
-func (m *Manager) step(ctx context.Context, id string,
+// step changes the row of a login that waits for its second step. Together with an error it returns the row only if the ticket is
+// that of the row: strangers can send any ticket.
+func (m *Manager) step(ctx context.Context, id, ticket string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-		if row.PendingUntil == 0 || at.Ended(row) {
+		switch {
+		case !row.SecretHash.Equal(session.HashOf(ticket)):
+			return session.Session{}, ErrTicket
+		case row.PendingUntil == 0 || at.Ended(row):
 			return row, ErrTicket
 		}
 		return change(row, at)
