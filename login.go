@@ -243,15 +243,38 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 			leave()
 		}
 	}()
-	counted, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
-	if err == nil && len(names) > 1 {
-		err = counted.Also(ctx, names[1])
-	}
+	counted, err := a.count(ctx, names)
 	if err != nil {
 		return nil, a.throttled(ctx, userID, err)
 	}
 	begun = true
 	return &attempt{counted, leave}, nil
+}
+
+// count counts an attempt for the one or two names of an account. A place that one of them knows counts for the other one: so a
+// new e-mail address does not keep the owner out of it.
+func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, error) {
+	attempt, err := a.countAs(ctx, names)
+	if len(names) < 2 || !errors.Is(err, throttle.ErrDelayed) {
+		return attempt, err
+	}
+	second, secondErr := a.countAs(ctx, []string{names[1], names[0]})
+	switch {
+	case secondErr != nil:
+		return nil, err
+	case !second.Known(): // the first delay has passed only just now
+		_ = second.Cancelled(ctx)
+		return nil, err
+	}
+	return second, nil
+}
+
+func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, error) {
+	attempt, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
+	if err == nil && len(names) > 1 {
+		err = attempt.Also(ctx, names[1])
+	}
+	return attempt, err
 }
 
 // throttled is the answer to an attempt that was not counted, because there were too many or because nobody could tell.

@@ -40,7 +40,8 @@ func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 // ChangePassword is [Auth.SetPassword] for users who know their old password. The session keepSessionID goes on, usually
 // [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in, so ctx must say who the client is
 // ([Auth.ContextWithClient]). The errors are those of SetPassword, [ErrInvalidCredentials] for a wrong old password,
-// [ErrInvalidRequest] for an empty one or one that is too long, and [ErrTooManyAttempts].
+// [ErrInvalidRequest] for an empty one or one that is too long, and [ErrTooManyAttempts]. After [ErrUnavailable] the new password
+// may be stored already. Then the old one is wrong: repeat the call with the new one as both.
 func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassword, keepSessionID string) error {
 	user, err := a.userByID(ctx, userID)
 	if err != nil {

@@ -524,3 +524,31 @@ func TestAPanicClosesNoAccount(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 4*time.Second)
 }
+
+// Strangers fail at the new address of a user. A place that the user's id knows stays open for those who are signed in there.
+func TestAPlaceThatTheIDKnows(t *testing.T) {
+	for _, order := range []bool{false, true} {
+		s := newService(t, signet.WithLogin(signet.LoginPolicy{}))
+		at := func(address string) context.Context { return signet.ContextWithClient(t.Context(), "", address) }
+		home := at("192.0.2.1")
+		tokens, err := s.Login(home, "john@mail.com", "changeme")
+		require.NoError(t, err)
+		user, err := s.users.FindByID(t.Context(), "1")
+		require.NoError(t, err)
+		user.Email = "new@mail.com"
+		require.NoError(t, s.users.Update(t.Context(), user))
+		for i := range 12 {
+			_, err := s.Login(at(fmt.Sprintf("203.0.113.%d", i)), "new@mail.com", "wrong")
+			require.Error(t, err)
+		}
+		require.ErrorIs(t, s.ChangePassword(at("198.51.100.1"), "1", "changeme", "another one", ""), signet.ErrTooManyAttempts, "a stranger")
+		if order {
+			_, err = s.StepUp(home, tokens.AccessToken, tokens.RefreshToken, "changeme")
+			require.NoError(t, err)
+		}
+		for range 9 {
+			require.ErrorIs(t, s.ChangePassword(home, "1", "wrong", "another one", ""), signet.ErrInvalidCredentials)
+		}
+		require.NoError(t, s.ChangePassword(home, "1", "changeme", "another one", ""))
+	}
+}
