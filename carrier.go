@@ -48,17 +48,21 @@ func (c carrier) readBody(w http.ResponseWriter, r *http.Request, want ...field)
 	if err != nil {
 		return err
 	}
-	if strings.TrimSpace(body) != "" { // without a body, its type does not matter: browsers add one
-		media, err := mediaType(r)
-		if err != nil {
-			return err
-		}
-		if media != mediaJSON {
-			return unsupported("send application/json")
-		}
-		if err := parseBody(media, body, want...); err != nil {
-			return err
-		}
+	text := strings.TrimSpace(body)
+	if text == "" { // without a body, its type does not matter: browsers add one
+		return present(want)
+	}
+	media, err := mediaType(r)
+	switch {
+	case err != nil:
+		return err
+	case media != mediaJSON:
+		return unsupported("send application/json")
+	case isNoObject(media, text):
+		return present(want)
+	}
+	if err := parseBody(media, body, want...); err != nil {
+		return err
 	}
 	return present(want)
 }

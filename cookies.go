@@ -1,11 +1,13 @@
 package signet
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/signet-go/signet/internal/jws"
@@ -29,6 +31,8 @@ type Cookies struct {
 type cookieMode struct {
 	protection *http.CrossOriginProtection
 	service    string
+	logger     *slog.Logger
+	warned     sync.Once
 }
 
 // cookieName returns the name of a cookie of this service, without the prefix that makes it secure.
@@ -129,6 +133,12 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 	return cookies
 }
 
+// sentForDevelopment reports whether there is a cookie that only a program on the browser's own machine takes. Another site has the
+// answer of another site, also where no cookie is taken from it.
+func (m *cookieMode) sentForDevelopment(r *http.Request) bool {
+	return r.TLS == nil && isLoopback(r.Host) && len(r.CookiesNamed(m.cookieName(accessCookie))) > 0
+}
+
 // maxEnded is how many tokens of one request a logout looks at.
 const maxEnded = 8
 
@@ -191,8 +201,14 @@ func isLoopback(host string) bool {
 func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, life time.Duration) {
 	cookie := &http.Cookie{Name: securePrefixes[name] + m.cookieName(name), Value: value, Path: path, HttpOnly: true, Secure: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: int(life / time.Second)}
-	if isDevelopment(r) {
+	switch {
+	case isDevelopment(r):
 		cookie.Name, cookie.Secure = m.cookieName(name), false
+	case value != "" && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host):
+		m.warned.Do(func() {
+			m.logger.WarnContext(r.Context(), "signet: a browser that came over http does not keep the cookies of its login; use https, or localhost",
+				"origin", label(r.Header.Get("Origin")))
+		})
 	}
 	if value == "" {
 		cookie.MaxAge = -1

@@ -213,6 +213,58 @@ func TestOtherSitesCannotUseTheCookies(t *testing.T) {
 		"a header is no cookie")
 }
 
+// A program under development refuses other sites with the same answer, though it takes no cookie then.
+func TestOtherSitesOfAProgramUnderDevelopment(t *testing.T) {
+	b := newBrowser(t)
+	tokens, err := b.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	guarded := b.RequireAuth(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for _, host := range []string{"127.0.0.1:8080", "localhost", "foo.localhost"} {
+		for header, want := range map[[2]string]int{{"Origin", "https://evil.example"}: 403, {"Sec-Fetch-Site", "cross-site"}: 403,
+			{"Origin", "http://" + host}: 200, {"Sec-Fetch-Site", "same-origin"}: 200} {
+			r := httptest.NewRequest("POST", "http://"+host+"/orders", nil)
+			r.AddCookie(&http.Cookie{Name: "access_token", Value: tokens.AccessToken})
+			r.Header.Set(header[0], header[1])
+			w := httptest.NewRecorder()
+			guarded.ServeHTTP(w, r)
+			require.Equal(t, want, w.Code, "%s %v", host, header)
+		}
+	}
+}
+
+// Over http, a host that is not this machine cannot keep anybody signed in. The log says so, once.
+func TestALoginWithCookiesOverHTTP(t *testing.T) {
+	var log lines
+	b := newBrowser(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	login := func(host, origin string) {
+		r := httptest.NewRequest("POST", "http://"+host+"/web/auth/login", strings.NewReader(johnsLogin))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		b.CookieHandler("/web/auth").ServeHTTP(w, r)
+		require.Equal(t, 201, w.Code)
+	}
+	login("localhost:8080", "http://localhost:8080")
+	login("shop.example", "https://shop.example") // behind a proxy with TLS
+	require.NotContains(t, log.String(), "over http")
+	for range 3 {
+		login("192.168.1.5:8080", "http://192.168.1.5:8080")
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "over http"))
+}
+
+// JSON without members is no body.
+func TestBodiesWithoutMembersInACookieMount(t *testing.T) {
+	b := newBrowser(t)
+	for _, body := range []string{"", "{}", "null", "[]", " [] "} {
+		require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+		require.Equal(t, 201, b.do(t, "POST", "/web/auth/refresh-token", body).StatusCode, body)
+		require.Equal(t, 204, b.do(t, "POST", "/web/auth/logout", body).StatusCode, body)
+	}
+	require.Equal(t, 400, b.do(t, "POST", "/web/auth/login", "[]").StatusCode)
+	require.Equal(t, 415, b.do(t, "POST", "/web/auth/logout", "[]", "Content-Type", "text/plain").StatusCode)
+}
+
 // A bad cookie is no statement of the client, so public pages go on.
 func TestABadCookieOnAPublicPage(t *testing.T) {
 	b := newBrowser(t)

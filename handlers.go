@@ -184,17 +184,20 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.revoke(a.ContextWithClient(r), r.PathValue("id"), session.ReasonLogout, func(row session.Session) error {
+	id := r.PathValue("id")
+	found, err := a.revoke(a.ContextWithClient(r), id, session.ReasonLogout, func(row session.Session) error {
 		if row.UserID != claims.Subject {
 			return ErrNotFound
 		}
 		return nil
 	})
-	if err == nil && !found {
-		err = ErrNotFound // the same answer as for a session of another user
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !found && id != claims.SessionID: // the same answer as for a session of another user
+		return ErrNotFound
+	case !found: // the store has lost the caller's own session
+		a.forget(id, claims.ExpiresAt)
 	}
 	noContent(w)
 	return nil

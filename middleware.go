@@ -37,8 +37,10 @@ func (v *Verifier) credentials(r *http.Request) (string, error) {
 	if err == nil || v.cookies == nil || len(r.Header["Authorization"]) > 0 {
 		return token, err
 	}
-	if token, err = v.cookies.token(r, accessCookie); err == nil {
-		err = v.cookies.sameSite(r)
+	if token, err = v.cookies.token(r, accessCookie); err == nil || v.cookies.sentForDevelopment(r) {
+		if crossSite := v.cookies.sameSite(r); crossSite != nil {
+			return "", crossSite
+		}
 	}
 	return token, err
 }

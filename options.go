@@ -324,9 +324,9 @@ func WithTokenCache(bytes int) VerifierOption {
 // same rules. Others are answered 403 "cross_site_request".
 //
 // The cookies are __Host-access_token and __Secure-refresh_token (with [Cookies].Service __Host-SERVICE-access_token and so on),
-// both Secure, HttpOnly and SameSite=Lax (RFC 6265bis section
-// 4.1.3). For http on a loopback host they have the names access_token and refresh_token and are not Secure, so that a program
-// under development needs no TLS.
+// both Secure, HttpOnly and SameSite=Lax (RFC 6265bis section 4.1.3). For http on a loopback host they have the names access_token
+// and refresh_token and are not Secure, so that a program under development needs no TLS. On other hosts browsers keep no such
+// cookie that comes over http.
 func WithCookies(cookies Cookies) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if s.cookies != nil {

@@ -119,6 +119,9 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		s.logger.Info("signet: password hashes can hold all threads of the program, and requests then wait for them; set GOMAXPROCS to twice "+
 			"the number of processors, or LoginPolicy.ParallelHashes below it", "GOMAXPROCS", runtime.GOMAXPROCS(0), "hashes", a.gate.Parallel())
 	}
+	if s.cookies != nil {
+		s.cookies.logger = s.logger
+	}
 	a.events = newEmitter(s.logger, s.clock, s.events)
 	if !s.stateless {
 		rules := rotation.Rules{Window: s.reuseWindow, Strict: s.strict, Access: s.lifetimes.Access, Idle: s.lifetimes.Refresh,
