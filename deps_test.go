@@ -12,7 +12,7 @@ import (
 
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
-	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/isnil", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/scratch", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
+	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/isnil", "internal/issued", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/scratch", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
 	"client":                       {},
 	"client/js":                    {},
 	"event":                        {},
@@ -25,7 +25,7 @@ var walls = map[string][]string{
 	"throttle/throttletest":        {"internal/conformance", "throttle"},
 	"userstore":                    {},
 	"userstore/storetest":          {"internal/conformance", "userstore"},
-	"signettest":                   {"", "internal/jws", "keys", "password", "session", "userstore"},
+	"signettest":                   {"", "internal/issued", "internal/jws", "keys", "password", "session", "userstore"},
 	"sqlstore":                     {"session", "userstore"},
 	"internal/clientip":            {},
 	"internal/conformance":         {},
@@ -33,6 +33,7 @@ var walls = map[string][]string{
 	"internal/flight":              {},
 	"internal/gate":                {"password"},
 	"internal/isnil":               {},
+	"internal/issued":              {},
 	"internal/jws":                 {"internal/strictjson", "keys"},
 	"internal/limit":               {},
 	"internal/rotation":            {"session"},

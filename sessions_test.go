@@ -471,6 +471,13 @@ func TestALostSessionEnds(t *testing.T) {
 			return s.Logout(t.Context(), tokens.RefreshToken)
 		},
 		"RevokeSession": func(s *service, _ signet.Tokens, id string) error { return s.RevokeSession(t.Context(), id) },
+		"DELETE": func(s *service, tokens signet.Tokens, id string) error {
+			require.Equal(t, 404, s.do(t, "DELETE", "/auth/sessions/"+session.NewID("1"), "", bearer(tokens.AccessToken)...).StatusCode)
+			if code := s.do(t, "DELETE", "/auth/sessions/"+id, "", bearer(tokens.AccessToken)...).StatusCode; code != 204 {
+				return fmt.Errorf("status %d", code)
+			}
+			return nil
+		},
 	} {
 		store := &losing{}
 		s := newService(t, signet.WithSessionStore(store))

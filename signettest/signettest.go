@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/internal/issued"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
@@ -97,13 +98,20 @@ func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http
 	return withToken(r, tokens.AccessToken)
 }
 
-// Token returns an access token with any claims, signed with the key of the service. If claims do not have "sub", "iat",
-// "exp" or "sid", Token adds them: the known user, now, in an hour, and the id of a session that the store does not know.
-// A claim that is nil is left out.
+// Token returns an access token with any claims, signed with the key of the service and with its type. If claims do not have "sub",
+// "iat", "exp", "iss", "aud" or "sid", Token adds them: the known user, now, in an hour, those of the service, and the id of a
+// session that the store does not know. A claim that is nil is left out.
 func (s *Service) Token(claims map[string]any) string {
 	s.t.Helper()
-	now := s.Clock.Now()
+	form := issued.FormOf(s.Auth)
+	now := form.Now()
 	all := map[string]any{"sub": UserID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "sid": session.NewID(UserID)}
+	if form.Issuer != "" {
+		all["iss"] = form.Issuer
+	}
+	if len(form.Audience) > 0 {
+		all["aud"] = form.Audience
+	}
 	for name, value := range claims {
 		all[name] = value
 		if value == nil {
@@ -112,7 +120,7 @@ func (s *Service) Token(claims map[string]any) string {
 	}
 	payload, err := json.Marshal(all)
 	must(s.t, err)
-	token, err := jws.NewWriter(jws.AccessType).Sign(context.Background(), s.key, payload)
+	token, err := jws.NewWriter(form.Type).Sign(context.Background(), s.key, payload)
 	must(s.t, err)
 	return token
 }

@@ -65,7 +65,9 @@ func TestTokensWithAnyClaims(t *testing.T) {
 		return err
 	}
 	require.NoError(t, verify(map[string]any{"aud": "shop", "tenant": "acme"}))
-	require.ErrorIs(t, verify(nil), signet.ErrInvalidToken, "another audience")
+	require.NoError(t, verify(nil), "it has the audience of the service")
+	require.ErrorIs(t, verify(map[string]any{"aud": nil}), signet.ErrInvalidToken)
+	require.ErrorIs(t, verify(map[string]any{"aud": "api"}), signet.ErrInvalidToken, "another audience")
 	require.ErrorIs(t, verify(map[string]any{"aud": "shop", "sub": nil}), signet.ErrInvalidToken)
 	require.ErrorIs(t, verify(map[string]any{"aud": "shop", "exp": auth.Clock.Now().Unix()}), signet.ErrExpiredToken)
 	claims, err := auth.Verify(t.Context(), auth.Token(map[string]any{"aud": "shop", "tenant": "acme"}))
@@ -75,6 +77,24 @@ func TestTokensWithAnyClaims(t *testing.T) {
 	}](claims)
 	require.NoError(t, err)
 	require.Equal(t, "acme", custom.Tenant)
+}
+
+// A token fits the service, whatever its options say about tokens.
+func TestATokenFitsTheService(t *testing.T) {
+	for name, opts := range map[string][]signet.Option{
+		"issuer":    {signet.WithIssuer("https://i.example")},
+		"audience":  {signet.WithIssuer("https://i.example"), signet.WithAudience("a", "b")},
+		"type":      {signet.WithTokenTypes("JWT", "at+jwt")},
+		"the clock": {signet.WithClock(time.Now)},
+		"stateless": {signet.WithoutSessions()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := signettest.New(t, opts...)
+			claims, err := auth.Verify(t.Context(), auth.Token(map[string]any{"tenant": "x"}))
+			require.NoError(t, err)
+			require.Equal(t, signettest.UserID, claims.Subject)
+		})
+	}
 }
 
 func TestTheClockMovesTokensAndSessions(t *testing.T) {

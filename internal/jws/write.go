@@ -26,6 +26,9 @@ type encodedHeader struct {
 // NewWriter returns a Writer of tokens with that "typ".
 func NewWriter(typ string) *Writer { return &Writer{typ: typ} }
 
+// Type returns the "typ" of the tokens.
+func (w *Writer) Type() string { return w.typ }
+
 // Sign returns the compact JWS of the payload.
 func (w *Writer) Sign(ctx context.Context, key *keys.Key, payload []byte) (string, error) {
 	header := w.headerOf(key)

@@ -142,6 +142,17 @@ func TestOlderTokensAreNotRaised(t *testing.T) {
 	}
 }
 
+// An attempt that is taken back is free again, but only while the login waits.
+func TestTakeBack(t *testing.T) {
+	row := pending()
+	require.Equal(t, row, rotation.TakeBack(row, ticketHash, start), "there is none")
+	tried, ok := rotation.Try(row, ticketHash, start)
+	require.True(t, ok)
+	require.Equal(t, row, rotation.TakeBack(tried, ticketHash, start))
+	require.Equal(t, tried, rotation.TakeBack(tried, session.HashOf("another"), start))
+	require.Equal(t, tried, rotation.TakeBack(tried, ticketHash, start+hour))
+}
+
 func TestAStepUpRefusesWhatARefreshRefuses(t *testing.T) {
 	rules := defaultRules()
 	_, out := rules.StepUp(confirmedRow(), rotation.Presented{Generation: 20, SecretHash: ticketHash, UserActive: true}, "{}", start)
