@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"database/sql"
 	"fmt"
 	"os"
@@ -277,6 +278,42 @@ func TestACutoffOutlivesTheSessionsItEnded(t *testing.T) {
 				_, at, err := store.List(ctx, userID, 10)
 				require.NoError(t, err)
 				require.Equal(t, there, at.User.Ended != 0, "the cut-off of user %s", userID)
+			}
+		})
+	}
+}
+
+// Somebody empties the tables, as the tests of a host do. The errors say what to do, and Migrate mends it.
+func TestEmptiedTables(t *testing.T) {
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			s := sqlSessions(t, db, d.dialect)
+			old := create(t, s, "1")
+			require.NoError(t, revoke(t.Context(), s, old))
+			page, err := s.ReadLog(t.Context(), session.Start, 10, func(session.Entry) {})
+			require.NoError(t, err)
+			for _, tables := range [][]string{{"signet_log"}, {"signet_sessions", "signet_cutoffs", "signet_log", "signet_schema"}} {
+				for _, table := range tables {
+					_, err := db.Exec("DELETE FROM " + table)
+					require.NoError(t, err)
+				}
+				const want = "call sqlstore.Migrate"
+				require.ErrorContains(t, cut(t.Context(), s, "1"), want)
+				_, err := s.ReadLog(t.Context(), session.Start, 10, func(session.Entry) {})
+				require.ErrorContains(t, err, want)
+				_, _, err = s.List(t.Context(), "1", 1)
+				require.ErrorContains(t, err, want)
+				err = s.Create(t.Context(), "1", func(session.Moment) (session.Session, error) { panic("there is no Moment") })
+				require.ErrorContains(t, err, want)
+				for range 2 {
+					require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+				}
+				require.NoError(t, revoke(t.Context(), s, create(t, s, "1")))
+				found := 0
+				_, err = s.ReadLog(t.Context(), page.Next, 10, func(session.Entry) { found++ })
+				require.True(t, errors.Is(err, session.ErrCursor) || err == nil && found > 0, "%d, %v", found, err)
 			}
 		})
 	}

@@ -87,7 +87,7 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	}
 	switch {
 	case err != nil:
-		return page, fmt.Errorf("sqlstore: log: %w", err)
+		return page, fmt.Errorf("sqlstore: log: %w", emptied(err))
 	case after == session.End:
 		page.Next = cursor(head)
 		return page, nil

@@ -22,7 +22,8 @@ var migrations embed.FS
 const component = "signet"
 
 // Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may
-// call it at the same time: one works and the others wait. Processes that lack only the newest migration may run meanwhile, and
+// call it at the same time: one works and the others wait. If nothing is to be done, it needs no right to create tables. It also
+// mends tables that were emptied, as by the tests of a host. Processes that lack only the newest migration may run meanwhile, and
 // afterwards. Call it before the first use of a store.
 //
 // On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers
@@ -38,7 +39,8 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	if err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
-	for done, attempt := 0, 0; done < len(names); {
+	done := applied(ctx, db, dialect)
+	for attempt := 0; done < len(names); {
 		version, err := step(ctx, db, dialect, names)
 		switch {
 		case err == nil:
@@ -49,10 +51,40 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 			return fmt.Errorf("sqlstore: migrate: %w", err)
 		}
 	}
+	if err := fillLog(ctx, db, dialect); err != nil {
+		return fmt.Errorf("sqlstore: migrate: %w", err)
+	}
 	if err := numberOld(ctx, db, dialect); err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	return nil
+}
+
+// applied returns how many files were applied. It returns 0 if nobody can tell yet. If all were, an account may call Migrate that
+// must not create tables.
+func applied(ctx context.Context, db *sql.DB, d Dialect) (version int) {
+	row := db.QueryRowContext(ctx, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
+	if row.Scan(&version) != nil {
+		return 0
+	}
+	return version
+}
+
+// fillLog makes the only row of signet_log, if somebody has emptied the tables.
+func fillLog(ctx context.Context, db *sql.DB, d Dialect) error {
+	var rows int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM signet_log").Scan(&rows); err != nil || rows > 0 {
+		return err
+	}
+	insert := `INSERT INTO signet_log (id, head) SELECT 1, COALESCE(MAX(pos), 0) FROM
+		(SELECT MAX(pos) AS pos FROM signet_sessions UNION ALL SELECT MAX(pos) FROM signet_cutoffs) AS numbers WHERE 1 = 1`
+	if d == MariaDB {
+		insert = strings.Replace(insert, "INSERT", "INSERT IGNORE", 1)
+	} else {
+		insert += " ON CONFLICT (id) DO NOTHING"
+	}
+	_, err := db.ExecContext(ctx, insert)
+	return err
 }
 
 // metAnother reports whether an error of MariaDB can come from a process that migrates at another node of a Galera cluster. The lock
@@ -98,7 +130,7 @@ func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version i
 	if version >= len(names) {
 		return version, nil
 	}
-	if err := apply(ctx, conn, names[version]); err != nil {
+	if err := apply(ctx, conn, d, names[version]); err != nil {
 		return 0, fmt.Errorf("%s: %w", names[version], err)
 	}
 	version++
@@ -110,7 +142,7 @@ func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version i
 	return version, err
 }
 
-func apply(ctx context.Context, conn *sql.Conn, name string) error {
+func apply(ctx context.Context, conn *sql.Conn, d Dialect, name string) error {
 	text, err := migrations.ReadFile(name)
 	if err != nil {
 		return err
@@ -119,7 +151,11 @@ func apply(ctx context.Context, conn *sql.Conn, name string) error {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
+		_, err := conn.ExecContext(ctx, statement)
+		if d == SQLite && err != nil && strings.Contains(err.Error(), "duplicate column name") { // signet_schema was emptied
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 	}

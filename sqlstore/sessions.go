@@ -191,6 +191,14 @@ func queriesOf(d Dialect) queries {
 	}
 }
 
+// emptied explains the error of a query that has a row in every database that [Migrate] has seen.
+func emptied(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return errors.New("the table signet_log was emptied; call sqlstore.Migrate")
+	}
+	return err
+}
+
 // moment is a [session.Moment] as it is in the database. The versions are those of the rows, for compare and swap; 0 means
 // that there is no row.
 type moment struct {
@@ -228,7 +236,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		var live int
 		err := s.db.QueryRowContext(ctx, s.queries.createRead, user, user).Scan(m.columns(&live)...)
 		if err != nil {
-			return fmt.Errorf("sqlstore: create: %w", err)
+			return fmt.Errorf("sqlstore: create: %w", emptied(err))
 		}
 		s.recent.Clock(session.Millis(m.now))
 		if attempt == 0 || m.user != made.user || m.all != made.all {
@@ -330,6 +338,9 @@ func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []s
 	if err := rows.Err(); err != nil {
 		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
+	if at.Now == 0 { // there was no row at all
+		return nil, at, fmt.Errorf("sqlstore: list: %w", emptied(sql.ErrNoRows))
+	}
 	if len(list) > limit {
 		slices.SortFunc(list, func(a, b session.Session) int { return cmp.Compare(b.KeepUntil, a.KeepUntil) })
 		list = list[:max(limit, 0)]
@@ -363,7 +374,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 		err = before.UnmarshalJSON(data)
 	}
 	if err != nil {
-		return false, fmt.Errorf("sqlstore: cut: %w", err)
+		return false, fmt.Errorf("sqlstore: cut: %w", emptied(err))
 	}
 	after, err := change(before, session.Millis(latest.Int64), session.Millis(now))
 	if err != nil || after == before {

@@ -145,5 +145,10 @@ func collided(err error) bool {
 	return false
 }
 
-// taken reports whether an error of MariaDB says that a row with the same primary key exists.
-func taken(err error) bool { return strings.Contains(err.Error(), "Error 1062") }
+// taken reports whether an error says that a row with the same key exists.
+func taken(err error) bool {
+	var coded interface{ SQLState() string }
+	text := err.Error()
+	return errors.As(err, &coded) && coded.SQLState() == "23505" || strings.Contains(text, "Error 1062") ||
+		strings.Contains(text, "UNIQUE constraint failed")
+}
