@@ -2,8 +2,8 @@ package integration
 
 import (
 	"context"
-	"errors"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -315,6 +315,43 @@ func TestEmptiedTables(t *testing.T) {
 				_, err = s.ReadLog(t.Context(), page.Next, 10, func(session.Entry) { found++ })
 				require.True(t, errors.Is(err, session.ErrCursor) || err == nil && found > 0, "%d, %v", found, err)
 			}
+		})
+	}
+}
+
+// A process stops while it numbers a batch of the log, and its transaction stays open. Nobody waits for it, and everybody learns of
+// revocations.
+func TestNumberingThatIsHeldOpen(t *testing.T) {
+	for _, kind := range []store{postgres, mariadb} {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			s := sqlSessions(t, db, d.dialect)
+			tx, err := db.Begin()
+			require.NoError(t, err)
+			defer tx.Rollback()
+			_, err = tx.Exec("UPDATE signet_log SET head = head + 1")
+			require.NoError(t, err)
+			id := create(t, s, "1")
+			require.NoError(t, revoke(t.Context(), s, id))
+			read := func() (found bool) {
+				ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond) // it waited for a second before
+				defer cancel()
+				_, err := s.ReadLog(ctx, session.Start, 10, func(e session.Entry) { found = found || e.ID == id })
+				require.NoError(t, err)
+				return found
+			}
+			for range 5 {
+				require.True(t, read())
+			}
+			inbox := func() (n int) {
+				require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&n))
+				return n
+			}
+			require.Equal(t, 1, inbox())
+			require.NoError(t, tx.Rollback())
+			require.Eventually(t, func() bool { return read() && inbox() == 0 }, 10*time.Second, 50*time.Millisecond)
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -224,13 +225,24 @@ func (s *Sessions) file(ctx context.Context, head int64, now session.Millis, inb
 }
 
 // number makes a batch of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
-// the head was read. now is the database's time then. It waits for nobody who writes other rows.
+// the head was read, or is making one. now is the database's time then. It waits for nobody: who holds the row of signet_log may
+// have stopped.
 func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
 	defer tx.Rollback()
+	if d != SQLite {
+		var same int64
+		row := tx.QueryRowContext(ctx, d.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
+		switch err := row.Scan(&same); {
+		case errors.Is(err, sql.ErrNoRows), err != nil && held(err):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
 	next := max(head+1, int64(now)*1000)
 	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), next, head)
 	if err != nil {

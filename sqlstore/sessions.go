@@ -18,8 +18,7 @@ import (
 // Sessions is a [session.Store] in the tables signet_sessions, signet_cutoffs and signet_log. A refresh costs two round
 // trips. The first one reads the row, the cut-offs and the database's clock. The second one writes the new row if nobody has
 // changed any of them in between. If this process wrote the session last, it remembers the row ([session.Recent]), and the
-// refresh costs the second one only. No transaction stays open, so a process that dies blocks no other process. Sessions is
-// safe for concurrent use.
+// refresh costs the second one only. No other process waits for one that dies. Sessions is safe for concurrent use.
 type Sessions struct {
 	db         *sql.DB
 	dialect    Dialect

@@ -145,6 +145,13 @@ func collided(err error) bool {
 	return false
 }
 
+// held reports whether an error says that a row of a query with NOWAIT is locked.
+func held(err error) bool {
+	var coded interface{ SQLState() string }
+	text := err.Error() // MariaDB has 1205 for it, and MySQL 3572
+	return errors.As(err, &coded) && coded.SQLState() == "55P03" || strings.Contains(text, "Error 1205") || strings.Contains(text, "Error 3572")
+}
+
 // taken reports whether an error says that a row with the same key exists.
 func taken(err error) bool {
 	var coded interface{ SQLState() string }
