@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -694,4 +695,33 @@ func (h hookFunc) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func (h hookFunc) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
+}
+
+// A row that this version cannot read does not keep a user's older sessions alive.
+func TestRedisEvictsBesideAnUnreadableRow(t *testing.T) {
+	client := openRedis(t, hostRedis(t).fresh(t).args[1])
+	s, err := redisstore.New(client, redisstore.WithMaxPerUser(2))
+	require.NoError(t, err)
+	ctx := t.Context()
+	made := session.Millis(0)
+	create := func() (id string) {
+		made += 60_000
+		require.NoError(t, s.Create(ctx, "u", func(m session.Moment) (session.Session, error) {
+			id = session.NewID("u")
+			return session.Session{ID: id, UserID: "u", CreatedAt: made, LastUsedAt: made, EndsAt: m.Now.Add(time.Hour), KeepUntil: m.Now.Add(time.Hour),
+				Current: 1, Next: 2}, nil
+		}))
+		return id
+	}
+	unreadable := create()
+	for _, key := range client.Keys(ctx, "*:s:"+unreadable).Val() {
+		text := strings.Replace(client.Get(ctx, key).Val(), `"v":1`, `"v":9`, 1)
+		require.NoError(t, client.Set(ctx, key, text, redis.KeepTTL).Err())
+	}
+	for range 6 {
+		create()
+	}
+	require.EqualValues(t, 3, client.ZCard(ctx, client.Keys(ctx, "*:u:u").Val()[0]).Val())
+	_, _, err = s.List(ctx, "u", 10)
+	require.Error(t, err)
 }

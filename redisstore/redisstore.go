@@ -379,7 +379,7 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 		if err != nil {
 			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
-		live, removed, err := s.rows(ctx, userID, k.ids)
+		live, removed, err := s.rows(ctx, userID, k.ids, false)
 		if err != nil {
 			return nil, k.at, fmt.Errorf("redisstore: list: %w", err)
 		}
@@ -391,8 +391,9 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 }
 
 // rows returns the rows of a list without those that are revoked. It removes from the list of the user what is revoked or
-// gone, and returns how many that were. Programs that know no cut-offs leave revoked sessions in the list.
-func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []session.Session, removed int, err error) {
+// gone, and returns how many that were. Programs that know no cut-offs leave revoked sessions in the list. skip leaves out a row that
+// this version cannot read, and otherwise it is an error.
+func (s *Store) rows(ctx context.Context, userID string, ids []string, skip bool) (live []session.Session, removed int, err error) {
 	group := s.groupKey(session.GroupOfUser(userID))
 	for part := range slices.Chunk(ids, batch) {
 		keys := make([]string, len(part))
@@ -407,12 +408,13 @@ func (s *Store) rows(ctx context.Context, userID string, ids []string) (live []s
 		for i, value := range texts {
 			var row session.Session
 			text, _ := value.(string)
-			if err := decode(text, &row); err != nil {
+			switch err := decode(text, &row); {
+			case err != nil && skip:
+			case err != nil:
 				return nil, 0, err
-			}
-			if text == "" || row.Revoked() {
+			case text == "" || row.Revoked():
 				over = append(over, part[i])
-			} else {
+			default:
 				live = append(live, row)
 			}
 		}
@@ -447,7 +449,7 @@ func (s *Store) evict(ctx context.Context, created session.Session, at session.M
 	if err != nil {
 		return err
 	}
-	live, _, err := s.rows(ctx, created.UserID, ids)
+	live, _, err := s.rows(ctx, created.UserID, ids, true)
 	if err != nil {
 		return err
 	}

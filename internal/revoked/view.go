@@ -374,16 +374,16 @@ func (v *View) applyAll(e session.Entry) {
 	}
 }
 
-// Learn is called before this process makes a session. The function that it returns is called with the id of the session and with
-// the cut-off of the user that was read meanwhile. Then nobody needs to look the session up.
-func (v *View) Learn(userID string) (made func(id string, user session.Cutoff)) {
+// Learn is called before this process makes a session. The function that it returns is called with the cut-off of the user that was
+// read meanwhile, when the session is in the store. Then nobody needs to look the session up, unless it was revoked meanwhile.
+func (v *View) Learn(id, userID string) (made func(user session.Cutoff)) {
 	if v.whole.Load() {
-		return func(string, session.Cutoff) {}
+		return func(session.Cutoff) {}
 	}
-	cut := v.cuts.begin(v.hashOf(userID))
-	return func(id string, user session.Cutoff) {
+	good, cut := v.seen.begin(v.hashOf(id)), v.cuts.begin(v.hashOf(userID))
+	return func(user session.Cutoff) {
 		v.cuts.remember(cut, v.cutoff(session.CutEntry(userID, user)))
-		v.seen.finish(v.seen.begin(v.hashOf(id)))
+		v.seen.finish(good)
 	}
 }
 

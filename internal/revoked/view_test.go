@@ -190,7 +190,11 @@ func TestBeforeTheHistoryIsRead(t *testing.T) {
 			require.NoError(t, v.check(t, "cut", 3))
 			all := v.Ref("all", "user of all", session.Version{All: 1}, 0)
 			require.ErrorIs(t, v.Check(t.Context(), &all, time.Now()), ErrRevoked)
-			v.Learn("user of new")("new", session.Cutoff{})
+			v.Learn("new", "user of new")(session.Cutoff{})
+			made := v.Learn("lost", "user of lost")
+			v.Apply(session.RevokedEntry("lost", session.MillisOf(time.Now())+1)) // it leaves memory at once
+			made(session.Cutoff{})
+			require.False(t, v.seen.has(v.hashOf("lost")), "it was revoked before its maker knew that it was stored")
 			lookups := source.lookups.Load()
 			source.add(session.RevokedEntry("good", far()))
 			time.Sleep(2 * time.Second)

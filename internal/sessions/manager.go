@@ -111,7 +111,7 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 	if login.Pending {
 		begin = m.Rules.Pend
 	}
-	made := m.Learn(login.UserID)
+	made := m.Learn(id, login.UserID)
 	var user session.Cutoff
 	create := func(at session.Moment) (session.Session, error) {
 		user = at.User
@@ -129,7 +129,7 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 			continue
 		}
 		if err == nil {
-			made(id, user)
+			made(user)
 		}
 		return err
 	}
