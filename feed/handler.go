@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,15 +208,19 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) (string, error)
 
 // readQuestion reads the body of a POST.
 func readQuestion(w http.ResponseWriter, r *http.Request) (id, userID, nonce string, err error) {
-	encoding := r.Header.Get("Content-Encoding")
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	encoding := strings.Join(r.Header["Content-Encoding"], ", ")
+	media, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ", "))
 	if err != nil || media != "application/json" || encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return "", "", "", &problem{http.StatusUnsupportedMediaType, "unsupported_media_type", "send application/json"}
 	}
+	if r.Body == nil { // a request that no server has made
+		r.Body = http.NoBody
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.Is(err, os.ErrDeadlineExceeded): // the server's ReadTimeout
+		return "", "", "", &problem{http.StatusRequestTimeout, "request_timeout", "the body came too slowly"}
+	case errors.As(err, new(*http.MaxBytesError)):
 		return "", "", "", &problem{http.StatusRequestEntityTooLarge, "body_too_large", fmt.Sprintf("the body is longer than %d bytes", maxBody)}
 	case err != nil:
 		return "", "", "", badRequest("the body could not be read")

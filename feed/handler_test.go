@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -60,6 +63,9 @@ func TestRefusals(t *testing.T) {
 		{"no user", "POST", "", `{"session":"s"}`, "application/json", 400, "invalid_request", nil},
 		{"empty", "POST", "", ``, "application/json", 400, "invalid_request", nil},
 		{"twice", "POST", "", `{"session":"s","user":"u","user":"v"}`, "application/json", 400, "invalid_request", nil},
+		{"two types", "POST", "", question, "application/json, text/plain", 415, "unsupported_media_type", nil},
+		{"no body at all", "POST", "", "nil", "application/json", 400, "invalid_request", nil},
+		{"slow body", "POST", "", "slow", "application/json", 408, "request_timeout", nil},
 		{"number", "POST", "", `{"session":1,"user":"u"}`, "application/json", 400, "invalid_request", nil},
 		{"long nonce", "POST", "", `{"session":"s","user":"u","nonce":"` + strings.Repeat("n", 65) + `"}`, "application/json", 400, "invalid_request", nil},
 		{"store away", "GET", "", "", "", 503, "temporarily_unavailable", broken},
@@ -68,7 +74,13 @@ func TestRefusals(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			req := httptest.NewRequest(tc.method, "/"+tc.query, strings.NewReader(tc.body))
 			if tc.media != "" {
-				req.Header.Set("Content-Type", tc.media)
+				req.Header["Content-Type"] = strings.Split(tc.media, ", ")
+			}
+			switch tc.body {
+			case "nil":
+				req.Body = nil
+			case "slow":
+				req.Body = io.NopCloser(iotest.ErrReader(os.ErrDeadlineExceeded))
 			}
 			if tc.handler == nil {
 				tc.handler = s.handler

@@ -120,6 +120,9 @@ func contain(prefixes []netip.Prefix, ip netip.Addr) bool {
 // nat64 is the well-known prefix behind which gateways show IPv4 addresses (RFC 6052). All of IPv4 is in one /64 there.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
+// nat64Local is for gateways of a private network, which may put the IPv4 address anywhere into the rest (RFC 8215).
+var nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")
+
 // Client returns the address by which a client is known: an IPv4 address in each of its forms is one client, and so is an IPv6
 // /64, because one client can have all of its addresses. ok is false for a text that is no address.
 func Client(address string) (client netip.Addr, ok bool) {
@@ -132,7 +135,7 @@ func Client(address string) (client netip.Addr, ok bool) {
 	switch long := ip.As16(); {
 	case nat64.Contains(ip):
 		ip = netip.AddrFrom4([4]byte(long[12:]))
-	case ip.Is6():
+	case ip.Is6() && !nat64Local.Contains(ip):
 		ip = netip.PrefixFrom(ip, 64).Masked().Addr()
 	}
 	return ip, true
