@@ -37,7 +37,9 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	terms, pending, err := a.decide(ctx, user, remember)
 	if err != nil {
 		a.end(ctx, attempt, cancelled) // the password was right
-		a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: asError(err).Code()})
+		if e := asError(err); e.Status() < 500 {
+			a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: e.Code()})
+		}
 		return Tokens{}, err
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))

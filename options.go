@@ -267,8 +267,8 @@ func WithLeeway(leeway time.Duration) VerifierOption {
 }
 
 // WithClock sets the clock for issuing and checking tokens. It is for tests. It must be safe for concurrent use. The
-// default is [time.Now]. The session store in memory uses it too. A database has a clock of its own. If the two clocks
-// differ by more than the lifetime of a session, every login fails.
+// default is [time.Now]. The session store and the throttle in memory use it too. A database has a clock of its own. If the two
+// clocks differ by more than the lifetime of a session, every login fails.
 func WithClock(now func() time.Time) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if now == nil {

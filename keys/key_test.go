@@ -153,3 +153,12 @@ func TestJWK(t *testing.T) {
 		require.Error(t, err, name)
 	}
 }
+
+func TestANilSetIsEmpty(t *testing.T) {
+	var set *keys.Set
+	require.True(t, set.Empty())
+	require.Empty(t, set.IDs())
+	found, known := set.Find("a", keys.RS256, nil)
+	require.Empty(t, found)
+	require.False(t, known)
+}

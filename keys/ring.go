@@ -110,6 +110,9 @@ const maxTries = 4
 // each key may be used only with the algorithm that it is made for. known is false if a newer set may have a key for
 // the token.
 func (s *Set) Find(id string, algorithm Algorithm, allowed []Algorithm) (candidates []*Key, known bool) {
+	if s == nil {
+		return nil, false
+	}
 	named := s.byID[id]
 	if id == "" && (len(s.keys) == 1 || s.foreign) {
 		named = s.keys
