@@ -233,6 +233,12 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireRecentAuth", next, func(c *Claims) error {
 			authTime, level := authenticationOf(c.payload)
+			if authTime == 0 {
+				v.undated.Do(func() {
+					v.logger.Warn("signet: RequireRecentAuth met a token that does not say when the user has authenticated; tokens of signet do " +
+						"if LoginPolicy.Decide or LoginPolicy.SecondFactor is set")
+				})
+			}
 			age := v.clock().Unix() - authTime
 			recent := maxAge == 0 || authTime != 0 && age <= int64(maxAge/time.Second) && age >= -int64(v.leeway/time.Second)
 			if !recent || len(acr) > 0 && !slices.Contains(acr, level) {

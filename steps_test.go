@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -776,4 +777,19 @@ func TestRoutesOfTheSteps(t *testing.T) {
 	require.ErrorContains(t, err, "ParallelHashes")
 	_, err = signet.New(userstore.NewMemory(), keys.Secret(secret), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}, SecondStepACR: "a b"}))
 	require.ErrorContains(t, err, "SecondStepACR must be ASCII")
+}
+
+// A service whose tokens cannot pass RequireRecentAuth says so, once.
+func TestRequireRecentAuthWithoutAuthTime(t *testing.T) {
+	var log lines
+	s := newService(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	recent := s.RequireRecentAuth(time.Minute)(http.NotFoundHandler())
+	for range 3 {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+s.login(t).AccessToken)
+		w := httptest.NewRecorder()
+		recent.ServeHTTP(w, r)
+		require.Equal(t, 401, w.Code)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "LoginPolicy.SecondFactor is set"))
 }
