@@ -127,7 +127,7 @@ var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 // TestSnippets wants every Go snippet of the documents in a file that the compiler reads. The README's program is run by TestTheFirstProgram.
 func TestSnippets(t *testing.T) {
 	var compiled strings.Builder
-	for _, pattern := range []string{"*_test.go", "signettest/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "signettest/*_test.go", "totp/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {
