@@ -15,9 +15,9 @@ import (
 
 // The issuers of docs/issuers.md, word for word: TestSnippets compares them.
 
-func fromEither(auth *signet.Auth, partners *signet.Verifier, next http.Handler) http.Handler {
+func fromEither(own, partners *signet.Verifier, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		claims, err := auth.Check(r)
+		claims, err := own.Check(r)
 		if errors.Is(err, signet.ErrInvalidToken) && !isOwn(err) {
 			claims, err = partners.Check(r)
 		}
@@ -257,7 +257,7 @@ func TestOwnTokensAndThoseOfOthers(t *testing.T) {
 	defer foreign.Close()
 	theirs, err := foreign.Login(t.Context(), "admin@mail.com", "admin123")
 	require.NoError(t, err)
-	route := fromEither(s.Auth, partners, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	route := fromEither(s.Auth.Verifier, partners, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := signet.ClaimsFromContext(r.Context())
 		fmt.Fprint(w, claims.Issuer, " ", claims.Subject)
 	}))
