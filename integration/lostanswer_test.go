@@ -47,8 +47,8 @@ type lostStmt struct {
 	lose *atomic.Bool
 }
 
-func (s lostStmt) Exec(args []driver.Value) (driver.Result, error) {
-	result, err := s.Stmt.Exec(args)
+func (s lostStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	result, err := s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
 	if err == nil && s.lose.Load() {
 		err = errors.New("connection reset by peer")
 	}
