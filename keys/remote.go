@@ -296,15 +296,16 @@ func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
 // fetch asks the issuer once and notes the result. The caller must hold the turn.
 func (r *Remote) fetch(ctx context.Context) {
 	r.begun.Add(1)
-	g, began := &r.guarded, time.Now()
-	maxAge, err := r.load(ctx)
-	if g.err = err; err != nil {
-		if now := time.Now(); !now.Before(g.due) || g.due.After(now.Add(retryAfter)) {
-			g.due = now.Add(retryAfter)
-		}
-	} else { // a random time, so that the services of a fleet do not all fetch at the same moment
-		g.due = began.Add(maxAge - rand.N(maxAge/10))
+	g, from := &r.guarded, time.Now()
+	wait, err := r.load(ctx)
+	if err != nil {
+		from, wait = time.Now(), retryAfter
 	}
+	due := from.Add(wait - rand.N(wait/10))                     // random, so that the services of a fleet do not all fetch at the same moment
+	if err == nil || !from.Before(g.due) || due.Before(g.due) { // a failure that a token has caused puts nothing off
+		g.due = due
+	}
+	g.err = err
 	select {
 	case r.fetched <- struct{}{}:
 	default:
