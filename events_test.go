@@ -125,9 +125,11 @@ func TestTheKeyRotatesEvent(t *testing.T) {
 	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
 	require.NoError(t, err)
 	require.NoError(t, ring.Rotate(second))
-	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+	_, err = auth.Login(signet.ContextWithClient(t.Context(), "agent", "192.0.2.1"), "john@mail.com", "changeme")
 	require.NoError(t, err)
-	require.Equal(t, second.ID(), got.take(t, event.KeyRotated).Reason)
+	rotated := got.take(t, event.KeyRotated)
+	require.Equal(t, second.ID(), rotated.Reason)
+	require.Empty(t, rotated.Address+rotated.UserAgent, "the client has not rotated the key")
 }
 
 // A host's function that hangs holds no request up, and Close does not wait for it longer than its grace. One that panics ends

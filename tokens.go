@@ -148,10 +148,10 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 	return token, end, key, nil
 }
 
-// noteKey reports that another key signs than before.
+// noteKey reports that another key signs than before. The client whose token is the first one has nothing to do with that.
 func (a *Auth) noteKey(ctx context.Context, key *keys.Key) {
 	if before := a.signing.Load(); before != key && a.signing.CompareAndSwap(before, key) && before != nil {
-		a.events.emit(ctx, event.Event{Kind: event.KeyRotated, Reason: key.ID()})
+		a.events.emit(context.WithValue(ctx, callerKey{}, caller{}), event.Event{Kind: event.KeyRotated, Reason: key.ID()})
 	}
 }
 
