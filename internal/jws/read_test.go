@@ -449,6 +449,31 @@ func TestTheSignersOfATenant(t *testing.T) {
 	}
 }
 
+// A token for which no keys may be fetched is refused where they would be: without any keys, for a new id, and without an id.
+func TestBeforeFetch(t *testing.T) {
+	refused := errors.New("of another issuer")
+	for name, tc := range map[string]struct {
+		set    *keys.Set
+		header string
+	}{
+		"no keys": {nil, edHeader("two")}, "a new id": {setOf(t, edKey("one")), edHeader("two")}, "no id": {setOf(t, edKey("one")), `{"alg":"EdDSA"}`},
+	} {
+		src := &source{set: tc.set, newer: []*keys.Set{setOf(t, edKey("two"))}}
+		r := NewReader(src, Rules{Foreign: true, BeforeFetch: func(token Token) error {
+			if payload, err := token.UnverifiedPayload(); err != nil || payload != `{"iss":"own"}` {
+				return refused
+			}
+			return nil
+		}}, nil)
+		_, err := verify(t, r, sign(t, edKey("two"), tc.header, `{"iss":"another"}`))
+		require.Equal(t, refused, err, name)
+		require.Zero(t, src.asked, name)
+		_, err = verify(t, r, sign(t, edKey("two"), tc.header, `{"iss":"own"}`))
+		require.NoError(t, err, name)
+		require.Equal(t, 1, src.asked, name)
+	}
+}
+
 // A source that waits as long as its context lets it holds a request for five seconds.
 func TestASourceThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -457,7 +482,7 @@ func TestASourceThatDoesNotAnswer(t *testing.T) {
 		_, err := verify(t, r, sign(t, edKey("one"), edHeader("one"), "{}"))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.IsType(t, &UnavailableError{}, err)
-		require.Equal(t, refetchTimeout, time.Since(start))
+		require.Equal(t, 5*time.Second, time.Since(start))
 	})
 }
 
