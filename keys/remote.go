@@ -301,7 +301,8 @@ func (r *Remote) fetch(ctx context.Context) {
 	if err != nil {
 		from, wait = time.Now(), retryAfter
 	}
-	due := from.Add(wait - rand.N(wait/10))                     // random, so that the services of a fleet do not all fetch at the same moment
+	// The time is random, so that the services of a fleet do not all fetch at the same moment.
+	due := from.Add(wait - rand.N(wait/10))
 	if err == nil || !from.Before(g.due) || due.Before(g.due) { // a failure that a token has caused puts nothing off
 		g.due = due
 	}

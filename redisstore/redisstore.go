@@ -391,8 +391,8 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 }
 
 // rows returns the rows of a list without those that are revoked. It removes from the list of the user what is revoked or
-// gone, and returns how many that were. Programs that know no cut-offs leave revoked sessions in the list. skip leaves out a row that
-// this version cannot read, and otherwise it is an error.
+// gone, and returns how many that were. Programs that know no cut-offs leave revoked sessions in the list. A row that this
+// version cannot read is left out if skip is set, and otherwise it is an error.
 func (s *Store) rows(ctx context.Context, userID string, ids []string, skip bool) (live []session.Session, removed int, err error) {
 	group := s.groupKey(session.GroupOfUser(userID))
 	for part := range slices.Chunk(ids, batch) {

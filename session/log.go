@@ -97,8 +97,8 @@ const (
 )
 
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
-// ended or whose time is over, and then those that have been unused for the longest time. It never returns created, the id of the session that
-// was made just now. Two logins at the same time must not both lose their sessions. So only the later one may end the session of
+// ended or whose time is over, and then those that have been unused for the longest time. It never returns created, the id of the
+// session that was made just now. Two logins at the same time must not both lose their sessions. So only the later one may end the session of
 // the other: Excess leaves out a session that was made later than created, by less than five seconds.
 //
 // A login that waits for its second step is not a session yet, and ends none: somebody who knows only the password can end no
