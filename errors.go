@@ -232,7 +232,9 @@ type problem struct {
 
 // WriteError writes the whole answer for err: the status, the challenge, Retry-After, Cache-Control, and an RFC 9457
 // problem document. err is an [*Error], wraps one, or is one of the sentinels. If err says that a context has ended, the answer
-// is 503, and for any other error it is 500; the client does not see the text of such an error. All handlers and middleware use it unless [WithErrorHandler] replaces it.
+// is 503. For any other error it is 500, also for those of packages userstore, password and totp: a host answers these with a
+// [NewError] of its own. The client does not see the text of such an error. All handlers and middleware use WriteError unless
+// [WithErrorHandler] replaces it.
 func WriteError(w http.ResponseWriter, err error) {
 	e := asError(err)
 	setErrorHeaders(w.Header(), e)
