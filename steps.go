@@ -42,7 +42,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 		return Tokens{}, errNoCode
 	}
 	id, secret, _ := strings.Cut(ticket, ticketSeparator)
-	if _, ok := session.GroupOfID(id); !ok || len(secret) != len(randomID()) { // no store needs to be asked
+	if _, ok := session.GroupOfID(id); !ok || len(secret) != randomIDLength { // no store needs to be asked
 		return Tokens{}, errTicket
 	}
 	ctx, limited := limit.New(ctx, storeTimeout)

@@ -793,3 +793,26 @@ func TestRequireRecentAuthWithoutAuthTime(t *testing.T) {
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "LoginPolicy.SecondFactor is set"))
 }
+
+// What cannot be a ticket is refused without the store, and what could be one and is none is no event.
+func TestTicketsThatNobodyHasGot(t *testing.T) {
+	var got record
+	store := &lostStore{Memory: &session.Memory{}}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}), signet.WithSessionStore(store), signet.WithEvents(got.add))
+	form := session.NewID("1") + "." + strings.Repeat("A", 22)
+	for _, ticket := range []string{"", "x", "x.y", "." + form, form + "A", form[:len(form)-1], strings.Repeat("x", 1000)} {
+		_, err := s.SecondStep(t.Context(), ticket, "1")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials, ticket)
+	}
+	_, err := s.SecondStep(t.Context(), form, "1")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	tokens := s.login(t)
+	claims, err := s.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err)
+	_, err = s.SecondStep(t.Context(), claims.SessionID+"."+strings.Repeat("A", 22), "1")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	require.NoError(t, s.Close())
+	for _, e := range got.list {
+		require.NotEqual(t, event.SecondStepFailed, e.Kind)
+	}
+}

@@ -210,7 +210,9 @@ func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, e
 	return encodeClaims("WithClaims", extra, nil)
 }
 
-// randomID is 128 random bits.
+const randomIDLength = 22
+
+// randomID is 128 random bits as a text.
 func randomID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: the program ends if the system has no randomness
