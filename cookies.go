@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -136,7 +137,8 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 // sentForDevelopment reports whether there is a cookie that only a program on the browser's own machine takes. Another site has the
 // answer of another site, also where no cookie is taken from it.
 func (m *cookieMode) sentForDevelopment(r *http.Request) bool {
-	return r.TLS == nil && isLoopback(r.Host) && len(r.CookiesNamed(m.cookieName(accessCookie))) > 0
+	given := func(c *http.Cookie) bool { return c.Value != "" }
+	return r.TLS == nil && isLoopback(r.Host) && slices.ContainsFunc(r.CookiesNamed(m.cookieName(accessCookie)), given)
 }
 
 // maxEnded is how many tokens of one request a logout looks at.
@@ -204,7 +206,7 @@ func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, val
 	switch {
 	case isDevelopment(r):
 		cookie.Name, cookie.Secure = m.cookieName(name), false
-	case value != "" && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host):
+	case value != "" && !isLoopback(r.Host) && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host):
 		m.warned.Do(func() {
 			m.logger.WarnContext(r.Context(), "signet: a browser that came over http does not keep the cookies of its login; use https, or localhost",
 				"origin", label(r.Header.Get("Origin")))

@@ -263,12 +263,21 @@ func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, er
 	second, secondErr := a.countAs(ctx, []string{names[1], names[0]})
 	switch {
 	case secondErr != nil:
-		return nil, err
+		return nil, sooner(err, secondErr)
 	case !second.Known(): // the first delay has passed only just now
 		_ = second.Cancelled(ctx)
 		return nil, err
 	}
 	return second, nil
+}
+
+// sooner returns the error with the shorter delay, which is that of a known place. Others may come back too early.
+func sooner(err, other error) error {
+	var first, second *throttle.Delayed
+	if errors.As(err, &first) && errors.As(other, &second) && second.RetryAfter < first.RetryAfter {
+		return other
+	}
+	return err
 }
 
 func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, error) {

@@ -550,5 +550,17 @@ func TestAPlaceThatTheIDKnows(t *testing.T) {
 			require.ErrorIs(t, s.ChangePassword(home, "1", "wrong", "another one", ""), signet.ErrInvalidCredentials)
 		}
 		require.NoError(t, s.ChangePassword(home, "1", "changeme", "another one", ""))
+		for range 2 {
+			s.clock.advance(time.Hour) // the delay of the strangers grows, and that of the place does not
+			_, err := s.Login(at("203.0.113.99"), "new@mail.com", "wrong")
+			require.Error(t, err)
+		}
+		for range 10 {
+			require.ErrorIs(t, s.ChangePassword(home, "1", "wrong", "another one", ""), signet.ErrInvalidCredentials)
+		}
+		var e *signet.Error
+		require.ErrorAs(t, s.ChangePassword(home, "1", "wrong", "another one", ""), &e)
+		require.Equal(t, 429, e.Status())
+		require.LessOrEqual(t, e.RetryAfter(), time.Minute)
 	}
 }

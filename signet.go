@@ -42,6 +42,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -134,6 +135,9 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		}
 	}
 	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
+	if !s.loginSet {
+		a.undated = new(sync.Once)
+	}
 	return a, nil
 }
 

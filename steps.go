@@ -233,18 +233,18 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireRecentAuth", next, func(c *Claims) error {
 			authTime, level := authenticationOf(c.payload)
-			if authTime == 0 {
-				v.undated.Do(func() {
-					v.logger.Warn("signet: RequireRecentAuth met a token that does not say when the user has authenticated; tokens of signet do " +
-						"if LoginPolicy.Decide or LoginPolicy.SecondFactor is set")
-				})
-			}
 			age := v.clock().Unix() - authTime
 			recent := maxAge == 0 || authTime != 0 && age <= int64(maxAge/time.Second) && age >= -int64(v.leeway/time.Second)
-			if !recent || len(acr) > 0 && !slices.Contains(acr, level) {
-				return refused
+			if recent && (len(acr) == 0 || slices.Contains(acr, level)) {
+				return nil
 			}
-			return nil
+			if v.undated != nil && authTime == 0 {
+				v.undated.Do(func() {
+					v.logger.Warn("signet: RequireRecentAuth refuses every token, because none says when the user has authenticated; " +
+						"set LoginPolicy.Decide or LoginPolicy.SecondFactor")
+				})
+			}
+			return refused
 		})
 	}
 }

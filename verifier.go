@@ -30,7 +30,7 @@ type Verifier struct {
 	sessions    *sessions.Manager // nil: the verifier is not part of a service with sessions
 	maxToken    int               // bytes
 
-	undated   sync.Once                  // RequireRecentAuth has met a token without "auth_time"
+	undated   *sync.Once                 // RequireRecentAuth has refused a token without "auth_time"; nil: others may have it
 	explained [overload + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line

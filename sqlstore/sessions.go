@@ -139,10 +139,10 @@ func queriesOf(d Dialect) queries {
 	if d != MariaDB { // there the error says that another process was first
 		cutNew += ` ON CONFLICT (user_id) DO NOTHING`
 	}
-	index := "INDEXED BY $1"
+	index, cross := "INDEXED BY $1", "CROSS JOIN" // in SQLite the order of the tables stays as it is written
 	switch d {
 	case MariaDB:
-		index = "FORCE INDEX ($1)"
+		index, cross = "FORCE INDEX ($1)", "STRAIGHT_JOIN"
 	case PostgreSQL:
 		index = ""
 	}
@@ -178,9 +178,9 @@ func queriesOf(d Dialect) queries {
 		cutAgain: text(`UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
 			WHERE user_id = ? AND version = ? AND ` + noneLater),
 		removeSessions: remove("signet_sessions", "id", ""),
-		outlived: text(`SELECT c.user_id, c.data, s.keep_until, s.data FROM signet_cutoffs c
-			JOIN signet_sessions s ON s.user_id = c.user_id AND s.revoked_at = 0 AND s.keep_until > c.keep_until
-			WHERE c.keep_until < ? AND c.user_id <> ''`),
+		outlived: text(`SELECT c.user_id, c.data, s.keep_until, s.data FROM signet_cutoffs c BY(signet_cutoffs_keep) ` + cross + `
+			signet_sessions s WHERE c.keep_until < ? AND c.user_id <> ''
+			AND s.user_id = c.user_id AND s.revoked_at = 0 AND s.keep_until > c.keep_until`),
 		keepLonger:    text(`UPDATE signet_cutoffs SET keep_until = ? WHERE user_id = ? AND keep_until < ?`),
 		removeCutoffs: remove("signet_cutoffs", "user_id", " AND user_id <> ''"),
 		ends:          text(logEnds),

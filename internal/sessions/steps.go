@@ -72,15 +72,17 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 	return out, err
 }
 
-// step changes the row of a login that waits for its second step. Together with an error it returns the row only if the ticket is
-// that of the row: strangers can send any ticket.
+// step changes the row of a login that waits for its second step. Together with an error it returns the row, unless the ticket is not
+// that of the row: strangers can send any ticket. Of a login that is complete nobody knows the ticket any more.
 func (m *Manager) step(ctx context.Context, id, ticket string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		switch {
+		case row.PendingUntil == 0:
+			return row, ErrTicket
 		case !row.SecretHash.Equal(session.HashOf(ticket)):
 			return session.Session{}, ErrTicket
-		case row.PendingUntil == 0 || at.Ended(row):
+		case at.Ended(row):
 			return row, ErrTicket
 		}
 		return change(row, at)
