@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signet-go/signet/internal/jws"
@@ -32,8 +32,8 @@ type Cookies struct {
 type cookieMode struct {
 	protection *http.CrossOriginProtection
 	service    string
-	logger     *slog.Logger
-	warned     sync.Once
+	log        *slog.Logger
+	warned     atomic.Bool
 }
 
 // cookieName returns the name of a cookie of this service, without the prefix that makes it secure.
@@ -206,11 +206,8 @@ func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, val
 	switch {
 	case isDevelopment(r):
 		cookie.Name, cookie.Secure = m.cookieName(name), false
-	case value != "" && !isLoopback(r.Host) && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host):
-		m.warned.Do(func() {
-			m.logger.WarnContext(r.Context(), "signet: a browser that came over http does not keep the cookies of its login; use https, or localhost",
-				"origin", label(r.Header.Get("Origin")))
-		})
+	case value != "" && !isLoopback(r.Host) && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host) && !m.warned.Swap(true):
+		m.log.Warn("signet: over http a browser keeps no cookies of this service, so nobody stays signed in; it needs https, or localhost")
 	}
 	if value == "" {
 		cookie.MaxAge = -1

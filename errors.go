@@ -210,6 +210,9 @@ func asError(err error) *Error {
 	return internal(err)
 }
 
+// errUnderWay is the cause when an attempt has waited too long for others of its account.
+var errUnderWay = errors.New("other attempts of the account are under way")
+
 // storeError is the answer when a store returned err: the [*Error] that err is or wraps, or else 503.
 func storeError(err error) *Error {
 	var e *Error

@@ -224,8 +224,6 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 	return attempt, nil
 }
 
-var errUnderWay = errors.New("other attempts of the account are under way")
-
 // begin counts an attempt, or refuses it because there were too many.
 //
 // Of one account and one network a few attempts are under way at one time in this process, and further ones wait. An attempt

@@ -49,6 +49,7 @@ import (
 	"github.com/signet-go/signet/internal/flight"
 	"github.com/signet-go/signet/internal/gate"
 	"github.com/signet-go/signet/internal/isnil"
+	"github.com/signet-go/signet/internal/issued"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
@@ -121,7 +122,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 			"the number of processors, or LoginPolicy.ParallelHashes below it", "GOMAXPROCS", runtime.GOMAXPROCS(0), "hashes", a.gate.Parallel())
 	}
 	if s.cookies != nil {
-		s.cookies.logger = s.logger
+		s.cookies.log = s.logger
 	}
 	a.events = newEmitter(s.logger, s.clock, s.events)
 	if !s.stateless {
@@ -139,6 +140,14 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		a.undated = new(sync.Once)
 	}
 	return a, nil
+}
+
+// Package signettest makes tokens that fit a service.
+func init() {
+	issued.FormOf = func(auth any) issued.Form {
+		a := auth.(*Auth)
+		return issued.Form{Type: a.access.Type(), Issuer: a.issuer, Audience: a.audience, Now: a.clock}
+	}
 }
 
 // checkSigning finds sources that cannot sign.

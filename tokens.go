@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/signet-go/signet/event"
-	"github.com/signet-go/signet/internal/issued"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
@@ -43,13 +42,6 @@ func (t Tokens) Format(state fmt.State, _ rune) {
 
 // LogValue implements [slog.LogValuer]. It hides the tokens from slog's JSON handler, which would write the JSON form.
 func (t Tokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
-
-func init() {
-	issued.FormOf = func(auth any) issued.Form {
-		a := auth.(*Auth)
-		return issued.Form{Type: a.access.Type(), Issuer: a.issuer, Audience: a.audience, Now: a.clock}
-	}
-}
 
 // grant is what a pair of tokens is issued for.
 type grant struct {
