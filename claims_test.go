@@ -107,8 +107,6 @@ func TestCustomClaimsTakeExactNames(t *testing.T) {
 	require.ErrorContains(t, err, "differ in case only")
 }
 
-// White space before the payload, and a struct that embeds itself, change nothing.
-// A field hides one of an embedded struct with the same name, as in encoding/json.
 // A claim never fills a field with a tag that differs from it in case, also if it fills another field.
 func TestCustomClaimsBesideATag(t *testing.T) {
 	type Base struct{ Tenant string }
@@ -130,6 +128,42 @@ func TestCustomClaimsBesideATag(t *testing.T) {
 	}
 }
 
+// A claim fills the field whose name is exactly its own, before one whose name differs in case.
+func TestCustomClaimsOfFieldsThatDifferInCase(t *testing.T) {
+	type Base struct{ ID string }
+	type Other struct{ ID string }
+	type embedded struct {
+		Base
+		Id string
+	}
+	type beside struct{ ID, Id string }
+	type both struct { // encoding/json fills neither ID, so the claim "ID" is one for Id
+		Base
+		Other
+		Id string
+	}
+	type tagged struct {
+		Base
+		Other
+		Id string `json:"id"`
+	}
+	for payload, want := range map[string][2]string{`,"ID":"a"`: {"a", ""}, `,"Id":"b"`: {"", "b"}, `,"Id":"b","ID":"a"`: {"a", "b"}} {
+		first, err := signet.CustomClaims[embedded](claimsOf(t, payload))
+		require.NoError(t, err)
+		require.Equal(t, want, [2]string{first.ID, first.Id}, payload)
+		second, err := signet.CustomClaims[beside](claimsOf(t, payload))
+		require.NoError(t, err)
+		require.Equal(t, want, [2]string{second.ID, second.Id}, payload)
+	}
+	third, err := signet.CustomClaims[both](claimsOf(t, `,"ID":"a"`))
+	require.NoError(t, err)
+	require.Equal(t, both{Id: "a"}, third)
+	fourth, err := signet.CustomClaims[tagged](claimsOf(t, `,"ID":"a"`))
+	require.NoError(t, err)
+	require.Equal(t, tagged{}, fourth)
+}
+
+// A field hides one of an embedded struct with the same name, as in encoding/json.
 func TestCustomClaimsWithHiddenFields(t *testing.T) {
 	type base struct {
 		Org struct{ ID string } `json:"org"`
@@ -147,6 +181,7 @@ func TestCustomClaimsWithHiddenFields(t *testing.T) {
 	require.Equal(t, 3, got.Level)
 }
 
+// White space before the payload, and a struct that embeds itself, change nothing.
 func TestCustomClaimsOfOddPayloadsAndTypes(t *testing.T) {
 	type Node struct {
 		*Node         // as in a list

@@ -47,7 +47,7 @@ func exactMembers(value string, t reflect.Type) (string, error) {
 	object, array := strings.HasPrefix(value, "{"), strings.HasPrefix(value, "[")
 	switch kind := t.Kind(); {
 	case object && kind == reflect.Struct:
-		return exactObject(value, fieldsOf(t, nil))
+		return exactObject(value, visible(fieldsOf(t, nil)))
 	case object && kind == reflect.Map:
 		return rebuild(value, func(name string) (string, reflect.Type, error) { return name, t.Elem(), nil })
 	case array && (kind == reflect.Slice || kind == reflect.Array):
@@ -61,7 +61,7 @@ type member struct {
 	name   string
 	tagged bool // the name must be exact
 	typ    reflect.Type
-	depth  int // how many structs it is embedded in
+	rank   int // the lowest of several with one name counts
 }
 
 // fieldsOf returns the members that fill the fields of a struct. As in encoding/json, the fields of an embedded struct
@@ -82,34 +82,48 @@ func fieldsOf(t reflect.Type, within []reflect.Type) (fields []member) {
 		case f.Anonymous && name == "" && embedded.Kind() == reflect.Struct:
 			fields = append(fields, fieldsOf(embedded, append(within, t))...)
 		case f.IsExported(), f.Anonymous && embedded.Kind() == reflect.Struct:
-			fields = append(fields, member{cmp.Or(name, f.Name), name != "", f.Type, len(within)})
+			rank := 2 * len(within) // how many structs it is embedded in
+			if name == "" {
+				rank++
+			}
+			fields = append(fields, member{cmp.Or(name, f.Name), name != "", f.Type, rank})
 		}
 	}
-	// Of several fields with one name, the one with the fewest structs around it counts.
-	slices.SortStableFunc(fields, func(a, b member) int { return cmp.Compare(a.depth, b.depth) })
 	return fields
+}
+
+// visible returns the fields that encoding/json fills. Of several fields with one name, the one with the fewest structs around
+// it counts, and among these the one with a tag. If there are still two, none of them counts.
+func visible(fields []member) []member {
+	slices.SortStableFunc(fields, func(a, b member) int { return cmp.Compare(a.rank, b.rank) })
+	first, twice := map[string]member{}, map[string]bool{}
+	for _, f := range fields {
+		if other, again := first[f.name]; !again {
+			first[f.name] = f
+		} else if other.rank == f.rank {
+			twice[f.name] = true
+		}
+	}
+	return slices.DeleteFunc(fields, func(f member) bool { return twice[f.name] || f != first[f.name] })
 }
 
 // exactObject names each member exactly as its field, because encoding/json takes the first field whose name differs only in case.
 func exactObject(object string, fields []member) (string, error) {
 	taken := map[string]string{} // by the name of a field without a tag: the claim that it took
 	return rebuild(object, func(name string) (string, reflect.Type, error) {
-		for _, f := range fields {
-			if f.tagged && f.name == name {
-				return name, f.typ, nil
-			}
+		at := slices.IndexFunc(fields, func(f member) bool { return f.name == name })
+		if at < 0 {
+			at = slices.IndexFunc(fields, func(f member) bool { return !f.tagged && strings.EqualFold(f.name, name) })
 		}
-		for _, f := range fields {
-			if f.tagged || !strings.EqualFold(f.name, name) {
-				continue
-			}
-			if other, again := taken[f.name]; again {
-				return "", nil, fmt.Errorf("the names of the claims %q and %q differ in case only; give the field a json tag", other, name)
-			}
-			taken[f.name] = name
-			return f.name, f.typ, nil
+		if at < 0 {
+			return "", nil, nil
 		}
-		return "", nil, nil
+		f := fields[at]
+		if other, again := taken[f.name]; again && !f.tagged {
+			return "", nil, fmt.Errorf("the names of the claims %q and %q differ in case only; give the field a json tag", other, name)
+		}
+		taken[f.name] = name
+		return f.name, f.typ, nil
 	})
 }
 

@@ -14,7 +14,35 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/sqlstore"
 )
+
+// TestMigrateBesideAHeldLog migrates while a process has stopped that numbers rows of the log. Migrate leaves the rows to the readers.
+func TestMigrateBesideAHeldLog(t *testing.T) {
+	for _, kind := range []store{postgres, mariadb} { // SQLite has one writer at a time
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+			fillRevoked(t, db, d.dialect, 100)
+			inbox := func() (n int) {
+				require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&n))
+				return n
+			}
+			stopped, err := db.Begin()
+			require.NoError(t, err)
+			defer stopped.Rollback()
+			_, err = stopped.Exec("UPDATE signet_log SET head = head + 1")
+			require.NoError(t, err)
+			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+			require.Equal(t, 100, inbox())
+			require.NoError(t, stopped.Rollback())
+			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+			require.Zero(t, inbox())
+		})
+	}
+}
 
 // TestFaultsOpenTransaction keeps the transactions of a revocation and of a cut-off open for three seconds, while others are
 // committed and read. No service misses them, whatever it has read in the meantime.

@@ -41,7 +41,7 @@ func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // queriesOnRows is the number of queries of the stores that look for rows.
-const queriesOnRows = 26
+const queriesOnRows = 27
 
 // TestPlans requires that every query of the stores uses an index in PostgreSQL and SQLite. The table has 50,000 sessions.
 // Few of them are revoked, and few have expired.
@@ -205,8 +205,12 @@ func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 	require.NoError(t, err)
 	create(t, limited, "1")
 	create(t, limited, "1")
-	_, err = sessions.DeleteExpired(ctx, far, 100)
+	require.NoError(t, sessions.Cut(ctx, "past", func(c session.Cutoff, _, now session.Millis) (session.Cutoff, error) {
+		return c.End("", 1, now), nil
+	}))
+	n, err := sessions.DeleteExpired(ctx, far, 100)
 	require.NoError(t, err)
+	require.Equal(t, 1, n)
 	require.NoError(t, users.Add(ctx, john))
 	require.NoError(t, users.Update(ctx, john))
 	require.NoError(t, users.UpdatePasswordHash(ctx, john.ID, "", "x"))

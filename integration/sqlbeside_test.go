@@ -234,6 +234,46 @@ func TestMaxPerUser(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A call looks only at as many cut-offs as it may remove, because after a migration of all users there are very many at a time.
+func TestDeleteExpiredLooksAtFewCutoffs(t *testing.T) {
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			s := sqlSessions(t, db, d.dialect)
+			add := func(userID string, keepUntil int) {
+				_, err := db.Exec(fmt.Sprintf(`INSERT INTO signet_cutoffs (user_id, version, keep_until, pos, data)
+					VALUES ('%s', 1, %d, 1, '{"v":1,"ended":99999999999999}')`, userID, keepUntil))
+				require.NoError(t, err)
+			}
+			for i, keepUntil := range []int{10, 11, 12, 13, 13, 13, 14} { // they have ended a session
+				userID := fmt.Sprint("user", i)
+				insertLive(t, db, d.dialect, userID, 1)
+				add(userID, keepUntil)
+			}
+			count := func(condition string) (n int) {
+				require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_cutoffs WHERE keep_until "+condition).Scan(&n))
+				return n
+			}
+			for _, kept := range []int{2, 3, 6, 7, 7} {
+				n, err := s.DeleteExpired(t.Context(), far-1, 2)
+				require.NoError(t, err)
+				require.Zero(t, n)
+				require.Equal(t, kept, count("> 14"))
+			}
+			for i := range 3 { // of users without sessions
+				add(fmt.Sprint("other", i), 10)
+			}
+			for _, want := range []int{2, 1, 0} {
+				n, err := s.DeleteExpired(t.Context(), far-1, 2)
+				require.NoError(t, err)
+				require.Equal(t, want, n)
+			}
+			require.Equal(t, 7, count("> 0"))
+		})
+	}
+}
+
 // A cut-off stays until the sessions have gone that it has ended, also if one of them was committed beside it.
 func TestACutoffOutlivesTheSessionsItEnded(t *testing.T) {
 	const day = session.Millis(24 * 60 * 60 * 1000)

@@ -220,30 +220,39 @@ func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
 	// With IS TRUE no database uses the index of the inbox.
 	old := d.sql(`SELECT id, revoked_at FROM signet_sessions
 		WHERE revoked_at > 0 AND revoked_at >= ? AND (pos IS NULL) IS TRUE ORDER BY revoked_at LIMIT ?`)
-	for attempt := 0; from.Valid; {
-		var head int64
-		var now session.Millis
-		if err := db.QueryRowContext(ctx, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
-			return err
-		}
+	for from.Valid {
 		ids, last, err := oldest(ctx, db, old, from.Int64)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		switch done, err := number(ctx, db, d, head, now, ids, nil); {
-		case err != nil && !collided(err):
+		done, err := numberNow(ctx, db, d, ids)
+		if err != nil || !done {
 			return err
-		case done:
-			from.Int64, attempt = last, 0
-			from.Valid = len(ids) == batchSize
-		default: // another process has numbered rows
-			if err := pause(ctx, attempt); err != nil {
-				return err
-			}
-			attempt++
 		}
+		from.Int64, from.Valid = last, len(ids) == batchSize
 	}
 	return nil
+}
+
+// numberNow numbers sessions also if other processes number others meanwhile. It reports false if it had no success for some
+// seconds, as when a process has stopped while it numbers rows. The sessions then stay in the inbox.
+func numberNow(ctx context.Context, db *sql.DB, d Dialect, ids []string) (done bool, err error) {
+	end := time.Now().Add(execTime)
+	for attempt := 0; time.Now().Before(end); attempt++ {
+		var head int64
+		var now session.Millis
+		if err := db.QueryRowContext(ctx, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
+			return false, err
+		}
+		done, err := number(ctx, db, d, head, now, ids, nil)
+		if done || err != nil && !collided(err) {
+			return done, err
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // oldest returns the ids of a batch, and when the last one of them was revoked.

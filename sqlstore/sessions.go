@@ -84,7 +84,7 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 type queries struct {
 	create, createRead, update, updateData, updateRead, list, oldest string // sessions
 	cutRead, cutNew, cutAgain                                        string
-	removeSessions, outlived, keepLonger, removeCutoffs              string
+	removeSessions, dueCutoffs, outlived, keepLonger, removeCutoffs  string
 	ends, sessions, cutoffs, tail                                    string // the log
 }
 
@@ -134,6 +134,8 @@ func queriesOf(d Dialect) queries {
 		}
 		return d.sql(`DELETE FROM ` + table + ` WHERE ` + id + ` IN (SELECT ` + id + ` FROM ` + expired + `)`)
 	}
+	due := `SELECT keep_until FROM signet_cutoffs BY(signet_cutoffs_keep) WHERE keep_until < ? AND user_id <> ''
+		ORDER BY keep_until LIMIT 1`
 	cutNew := `INSERT INTO signet_cutoffs (version, keep_until, data, user_id)
 		SELECT ?, ?, ?, ? FROM (SELECT 1 AS one) AS one WHERE ` + noneLater
 	if d != MariaDB { // there the error says that another process was first
@@ -178,6 +180,7 @@ func queriesOf(d Dialect) queries {
 		cutAgain: text(`UPDATE signet_cutoffs SET version = ?, keep_until = ?, pos = NULL, data = ?
 			WHERE user_id = ? AND version = ? AND ` + noneLater),
 		removeSessions: remove("signet_sessions", "id", ""),
+		dueCutoffs:     text(`SELECT (` + due + `), (` + due + ` OFFSET ?) FROM signet_log`),
 		outlived: text(`SELECT c.user_id, c.data, s.keep_until, s.data FROM signet_cutoffs c BY(signet_cutoffs_keep) ` + cross + `
 			signet_sessions s WHERE c.keep_until < ? AND c.user_id <> ''
 			AND s.user_id = c.user_id AND s.revoked_at = 0 AND s.keep_until > c.keep_until`),
@@ -394,7 +397,21 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	return done, nil
 }
 
-// keepCutoffs keeps each cut-off until the sessions have gone that it has ended. Without it they would go on.
+// dueCutoffs returns a time, not later than before. Up to about limit cut-offs should be kept until earlier times. It reports
+// false if there is none.
+func (s *Sessions) dueCutoffs(ctx context.Context, before session.Millis, limit int) (until session.Millis, some bool, err error) {
+	var first, next sql.NullInt64
+	err = s.db.QueryRowContext(ctx, s.queries.dueCutoffs, before, before, limit).Scan(&first, &next)
+	if err != nil || !first.Valid {
+		return 0, false, emptied(err)
+	}
+	if next.Valid { // of cut-offs with the same time all count, because some must
+		return session.Millis(max(next.Int64, first.Int64+1)), true, nil
+	}
+	return before, true, nil
+}
+
+// keepCutoffs keeps each cut-off that is due until the sessions have gone that it has ended. Without it they would go on.
 func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error {
 	rows, err := s.db.QueryContext(ctx, s.queries.outlived, before)
 	if err != nil {
@@ -429,20 +446,30 @@ func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error
 
 // DeleteExpired implements [session.Store].
 func (s *Sessions) DeleteExpired(ctx context.Context, before session.Millis, limit int) (removed int, err error) {
-	if err := s.keepCutoffs(ctx, before); err != nil {
-		return 0, fmt.Errorf("sqlstore: delete expired: %w", err)
+	if limit < 1 {
+		return 0, nil
 	}
-	for _, query := range []string{s.queries.removeSessions, s.queries.removeCutoffs} {
-		if removed >= limit {
-			break
-		}
-		n, err := exec(ctx, s.db, query, before, limit-removed)
-		if err != nil {
-			return removed, fmt.Errorf("sqlstore: delete expired: %w", err)
-		}
-		removed += int(n)
+	sessions, err := exec(ctx, s.db, s.queries.removeSessions, before, limit)
+	if err == nil && int(sessions) < limit {
+		removed, err = s.deleteCutoffs(ctx, before, limit-int(sessions))
 	}
-	return removed, nil
+	if err != nil {
+		err = fmt.Errorf("sqlstore: delete expired: %w", err)
+	}
+	return int(sessions) + removed, err
+}
+
+// deleteCutoffs looks only at those cut-offs that it may remove: there may be very many, and the next call is soon.
+func (s *Sessions) deleteCutoffs(ctx context.Context, before session.Millis, limit int) (removed int, err error) {
+	until, some, err := s.dueCutoffs(ctx, before, limit)
+	if err != nil || !some {
+		return 0, err
+	}
+	if err := s.keepCutoffs(ctx, until); err != nil {
+		return 0, err
+	}
+	n, err := exec(ctx, s.db, s.queries.removeCutoffs, until, limit)
+	return int(n), err
 }
 
 // text returns the argument of a query for an id. An id that the database cannot hold becomes NULL: it finds nothing, and
