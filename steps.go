@@ -100,8 +100,8 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 	return tokens, err
 }
 
-// stepError is the answer to a second step that failed. It is an event only for a ticket that was given out: strangers can send any
-// other one at any rate.
+// stepError is the answer to a second step that failed. It is an event only for a ticket that was given out in the last minutes:
+// strangers can send any other one at any rate.
 func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
 	answer := ticketError(err)
 	if e := asError(answer); row.ID != "" && e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {

@@ -813,6 +813,12 @@ func TestTicketsThatNobodyHasGot(t *testing.T) {
 	}
 	_, err := s.SecondStep(t.Context(), form, "1")
 	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	claims, err := s.Verify(t.Context(), s.login(t).AccessToken)
+	require.NoError(t, err)
+	got.take(t, event.LoginOK)
+	s.clock.advance(5 * time.Minute) // as long as a ticket of this login would be good
+	_, err = s.SecondStep(t.Context(), claims.SessionID+"."+strings.Repeat("A", 22), "1")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
 	require.NoError(t, s.Close())
 	require.Empty(t, got.list)
 }

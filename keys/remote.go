@@ -114,7 +114,8 @@ const (
 //
 // If a token names an unknown key, the document is fetched once more. So the first token after a key change verifies, if the
 // new key has another id than the old one; otherwise it verifies after the max-age.
-// Tokens that come at the same time share one fetch. Strangers can send such tokens as often as they like, so there is
+// Tokens that come at the same time share one fetch; whoever waits for that of another token waits at most 5 seconds, and then
+// the answer is 503. Strangers can send such tokens as often as they like, so there is
 // a budget: five fetches, and one more every ten seconds. When the budget is spent, a token that names an unknown key
 // is answered 503 ([ErrTooSoon]) and not 401, because its key may be new, unless a fetch of the last minute has not found this
 // key. Tokens of known keys are not affected.

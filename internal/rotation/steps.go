@@ -27,6 +27,11 @@ func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
 	return s.RevokedAt == 0 && now < s.PendingUntil && s.SecretHash.Equal(ticket)
 }
 
+// Completed reports whether the session can be of a login whose second step has just succeeded: its ticket would not be too old.
+func Completed(s session.Session, now session.Millis) bool {
+	return s.PendingUntil == 0 && now < s.CreatedAt.Add(pendingTime)
+}
+
 // Try counts an attempt at the second step, before the code is checked. It reports whether the code may be checked.
 func Try(s session.Session, ticket session.Hash, now session.Millis) (session.Session, bool) {
 	if !waits(s, ticket, now) || s.Tries >= maxTries {

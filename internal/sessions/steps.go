@@ -73,16 +73,15 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 }
 
 // step changes the row of a login that waits for its second step. Together with an error it returns the row, unless the ticket is not
-// that of the row: strangers can send any ticket. Of a login that is complete nobody knows the ticket any more.
+// that of the row: strangers can send any ticket. Of a login that is complete nobody knows the ticket any more, so in its first
+// minutes any ticket with the id of the session counts as the one that was used.
 func (m *Manager) step(ctx context.Context, id, ticket string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		switch {
-		case row.PendingUntil == 0:
-			return row, ErrTicket
-		case !row.SecretHash.Equal(session.HashOf(ticket)):
+		case row.PendingUntil != 0 && !row.SecretHash.Equal(session.HashOf(ticket)), row.PendingUntil == 0 && !rotation.Completed(row, at.Now):
 			return session.Session{}, ErrTicket
-		case at.Ended(row):
+		case row.PendingUntil == 0, at.Ended(row):
 			return row, ErrTicket
 		}
 		return change(row, at)
