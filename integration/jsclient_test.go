@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/userstore"
@@ -86,7 +87,7 @@ func runNode(t testing.TB, dir string, variables ...string) {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		missingHere(t, "node is not installed (apt-get install nodejs npm)")
+		servers.Missing(t, "node is not installed (apt-get install nodejs npm)")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -104,13 +105,4 @@ func runNode(t testing.TB, dir string, variables ...string) {
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	require.NoError(t, err, "node --test in %s", dir)
-}
-
-// missingHere ends the test: skipped, or failed when everything is required.
-func missingHere(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("SIGNET_REQUIRE_SERVERS") == "1" {
-		t.Fatalf("%s; required by SIGNET_REQUIRE_SERVERS=1", reason)
-	}
-	t.Skipf("%s; skipped", reason)
 }

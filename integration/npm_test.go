@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/signet-go/signet/integration/servers"
 )
 
 // TestNPM runs HTTP clients from npm against the example, and checks the package of client/js with tools from npm.
@@ -20,7 +22,7 @@ func installNPM(t testing.TB, dir string) {
 	t.Helper()
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		missingHere(t, "npm is not installed (apt-get install nodejs npm)")
+		servers.Missing(t, "npm is not installed (apt-get install nodejs npm)")
 	}
 	done, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json"))
 	lock, lockErr := os.Stat(filepath.Join(dir, "package-lock.json"))
@@ -32,6 +34,6 @@ func installNPM(t testing.TB, dir string) {
 	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		missingHere(t, "npm ci in integration/"+dir+": "+err.Error()+"\n"+string(out))
+		servers.Missing(t, "npm ci in integration/"+dir+": "+err.Error()+"\n"+string(out))
 	}
 }

@@ -113,10 +113,7 @@ func openBrowser(t *testing.T) *tab {
 		}
 	}
 	if path == "" {
-		if os.Getenv("SIGNET_REQUIRE_SERVERS") != "" {
-			t.Fatal("Chromium is not installed (apt-get install chromium)")
-		}
-		t.Skip("Chromium is not installed (apt-get install chromium)")
+		missing(t, "Chromium is not installed (apt-get install chromium)")
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
 		chromedp.Flag("disable-dev-shm-usage", true),
@@ -125,6 +122,15 @@ func openBrowser(t *testing.T) *tab {
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(cancel)
 	return newTab(t, allocator)
+}
+
+// missing ends the test: skipped, or failed when everything is required.
+func missing(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("SIGNET_REQUIRE_SERVERS") == "1" {
+		t.Fatalf("%s; required by SIGNET_REQUIRE_SERVERS=1", reason)
+	}
+	t.Skipf("%s; skipped", reason)
 }
 
 func newTab(t *testing.T, parent context.Context) *tab {

@@ -20,11 +20,11 @@ func Galera(t testing.TB, nodes int) []*Server {
 	t.Helper()
 	library := findGalera()
 	if library == "" {
-		missing(t, "Galera is not installed (apt-get install galera-4)")
+		Missing(t, "Galera is not installed (apt-get install galera-4)")
 	}
 	for _, name := range []string{"wsrep_sst_rsync", "rsync", "ss"} { // a node gets its data by these
 		if _, ok := findProgram(name); !ok {
-			missing(t, name+" is not installed (apt-get install mariadb-server rsync iproute2)")
+			Missing(t, name+" is not installed (apt-get install mariadb-server rsync iproute2)")
 		}
 	}
 	var cluster []*Server

@@ -27,7 +27,7 @@ func newMariaDB(t testing.TB) (s *Server, install func()) {
 	for _, name := range []string{"mariadbd", "mariadb-install-db", "mariadb-admin", "mariadb"} {
 		path, ok := findProgram(name)
 		if !ok {
-			missing(t, kind+" is not installed (apt-get install mariadb-server)")
+			Missing(t, kind+" is not installed (apt-get install mariadb-server)")
 		}
 		programs[name] = path
 	}

@@ -35,7 +35,7 @@ func newPostgres(t testing.TB) (s *Server, bin string) {
 	needLinux(t, kind)
 	bin, ok := findPostgres()
 	if !ok {
-		missing(t, kind+" is not installed (apt-get install postgresql)")
+		Missing(t, kind+" is not installed (apt-get install postgresql)")
 	}
 	s = newServer(t, kind, "pg", ownerFor(t, kind, "postgres"))
 	data := filepath.Join(s.dir, "data")

@@ -27,7 +27,7 @@ func newRedis(t testing.TB, extra []string) *Server {
 	needLinux(t, kind)
 	program, ok := findProgram("redis-server")
 	if !ok {
-		missing(t, kind+" is not installed (apt-get install redis-server)")
+		Missing(t, kind+" is not installed (apt-get install redis-server)")
 	}
 	s := newServer(t, kind, "redis", nil)
 	s.url = func() string { return fmt.Sprintf("redis://%s/0", s.Addr()) }

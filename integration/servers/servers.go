@@ -306,21 +306,21 @@ func findProgram(name string) (string, bool) {
 
 var systemDirs = []string{"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
 
-// missing ends the test. The test is skipped, or it fails if the servers are required. So a CI run that has tested nothing
+// Missing ends a test that needs a program that is not here. The test is skipped, or it fails if the servers are required. So a CI run that has tested nothing
 // cannot pass.
-func missing(t testing.TB, reason string) {
+func Missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("SIGNET_REQUIRE_SERVERS") == "1" {
-		t.Fatalf("servers: %s; required by SIGNET_REQUIRE_SERVERS=1", reason)
+		t.Fatalf("%s; required by SIGNET_REQUIRE_SERVERS=1", reason)
 	}
-	t.Skipf("servers: %s; skipped", reason)
+	t.Skipf("%s; skipped", reason)
 }
 
 // needLinux must be called before anything else is done for a server.
 func needLinux(t testing.TB, kind string) {
 	t.Helper()
 	if !supported {
-		missing(t, kind+" can be started on Linux only")
+		Missing(t, kind+" can be started on Linux only")
 	}
 }
 
@@ -333,7 +333,7 @@ func ownerFor(t testing.TB, kind, name string) *account {
 	}
 	owner, err := lookupAccount(name)
 	if err != nil {
-		missing(t, fmt.Sprintf("%s cannot run as root, and there is no OS user %s", kind, name))
+		Missing(t, fmt.Sprintf("%s cannot run as root, and there is no OS user %s", kind, name))
 	}
 	return owner
 }
