@@ -68,6 +68,15 @@ func TestATicketAllowsFiveCodesInFiveMinutes(t *testing.T) {
 	require.False(t, ok, "revoked")
 }
 
+func TestALoginIsCompletedWithinTheTimeOfItsTicket(t *testing.T) {
+	row := pending()
+	require.False(t, rotation.Completed(row, start+ms), "it waits")
+	row, ok := defaultRules().Complete(row, ticketHash, secretHash, "{}", rotation.Client{}, start+ms)
+	require.True(t, ok)
+	require.True(t, rotation.Completed(row, start+5*60_000-ms))
+	require.False(t, rotation.Completed(row, start+5*60_000))
+}
+
 func TestATicketMakesOneSession(t *testing.T) {
 	rules, row := defaultRules(), pending()
 	_, ok := rules.Complete(row, secretHash, secretHash, "{}", rotation.Client{}, start)
