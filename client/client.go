@@ -33,6 +33,7 @@ type Client struct {
 	now    current
 	loaded bool
 	flight *flight // the running refresh; nil: none
+	rest   rest
 }
 
 // Format implements [fmt.Formatter]. It prints only the name of the type, because a Client holds tokens.
@@ -59,7 +60,7 @@ func WithStore(store TokenStore) Option {
 	})
 }
 
-// WithTransport sets what sends the requests for login, refresh, logout and profile. It must not add tokens.
+// WithTransport sets what sends the requests for login, second step, step-up, refresh, logout and profile. It must not add tokens.
 // The default is [http.DefaultTransport].
 func WithTransport(base http.RoundTripper) Option {
 	return option(func(c *Client) error {
@@ -232,7 +233,7 @@ func (c *Client) stepUp(ctx context.Context, before current, answer, refused str
 
 // Logout ends the session at the service, and then removes the tokens. If the service does not answer in time, the
 // error is [ErrUnavailable] and the tokens stay, so that Logout can be called again. Without a session it does
-// nothing.
+// nothing. At a service without sessions it only removes the tokens.
 func (c *Client) Logout(ctx context.Context) error {
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {
@@ -247,14 +248,27 @@ func (c *Client) Logout(ctx context.Context) error {
 		_, err := c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
-	if err != nil && !isStatus(err, http.StatusUnauthorized) {
+	if err != nil && !nothingToEnd(err) {
 		return err
 	}
 	return c.keep(ctx, Tokens{})
 }
 
+// nothingToEnd reports whether a logout was refused because there is no session, or no logout at all. A host's own check before the
+// logout is no such answer.
+func nothingToEnd(err error) bool {
+	refused, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok:
+		return false
+	case refused.Status == http.StatusUnauthorized:
+		return refused.Code != "insufficient_user_authentication" && refused.Code != "missing_token"
+	}
+	return refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed
+}
+
 // Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if
-// the service is away. The error is [ErrSignedOut], [ErrUnavailable] or an [*Error].
+// the service is away. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
 func (c *Client) Profile(ctx context.Context, target any) error {
 	hc := &http.Client{Transport: c.Transport(c.send.Transport), CheckRedirect: c.send.CheckRedirect}
 	return c.patiently(ctx, func() error {

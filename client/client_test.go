@@ -1,8 +1,10 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -320,6 +322,140 @@ func TestLogout(t *testing.T) {
 		_, _, err := c.Token(t.Context())
 		require.ErrorIs(t, err, client.ErrSignedOut)
 		require.ErrorIs(t, c.StepUp(t.Context(), "1"), client.ErrSignedOut)
+	})
+}
+
+// While the service is away, requests use the token that is due but still good, and nobody waits. When it has expired, the error comes
+// at once as long as the service has asked to wait.
+func TestADueTokenIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t, signet.WithLifetimes(signet.Lifetimes{Access: 100 * time.Second}))
+		defer auth.Close()
+		d := &direct{handler: handler}
+		c, err := client.New("http://service/auth", client.WithTransport(d))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		away := true
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if !away || !strings.HasSuffix(r.URL.Path, "/refresh-token") {
+				return nil, nil
+			}
+			return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"45"}}, Body: http.NoBody}, nil
+		}
+		time.Sleep(91 * time.Second)
+		start := time.Now()
+		for range 20 {
+			status, err := get(c, d, "http://service/echo")
+			require.NoError(t, err)
+			require.Equal(t, 200, status)
+			synctest.Wait()
+		}
+		require.EqualValues(t, 1, d.refreshes.Load())
+		require.Zero(t, time.Since(start))
+		time.Sleep(5 * time.Second)
+		for range 3 {
+			_, _, err = c.Token(t.Context())
+			require.ErrorIs(t, err, client.ErrUnavailable)
+		}
+		require.EqualValues(t, 1, d.refreshes.Load())
+		away = false
+		time.Sleep(40 * time.Second)
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(92 * time.Second)
+		_, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		synctest.Wait()
+		_, next, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.Greater(t, next.Sub(expiry), 90*time.Second, "the refresh was beside the first call")
+	})
+}
+
+// A logout that the service does not know, or that finds no session, removes the tokens. A host's own check before it does not.
+func TestLogoutThatEndsNothing(t *testing.T) {
+	for answer, signedOut := range map[string]bool{
+		`401 {"code":"invalid_token"}`: true, `404 {"code":"not_found"}`: true, `405 {}`: true,
+		`401 {"code":"insufficient_user_authentication"}`: false, `401 {"code":"missing_token"}`: false, `403 {}`: false,
+	} {
+		bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+			d.before = func(r *http.Request) (*http.Response, error) {
+				if !strings.HasSuffix(r.URL.Path, "/logout") {
+					return nil, nil
+				}
+				status, _ := strconv.Atoi(answer[:3])
+				return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer[4:]))}, nil
+			}
+			err := c.Logout(t.Context())
+			require.Equal(t, signedOut, err == nil, answer)
+			_, _, err = c.Token(t.Context())
+			require.Equal(t, signedOut, errors.Is(err, client.ErrSignedOut), answer)
+		})
+	}
+}
+
+// What is no missing answer is returned at once, by Profile as by Token.
+func TestProfileReturnsErrorsAsTheyAre(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		time.Sleep(2 * time.Second)
+		d.before = func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 403, Header: http.Header{}, Body: http.NoBody}, nil
+		}
+		for _, call := range []func() error{
+			func() error { _, _, err := c.Token(t.Context()); return err },
+			func() error { return c.Profile(t.Context(), new(any)) },
+		} {
+			start := time.Now()
+			err := call()
+			var refused *client.Error
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, 403, refused.Status)
+			require.NotErrorIs(t, err, client.ErrUnavailable)
+			require.Zero(t, time.Since(start))
+		}
+	})
+	broken, err := client.New("http://service/auth", client.WithStore(brokenStore{}))
+	require.NoError(t, err)
+	err = broken.Profile(t.Context(), new(any))
+	require.ErrorContains(t, err, "panicked")
+	require.NotErrorIs(t, err, client.ErrUnavailable)
+}
+
+// The times of a pair are of the wall clock alone: the other one stands still while a machine sleeps.
+func TestTimesOfThePair(t *testing.T) {
+	auth, handler := newHandler(t)
+	defer auth.Close()
+	store := &client.Memory{}
+	c, err := client.New("http://service/auth", client.WithStore(store), client.WithTransport(&direct{handler: handler}))
+	require.NoError(t, err)
+	require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+	tokens, err := store.Load(t.Context())
+	require.NoError(t, err)
+	require.True(t, tokens.Received == tokens.Received.Round(0))
+}
+
+// An answer that quotes the request shows no secret, also if it is long, or if JSON writes the secret in another way. 408 is
+// tried again.
+func TestErrorsQuoteNoSecrets(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		d.before = func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			quoted, _ := json.Marshal(map[string]string{"message": "blocked: " + string(body)})
+			return &http.Response{StatusCode: 400, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(quoted))}, nil
+		}
+		require.NotContains(t, c.Login(t.Context(), "john@mail.com", `a"b<c&d`).Error(), "003c")
+		time.Sleep(2 * time.Second)
+		_, _, err := c.Token(t.Context())
+		require.NotContains(t, err.Error(), "eyJ")
+		timeouts := 1
+		d.before = func(*http.Request) (*http.Response, error) {
+			if timeouts--; timeouts == 0 {
+				return &http.Response{StatusCode: 408, Header: http.Header{}, Body: http.NoBody}, nil
+			}
+			return nil, nil
+		}
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
 	})
 }
 

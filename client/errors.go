@@ -34,11 +34,11 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("client: the service answered %d %s: %s", e.Status, e.Code, e.Message)
 }
 
-// Is reports true for [ErrUnavailable] if the same request can succeed later: 429, 500 and above.
+// Is reports true for [ErrUnavailable] if the same request can succeed later: 408, 429, 500 and above.
 func (e *Error) Is(target error) bool { return target == ErrUnavailable && e.later() }
 
 func (e *Error) later() bool {
-	return e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Status != 501
+	return e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Status != 501
 }
 
 // SecondStepError says that the password was right and that the service wants a code: call [Client.SecondStep].
@@ -67,6 +67,11 @@ func (e *NotReplayableError) Error() string {
 
 // Unwrap returns [ErrNotReplayable].
 func (e *NotReplayableError) Unwrap() error { return ErrNotReplayable }
+
+// ownError is an error of this package that comes out of an [http.Client]: there was no request that could have got no answer.
+type ownError struct{ error }
+
+func (e ownError) Unwrap() error { return e.error }
 
 func isStatus(err error, status int) bool {
 	var e *Error

@@ -20,7 +20,7 @@ const maxAnswer = 1 << 20
 
 // tokens sends a request whose answer is a pair. accessToken may be empty.
 func (c *Client) tokens(ctx context.Context, path, accessToken string, body map[string]string) (Tokens, error) {
-	sent := time.Now() // the life of the token cannot have begun earlier
+	sent := time.Now().Round(0) // the life of the token cannot have begun earlier; only the wall clock goes on while a machine sleeps
 	data, err := c.post(ctx, path, accessToken, body)
 	if err != nil {
 		return Tokens{}, err
@@ -49,31 +49,23 @@ func (c *Client) post(ctx context.Context, path, accessToken string, body map[st
 		req.Header.Set("Authorization", "Bearer "+accessToken)
 	}
 	var answer json.RawMessage
-	err = decode(c.send, req, &answer)
-	var refused *Error
-	if errors.As(err, &refused) {
-		for _, secret := range append(slices.Collect(maps.Values(body)), accessToken) { // a server or a proxy may quote the request
-			if len(secret) >= 4 {
-				refused.Message = strings.ReplaceAll(refused.Message, secret, "(hidden)")
-			}
-		}
-	}
+	err = decode(c.send, req, &answer, append(slices.Collect(maps.Values(body)), accessToken)...)
 	return answer, err
 }
 
-// decode sends a request, and reads the JSON of the answer into target.
-func decode(hc *http.Client, req *http.Request, target any) error {
+// decode sends a request, and reads the JSON of the answer into target. An error does not quote the secrets.
+func decode(hc *http.Client, req *http.Request, target any, secrets ...string) error {
 	resp, err := hc.Do(req)
 	if err != nil {
-		return unanswered(err)
+		return unanswered(hc, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return unanswered(err)
+		return unanswered(hc, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return refusal(resp, data)
+		return refusal(resp, data, secrets)
 	}
 	if resp.StatusCode == http.StatusNoContent {
 		return nil
@@ -84,20 +76,31 @@ func decode(hc *http.Client, req *http.Request, target any) error {
 	return nil
 }
 
-// unanswered keeps the errors of this package as they are. Everything else means that there was no answer.
-func unanswered(err error) error {
-	if errors.Is(err, ErrSignedOut) || errors.Is(err, ErrUnavailable) {
-		return err
+// unanswered keeps the errors of this package as they are. Everything else means that there was no answer. The connection may be
+// dead: HTTP/2 would go on to use it.
+func unanswered(hc *http.Client, err error) error {
+	if own, ok := errors.AsType[ownError](err); ok {
+		return own.error
 	}
+	hc.CloseIdleConnections()
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// refusal is the error for an answer that is no success.
-func refusal(resp *http.Response, data []byte) error {
+// refusal is the error for an answer that is no success. A server or a proxy may quote the request, as it is or in JSON.
+func refusal(resp *http.Response, data []byte, secrets []string) error {
 	var problem struct{ Code, Message, Ticket string }
 	_ = json.Unmarshal(data, &problem) // a proxy may answer with anything
 	if resp.StatusCode == http.StatusUnauthorized && problem.Code == "second_step_required" && problem.Ticket != "" {
 		return &SecondStepError{problem.Ticket}
+	}
+	for _, secret := range secrets {
+		if len(secret) < 4 {
+			continue
+		}
+		inJSON, _ := json.Marshal(secret)
+		for _, form := range []string{secret, strings.Trim(string(inJSON), `"`)} {
+			problem.Message = strings.ReplaceAll(problem.Message, form, "(hidden)")
+		}
 	}
 	return &Error{Status: resp.StatusCode, Code: cut(problem.Code), Message: cut(problem.Message),
 		RetryAfter: retryAfter(resp.Header)}
@@ -145,6 +148,9 @@ func (c *Client) patiently(ctx context.Context, try func() error) error {
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
+		}
+		if refused == nil { // the connection may be dead, and no request uses it now
+			c.send.CloseIdleConnections()
 		}
 	}
 }

@@ -9,7 +9,9 @@ import (
 )
 
 // Token returns an access token that is valid for a while, and when it expires by the clock of this machine. It
-// refreshes if needed. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
+// waits for a refresh if the token has less than five seconds left, or a tenth of its life. Before, in the last minute of a token,
+// the refresh goes on beside the call, so nobody waits for a service that is away for a moment. After an answer 429 or 503
+// with Retry-After, no refresh begins in this time, or for a minute if it is longer. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
 func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Time, err error) {
 	now, err := c.valid(ctx, "")
 	if err != nil {
@@ -27,7 +29,28 @@ type flight struct {
 	err     error
 }
 
-// valid returns a pair that is fresh and whose access token is not refused, which is a token that was answered 401. If another user
+// rest is a time in which no refresh begins, because the last one failed.
+type rest struct {
+	from, until time.Time
+	asked       error // the answer with the Retry-After that asks for it, if there was one
+}
+
+// restAfter returns the rest after a refresh: up to a minute if the service asks for it, and otherwise a second.
+func restAfter(err error) rest {
+	if err == nil {
+		return rest{}
+	}
+	r := rest{from: time.Now().Round(0)}
+	r.until = r.from.Add(time.Second)
+	if refused, ok := errors.AsType[*Error](err); ok && refused.RetryAfter > 0 {
+		r.until, r.asked = r.from.Add(min(refused.RetryAfter, time.Minute)), err
+	}
+	return r
+}
+
+func (r rest) covers(now time.Time) bool { return now.Before(r.until) && !now.Before(r.from) }
+
+// valid returns a pair that can be used and whose access token is not refused, which is a token that was answered 401. If another user
 // has signed in while it waits, it returns errOtherUser: what the caller wants to send is of the user before.
 func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	if err := ctx.Err(); err != nil {
@@ -35,9 +58,22 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	}
 	c.mu.Lock()
 	before := c.now
-	if c.loaded && before.fresh() && before.AccessToken != refused {
+	usable := c.loaded && before.AccessToken != refused
+	if usable && before.fresh() {
 		defer c.mu.Unlock()
 		return before, nil
+	}
+	rests := c.flight == nil && c.rest.covers(time.Now())
+	if usable && before.good() { // the refresh goes on beside the request
+		defer c.mu.Unlock()
+		if c.flight == nil && !rests {
+			c.start(ctx, refused)
+		}
+		return before, nil
+	}
+	if rests && c.rest.asked != nil {
+		defer c.mu.Unlock()
+		return current{}, c.rest.asked
 	}
 	f := c.flight
 	if f == nil {
@@ -67,7 +103,7 @@ func (c *Client) start(ctx context.Context, refused string) *flight {
 		f.now, f.err = c.refresh(ctx, refused)
 		c.mu.Lock()
 		if c.flight == f {
-			c.flight = nil
+			c.flight, c.rest = nil, restAfter(f.err)
 		}
 		c.mu.Unlock()
 		close(f.done)

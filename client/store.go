@@ -14,7 +14,7 @@ type TokenStore interface {
 	// Save replaces the stored pair as a whole, durably. The zero Tokens removes it. Load must never see a half of it.
 	Save(ctx context.Context, tokens Tokens) error
 	// Lock waits until nobody else holds the lock of this session, among all processes that share the store. The client
-	// holds it during a refresh, a logout and the end of a login. Load and Save do not need it. unlock is called once.
+	// holds it during a refresh, a logout, a step-up and the end of a login. Load and Save do not need it. unlock is called once.
 	// Lock returns the error of ctx if that ends first.
 	Lock(ctx context.Context) (unlock func(), err error)
 }

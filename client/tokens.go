@@ -58,6 +58,12 @@ func (c current) fresh() bool {
 	return c.AccessToken != "" && now.Before(c.due) && !c.Received.After(now)
 }
 
+// good reports whether the access token is valid for a while longer, although it is due: the answer of the service may take some time.
+func (c current) good() bool {
+	now, life := time.Now(), c.lifetime()
+	return c.AccessToken != "" && !c.Received.After(now) && now.Before(c.Received.Add(life-min(5*time.Second, life/10)))
+}
+
 // newer reports whether a is a later pair of the same session than b.
 func newer(a, b Tokens) bool {
 	x, y := mark(a.RefreshToken), mark(b.RefreshToken)

@@ -42,7 +42,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	now, err := t.client.valid(req.Context(), "")
 	if err != nil {
 		closeBody(req)
-		return nil, err
+		return nil, ownError{err}
 	}
 	resp, err := t.base.RoundTrip(withToken(req, now.AccessToken))
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || asksForProof(resp.Header) {
@@ -56,6 +56,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return t.again(req, resp, now)
 }
+
+// CloseIdleConnections is for [http.Client.CloseIdleConnections].
+func (t *transport) CloseIdleConnections() { (&http.Client{Transport: t.base}).CloseIdleConnections() }
 
 // asksForProof reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
 func asksForProof(header http.Header) bool {
@@ -84,7 +87,7 @@ func (t *transport) again(req *http.Request, resp *http.Response, refused curren
 		return resp, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, ownError{err}
 	}
 	second := withToken(req, now.AccessToken)
 	if req.Body != nil && req.Body != http.NoBody {

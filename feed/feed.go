@@ -94,7 +94,7 @@ func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 		return nil, err
 	}
 	r.reader = jws.NewReader(source, jws.Rules{}, nil)
-	r.connect()
+	r.client, r.end = r.rule.Client(r.client)
 	view, err := revoked.Open(revoked.Config{Source: r, Name: "the feed of " + r.url.Host, Logger: r.logger, Timeout: timeout,
 		Interval: min(pullInterval, r.maxStaleness/4), MaxStaleness: r.maxStaleness, Insecure: r.insecure, Bytes: r.memory,
 		Remote: true, NameOf: name})
@@ -109,9 +109,7 @@ func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 // Close does nothing. It always returns nil.
 func (f *Feed) Close() error {
 	f.view.Close()
-	if f.remote.ownClient {
-		f.remote.client.CloseIdleConnections()
-	}
+	f.remote.end()
 	return nil
 }
 
@@ -124,10 +122,10 @@ func (f *Feed) Format(state fmt.State, _ rune) { fmt.Fprint(state, "feed.Feed") 
 // remote is the handler of the other service. It implements [revoked.Source].
 type remote struct {
 	config
-	url       *url.URL
-	rule      safeurl.Rule // which URLs may be fetched
-	reader    *jws.Reader
-	ownClient bool
+	url    *url.URL
+	rule   safeurl.Rule // which URLs may be fetched
+	reader *jws.Reader
+	end    func() // closes the connections that belong to the client
 }
 
 func (r *remote) locate(address string) error {
@@ -138,20 +136,6 @@ func (r *remote) locate(address string) error {
 	r.url = u
 	r.rule = safeurl.Rule{Host: u.Host, Insecure: r.insecureHTTP}
 	return r.rule.Check(u)
-}
-
-// connect makes the client.
-func (r *remote) connect() {
-	client := &http.Client{}
-	if r.ownClient = r.client == nil; !r.ownClient {
-		*client = *r.client // a copy, because the caller's client must not change
-	} else if shared, ok := http.DefaultTransport.(*http.Transport); ok {
-		client.Transport = shared.Clone()
-	} else {
-		r.ownClient = false
-	}
-	client.CheckRedirect = r.rule.Redirects(client.CheckRedirect)
-	r.client = client
 }
 
 // ReadLog implements [session.Log].
@@ -235,6 +219,9 @@ var errGone = errors.New("the service answered 410 Gone")
 func (r *remote) ask(req *http.Request, typ string) (string, error) {
 	req.Header.Set("Accept", "application/"+typ)
 	res, err := r.client.Do(req)
+	if err != nil {
+		r.client.CloseIdleConnections() // one of them may be dead, and HTTP/2 would go on to use it
+	}
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		return "", failed.Err // without the URL, whose query may be a secret

@@ -36,6 +36,7 @@ type Remote struct {
 	waiting atomic.Int64 // calls of Refetch
 	closed  atomic.Bool
 	stop    context.CancelFunc
+	end     func() // closes the connections that belong to the client
 	follow  sync.WaitGroup
 
 	turn    chan struct{} // has room for one value; only the goroutine that has sent it may fetch
@@ -72,6 +73,9 @@ type remoteConfig struct {
 	insecure bool
 }
 
+// plainClient stands for no client of the host.
+var plainClient = &http.Client{}
+
 type remoteOption func(*remoteConfig)
 
 func (o remoteOption) applyRemote(c *remoteConfig) { o(c) }
@@ -93,7 +97,7 @@ const (
 	fetchTimeout = 5 * time.Second // for the metadata, and again for the keys: if one hangs, the other has its time
 	retryAfter   = time.Minute     // after a fetch that failed
 	maxDocument  = 256 << 10       // bytes
-	metadataAge  = time.Hour       // how long the URL from the metadata is used
+	metadataAge  = time.Minute     // for how long the URL from the metadata is used; the old one may go on to answer
 
 	// The document is fetched again after the max-age of the answer, within these limits.
 	defaultMaxAge = 10 * time.Minute
@@ -138,7 +142,7 @@ func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
 }
 
 func open(function string, p place, opts []RemoteOption) (*Remote, error) {
-	cfg := remoteConfig{client: &http.Client{}, logger: slog.Default()}
+	cfg := remoteConfig{client: plainClient, logger: slog.Default()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, fmt.Errorf("keys.%s: an option is nil", function)
@@ -156,10 +160,12 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	if err := p.rule.Check(configured); err != nil {
 		return nil, fmt.Errorf("keys.%s: %w", function, err)
 	}
-	client := *cfg.client // a copy, because the caller's client must not change
-	client.CheckRedirect = p.rule.Redirects(client.CheckRedirect)
+	if cfg.client == plainClient {
+		cfg.client = nil
+	}
+	client, end := p.rule.Client(cfg.client)
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Remote{place: p, client: &client, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
+	r := &Remote{place: p, client: client, end: end, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
 	r.follow.Go(func() { r.run(ctx) })
 	return r, nil
 }
@@ -169,6 +175,7 @@ func (r *Remote) Close() error {
 	r.closed.Store(true)
 	if r.stop != nil {
 		r.stop()
+		defer r.end()
 	}
 	r.follow.Wait()
 	return nil
@@ -421,6 +428,9 @@ func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, 
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	req.Header.Set("Cache-Control", "no-cache") // a cache in between may not have the new key yet
 	res, err := r.client.Do(req)
+	if err != nil {
+		r.client.CloseIdleConnections() // one of them may be dead, and HTTP/2 would go on to use it
+	}
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		return nil, nil, failed.Err // without the URL, whose query may be a secret

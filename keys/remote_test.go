@@ -438,6 +438,50 @@ func TestSlowMetadataOfKeysThatHaveMoved(t *testing.T) {
 	})
 }
 
+// An issuer moves its keys, and the old place goes on to answer, with the old keys or with none. A key of the new place is found
+// within a minute.
+func TestTheOldPlaceOfTheKeysGoesOnToAnswer(t *testing.T) {
+	k1, k2 := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil)), setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil))
+	for _, left := range []string{k1, `{"keys":[]}`} {
+		synctest.Test(t, func(t *testing.T) {
+			var moved atomic.Bool
+			client := &http.Client{Transport: roundTrip(func(r *http.Request) string {
+				switch r.URL.Path {
+				case "/v1/jwks":
+					if moved.Load() {
+						return left
+					}
+					return k1
+				case "/v2/jwks":
+					return k2
+				}
+				version := "v1"
+				if moved.Load() {
+					version = "v2"
+				}
+				return `{"issuer":"https://i.example","jwks_uri":"https://i.example/` + version + `/jwks"}`
+			})}
+			source, err := keys.Discover("https://i.example", keys.WithClient(client), silent)
+			require.NoError(t, err)
+			defer source.Close()
+			synctest.Wait()
+			require.Equal(t, []string{"k1"}, source.Current().IDs())
+			moved.Store(true)
+			time.Sleep(time.Minute)
+			set, err := source.Refetch(t.Context(), source.Current()) // a token of k2
+			require.NoError(t, err)
+			require.Equal(t, []string{"k2"}, set.IDs())
+		})
+	}
+}
+
+// roundTrip answers 200 with a text.
+type roundTrip func(*http.Request) string
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(f(r)))}, nil
+}
+
 // The algorithm of a published key can appear and disappear.
 func TestTheAlgorithmOfAPublishedKeyChanges(t *testing.T) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
