@@ -110,12 +110,15 @@ export interface Client {
   readonly tokens: Tokens | undefined;
 }
 
-/** Why a request failed. It never holds a token or a password. */
+/** Why a request failed. The answers of signet have no token and no password in their message; that of a proxy is shown as it is. */
 export class SignetError extends Error {
   constructor(message: string, details?: Partial<Pick<SignetError, "status" | "code" | "ticket" | "retryAfter">> & ErrorOptions);
   /** The HTTP status of the answer; 0 when there was none. */
   readonly status: number;
-  /** The code of the server's answer, such as "invalid_credentials"; "network_error" when there was none. */
+  /**
+   * The code of the server's answer, such as "invalid_credentials". It is "network_error" when there was none, "bad_answer" with the
+   * status 0 when it was not one of the login API, and "redirected" when it was a redirect: no request with a secret follows one.
+   */
   readonly code: string;
   /** For {@link Client.secondStep}, when the code is "second_step_required". */
   readonly ticket?: string;

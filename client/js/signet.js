@@ -6,6 +6,7 @@
  */
 
 const ATTEMPT = 10_000; // how long one request may wait for its answer, in milliseconds
+const ANOTHER_PROOF = "insufficient_user_authentication"; // the code of an answer 401 to a good token (RFC 9470)
 const LEASE = 15_000; // how long a tab waits for the lock of another tab, in milliseconds
 
 /** SignetError is what went wrong, in the words of the server. The status is 0 when no answer came. */
@@ -45,6 +46,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   // The state: what the storage holds. It is read again at every use, because other tabs write it too.
 
   let held; // the text that the storage did not take: it is full, or the browser forbids it
+  let stale; // the text that is still there instead
   let seen = read()?.text; // what the listeners know
 
   /**
@@ -56,9 +58,9 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     try {
       text = storage.getItem(key);
     } catch {} // the browser forbids it
-    if (text) held = undefined; // another tab has written since
+    if (text && text !== stale) held = stale = undefined; // another tab has written since
+    else text = held;
     try {
-      text ??= held;
       const state = JSON.parse(text);
       state.text = text;
       return cookie || state.refreshToken ? state : undefined;
@@ -68,7 +70,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   /** write stores a state, or removes it, and tells everyone. The error says why the server has ended the session. */
   function write(state, error) {
     const text = state && JSON.stringify(state);
-    held = undefined;
+    held = stale = undefined;
     try {
       if (text) storage.setItem(key, text);
       else storage.removeItem(key);
@@ -78,6 +80,9 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
         // The old text must not stay: to use it again would look like a theft. In cookie mode it matters only who it is.
         if (!cookie || parse(storage.getItem(key))?.who !== state?.who) storage.removeItem(key);
         if (text) storage.setItem(key, text); // there may be room now
+      } catch {}
+      try {
+        stale = storage.getItem(key);
       } catch {}
     }
     channel?.postMessage(0);
@@ -118,6 +123,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
         headers: { "Content-Type": "application/json", ...(!cookie && state && { Authorization: "Bearer " + state.accessToken }) },
         body: JSON.stringify(body),
         keepalive: path === "/logout", // it may be the last act of a page
+        redirect: "manual", // the body has secrets
         ...(cookie && { credentials: "include" }),
         signal: signal ?? (path.startsWith("/login") ? undefined : AbortSignal.timeout(ATTEMPT)),
       });
@@ -125,6 +131,9 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
       throw new SignetError("the server cannot be reached", { cause });
+    }
+    if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) {
+      throw new SignetError("the server redirects; set baseURL to where it is", { status: response.status || 307, code: "redirected" });
     }
     if (!response.ok) throw failure(response, answer);
     return parse(answer);
@@ -170,10 +179,11 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     return abortable(locked(job), signal);
   }
 
-  /** leave makes the server end sessions. A refused token has no session any more. */
+  /** leave makes the server end sessions. A refused token has no session any more; a check of the host before it says nothing of that. */
   const leave = (job) => persist(() => job().catch(gone));
   const gone = (error) => {
-    if (error.status !== 401) throw error;
+    const { status, code } = error;
+    if (status !== 401 || code === ANOTHER_PROOF || (code === "missing_token" && !cookie)) throw error;
   };
 
   async function logout() {
@@ -191,6 +201,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   async function logoutAll() {
     const state = read();
+    if (!state && !cookie) return;
     const isSame = (now) => now && state && userOf(now) === userOf(state) && claims(now.refreshToken).sid === claims(state.refreshToken).sid;
     await leave(() => (cookie ? endAll(state) : ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) })));
     if (isSame(read())) write(); // otherwise somebody else has signed in
@@ -344,7 +355,10 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   }
 
   function authorize(request, state) {
-    if (cookie) return new Request(request, { credentials: "include" });
+    if (cookie) {
+      const own = new URL(request.url).origin === globalThis.location?.origin; // its cookies are sent anyway
+      return own || request.credentials === "omit" ? request : new Request(request, { credentials: "include" });
+    }
     if (state) request.headers.set("Authorization", "Bearer " + state.accessToken);
     return request;
   }
@@ -442,10 +456,10 @@ const seconds = (value) => (value > 0 ? Number(value) : undefined);
  * given a wrong password or code. The same request again would count as a second wrong one.
  */
 async function isNotAboutTheToken(response) {
-  if (/insufficient_user_authentication/.test(response.headers.get("WWW-Authenticate"))) return true;
+  if (response.headers.get("WWW-Authenticate")?.includes(ANOTHER_PROOF)) return true; // a page of another origin may not see it
   if (!/^application\/problem\+json/i.test(response.headers.get("Content-Type"))) return false;
   const { code } = parse(await response.clone().text()) ?? {};
-  return ["invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required"].includes(code);
+  return [ANOTHER_PROOF, "invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required"].includes(code);
 }
 
 function parse(text) {
@@ -459,7 +473,8 @@ function failure(response, body) {
   const { status, statusText, headers } = response;
   const { code, message, ticket } = parse(body) ?? {};
   const after = headers.get("Retry-After");
-  const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - Date.now()) / 1000 || 0) : undefined;
+  const now = Date.parse(headers.get("Date")) || Date.now(); // the server's clock, if the page may see it
+  const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - now) / 1000 || 0) : undefined;
   return new SignetError(text(message) || statusText || "status " + status, { status, code: text(code) || "http_" + status, ticket, retryAfter });
 }
 

@@ -422,6 +422,61 @@ test("a storage that is forbidden, full or damaged", async (t) => {
   assert.ok(await accessToken());
 });
 
+test("a storage that can be read but not written", async (t) => {
+  for (const removable of [true, false]) {
+    const proxy = await Proxy.start();
+    const browser = new Browser();
+    t.after(() => (browser.close(), proxy.close()));
+    const items = new Map();
+    let readOnly = false;
+    const full = () => {
+      throw new Error("read-only");
+    };
+    const storage = {
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => (readOnly ? full() : void items.set(key, value)),
+      removeItem: (key) => (readOnly && !removable ? full() : void items.delete(key)),
+    };
+    const tab = await browser.open();
+    const client = tab.connect(proxy.url, { storage });
+    await client.login(...john);
+    readOnly = true;
+    const [key, text] = [...items].find(([key]) => key.startsWith("signet:"));
+    items.set(key, JSON.stringify({ ...JSON.parse(text), at: Date.now() - 3600_000, accessToken: "spoiled" }));
+    for (let i = 0; i < 3; i++) await succeed(client.fetch(api(proxy)));
+    assert.equal(proxy.count("/refresh-token"), 1, "removable: " + removable);
+    await client.logout();
+    assert.equal(client.signedIn, false);
+    assert.equal((await client.fetch(api(proxy))).status, 401);
+    assert.equal(tab.signedOut.length, 1);
+  }
+});
+
+test("secrets follow no redirect", async (t) => {
+  const { client, proxy } = await begin(t);
+  const elsewhere = await Proxy.start();
+  t.after(() => elsewhere.close());
+  proxy.rule = ({ path }) => ({ status: 307, headers: { Location: elsewhere.origin + path } });
+  for (const call of [() => client.refresh(), () => client.login(...john), () => client.secondStep("t", "1"), () => client.stepUp("changeme")]) {
+    await assert.rejects(call(), { status: 307, code: "redirected" });
+  }
+  assert.equal(proxy.seen.filter(isRefresh).length, 1, "it is not tried again");
+  await assert.rejects(client.logout(), { status: 307, code: "redirected" });
+  assert.equal(elsewhere.seen.length, 0);
+});
+
+test("a check of the host before a logout ends nothing", async (t) => {
+  const { client, proxy, tabs } = await begin(t);
+  const problem = (code) => ({ status: 401, headers: { "Content-Type": "application/problem+json" }, body: JSON.stringify({ code }) });
+  proxy.rule = ({ path }) => (path.endsWith("/logout-all") ? problem("insufficient_user_authentication") : undefined);
+  await assert.rejects(client.logoutAll(), { status: 401, code: "insufficient_user_authentication" });
+  assert.equal(client.signedIn, true);
+  assert.deepEqual(tabs[0].signedOut, []);
+  assert.equal(proxy.count("/refresh-token"), 0, "a new token would not help, also if no header says so");
+  proxy.rule = ({ path }) => (path.endsWith("/logout") ? problem("missing_token") : undefined);
+  await assert.rejects(client.logout(), { status: 401, code: "missing_token" });
+});
+
 test("a storage that is full keeps no old tokens", async (t) => {
   const { clients, proxy, browser, tabs } = await begin(t, { tabs: 2 });
   const size = [...browser.items].flat().join("").length;
