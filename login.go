@@ -33,7 +33,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	if err != nil {
 		return Tokens{}, err
 	}
-	defer attempt.leave() // also after a panic of the host's function
+	defer a.drop(ctx, attempt) // after a panic of the host's function
 	terms, pending, err := a.decide(ctx, user, remember)
 	if err != nil {
 		a.end(ctx, attempt, cancelled) // the password was right
@@ -43,7 +43,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 		return Tokens{}, err
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
-	a.end(ctx, attempt, verdictOf(err))
+	a.end(ctx, attempt, verdictOf(err, true))
 	if err == nil {
 		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
 	}
@@ -77,7 +77,7 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 	if err != nil {
 		return userstore.User{}, err
 	}
-	defer attempt.leave() // also after a panic of the second factor
+	defer a.drop(ctx, attempt) // after a panic of the second factor
 	a.end(ctx, attempt, a.afterPassword(ctx, user.ID))
 	return user, nil
 }
@@ -106,14 +106,18 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	if err != nil {
 		return Tokens{}, err
 	}
+	var known userstore.User
 	tokens, err := a.start(ctx, user, terms, false, func(current userstore.User) error {
+		known = current
 		if user.PasswordHash != "" && user.PasswordHash != current.PasswordHash { // it was changed since the user was authenticated
 			return ErrInvalidCredentials
 		}
 		return nil
 	})
 	if err == nil {
-		a.rememberPlace(ctx, user)
+		if d.Facts["act"] == nil { // otherwise it is the place of somebody who acts for the user
+			a.rememberPlace(ctx, known)
+		}
 		a.signedIn(ctx, user.ID, tokens, false)
 	}
 	return tokens, err
@@ -217,7 +221,7 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 		}
 	}()
 	if err := check(attempt); err != nil {
-		a.end(ctx, attempt, verdictOf(err))
+		a.end(ctx, attempt, verdictOf(err, false))
 		return nil, err
 	}
 	right = true
@@ -248,7 +252,7 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 		return nil, a.throttled(ctx, userID, err)
 	}
 	begun = true
-	return &attempt{counted, leave}, nil
+	return &attempt{Attempt: counted, leave: leave}, nil
 }
 
 // count counts an attempt for the one or two names of an account. A place that one of them knows counts for the other one: so a
@@ -316,6 +320,7 @@ func accountOfID(userID string) string { return "\x00" + userID } // no address 
 type attempt struct {
 	*throttle.Attempt
 	leave func()
+	ended bool
 }
 
 // verdict is what the answers of an attempt were; nil: it stays a failure.
@@ -327,18 +332,28 @@ var (
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// verdictOf returns the verdict on an attempt that ended with err. It does not count after ErrUnavailable (nobody can tell),
-// errTicket (nothing was checked), and ErrInvalidToken (the answer was right, and the token was not).
-func verdictOf(err error) verdict {
+// verdictOf returns the verdict on an attempt that ended with err. right says that its password or code was right. It does not count
+// if nobody can tell (5xx), if nothing was checked (errTicket), or if a right answer was refused for another reason.
+func verdictOf(err error, right bool) verdict {
 	switch {
 	case err == nil:
 		return succeeded
 	case errors.Is(err, ErrSecondStepRequired):
 		return continued
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrInvalidToken), err == errTicket:
+	case err == errTicket, isFault(err), right && !errors.Is(err, ErrInvalidCredentials):
 		return cancelled
 	}
 	return nil
+}
+
+// isFault reports whether an error says that nobody could tell, and not that the client was wrong.
+func isFault(err error) bool { return asError(err).Status() >= 500 }
+
+// drop ends an attempt whose password or code was right, if a panic of the host's code has cut it off.
+func (a *Auth) drop(ctx context.Context, attempt *attempt) {
+	if !attempt.ended {
+		a.end(ctx, attempt, cancelled)
+	}
 }
 
 // afterPassword returns the verdict on an attempt whose password was right. A user with a second factor has shown only the first
@@ -353,6 +368,7 @@ func (a *Auth) afterPassword(ctx context.Context, userID string) verdict {
 // end ends an attempt, also if the client has gone away. Otherwise attempts would be counted wrongly.
 func (a *Auth) end(ctx context.Context, attempt *attempt, result verdict) {
 	defer attempt.leave()
+	attempt.ended = true
 	if result == nil {
 		return
 	}

@@ -51,7 +51,7 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	if err != nil {
 		return err
 	}
-	defer attempt.leave() // also after a panic of the second factor
+	defer a.drop(ctx, attempt) // after a panic of the second factor
 	a.end(ctx, attempt, a.afterPassword(ctx, user.ID))
 	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
 }

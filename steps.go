@@ -61,7 +61,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 			return ticketError(err)
 		}
 		amr, err = a.checkCode(ctx, user, code)
-		if errors.Is(err, ErrUnavailable) {
+		if err != nil && isFault(err) {
 			a.sessions.TakeBack(context.WithoutCancel(ctx), id, secret)
 		}
 		return err
@@ -69,12 +69,12 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
-	defer attempt.leave()
+	defer a.drop(ctx, attempt)
 	tokens, err := a.complete(ctx, row, secret, amr)
 	if err != nil {
 		err = a.stepError(ctx, row, err)
 	}
-	a.end(ctx, attempt, verdictOf(err))
+	a.end(ctx, attempt, verdictOf(err, true))
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -170,11 +170,11 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 		}
 		return Tokens{}, err
 	}
-	defer attempt.leave()
+	defer a.drop(ctx, attempt)
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})
-	a.end(ctx, attempt, verdictOf(err))
+	a.end(ctx, attempt, verdictOf(err, true))
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -33,10 +33,13 @@ func (b Bcrypt) cost() int {
 	return b.Cost
 }
 
-// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than 72 bytes.
+// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than 72 bytes, and [ErrInvalid] for one with a NUL.
 func (b Bcrypt) Hash(password string) (string, error) {
 	if len(password) > bcryptMax {
 		return "", ErrTooLong
+	}
+	if ambiguous(password) {
+		return "", ErrInvalid
 	}
 	if b.cost() < bcrypt.MinCost || b.cost() > maxBcryptCost { // the library would silently use its own default
 		return "", fmt.Errorf("password: bcrypt cost %d is not from %d to %d", b.cost(), bcrypt.MinCost, maxBcryptCost)
@@ -65,7 +68,7 @@ func (b Bcrypt) Verify(hash, password string) (ok, outdated bool, err error) {
 		return false, false, nil
 	case err != nil:
 		return false, false, ErrFormat
-	case tooLong:
+	case tooLong, ambiguous(password):
 		return false, false, nil
 	}
 	return true, cost < b.cost(), nil

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/scrypt"
@@ -35,6 +36,10 @@ const (
 	maxScryptLanes = 16
 	maxScryptBlock = 64
 )
+
+// ambiguous reports whether a password has a NUL. HMAC, on which PBKDF2 and scrypt are built, pads its key with NULs, and bcrypt
+// repeats the key with a NUL behind it. So these cannot tell such a password from another one without it, and it matches nothing.
+func ambiguous(password string) bool { return strings.Contains(password, "\x00") }
 
 func equal(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
@@ -92,7 +97,7 @@ func (h scryptHash) matches(password string) (bool, error) {
 		return false, errNotFIPS
 	}
 	key, err := scrypt.Key([]byte(password), h.salt, h.n, h.r, h.p, len(h.key))
-	return err == nil && equal(key, h.key), err
+	return err == nil && equal(key, h.key) && !ambiguous(password), err
 }
 
 // newScrypt is for the programs that write N itself and the salt as it is, and whose key has 64 bytes. Any other key is
@@ -126,7 +131,7 @@ func (h pbkdf2Hash) valid() bool {
 
 func (h pbkdf2Hash) matches(password string) (bool, error) {
 	key, err := h.derive(password)
-	return err == nil && equal(key, h.key), err
+	return err == nil && equal(key, h.key) && !ambiguous(password), err
 }
 
 // derive returns an error where FIPS 140 is enforced and forbids the digest or the salt.

@@ -20,11 +20,14 @@ type PBKDF2 struct {
 
 func (p PBKDF2) iterations() int { return cmp.Or(p.Iterations, 600_000) }
 
-// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than [MaxLength] bytes, and another error if
-// the number of iterations is out of range.
+// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than [MaxLength] bytes, [ErrInvalid] for one with a NUL, and
+// another error if the number of iterations is out of range.
 func (p PBKDF2) Hash(password string) (string, error) {
 	if len(password) > MaxLength {
 		return "", ErrTooLong
+	}
+	if ambiguous(password) {
+		return "", ErrInvalid
 	}
 	if p.iterations() < 1000 || p.iterations() > maxRounds { // SP 800-132 asks for 1,000 at least
 		return "", fmt.Errorf("password: %d PBKDF2 iterations are not from 1000 to %d", p.iterations(), maxRounds)

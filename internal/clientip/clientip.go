@@ -124,14 +124,13 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 var nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")
 
 // Client returns the address by which a client is known: an IPv4 address in each of its forms is one client, and so is an IPv6
-// /64, because one client can have all of its addresses. ok is false for a text that is no address.
+// /64, because one client can have all of its addresses. The address may have a port, as that of a connection has. ok is false for
+// a text that is no address.
 func Client(address string) (client netip.Addr, ok bool) {
-	host, _, _ := strings.Cut(address, "%") // the zone
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
+	ip, ok := parsePort(address)
+	if !ok {
 		return netip.Addr{}, false
 	}
-	ip = ip.Unmap()
 	switch long := ip.As16(); {
 	case nat64.Contains(ip):
 		ip = netip.AddrFrom4([4]byte(long[12:]))
@@ -141,10 +140,10 @@ func Client(address string) (client netip.Addr, ok bool) {
 	return ip, true
 }
 
-// Network returns the network of an address that one client has for itself: the /64 of an IPv6 address. Any other text is
-// returned as it is.
+// Network returns the network of an address that one client has for itself: the /64 of an IPv6 address, or an IPv4 address. A text
+// that is no address is returned as it is.
 func Network(address string) string {
-	if client, ok := Client(address); ok && client.Is6() {
+	if client, ok := Client(address); ok {
 		return client.String()
 	}
 	return address

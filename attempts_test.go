@@ -1,0 +1,181 @@
+package signet_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/userstore"
+)
+
+// askedFactor is a second factor of everybody whose code is "right".
+type askedFactor struct{ verify func() error }
+
+func (askedFactor) Enrolled(context.Context, string) (bool, error) { return true, nil }
+
+func (f askedFactor) Verify(_ context.Context, _, code string) ([]string, error) {
+	if err := f.verify(); err != nil || code != "right" {
+		return nil, err
+	}
+	return []string{"otp"}, nil
+}
+
+// storeWithFaults is a user store with a fault of its own.
+type storeWithFaults struct {
+	*userstore.Memory
+	byEmail, byID func() error
+}
+
+func (s storeWithFaults) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
+	if err := s.byEmail(); err != nil {
+		return userstore.User{}, err
+	}
+	return s.Memory.FindByEmail(ctx, email)
+}
+
+func (s storeWithFaults) FindByID(ctx context.Context, id string) (userstore.User, error) {
+	if err := s.byID(); err != nil {
+		return userstore.User{}, err
+	}
+	return s.Memory.FindByID(ctx, id)
+}
+
+// A fault of the host's code is no wrong password: after twelve of them the right one is good.
+func TestFaultsOfTheHostAreNoFailures(t *testing.T) {
+	maintenance, suspended := signet.NewError(503, "maintenance", "come back later"), signet.NewError(403, "suspended", "you are suspended")
+	for _, place := range []string{"byEmail", "byID", "decide", "decide panics", "claims", "claims panic"} {
+		t.Run(place, func(t *testing.T) {
+			broken := true
+			fault := func(here string) func() error {
+				return func() error {
+					switch {
+					case !broken:
+					case here == place && (here == "claims" || here == "decide"):
+						return suspended
+					case here == place:
+						return maintenance
+					case here+" panics" == place || here+" panic" == place:
+						panic("a mistake of the host")
+					}
+					return nil
+				}
+			}
+			users := storeWithFaults{newUsers(t), fault("byEmail"), fault("byID")}
+			auth := newAuth(t, users, signet.WithLogin(signet.LoginPolicy{
+				Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+					return signet.LoginDecision{}, fault("decide")()
+				},
+			}), signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) { return nil, fault("claims")() }))
+			ctx := signet.ContextWithClient(t.Context(), "", "192.0.2.1")
+			logIn := func() (err error) {
+				defer func() {
+					if reason := recover(); reason != nil {
+						err = fmt.Errorf("panic: %v", reason)
+					}
+				}()
+				_, err = auth.Login(ctx, "john@mail.com", "changeme")
+				return err
+			}
+			for range 12 {
+				err := logIn()
+				require.Error(t, err)
+				require.NotErrorIs(t, err, signet.ErrTooManyAttempts)
+			}
+			broken = false
+			require.NoError(t, logIn())
+		})
+	}
+}
+
+// Of a second factor that is away too, by whatever error. The ticket stays good.
+func TestFaultsOfTheSecondFactor(t *testing.T) {
+	broken := true
+	auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{SecondFactor: askedFactor{func() error {
+		if broken {
+			return signet.NewError(503, "sms_down", "no message can be sent")
+		}
+		return nil
+	}}}))
+	ctx := signet.ContextWithClient(t.Context(), "", "192.0.2.1")
+	_, err := auth.Login(ctx, "john@mail.com", "changeme")
+	var asked *signet.Error
+	require.ErrorAs(t, err, &asked)
+	for range 12 {
+		_, err = auth.SecondStep(ctx, asked.Ticket(), "right")
+		require.ErrorContains(t, err, "no message")
+	}
+	broken = false
+	_, err = auth.SecondStep(ctx, asked.Ticket(), "right")
+	require.NoError(t, err)
+}
+
+// Only the owner makes places known. Each port of a connection, and each form of an address, is the same place.
+func TestPlacesOfTheOwner(t *testing.T) {
+	at := func(address string) context.Context {
+		return signet.ContextWithClient(context.Background(), "", address)
+	}
+	for name, tc := range map[string]struct {
+		home, later string
+		meanwhile   func(auth *signet.Auth)
+	}{
+		"ports":          {home: "198.51.100.1:3000", later: "198.51.100.1:9999"},
+		"a port of IPv6": {home: "[2001:db8::1]:3000", later: "2001:db8::2"},
+		"somebody acts": {"198.51.100.1", "198.51.100.1", func(auth *signet.Auth) {
+			for i := range 8 {
+				_, err := auth.IssueFor(at(fmt.Sprintf("192.0.2.%d", i)), userstore.User{ID: "1", Email: "john@mail.com"},
+					signet.LoginDecision{Facts: map[string]any{"act": map[string]any{"sub": "3"}}})
+				require.NoError(t, err)
+			}
+		}},
+		"another user with this address": {"198.51.100.1", "198.51.100.1", func(auth *signet.Auth) {
+			for i := range 8 {
+				_, err := auth.IssueFor(at(fmt.Sprintf("192.0.2.%d", i)), userstore.User{ID: "3", Email: "john@mail.com"})
+				require.NoError(t, err)
+			}
+		}},
+		"only an id": {"192.0.2.200", "198.51.100.1", func(auth *signet.Auth) {
+			_, err := auth.IssueFor(at("198.51.100.1"), userstore.User{ID: "1"})
+			require.NoError(t, err)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}))
+			_, err := auth.Login(at(tc.home), "john@mail.com", "changeme")
+			require.NoError(t, err)
+			if tc.meanwhile != nil {
+				tc.meanwhile(auth)
+			}
+			for range 11 {
+				_, err = auth.Login(at("203.0.113.1"), "john@mail.com", "wrong")
+			}
+			require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+			_, err = auth.Login(at(tc.later), "john@mail.com", "changeme")
+			require.NoError(t, err)
+		})
+	}
+}
+
+// A hundred wrong passwords of one address count together, whatever its port.
+func TestOneAddressWithManyPorts(t *testing.T) {
+	auth := newAuth(t, newUsers(t))
+	var err error
+	for i := range 101 {
+		ctx := signet.ContextWithClient(t.Context(), "", fmt.Sprintf("203.0.113.9:%d", 20_000+i))
+		_, err = auth.Login(ctx, fmt.Sprintf("user%d@mail.com", i), "wrong")
+	}
+	require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+}
+
+func newAuth(t *testing.T, users userstore.Store, opts ...signet.Option) *signet.Auth {
+	t.Helper()
+	auth, err := signet.New(users, keys.Secret(secret), append([]signet.Option{signet.WithPasswordHasher(cheap),
+		signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, auth.Close()) })
+	return auth
+}
