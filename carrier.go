@@ -33,8 +33,8 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 // clear takes the cookies away after a logout.
 func (c carrier) clear(w http.ResponseWriter, r *http.Request) {
 	if c.cookies != nil {
-		c.cookies.set(w, r, accessCookie, "/", "", 0)
-		c.cookies.set(w, r, refreshCookie, c.path, "", 0)
+		c.cookies.remove(w, r, accessCookie, "/")
+		c.cookies.remove(w, r, refreshCookie, c.path)
 	}
 }
 

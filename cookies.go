@@ -71,15 +71,15 @@ func (m *cookieMode) token(r *http.Request, name string) (string, error) {
 
 // ownRefresh returns the refresh token of the session that the access token belongs to. A neighbour, such as another host of the
 // same site, can set the cookie of the refresh token, but not that of the access token. So its tokens are not taken: with them
-// the browser would be signed in as somebody else.
+// the browser would be signed in as somebody else. A refresh token that is older than the access token is not taken either: the
+// browser has the newer one for another path.
 func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
 	access, err := m.token(r, accessCookie)
 	if err != nil {
 		return "", err
 	}
 	own := unverified(access)
-	var token string
-	var newest int64
+	token, newest := "", own.number
 	for _, cookie := range m.named(r, refreshCookie) { // of the own ones there may be two, if the path of the mount has changed
 		if id := unverified(cookie.Value); id.whose == own.whose && id.number >= newest {
 			token, newest = cookie.Value, id.number
@@ -132,6 +132,13 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 		cookies = r.CookiesNamed(m.cookieName(name))
 	}
 	return cookies
+}
+
+// plain reports whether the browser gets cookies that need no https. If it has secure ones and sends them, it gets new ones of this
+// kind: otherwise the old ones would go on to count.
+func (m *cookieMode) plain(r *http.Request) bool {
+	sent := func(name string) bool { return len(r.CookiesNamed(securePrefixes[name]+m.cookieName(name))) > 0 }
+	return isDevelopment(r) && !sent(accessCookie) && !sent(refreshCookie)
 }
 
 // sentForDevelopment reports whether there is a cookie that only a program on the browser's own machine takes. Another site has the
@@ -199,18 +206,28 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && address.IsLoopback()
 }
 
-// set gives a cookie to the browser. With an empty value it takes the cookie away.
+// set gives a cookie to the browser.
 func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, life time.Duration) {
-	cookie := &http.Cookie{Name: securePrefixes[name] + m.cookieName(name), Value: value, Path: path, HttpOnly: true, Secure: true,
-		SameSite: http.SameSiteLaxMode, MaxAge: int(life / time.Second)}
-	switch {
-	case isDevelopment(r):
-		cookie.Name, cookie.Secure = m.cookieName(name), false
-	case value != "" && !isLoopback(r.Host) && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host) && !m.warned.Swap(true):
+	if !isLoopback(r.Host) && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host) && !m.warned.Swap(true) {
 		m.log.Warn("signet: over http a browser keeps no cookies of this service, so nobody stays signed in; it needs https, or localhost")
 	}
-	if value == "" {
-		cookie.MaxAge = -1
+	http.SetCookie(w, m.cookie(name, path, value, int(life/time.Second), m.plain(r)))
+}
+
+// remove takes a cookie away, in each form that counts here.
+func (m *cookieMode) remove(w http.ResponseWriter, r *http.Request, name, path string) {
+	plain := m.plain(r)
+	http.SetCookie(w, m.cookie(name, path, "", -1, plain))
+	if !plain && isDevelopment(r) && len(r.CookiesNamed(m.cookieName(name))) > 0 {
+		http.SetCookie(w, m.cookie(name, path, "", -1, true))
 	}
-	http.SetCookie(w, cookie)
+}
+
+func (m *cookieMode) cookie(name, path, value string, maxAge int, plain bool) *http.Cookie {
+	prefix := securePrefixes[name]
+	if plain {
+		prefix = ""
+	}
+	return &http.Cookie{Name: prefix + m.cookieName(name), Value: value, Path: path, HttpOnly: true, Secure: !plain,
+		SameSite: http.SameSiteLaxMode, MaxAge: maxAge}
 }

@@ -476,6 +476,101 @@ func TestTickets(t *testing.T) {
 	require.Equal(t, 401, open(last).StatusCode)
 }
 
+// While a mount moves to a path below the old one, the old path sees only the old refresh cookie, beside the new access cookie. It
+// is no theft.
+func TestACookieMountThatMoves(t *testing.T) {
+	b := newBrowser(t)
+	mux := http.NewServeMux()
+	mux.Handle("/web/auth/", b.CookieHandler("/web/auth"))
+	mux.Handle("/web/auth/v2/", b.CookieHandler("/web/auth/v2"))
+	b.server = httptest.NewTLSServer(mux)
+	t.Cleanup(b.server.Close)
+	b.client = b.server.Client()
+	b.client.Jar, _ = cookiejar.New(nil)
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", loginBody).StatusCode)
+	for range 2 {
+		b.clock.advance(time.Hour)
+		require.Equal(t, 201, b.do(t, "POST", "/web/auth/v2/refresh-token", "").StatusCode)
+		require.Equal(t, 200, b.do(t, "GET", "/web/auth/v2/profile", "").StatusCode)
+	}
+	b.clock.advance(time.Hour)
+	got := b.do(t, "POST", "/web/auth/refresh-token", "")
+	require.Equal(t, 401, got.StatusCode)
+	require.Equal(t, "missing_token", got.json["code"])
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/v2/refresh-token", "").StatusCode)
+}
+
+// A browser that keeps secure cookies of localhost gets new ones of this kind, also when the proxy that they came through has gone. A
+// logout takes all of them away.
+func TestCookiesOfLocalhostChangeTheirKind(t *testing.T) {
+	b := newBrowser(t)
+	handler := b.CookieHandler("/web/auth")
+	jar := map[string]string{}
+	do := func(method, path, body string, proxied bool) int {
+		r := httptest.NewRequest(method, "http://localhost:8080"+path, strings.NewReader(body))
+		r.Header.Set("Origin", "http://localhost:8080")
+		r.Header.Set("Content-Type", "application/json")
+		if proxied {
+			r.Header.Set("X-Forwarded-For", "127.0.0.1")
+		}
+		for name, value := range jar {
+			r.AddCookie(&http.Cookie{Name: name, Value: value})
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		for _, cookie := range w.Result().Cookies() {
+			if jar[cookie.Name] = cookie.Value; cookie.MaxAge < 0 {
+				delete(jar, cookie.Name)
+			}
+		}
+		return w.Code
+	}
+	admin := strings.NewReplacer("john@mail.com", "admin@mail.com", "changeme", "admin123").Replace(loginBody)
+	require.Equal(t, 201, do("POST", "/web/auth/login", loginBody, true))
+	jar["access_token"], jar["refresh_token"] = "old", "old" // of a time without the proxy
+	require.Equal(t, 201, do("POST", "/web/auth/login", admin, false))
+	claims, err := b.Verify(t.Context(), jar["__Host-access_token"])
+	require.NoError(t, err)
+	require.Equal(t, "3", claims.Subject)
+	require.Equal(t, 200, do("GET", "/web/auth/profile", "", false))
+	require.Equal(t, 204, do("POST", "/web/auth/logout", "", false))
+	require.Empty(t, jar)
+	require.Equal(t, 201, do("POST", "/web/auth/login", loginBody, false))
+	require.Contains(t, jar, "access_token")
+	require.Equal(t, 200, do("GET", "/web/auth/profile", "", false))
+}
+
+// A logout with tokens of another issuer is refused, and takes the cookies away: after a rollback they would be good again.
+func TestALogoutWithTokensOfAnotherIssuer(t *testing.T) {
+	b := newBrowser(t)
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", loginBody).StatusCode)
+	before := b.server
+	other := newBrowser(t, signet.WithIssuer("https://shop.example"))
+	before.Config.Handler = other.server.Config.Handler
+	got := b.do(t, "POST", "/web/auth/logout", "")
+	require.Equal(t, 401, got.StatusCode)
+	require.Len(t, got.Cookies(), 2)
+	require.Equal(t, "missing_token", b.do(t, "GET", "/web/auth/profile", "").json["code"])
+}
+
+// With WithRefreshProof the access tokens from before the option prove nothing.
+func TestRefreshProofIsSetLater(t *testing.T) {
+	store, clock := &session.Memory{}, newClock()
+	store.Clock = clock.Now
+	before := newService(t, signet.WithSessionStore(store), signet.WithClock(clock.Now))
+	after := newService(t, signet.WithSessionStore(store), signet.WithClock(clock.Now), signet.WithRefreshProof())
+	tokens := before.login(t)
+	tokens, err := before.Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err)
+	lost, err := before.Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err)
+	require.Equal(t, 200, after.do(t, "GET", "/orders", "", bearer(lost.AccessToken)...).StatusCode)
+	time.Sleep(500 * time.Millisecond) // a proof would be stored now
+	clock.advance(5 * time.Minute)
+	_, err = after.Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err)
+}
+
 // A server that renders a page refreshes, uses the new access token and loses the pair. With WithRefreshProof the old refresh token
 // is good until the new one is used.
 func TestARendererThatCannotStoreThePair(t *testing.T) {

@@ -122,6 +122,9 @@ func (c carrier) logout() http.Handler {
 			return err
 		}
 		if err := c.auth.logoutEach(c.context(r), tokens); err != nil {
+			if errors.Is(err, ErrInvalidToken) { // after a rollback of keys or names they could be good again
+				c.clear(w, r)
+			}
 			return err
 		}
 		c.clear(w, r)

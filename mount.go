@@ -177,7 +177,7 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 		return r.URL.Path[:at] + "/" + m.prefix, true
 	case known && strings.HasSuffix(base, m.prefix):
 		return base, wild || isPlain(r, base)
-	case wild:
+	case wild && (base != r.URL.Path || !strings.HasPrefix(base, m.prefix+"/")): // else the pattern is of the whole path
 		return "", false
 	}
 	return m.prefix, isPlain(r, m.prefix)

@@ -235,6 +235,14 @@ func TestAWildcardMakesNoAlias(t *testing.T) {
 	require.Equal(t, 404, post(handler, "/auth/login/"))
 }
 
+// A pattern may name the operation by a wildcard: it is of the whole path.
+func TestAWildcardForTheOperation(t *testing.T) {
+	auth := newService(t, signet.WithCookies(signet.Cookies{}))
+	for _, pattern := range []string{"POST /api/v1/auth/{op}", "/api/v1/auth/{op}", "/{a}/{b}/{c}/{d}", "/api/{v}/auth/login", "/api/v1/auth/{op...}"} {
+		require.Equal(t, 201, post(muxed(pattern, auth.Handler("/api/v1/auth")), "/api/v1/auth/login"), pattern)
+	}
+}
+
 // Tests of hosts and some adapters make requests without a body. No server does.
 func TestARequestWithoutABody(t *testing.T) {
 	handler := newService(t).Handler("/auth")

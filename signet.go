@@ -136,6 +136,9 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		}
 	}
 	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
+	if s.refreshProof { // also for access tokens from before
+		a.proofs = nil
+	}
 	if !s.loginSet {
 		a.undated = new(sync.Once)
 	}

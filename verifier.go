@@ -27,7 +27,7 @@ type Verifier struct {
 	only        *issuer           // the issuer, if there is exactly one
 	cache       *tokenCache       // nil: off
 	revocations *revoked.View     // nil: the verifier sees no revocations
-	sessions    *sessions.Manager // nil: the verifier is not part of a service with sessions
+	proofs      *sessions.Manager // learns which tokens have arrived; nil: nobody does
 	maxToken    int               // bytes
 
 	undated   *sync.Once                 // RequireRecentAuth has refused a token without "auth_time"; nil: others may have it
@@ -84,7 +84,7 @@ func checkSource(what string, source keys.Source) error {
 }
 
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
-	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), sessions: manager,
+	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), proofs: manager,
 		maxToken: jws.MaxToken}
 	switch {
 	case manager != nil:
@@ -167,8 +167,8 @@ func (v *Verifier) checkNow(ctx context.Context, claims *Claims) error {
 	if err := v.revocations.Check(ctx, &claims.session, now); err != nil {
 		return revocationError(err)
 	}
-	if v.sessions != nil {
-		v.sessions.Prove(&claims.session)
+	if v.proofs != nil {
+		v.proofs.Prove(&claims.session)
 	}
 	return nil
 }
