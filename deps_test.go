@@ -21,7 +21,7 @@ var walls = map[string][]string{
 	"password":                     {},
 	"session":                      {"internal/strictjson"},
 	"session/sessiontest":          {"internal/conformance", "internal/rotation", "session"},
-	"throttle":                     {"internal/clientip", "internal/limit"},
+	"throttle":                     {"internal/clientip", "internal/isnil", "internal/limit"},
 	"throttle/throttletest":        {"internal/conformance", "throttle"},
 	"userstore":                    {},
 	"userstore/storetest":          {"internal/conformance", "userstore"},

@@ -103,6 +103,12 @@ func (m *emitter) isFirst() bool {
 }
 
 func (m *emitter) run(ctx context.Context) {
+	ended := false
+	defer func() {
+		if !ended { // the host's function has ended this goroutine, as FailNow of a test does
+			m.done.Go(func() { m.run(ctx) })
+		}
+	}()
 	for {
 		select {
 		case e := <-m.waiting:
@@ -111,6 +117,7 @@ func (m *emitter) run(ctx context.Context) {
 			for len(m.waiting) > 0 && ctx.Err() == nil {
 				m.call(ctx, <-m.waiting)
 			}
+			ended = true
 			return
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +32,20 @@ func (r *record) add(_ context.Context, e event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list = append(r.list, e)
+}
+
+// A function that ends its goroutine gets the next events too.
+func TestAnEventFunctionThatEndsItsGoroutine(t *testing.T) {
+	var got atomic.Int64
+	s := newService(t, signet.WithEvents(func(context.Context, event.Event) {
+		got.Add(1)
+		runtime.Goexit()
+	}))
+	for range 3 {
+		s.login(t)
+	}
+	require.Eventually(t, func() bool { return got.Load() == 3 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, s.Close())
 }
 
 // take waits for an event of that kind, and forgets all events so far.

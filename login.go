@@ -71,7 +71,7 @@ func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass strin
 // for a host with tokens or steps of its own. It counts attempts as [Auth.Login] does, and has the same errors, except
 // [ErrSecondStepRequired]: it asks for no code, and does not call [LoginPolicy].Decide. For a user with a second factor a right
 // password is only the first step: give [Auth.IssueFor] the client's address ([Auth.ContextWithClient]), so that the place becomes
-// known.
+// known. Without a SecondFactor a right password makes the place known: a host with a second step of its own should set one.
 func (a *Auth) Authenticate(ctx context.Context, email, password string) (userstore.User, error) {
 	user, attempt, err := a.authenticate(ctx, email, password)
 	if err != nil {

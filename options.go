@@ -223,6 +223,10 @@ func WithIssuer(issuer string) VerifierOption {
 
 // WithAudience sets the audience ("aud"). Issued tokens carry all values, and verified tokens must have at least one of
 // them (RFC 8725 section 3.9). By default issued tokens carry no audience, and verified tokens may have any.
+//
+// To change it while several processes run, deploy twice or three times: first the old one and the new one together, then the new
+// one alone. The audience is of access tokens only. A refresh token or a ticket is good at every service with the same key, issuer and
+// session store. So two services with different rules for the login must not share these: one would open the other.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if slices.Contains(audience, "") {
@@ -239,7 +243,8 @@ func WithAudience(audience ...string) VerifierOption {
 // WithTokenTypes sets the "typ" values of access tokens. Upper and lower case are the same. The first one is what [New]
 // issues. The default is "at+jwt" (RFC 9068 section 2.1). Use "JWT" for verifiers that accept nothing else, such as
 // Spring Security in its default configuration. "rt+jwt" and "ticket+jwt" are errors, because they are the types of refresh
-// tokens and tickets.
+// tokens and tickets. To change it while several processes run, deploy both values first, with the old one in front, then with the
+// new one in front, and then the new one alone.
 func WithTokenTypes(types ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if len(types) == 0 {
@@ -368,7 +373,7 @@ type Lifetimes struct {
 	// ends after that time without a refresh.
 	Refresh time.Duration
 	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of the session
-	// lives longer.
+	// lives longer. It holds for the sessions that begin from now on; [Auth.RevokeAll] ends the older ones.
 	Session time.Duration
 }
 
@@ -431,7 +436,8 @@ func WithLogin(policy LoginPolicy) Option {
 	})
 }
 
-// WithPasswordHasher sets how passwords are hashed and verified. The default is [password.Default].
+// WithPasswordHasher sets how passwords are hashed and verified. The default is [password.Default]. To change it while several processes
+// run, see [password.Chain]: a process that cannot read a hash refuses the right password.
 func WithPasswordHasher(hasher password.Hasher) Option {
 	return option(func(s *settings) {
 		if isnil.Value(hasher) {
@@ -470,7 +476,8 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 //
 // The default is a [session.Memory]. Its sessions and revocations end with the process. If the key is the same after a
 // restart, an access token that was revoked before the restart is valid again until it expires. The same holds for a move to
-// another store: change the key with it, and do not run processes on both stores at one time.
+// another store: change the key with it, and do not run processes on both stores at one time. Restart the services that follow the
+// revocations (package feed) too, after the move: they know cut-offs of the old store, and would refuse new tokens.
 func WithSessionStore(store session.Store) Option {
 	return sessionOption("WithSessionStore", func(s *settings) {
 		if isnil.Value(store) {
@@ -510,7 +517,8 @@ func WithStrictRotation() Option {
 // new access token is a proof too. It is for pages that a server renders and that refresh while they do so: such a server may
 // use the new access token and be unable to store the pair, and the browser comes back with the old refresh token. It costs
 // time: a thief who uses the old token after the owner has refreshed is noticed only when the owner refreshes again, and a
-// thief's access token is good until it expires. See docs/browsers.md.
+// thief's access token is good until it expires. It is also for browsers that lose power often: they write cookies and storage to the
+// disk some seconds late. See docs/browsers.md.
 func WithRefreshProof() Option {
 	return sessionOption("WithRefreshProof", func(s *settings) { s.refreshProof = true })
 }

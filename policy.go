@@ -21,10 +21,11 @@ type LoginPolicy struct {
 	// ParallelHashes is how many passwords are hashed at one time; 0: as many as there are processors.
 	ParallelHashes int
 	// SecondFactor is asked for a code after the password of a user who has set it up; nil: there is none. Package totp
-	// is one.
+	// is one. Every service with the same key, issuer and session store needs it: a refresh token of one is good at the others.
 	SecondFactor SecondFactor
 	// SecondStepACR is the "acr" (RFC 9068 section 2.2.1) of sessions whose user has shown a second factor; "": none. It has at
-	// most 128 bytes of ASCII, without spaces, quotes and backslashes.
+	// most 128 bytes of ASCII, without spaces, quotes and backslashes. Sessions keep the level that they have. If a weaker factor
+	// takes the place of another one, use another acr and ask for it in the routes, or end the older sessions ([Auth.RevokeAll]).
 	SecondStepACR string
 	// Decide is called after the password was right and before a session exists; nil: every login begins a session with
 	// the lifetimes of the service. remember is the member "remember" of the login's body. If Decide returns an [*Error],

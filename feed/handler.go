@@ -59,7 +59,8 @@ type keptDocument struct {
 
 // NewHandler returns the handler for a session store. It signs with the source that signs the tokens. The error joins
 // all mistakes in the arguments. The store should be a [session.Memory] in tests only: it begins anew when its process
-// restarts, and the followers, which know older cut-offs, then refuse the new tokens of these users.
+// restarts, and the followers, which know older cut-offs, then refuse the new tokens of these users. For the same reason restart the
+// followers after a move to another store.
 //
 // GET answers the log behind the cursor in the query parameter "after". Followers that ask with one cursor at the same
 // time cost one read of the store and one signature. POST confirms one session.

@@ -59,7 +59,8 @@ type spec struct {
 // thumbprint, "-" and the algorithm. So the same key with another algorithm has another id.
 //
 // A key whose id changes is another key for the tokens that name the old id. To keep these, make a [Ring] of the key with the
-// new id, which signs, and of the same key with the old one.
+// new id, which signs, and of the same key with the old one. If several processes run, first deploy a Ring in which the old id
+// signs: a process that does not know the new id refuses its tokens.
 func WithID(id string) Option { return option(func(s *spec) { s.id = id }) }
 
 // WithAlgorithm sets the algorithm. The default is HS256 for secrets, RS256 for RSA keys, and the algorithm of the

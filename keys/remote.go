@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -458,7 +459,10 @@ func maxAgeOf(h http.Header) time.Duration {
 				continue
 			}
 			seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31)
-			if err != nil {
+			switch {
+			case errors.Is(err, strconv.ErrRange): // RFC 9111 section 1.2.2
+				seconds = math.MaxInt32
+			case err != nil:
 				return defaultMaxAge
 			}
 			age, _ := strconv.ParseUint(h.Get("Age"), 10, 31) // how long a cache has kept the answer already

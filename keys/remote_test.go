@@ -128,7 +128,7 @@ func TestKeysAreFetchedAgainWithinTheirMaxAge(t *testing.T) {
 	for header, want := range map[string]time.Duration{
 		"public, max-age=300": 5 * time.Minute, "MAX-AGE=\"120\"": 2 * time.Minute,
 		"": 10 * time.Minute, "no-store": 10 * time.Minute,
-		"max-age=1": time.Minute, "max-age=0": time.Minute, "max-age=99999999": time.Hour, "max-age=x": 10 * time.Minute,
+		"max-age=1": time.Minute, "max-age=0": time.Minute, "max-age=99999999": time.Hour, "max-age=99999999999": time.Hour, "max-age=x": 10 * time.Minute,
 		"max-age=600|Age:420": 3 * time.Minute, "max-age=600|Age:700": time.Minute, "max-age=600|Age:x": 10 * time.Minute,
 	} {
 		synctest.Test(t, func(t *testing.T) {

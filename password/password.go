@@ -73,6 +73,10 @@ func Hash(password string) (string, error) {
 
 // Chain returns a [Hasher] that makes hashes with current. It also verifies the hashes of all the others, and reports them
 // as outdated.
+//
+// To change the hasher while several processes run, first let every process read the new hashes: Chain(old, new). Then let them
+// make them: Chain(new, old). A login replaces an outdated hash, and a process that cannot read the new one would refuse the right
+// password. So keep new in the chain also in a rollback.
 func Chain(current Hasher, others ...Hasher) Hasher { return chain{current: current, others: others} }
 
 type chain struct {

@@ -34,6 +34,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/limit"
 )
 
@@ -75,9 +76,9 @@ type Limiter struct {
 	config Config
 }
 
-// New returns a limiter. If store is nil, it is a new [Memory].
+// New returns a limiter. If store is nil, or a nil pointer, it is a new [Memory].
 func New(store Store, config Config) *Limiter {
-	if store == nil {
+	if isnil.Value(store) {
 		store = new(Memory)
 	}
 	return &Limiter{store: store, config: config}
