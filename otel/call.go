@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -101,7 +102,7 @@ func outcome(err, own error) string {
 	switch {
 	case err == nil:
 		return outcomeOK
-	case own != nil && errors.Is(err, own):
+	case own != nil && errors.Is(err, own), errors.Is(err, throttle.ErrDelayed): // a full throttle has answered too
 		return outcomeUnchanged
 	case errors.Is(err, session.ErrNotFound), errors.Is(err, userstore.ErrNotFound):
 		return outcomeNotFound

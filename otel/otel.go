@@ -6,6 +6,7 @@
 //
 //	sessions := otel.SessionStore(sessions)
 //	users := otel.UserStore(users)
+//	attempts := otel.ThrottleStore(attempts) // if they are on a server
 //	auth, err := signet.New(..., signet.WithEvents(otel.Events()))
 //	stop, err := otel.Observe(auth)
 //	mux.Handle("/api/v1/auth/", otel.AuthHandler(auth.Handler("/api/v1/auth")))

@@ -7,12 +7,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/otel"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/session/sessiontest"
+	"github.com/signet-go/signet/throttle"
+	"github.com/signet-go/signet/throttle/throttletest"
 	"github.com/signet-go/signet/userstore"
 	"github.com/signet-go/signet/userstore/storetest"
 )
@@ -128,6 +131,35 @@ func TestAWrappedUserStorePassesTheKit(t *testing.T) {
 	})
 }
 
+func TestAWrappedThrottleStorePassesTheKit(t *testing.T) {
+	throttletest.Run(t, func(*testing.T) throttle.Store {
+		return otel.ThrottleStore(new(throttle.Memory), newTelemetry().all...)
+	})
+}
+
+// lostThrottle is a store that does not answer.
+type lostThrottle struct{ throttle.Store }
+
+func (lostThrottle) Update(context.Context, throttle.Key,
+	func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
+	return errors.New("no connection")
+}
+
+func TestOutcomesOfTheThrottleStore(t *testing.T) {
+	tm := newTelemetry()
+	limiter := throttle.New(otel.ThrottleStore(new(throttle.Memory), tm.all...), throttle.Config{})
+	for range 11 {
+		_, _ = limiter.Begin(t.Context(), "john.secret@mail.com", "")
+	}
+	require.Equal(t, map[string]int{"throttle Update ok": 11}, storeCalls(t, tm))
+	requireSilent(t, tm, "john.secret")
+
+	tm = newTelemetry()
+	_, err := throttle.New(otel.ThrottleStore(lostThrottle{}, tm.all...), throttle.Config{}).Begin(t.Context(), "john@mail.com", "")
+	require.ErrorIs(t, err, throttle.ErrUnavailable)
+	require.Equal(t, map[string]int{"throttle Update error": 1}, storeCalls(t, tm))
+}
+
 // broken is a store whose errors name the row, as those of databases may do.
 type broken struct {
 	userstore.Store
@@ -235,6 +267,7 @@ func TestOutcomesOfTheSessionStore(t *testing.T) {
 func TestNilIsRefused(t *testing.T) {
 	require.Panics(t, func() { otel.SessionStore(nil) })
 	require.Panics(t, func() { otel.UserStore(nil) })
+	require.Panics(t, func() { otel.ThrottleStore(nil) })
 	require.Panics(t, func() { otel.Handler("x", nil) })
 	require.Panics(t, func() { otel.AuthHandler(nil) })
 	require.Panics(t, func() { _, _ = otel.Observe(nil) })
