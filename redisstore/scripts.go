@@ -109,6 +109,17 @@ if have[1] ~= ARGV[4] then -- else it is the client's own write, repeated becaus
 end
 return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or score`)
 
+// refreshScript is swapScript for a row that exists and whose score in the list is late enough. That is nearly every refresh, so
+// it does without what the others need. It returns 0, -1 or -2.
+// KEYS: cut-off of the user, cut-off of everybody, row. ARGV: the two cut-offs, old mark, new row, expires at.
+var refreshScript = redis.NewScript(`
+local have = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
+if have[3] == ARGV[4] then return 0 end -- the client's own write, repeated because its answer was lost
+if not have[3] or string.sub(have[3], 1, #ARGV[3]) ~= ARGV[3] then return -1 end
+if (have[1] or '') ~= ARGV[1] or (have[2] or '') ~= ARGV[2] then return -2 end
+redis.call('SET', KEYS[3], ARGV[4], 'PXAT', ARGV[5])
+return 0`)
+
 // batchScript writes each row whose mark is still the one that was read. It returns one number for each row: 1 if the row was
 // written, and 0 if not.
 // KEYS: log, and of each row its key and that of the list of its user. ARGV: channel, ids kept until this time leave the

@@ -18,19 +18,24 @@ func (s *Store) swap(ctx context.Context, k known, row, before session.Session, 
 	if !ok {
 		return 0, errID(row)
 	}
-	c := s.writing(group)
-	w, err := s.write(&c, group, k.written, row, before)
+	w, err := s.prepare(group, k.written, row, before)
 	if err != nil {
 		return 0, err
 	}
-	c.keys = append(c.keys, s.groupKey(group)+"c:"+row.UserID, s.allKey(group))
-	c.args = append(c.args, k.user, k.all, floor)
-	n, err := swapScript.Run(ctx, s.client, c.keys, c.args...).Int64()
+	cutKeys := []string{s.groupKey(group) + "c:" + row.UserID, s.allKey(group)}
+	var n int64
+	if w.mark != "" && w.list == listedLate && floor == noFloor { // nearly every refresh
+		n, err = refreshScript.Run(ctx, s.client, append(cutKeys, w.key), k.user, k.all, w.mark, w.row, w.expires).Int64()
+	} else {
+		c := s.writing(group)
+		c.add(w)
+		n, err = swapScript.Run(ctx, s.client, append(c.keys, cutKeys...), append(c.args, k.user, k.all, floor)...).Int64()
+	}
 	if err == nil && n >= 0 {
 		if k.row != "" {
 			w.score, n = max(w.score, session.Millis(n)), 0
 		}
-		s.recent[group].Keep(row.ID, w)
+		s.recent[group].Keep(row.ID, w.written)
 	}
 	return int(n), err
 }
@@ -49,34 +54,49 @@ func (s *Store) writing(group int) call {
 	return c
 }
 
-// write adds a row to a call, and returns what the store remembers if the row is written. If the row becomes revoked, it leaves
-// the list of the user and enters the log.
-func (s *Store) write(c *call, group int, old written, row, before session.Session) (written, error) {
+// rowWrite is the write of a row.
+type rowWrite struct {
+	written             // what the store remembers afterwards
+	key, listKey string // of the row, and of the list of its user
+	mark         string // of the row that it replaces; "": there is none
+	id           string
+	keepUntil    session.Millis
+	expires      int64
+	list         int    // one of the list values
+	entry        string // for the log, or ""
+}
+
+// prepare makes the write of a row. If the row becomes revoked, it leaves the list of the user and enters the log.
+func (s *Store) prepare(group int, old written, row, before session.Session) (rowWrite, error) {
 	if group != session.GroupOfUser(row.UserID) {
-		return old, errID(row)
+		return rowWrite{}, errID(row)
 	}
 	stored, err := row.MarshalJSON()
 	if err != nil {
-		return old, err
+		return rowWrite{}, err
 	}
-	mark, _, _ := strings.Cut(old.row, " ")
-	if mark != "" {
-		mark += " "
+	w := rowWrite{written: old, key: s.groupKey(group) + "s:" + row.ID, listKey: s.groupKey(group) + "u:" + row.UserID, id: row.ID,
+		keepUntil: row.KeepUntil, expires: expiry(row.KeepUntil), list: listed}
+	if mark, _, _ := strings.Cut(old.row, " "); mark != "" {
+		w.mark = mark + " "
 	}
-	text, entry, list := marked(stored), "", listed
+	w.row = marked(stored)
 	switch {
 	case row.Revoked():
-		list = notListed
+		w.list = notListed
 		if !before.Revoked() {
-			entry = revokedEntry(row)
+			w.entry = revokedEntry(row)
 		}
 	case old.score >= row.KeepUntil:
-		list = listedLate
+		w.list = listedLate
 	}
-	c.keys = append(c.keys, s.groupKey(group)+"s:"+row.ID, s.groupKey(group)+"u:"+row.UserID)
-	c.args = append(c.args, mark, text, row.ID, int64(row.KeepUntil), expiry(row.KeepUntil), list, entry)
-	old.row = text
-	return old, nil
+	return w, nil
+}
+
+// add adds a write to a call.
+func (c *call) add(w rowWrite) {
+	c.keys = append(c.keys, w.key, w.listKey)
+	c.args = append(c.args, w.mark, w.row, w.id, int64(w.keepUntil), w.expires, w.list, w.entry)
 }
 
 // updatesAtOnce is how many rows UpdateBatch reads and writes in one round trip to each server.
@@ -227,8 +247,10 @@ func (b *batchWrite) add(s *Store, group int, w written, now session.Millis,
 		b.rows = append(b.rows, nil)
 	}
 	last := len(b.groups) - 1
-	if w, err = s.write(&b.calls[last], group, w, after, row); err == nil {
-		b.rows[last] = append(b.rows[last], batchRow{row.ID, w})
+	prepared, err := s.prepare(group, w, after, row)
+	if err == nil {
+		b.calls[last].add(prepared)
+		b.rows[last] = append(b.rows[last], batchRow{row.ID, prepared.written})
 	}
 	return err == nil, err
 }
