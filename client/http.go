@@ -82,7 +82,9 @@ func unanswered(hc *http.Client, err error) error {
 	if own, ok := errors.AsType[ownError](err); ok {
 		return own.error
 	}
-	hc.CloseIdleConnections()
+	if !errors.Is(err, context.Canceled) {
+		hc.CloseIdleConnections()
+	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 

@@ -29,10 +29,10 @@ type flight struct {
 	err     error
 }
 
-// rest is a time in which no refresh begins, because the last one failed.
+// rest is a time in which no refresh is sent, because the last one failed.
 type rest struct {
 	from, until time.Time
-	asked       error // the answer with the Retry-After that asks for it, if there was one
+	asked       error // the answer with the Retry-After that asks for it; nil: none, and whoever must wait may try
 }
 
 // restAfter returns the rest after a refresh: up to a minute if the service asks for it, and otherwise a second.
@@ -63,17 +63,12 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 		defer c.mu.Unlock()
 		return before, nil
 	}
-	rests := c.flight == nil && c.rest.covers(time.Now())
 	if usable && before.good() { // the refresh goes on beside the request
 		defer c.mu.Unlock()
-		if c.flight == nil && !rests {
+		if c.flight == nil && !c.rest.covers(time.Now()) {
 			c.start(ctx, refused)
 		}
 		return before, nil
-	}
-	if rests && c.rest.asked != nil {
-		defer c.mu.Unlock()
-		return current{}, c.rest.asked
 	}
 	f := c.flight
 	if f == nil {
@@ -103,7 +98,7 @@ func (c *Client) start(ctx context.Context, refused string) *flight {
 		f.now, f.err = c.refresh(ctx, refused)
 		c.mu.Lock()
 		if c.flight == f {
-			c.flight, c.rest = nil, restAfter(f.err)
+			c.flight = nil
 		}
 		c.mu.Unlock()
 		close(f.done)
@@ -149,11 +144,20 @@ func (c *Client) renew(ctx context.Context, refused string) (current, error) {
 	if tokens.fresh() && tokens.AccessToken != refused {
 		return tokens, nil
 	}
+	c.mu.Lock()
+	rest := c.rest
+	c.mu.Unlock()
+	if rest.asked != nil && rest.covers(time.Now()) {
+		return current{}, rest.asked
+	}
 	var pair Tokens
 	err = c.patiently(ctx, func() (err error) {
 		pair, err = c.tokens(ctx, "/refresh-token", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
+	c.mu.Lock()
+	c.rest = restAfter(err)
+	c.mu.Unlock()
 	if isStatus(err, http.StatusUnauthorized) {
 		return current{}, errors.Join(fmt.Errorf("%w: %w", ErrSignedOut, err), c.keep(ctx, Tokens{}))
 	}

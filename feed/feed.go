@@ -219,7 +219,7 @@ var errGone = errors.New("the service answered 410 Gone")
 func (r *remote) ask(req *http.Request, typ string) (string, error) {
 	req.Header.Set("Accept", "application/"+typ)
 	res, err := r.client.Do(req)
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		r.client.CloseIdleConnections() // one of them may be dead, and HTTP/2 would go on to use it
 	}
 	var failed *url.Error

@@ -429,7 +429,7 @@ func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, 
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	req.Header.Set("Cache-Control", "no-cache") // a cache in between may not have the new key yet
 	res, err := r.client.Do(req)
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		r.client.CloseIdleConnections() // one of them may be dead, and HTTP/2 would go on to use it
 	}
 	var failed *url.Error
