@@ -160,6 +160,37 @@ func TestPlacesOfTheOwner(t *testing.T) {
 	}
 }
 
+// Many users of one address sign in at once while the host's function takes its time.
+func TestManyUsersOfOneAddress(t *testing.T) {
+	users := newUsers(t)
+	deciding, release := make(chan struct{}), make(chan struct{})
+	auth := newAuth(t, users, signet.WithLogin(signet.LoginPolicy{Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+		deciding <- struct{}{}
+		<-release
+		return signet.LoginDecision{}, nil
+	}}))
+	hash, err := cheap.Hash("changeme")
+	require.NoError(t, err)
+	errs := make(chan error, 120)
+	for i := range 120 {
+		id := fmt.Sprint("office", i)
+		require.NoError(t, users.Add(t.Context(), userstore.User{ID: id, Email: id + "@mail.com", PasswordHash: hash}))
+		go func() {
+			_, err := auth.Login(signet.ContextWithClient(context.Background(), "", "192.0.2.1"), id+"@mail.com", "changeme")
+			errs <- err
+		}()
+		select {
+		case <-deciding:
+		case err := <-errs:
+			t.Fatal(i, err)
+		}
+	}
+	close(release)
+	for range 120 {
+		require.NoError(t, <-errs)
+	}
+}
+
 // A hundred wrong passwords of one address count together, whatever its port.
 func TestOneAddressWithManyPorts(t *testing.T) {
 	auth := newAuth(t, newUsers(t))

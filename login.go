@@ -225,6 +225,9 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 		return nil, err
 	}
 	right = true
+	bounded, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
+	_ = attempt.Passed(bounded) // after an error the end of the attempt tries again
 	return attempt, nil
 }
 

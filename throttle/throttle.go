@@ -85,7 +85,8 @@ func New(store Store, config Config) *Limiter {
 }
 
 // Attempt is one attempt that may be made. It counts as a failure until Succeeded, Continued or Cancelled takes that back. Only
-// the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] must return before they are called.
+// the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must return before they
+// are called.
 type Attempt struct {
 	limiter  *Limiter
 	account  Key
@@ -209,6 +210,25 @@ func (a *Attempt) place() uint64 { return placeOf(a.address) }
 // days.
 func (a *Attempt) Known() bool { return a.onAccount.known || a.also != nil && a.also.onAccount.known }
 
+// Passed says that the password, or the code, was right, and that the attempt goes on. It takes the count of the address back: many
+// users may share an address, and what follows can take its time. Call it before the attempt has ended, and once. Its error is
+// [ErrUnavailable]; then the end of the attempt takes it back.
+func (a *Attempt) Passed(ctx context.Context) error {
+	if a.done.Load() || !a.byOrigin {
+		return nil
+	}
+	err := a.takeBackAddress(ctx)
+	a.byOrigin = err != nil
+	return err
+}
+
+func (a *Attempt) takeBackAddress(ctx context.Context) error {
+	return a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
+		s.takeBack(a.onAddress)
+		return true
+	})
+}
+
 // Succeeded says that the account has signed in: with both steps, where there are two. It takes the count back, resets
 // the budget that the attempt has used, and remembers the address as a known place. Its error is [ErrUnavailable] or
 // [ErrDelayed]. The sign-in is good in spite of it; the attempt stays counted, and the place may not be remembered.
@@ -238,10 +258,7 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 		errs = append(errs, a.limiter.changeAccount(ctx, a.account, func(s *account) { change(s, a.place(), a.onAccount) }))
 	}
 	if a.byOrigin {
-		errs = append(errs, a.limiter.updateAddress(ctx, a.address, func(s *address) bool {
-			s.takeBack(a.onAddress)
-			return true
-		}))
+		errs = append(errs, a.takeBackAddress(ctx))
 	}
 	if a.also != nil {
 		errs = append(errs, a.also.end(ctx, change))

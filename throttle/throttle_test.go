@@ -204,6 +204,32 @@ func TestTakenBack(t *testing.T) {
 
 // A right password whose second step is still to come delays nobody, and counts for no address. Strangers can begin 20 of them at
 // once, and known places as many as they like.
+// Passed takes the count of the address back while the attempt goes on. That of the account stays until its end.
+func TestPassed(t *testing.T) {
+	limiter := New(new(Memory), Config{})
+	var last *Attempt
+	for i := range 150 {
+		var err error
+		last, err = limiter.Begin(t.Context(), fmt.Sprintf("user%d@mail.com", i), "192.0.2.1")
+		require.NoError(t, err)
+		require.NoError(t, last.Passed(t.Context()))
+	}
+	for range 9 {
+		_, err := limiter.Begin(t.Context(), "user149@mail.com", "198.51.100.1")
+		require.NoError(t, err)
+	}
+	_, err := limiter.Begin(t.Context(), "user149@mail.com", "198.51.100.1")
+	require.ErrorIs(t, err, ErrDelayed)
+	require.NoError(t, last.Cancelled(t.Context()))
+	require.NoError(t, last.Passed(t.Context()), "too late: it changes nothing")
+	for i := range 100 {
+		_, err = limiter.Begin(t.Context(), fmt.Sprintf("other%d@mail.com", i), "192.0.2.1")
+		require.NoError(t, err)
+	}
+	_, err = limiter.Begin(t.Context(), "another@mail.com", "192.0.2.1")
+	require.ErrorIs(t, err, ErrDelayed, "nothing was taken back twice")
+}
+
 func TestContinued(t *testing.T) {
 	b := newBench(t)
 	b.signIn("victim", v4(1))
