@@ -171,7 +171,8 @@ type callerKey struct{}
 
 // ContextWithClient returns a context with a description of the client. [Auth.Login], [Auth.IssueFor] and
 // [Auth.Refresh] store it in the session, for the list of a user's sessions. The limits for attempts to log in
-// ([LoginPolicy]) count by the address, which may have a port behind it. Only printable characters are kept, and at most 256 bytes of each text.
+// ([LoginPolicy]) count by the address, which may have a port behind it. Only printable characters are kept, and at most 256
+// bytes of each text.
 func ContextWithClient(ctx context.Context, userAgent, address string) context.Context {
 	from := callerOf(ctx)
 	from.Client = rotation.Client{UserAgent: label(userAgent), Address: label(address)}

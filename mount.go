@@ -56,12 +56,12 @@ func (a *Auth) Handler(prefix string) http.Handler {
 //
 //	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 //
-// The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. The script of the
-// page refreshes: it sends POST prefix/refresh-token before expires_in is over, or after an answer 401 (package client/js does
-// it). A router may cut its beginning off. If a proxy does, the host must put it back in front of r.URL.Path: otherwise the answer is
-// 404. A prefix that changes signs everybody out, because browsers do not send the refresh cookie to another path. A navigation never refreshes, because two navigations at once would both do it. An answer takes the cookies away only
-// after a logout: a late refusal must not destroy the newer cookies of another tab. CookieHandler panics without [WithCookies],
-// and if the prefix is not a path.
+// The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. For the same reason a
+// prefix that changes signs everybody out. The script of the page refreshes: it sends POST prefix/refresh-token before expires_in
+// is over, or after an answer 401 (package client/js does it). A router may cut off the beginning of the path. If a proxy does, the host must
+// put it back in front of r.URL.Path: otherwise the answer is 404. A navigation never refreshes, because two navigations at once
+// would both do it. An answer takes the cookies away only after a logout: a late refusal must not destroy the newer cookies of
+// another tab. CookieHandler panics without [WithCookies], and if the prefix is not a path.
 func (a *Auth) CookieHandler(prefix string) http.Handler {
 	prefix = strings.TrimRight(prefix, "/")
 	if a.cookies == nil {

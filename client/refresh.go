@@ -11,7 +11,8 @@ import (
 // Token returns an access token that is valid for a while, and when it expires by the clock of this machine. It
 // waits for a refresh if the token has less than five seconds left, or a tenth of its life. Before, in the last minute of a token,
 // the refresh goes on beside the call, so nobody waits for a service that is away for a moment. After an answer 429 or 503
-// with Retry-After, no refresh begins in this time, or for a minute if it is longer. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
+// with Retry-After, no refresh is sent in this time, or for a minute if it is longer. The error is [ErrSignedOut],
+// [ErrUnavailable], an [*Error], or that of ctx or the store.
 func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Time, err error) {
 	now, err := c.valid(ctx, "")
 	if err != nil {

@@ -397,8 +397,8 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	return done, nil
 }
 
-// dueCutoffs returns a time, not later than before. Up to about limit cut-offs should be kept until earlier times. It reports
-// false if there is none.
+// dueCutoffs returns a time, not later than before, such that about limit cut-offs of users were to be kept until earlier times. It
+// reports false if there is none.
 func (s *Sessions) dueCutoffs(ctx context.Context, before session.Millis, limit int) (until session.Millis, some bool, err error) {
 	var first, next sql.NullInt64
 	err = s.db.QueryRowContext(ctx, s.queries.dueCutoffs, before, before, limit).Scan(&first, &next)

@@ -78,10 +78,11 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 func (m *Manager) step(ctx context.Context, id, ticket string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+		waits := row.PendingUntil != 0
 		switch {
-		case row.PendingUntil != 0 && !row.SecretHash.Equal(session.HashOf(ticket)), row.PendingUntil == 0 && !rotation.Completed(row, at.Now):
+		case waits && !row.SecretHash.Equal(session.HashOf(ticket)), !waits && !rotation.Completed(row, at.Now):
 			return session.Session{}, ErrTicket
-		case row.PendingUntil == 0, at.Ended(row):
+		case !waits, at.Ended(row):
 			return row, ErrTicket
 		}
 		return change(row, at)
