@@ -70,7 +70,7 @@ type Config struct {
 }
 
 // Limiter decides whether an attempt may be made. It is safe for concurrent use, by any number of processes that share
-// the store. It starts no goroutine.
+// the store. It starts no goroutine. Make it with [New].
 type Limiter struct {
 	store  Store
 	config Config
@@ -352,6 +352,9 @@ func (l *Limiter) updateAddress(ctx context.Context, key Key, change func(*addre
 
 func (l *Limiter) update(ctx context.Context, key Key,
 	change func(Record, time.Time) (Record, time.Time, error)) error {
+	if l.store == nil {
+		return fmt.Errorf("%w: the Limiter is empty; make it with throttle.New", ErrUnavailable)
+	}
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
 	err := l.store.Update(ctx, key, change)

@@ -230,6 +230,16 @@ func TestPassed(t *testing.T) {
 	require.ErrorIs(t, err, ErrDelayed, "nothing was taken back twice")
 }
 
+// A limiter that New has not made says so, and does not panic. A nil pointer is no store.
+func TestLimitersWithoutAStore(t *testing.T) {
+	_, err := new(Limiter).Begin(t.Context(), "john@mail.com", "192.0.2.1")
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, "throttle.New")
+	require.ErrorIs(t, new(Limiter).Ready(t.Context()), ErrUnavailable)
+	_, err = New((*Memory)(nil), Config{}).Begin(t.Context(), "john@mail.com", "192.0.2.1")
+	require.NoError(t, err)
+}
+
 func TestContinued(t *testing.T) {
 	b := newBench(t)
 	b.signIn("victim", v4(1))
