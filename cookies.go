@@ -134,8 +134,8 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 	return cookies
 }
 
-// plain reports whether the browser gets cookies that need no https. If it has secure ones and sends them, it gets new ones of this
-// kind: otherwise the old ones would go on to count.
+// plain reports whether the browser gets cookies that need no https. A browser that sends secure ones gets secure ones again:
+// otherwise the old ones would go on to count.
 func (m *cookieMode) plain(r *http.Request) bool {
 	sent := func(name string) bool { return len(r.CookiesNamed(securePrefixes[name]+m.cookieName(name))) > 0 }
 	return isDevelopment(r) && !sent(accessCookie) && !sent(refreshCookie)

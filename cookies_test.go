@@ -32,11 +32,8 @@ type browser struct {
 func newBrowser(t *testing.T, opts ...signet.Option) *browser {
 	t.Helper()
 	b := &browser{clock: newClock()}
-	auth, err := signet.New(newUsers(t), keys.Secret(secret), append([]signet.Option{signet.WithPasswordHasher(cheap),
-		signet.WithLogger(slog.New(slog.DiscardHandler)), signet.WithClock(b.clock.Now), signet.WithCookies(signet.Cookies{
-			TrustedOrigins: []string{"https://app.example.com"}}), signet.WithReuseWindow(time.Second)}, opts...)...)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, auth.Close()) })
+	auth := newAuth(t, newUsers(t), append([]signet.Option{signet.WithClock(b.clock.Now), signet.WithCookies(signet.Cookies{
+		TrustedOrigins: []string{"https://app.example.com"}}), signet.WithReuseWindow(time.Second)}, opts...)...)
 	b.Auth = auth
 	mux := http.NewServeMux()
 	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
@@ -50,8 +47,9 @@ func newBrowser(t *testing.T, opts ...signet.Option) *browser {
 	b.server = httptest.NewTLSServer(mux)
 	t.Cleanup(b.server.Close)
 	b.client = b.server.Client()
-	b.client.Jar, err = cookiejar.New(nil)
+	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
+	b.client.Jar = jar
 	return b
 }
 
@@ -500,8 +498,8 @@ func TestACookieMountThatMoves(t *testing.T) {
 	require.Equal(t, 201, b.do(t, "POST", "/web/auth/v2/refresh-token", "").StatusCode)
 }
 
-// A browser that keeps secure cookies of localhost gets new ones of this kind, also when the proxy that they came through has gone. A
-// logout takes all of them away.
+// A browser that sends secure cookies to localhost gets secure ones again, also if they came from a time with a proxy. A logout takes
+// all of them away.
 func TestCookiesOfLocalhostChangeTheirKind(t *testing.T) {
 	b := newBrowser(t)
 	handler := b.CookieHandler("/web/auth")

@@ -61,6 +61,16 @@ func newUsers(t testing.TB) *userstore.Memory {
 	return users
 }
 
+// newAuth is an Auth without a server.
+func newAuth(t testing.TB, users userstore.Store, opts ...signet.Option) *signet.Auth {
+	t.Helper()
+	auth, err := signet.New(users, keys.Secret(secret), append([]signet.Option{signet.WithPasswordHasher(cheap),
+		signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, auth.Close()) })
+	return auth
+}
+
 // service is an Auth on a real server, with its handlers mounted as in the contract.
 type service struct {
 	*signet.Auth
@@ -72,11 +82,7 @@ type service struct {
 func newService(t testing.TB, opts ...signet.Option) *service {
 	t.Helper()
 	s := &service{users: newUsers(t), clock: newClock()}
-	all := append([]signet.Option{signet.WithPasswordHasher(cheap), signet.WithClock(s.clock.Now),
-		signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
-	auth, err := signet.New(s.users, keys.Secret(secret), all...)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, auth.Close()) })
+	auth := newAuth(t, s.users, append([]signet.Option{signet.WithClock(s.clock.Now)}, opts...)...)
 	s.Auth = auth
 	mux := http.NewServeMux()
 	mux.Handle("/auth/", auth.Handler("/auth"))

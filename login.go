@@ -335,8 +335,8 @@ var (
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// verdictOf returns the verdict on an attempt that ended with err. right says that its password or code was right. It does not count
-// if nobody can tell (5xx), if nothing was checked (errTicket), or if a right answer was refused for another reason.
+// verdictOf returns the verdict on an attempt that ended with err. right says that the password or the code was right. The attempt does
+// not count if nobody can tell (5xx), if nothing was checked (errTicket), or if a right answer was refused for another reason.
 func verdictOf(err error, right bool) verdict {
 	switch {
 	case err == nil:

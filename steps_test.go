@@ -240,24 +240,24 @@ func TestOnlyCheckedCodesAreTries(t *testing.T) {
 		require.Equal(t, 429, try("100").StatusCode)
 	}
 	s.clock.advance(30 * time.Second)
-	factor.away = true
+	factor.away = errors.New("away")
 	for range 10 {
 		require.Equal(t, 503, try("100").StatusCode)
 	}
-	factor.away = false
+	factor.away = nil
 	tokensOf(t, try("100"))
 }
 
 // awayCodes are codes that can be away.
 type awayCodes struct {
 	onceCodes
-	away   bool
+	away   error // nil: they are not
 	during func()
 }
 
 func (c *awayCodes) Verify(ctx context.Context, userID, code string) ([]string, error) {
-	if c.away {
-		return nil, errors.New("away")
+	if c.away != nil {
+		return nil, c.away
 	}
 	if c.during != nil {
 		c.during()

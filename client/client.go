@@ -21,7 +21,7 @@ import (
 )
 
 // Client is a session with one service. All methods are safe for concurrent use. It starts a goroutine only for a
-// refresh; the goroutine ends with the refresh, or when nobody waits for it any more.
+// refresh; the goroutine ends with the refresh, or when everybody who waited for it has given up.
 type Client struct {
 	base    string // without a slash at the end
 	send    *http.Client
@@ -254,15 +254,15 @@ func (c *Client) Logout(ctx context.Context) error {
 	return c.keep(ctx, Tokens{})
 }
 
-// nothingToEnd reports whether a logout was refused because there is no session, or no logout at all. A host's own check before the
-// logout is no such answer.
+// nothingToEnd reports whether a logout was refused because the session has ended already, or because the service has no logout. It is
+// false for the answer of a check that the host has put in front.
 func nothingToEnd(err error) bool {
 	refused, ok := errors.AsType[*Error](err)
 	switch {
 	case !ok:
 		return false
 	case refused.Status == http.StatusUnauthorized:
-		return refused.Code != "insufficient_user_authentication" && refused.Code != "missing_token"
+		return refused.Code != anotherProof && refused.Code != "missing_token"
 	}
 	return refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed
 }

@@ -421,7 +421,7 @@ func TestProfileReturnsErrorsAsTheyAre(t *testing.T) {
 	require.NotErrorIs(t, err, client.ErrUnavailable)
 }
 
-// The times of a pair are of the wall clock alone: the other one stands still while a machine sleeps.
+// The times of a pair come from the wall clock alone: the monotonic clock stands still while a machine sleeps.
 func TestTimesOfThePair(t *testing.T) {
 	auth, handler := newHandler(t)
 	defer auth.Close()

@@ -68,7 +68,7 @@ func (e *NotReplayableError) Error() string {
 // Unwrap returns [ErrNotReplayable].
 func (e *NotReplayableError) Unwrap() error { return ErrNotReplayable }
 
-// ownError is an error of this package that comes out of an [http.Client]: there was no request that could have got no answer.
+// ownError marks an error of this package that an [http.Client] returns. It does not mean that the service gave no answer.
 type ownError struct{ error }
 
 func (e ownError) Unwrap() error { return e.error }

@@ -60,9 +60,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections is for [http.Client.CloseIdleConnections].
 func (t *transport) CloseIdleConnections() { (&http.Client{Transport: t.base}).CloseIdleConnections() }
 
+// anotherProof is the code of an answer 401 to a good token (RFC 9470).
+const anotherProof = "insufficient_user_authentication"
+
 // asksForProof reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
 func asksForProof(header http.Header) bool {
-	return strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), "insufficient_user_authentication")
+	return strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), anotherProof)
 }
 
 // isWrongAnswer reports whether an answer 401 is about a wrong password or code, and not about the token. The same request again

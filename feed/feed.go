@@ -218,14 +218,7 @@ var errGone = errors.New("the service answered 410 Gone")
 // ask sends a request and returns the payload of the signed answer.
 func (r *remote) ask(req *http.Request, typ string) (string, error) {
 	req.Header.Set("Accept", "application/"+typ)
-	res, err := r.client.Do(req)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		r.client.CloseIdleConnections() // one of them may be dead, and HTTP/2 would go on to use it
-	}
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		return "", failed.Err // without the URL, whose query may be a secret
-	}
+	res, err := safeurl.Do(r.client, req)
 	if err != nil {
 		return "", err
 	}

@@ -69,13 +69,11 @@ type fetches struct {
 type RemoteOption interface{ applyRemote(*remoteConfig) }
 
 type remoteConfig struct {
-	client   *http.Client
-	logger   *slog.Logger
-	insecure bool
+	client    *http.Client
+	ownClient bool // no client was given
+	logger    *slog.Logger
+	insecure  bool
 }
-
-// plainClient stands for no client of the host.
-var plainClient = &http.Client{}
 
 type remoteOption func(*remoteConfig)
 
@@ -85,7 +83,7 @@ func (o remoteOption) applyRemote(c *remoteConfig) { o(c) }
 // within 5 seconds, and so must the metadata of [Discover], even if the client's own limit is longer. The default is a plain
 // client.
 func WithClient(client *http.Client) RemoteOption {
-	return remoteOption(func(c *remoteConfig) { c.client = client })
+	return remoteOption(func(c *remoteConfig) { c.client, c.ownClient = client, false })
 }
 
 // WithInsecureHTTP allows plain http for the host in the given URL. It is for an issuer inside a private network, such
@@ -143,14 +141,14 @@ func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
 }
 
 func open(function string, p place, opts []RemoteOption) (*Remote, error) {
-	cfg := remoteConfig{client: plainClient, logger: slog.Default()}
+	cfg := remoteConfig{ownClient: true, logger: slog.Default()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, fmt.Errorf("keys.%s: an option is nil", function)
 		}
 		opt.applyRemote(&cfg)
 	}
-	if cfg.client == nil || cfg.logger == nil {
+	if cfg.client == nil && !cfg.ownClient || cfg.logger == nil {
 		return nil, fmt.Errorf("keys.%s: the client or the logger is nil; leave the option out for the default", function)
 	}
 	configured, err := url.Parse(p.url + p.issuer)
@@ -160,9 +158,6 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	p.rule = safeurl.Rule{Host: configured.Host, Insecure: cfg.insecure}
 	if err := p.rule.Check(configured); err != nil {
 		return nil, fmt.Errorf("keys.%s: %w", function, err)
-	}
-	if cfg.client == plainClient {
-		cfg.client = nil
 	}
 	client, end := p.rule.Client(cfg.client)
 	ctx, stop := context.WithCancel(context.Background())
@@ -428,14 +423,7 @@ func (r *Remote) get(ctx context.Context, address string) ([]byte, http.Header, 
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	req.Header.Set("Cache-Control", "no-cache") // a cache in between may not have the new key yet
-	res, err := r.client.Do(req)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		r.client.CloseIdleConnections() // one of them may be dead, and HTTP/2 would go on to use it
-	}
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		return nil, nil, failed.Err // without the URL, whose query may be a secret
-	}
+	res, err := safeurl.Do(r.client, req)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,8 +8,8 @@ import (
 )
 
 // ThrottleStore returns a [throttle.Store] that does what store does, with a span and a measurement of
-// signet.store.duration for each call. A login makes several. It is for a store on a server, and goes into throttle.New. It
-// is safe for concurrent use, and it panics if store is nil.
+// signet.store.duration for each call. A login makes several calls. Use it for a store on a server, and give the result to
+// throttle.New. It is safe for concurrent use, and it panics if store is nil.
 //
 // An attempt that is refused because there were too many failures is no error of the store.
 func ThrottleStore(store throttle.Store, options ...Option) throttle.Store {

@@ -397,21 +397,22 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	return done, nil
 }
 
-// dueCutoffs returns a time, not later than before, such that about limit cut-offs of users were to be kept until earlier times. It
-// reports false if there is none.
+// dueCutoffs returns a time, at most before. About limit cut-offs of users, and not many more, have an earlier keep_until. It reports
+// false if no cut-off of a user has one.
 func (s *Sessions) dueCutoffs(ctx context.Context, before session.Millis, limit int) (until session.Millis, some bool, err error) {
 	var first, next sql.NullInt64
 	err = s.db.QueryRowContext(ctx, s.queries.dueCutoffs, before, before, limit).Scan(&first, &next)
 	if err != nil || !first.Valid {
 		return 0, false, emptied(err)
 	}
-	if next.Valid { // of cut-offs with the same time all count, because some must
+	if next.Valid { // if all have the same time, all count: otherwise the call would get no further
 		return session.Millis(max(next.Int64, first.Int64+1)), true, nil
 	}
 	return before, true, nil
 }
 
-// keepCutoffs keeps each cut-off that is due until the sessions have gone that it has ended. Without it they would go on.
+// keepCutoffs looks at the cut-offs that may be deleted. It keeps each of them until the sessions that it has ended are deleted too:
+// without the cut-off these would be good again.
 func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error {
 	rows, err := s.db.QueryContext(ctx, s.queries.outlived, before)
 	if err != nil {

@@ -179,7 +179,10 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     return abortable(locked(job), signal);
   }
 
-  /** leave makes the server end sessions. A refused token has no session any more; a check of the host before it says nothing of that. */
+  /**
+   * leave makes the server end sessions. If the server refuses the token, the session has ended already. A check of the host, in front
+   * of the logout, refuses something else.
+   */
   const leave = (job) => persist(() => job().catch(gone));
   const gone = (error) => {
     const { status, code } = error;

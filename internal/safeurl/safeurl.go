@@ -1,4 +1,4 @@
-// Package safeurl says which URLs may be fetched: https, and http where nobody can listen.
+// Package safeurl says which URLs may be fetched (https, and http where nobody can listen), and fetches them.
 package safeurl
 
 import (

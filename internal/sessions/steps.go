@@ -73,8 +73,8 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 }
 
 // step changes the row of a login that waits for its second step. Together with an error it returns the row, unless the ticket is not
-// that of the row: strangers can send any ticket. Of a login that is complete nobody knows the ticket any more, so in its first
-// minutes any ticket with the id of the session counts as the one that was used.
+// that of the row: strangers can send any ticket. After a login is complete, nobody knows its ticket any more. So in the first minutes
+// of the session, every ticket with its id counts as the one that was used.
 func (m *Manager) step(ctx context.Context, id, ticket string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
