@@ -129,7 +129,7 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 	if v.cache != nil {
 		hash = v.cache.hash(token)
 		if claims := v.cache.get(hash, token); claims != nil {
-			if err := v.checkNow(ctx, claims); err != nil {
+			if err := v.checkNow(ctx, claims, v.clock()); err != nil {
 				return nil, err
 			}
 			return claims, nil
@@ -140,18 +140,18 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 	if err != nil {
 		return nil, err
 	}
-	if err := v.checkNow(ctx, claims); err != nil {
+	now := v.clock()
+	if err := v.checkNow(ctx, claims, now); err != nil {
 		return nil, err
 	}
 	if v.cache != nil {
-		v.cache.put(hash, token, claims, v.clock())
+		v.cache.put(hash, token, claims, now)
 	}
 	return claims, nil
 }
 
 // checkNow checks what changes with time. It runs for every request, even if the token is in the cache.
-func (v *Verifier) checkNow(ctx context.Context, claims *Claims) error {
-	now := v.clock()
+func (v *Verifier) checkNow(ctx context.Context, claims *Claims, now time.Time) error {
 	if err := v.checkTimes(claims, now); err != nil {
 		return err
 	}

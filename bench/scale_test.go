@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/signet-go/signet"
 )
 
 const million = 1_000_000
@@ -34,19 +32,12 @@ func BenchmarkLiveTokens(b *testing.B) {
 	}
 }
 
-// BenchmarkLiveTokensCached has room for all tokens. So it shows the cost of a large cache and not of misses.
-func BenchmarkLiveTokensCached(b *testing.B) {
-	for _, n := range crowds {
-		b.Run(short(n), func(b *testing.B) { liveTokens(b, n, signet.WithTokenCache(n<<10)) })
-	}
-}
-
-func liveTokens(b *testing.B, n int, opts ...signet.VerifierOption) {
+func liveTokens(b *testing.B, n int) {
 	c, err := crowd()
 	if err != nil {
 		b.Fatal(err)
 	}
-	guard, err := requireSignet(c.keys, empty, opts...)
+	guard, err := requireSignet(c.keys, empty)
 	if err != nil {
 		b.Fatal(err)
 	}
