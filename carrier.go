@@ -2,7 +2,10 @@ package signet
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -21,13 +24,60 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 		writeTokens(w, tokens)
 		return
 	}
-	// Both cookies live as long as the session does without a refresh. An access token that has expired is refused anyway.
-	life := time.Duration(max(tokens.ExpiresIn, tokens.refreshIn)) * time.Second
-	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, life)
-	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, life)
+	c.setCookies(w, r, tokens)
 	b := strconv.AppendInt([]byte(`{"token_type":"Cookie","expires_in":`), tokens.ExpiresIn, 10)
 	b = strconv.AppendInt(append(b, `,"refresh_expires_in":`...), tokens.refreshIn, 10)
 	writeBody(w, http.StatusCreated, append(b, "}\n"...))
+}
+
+// setCookies writes a pair of tokens into cookies. Both live as long as the session does without a refresh. An access token that has
+// expired is refused anyway.
+func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Tokens) {
+	life := time.Duration(max(tokens.ExpiresIn, tokens.refreshIn)) * time.Second
+	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, life)
+	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, life)
+}
+
+// SetCookies gives a pair of tokens to a browser in the cookies of [Auth.CookieHandler]. It is for hosts that sign users in by
+// themselves: with [Auth.IssueFor] after a social login, or with [Auth.Login] after a form of their own. prefix is that of
+// CookieHandler. Call it before you write the answer:
+//
+//	tokens, err := auth.IssueFor(auth.ContextWithClient(r), user)
+//	if err == nil {
+//		err = auth.SetCookies(w, r, "/web/auth", tokens)
+//	}
+//	if err != nil {
+//		signet.WriteError(w, err)
+//		return
+//	}
+//	http.Redirect(w, r, "/", http.StatusSeeOther)
+//
+// A handler for a form of your own must refuse forms of other sites ([http.CrossOriginProtection]). SetCookies also sets
+// "Cache-Control: no-store". The error says that [WithCookies] is not set, that the prefix is not a path, or that a token is longer
+// than 3,800 bytes, which fits into no cookie. Then no cookie is set, and the session of the tokens goes on: end it with [Auth.Logout].
+func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string, tokens Tokens) error {
+	prefix, err := a.cookiePath(prefix)
+	if err == nil && max(len(tokens.AccessToken), len(tokens.RefreshToken)) > maxCookie {
+		err = fmt.Errorf("a token has more than %d bytes, so it fits into no cookie; use fewer claims in WithClaims", maxCookie)
+	}
+	if err != nil {
+		return internal(fmt.Errorf("SetCookies: %w", err))
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	carrier{auth: a, cookies: a.cookies, path: prefix}.setCookies(w, r, tokens)
+	return nil
+}
+
+// cookiePath returns the prefix of a cookie mount without a slash at its end.
+func (a *Auth) cookiePath(prefix string) (string, error) {
+	path := strings.TrimRight(prefix, "/")
+	switch {
+	case a.cookies == nil:
+		return "", errors.New("WithCookies is not set")
+	case !strings.HasPrefix(path, "/"), (&url.URL{Path: path}).EscapedPath() != path, strings.ContainsAny(path, ";,{}* "):
+		return "", fmt.Errorf("%q is not a path such as /web/auth", path)
+	}
+	return path, nil
 }
 
 // clear takes the cookies away after a logout.

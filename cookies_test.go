@@ -413,6 +413,49 @@ func TestATokenThatNoCookieHolds(t *testing.T) {
 	require.Equal(t, 201, b.do(t, "POST", "/auth/login", johnsLogin).StatusCode, "a header holds it")
 }
 
+// A host that has authenticated the user by itself, such as in the callback of a social login, gives the browser the same cookies
+// as the mount does.
+func TestSetCookies(t *testing.T) {
+	b := newBrowser(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /callback", func(w http.ResponseWriter, r *http.Request) {
+		tokens, err := b.IssueFor(b.ContextWithClient(r), userstore.User{ID: "1"})
+		if err == nil {
+			err = b.SetCookies(w, r, "/web/auth/", tokens)
+		}
+		if err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		http.Redirect(w, r, "/orders", http.StatusSeeOther)
+	})
+	mux.Handle("/", b.server.Config.Handler)
+	b.server.Config.Handler = mux
+	got := b.do(t, "GET", "/callback", "", "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, "subject=1", got.body)
+	require.Equal(t, "no-store", got.Request.Response.Header.Get("Cache-Control"))
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/refresh-token", "").StatusCode)
+	require.Equal(t, 204, b.do(t, "POST", "/web/auth/logout", "").StatusCode)
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
+}
+
+func TestSetCookiesThatCannotWork(t *testing.T) {
+	s, b := newService(t), newBrowser(t)
+	tokens, err := b.IssueFor(t.Context(), userstore.User{ID: "1"})
+	require.NoError(t, err)
+	long := tokens
+	long.AccessToken = strings.Repeat("x", 3801)
+	for want, set := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"WithCookies is not set": func(w http.ResponseWriter, r *http.Request) error { return s.SetCookies(w, r, "/web/auth", tokens) },
+		"is not a path":          func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/{tenant}", tokens) },
+		"more than 3800 bytes":   func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/web/auth", long) },
+	} {
+		w := httptest.NewRecorder()
+		require.ErrorContains(t, set(w, httptest.NewRequest("GET", "https://shop.example/callback", nil)), want)
+		require.Empty(t, w.Header())
+	}
+}
+
 func TestCookieMountsThatCannotWork(t *testing.T) {
 	s := newService(t)
 	require.PanicsWithValue(t, "signet.CookieHandler: WithCookies is not set", func() { s.CookieHandler("/web/auth") })

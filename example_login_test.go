@@ -184,6 +184,36 @@ func ExampleAuth_CookieHandler() {
 	// __Secure-refresh_token /web/auth true true
 }
 
+func ExampleAuth_SetCookies() {
+	auth := shop(signet.WithCookies(signet.Cookies{}))
+	defer auth.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
+	mux.HandleFunc("GET /social/callback", func(w http.ResponseWriter, r *http.Request) {
+		user := userstore.User{ID: "1"} // whom the other service has authenticated
+		tokens, err := auth.IssueFor(auth.ContextWithClient(r), user)
+		if err == nil {
+			err = auth.SetCookies(w, r, "/web/auth", tokens)
+		}
+		if err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	})
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "https://shop.example/social/callback", nil))
+	fmt.Println(w.Code, w.Header().Get("Location"))
+	for _, cookie := range w.Result().Cookies() {
+		fmt.Println(cookie.Name, cookie.Path)
+	}
+	// Output:
+	// 303 /
+	// __Host-access_token /
+	// __Secure-refresh_token /web/auth
+}
+
 func ExampleAuth_RequireTicket() {
 	auth := shop()
 	defer auth.Close()

@@ -83,7 +83,7 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 }
 
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic
-// link, a command line. It asks for no password and no second step. The user store must know the user: the tokens carry what
+// link, a command line. [Auth.SetCookies] gives the pair to a browser in cookies. IssueFor asks for no password and no second step. The user store must know the user: the tokens carry what
 // the store knows, because every refresh looks the user up. There is at most one decision. Its lifetimes and facts hold for the
 // session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not
 // know, and for one whose password hash has changed since (a user of [Auth.Authenticate] has the hash that was right),

@@ -1,7 +1,6 @@
 package signet
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -63,12 +62,9 @@ func (a *Auth) Handler(prefix string) http.Handler {
 // would both do it. An answer takes the cookies away only after a logout: a late refusal must not destroy the newer cookies of
 // another tab. CookieHandler panics without [WithCookies], and if the prefix is not a path.
 func (a *Auth) CookieHandler(prefix string) http.Handler {
-	prefix = strings.TrimRight(prefix, "/")
-	if a.cookies == nil {
-		panic("signet.CookieHandler: WithCookies is not set")
-	}
-	if !strings.HasPrefix(prefix, "/") || (&url.URL{Path: prefix}).EscapedPath() != prefix || strings.ContainsAny(prefix, ";,{}* ") {
-		panic(fmt.Sprintf("signet.CookieHandler: %q is not a path such as /web/auth", prefix))
+	prefix, err := a.cookiePath(prefix)
+	if err != nil {
+		panic("signet.CookieHandler: " + err.Error())
 	}
 	m := a.mount(prefix, carrier{auth: a, cookies: a.cookies, path: prefix})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

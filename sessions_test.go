@@ -764,3 +764,51 @@ func TestRevocationsAfterTheStoresClockWasSetBack(t *testing.T) {
 		})
 	}
 }
+
+// The times in a token are by the clock of the process that has made it. If that clock is wrong, the session goes on, because the
+// store's clock decides about it.
+func TestAClockThatIsWrongEndsNoSession(t *testing.T) {
+	for name, tc := range map[string]struct {
+		off  time.Duration
+		want error // of a refresh at the process whose clock is wrong
+	}{
+		"minutes ahead":          {5 * time.Minute, nil},
+		"minutes behind":         {-5 * time.Minute, nil},
+		"weeks ahead":            {20 * 24 * time.Hour, nil},
+		"longer than a session":  {365 * 24 * time.Hour, signet.ErrUnavailable},
+		"a minute after its end": {90*24*time.Hour + 2*time.Minute, signet.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			users, store := newUsers(t), &session.Memory{}
+			right := newAuth(t, users, signet.WithSessionStore(store))
+			wrong := newAuth(t, users, signet.WithSessionStore(store),
+				signet.WithClock(func() time.Time { return time.Now().Add(tc.off) }))
+			tokens, err := right.Login(t.Context(), "john@mail.com", "changeme")
+			require.NoError(t, err)
+			for range 3 {
+				renewed, err := wrong.Refresh(t.Context(), tokens.RefreshToken)
+				require.ErrorIs(t, err, tc.want)
+				if err == nil {
+					tokens = renewed
+				}
+				tokens, err = right.Refresh(t.Context(), tokens.RefreshToken)
+				require.NoError(t, err)
+				_, err = right.Verify(t.Context(), tokens.AccessToken)
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// A refresh token whose time is over is answered in the same way, whether its session is still in the store or not.
+func TestAnExpiredRefreshToken(t *testing.T) {
+	s := newService(t)
+	tokens := s.login(t)
+	s.clock.advance(11 * time.Hour)
+	_, err := s.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrExpiredToken)
+	s.clock.advance(90 * 24 * time.Hour)
+	other := newAuth(t, s.users, signet.WithClock(s.clock.Now)) // its store knows no session
+	_, err = other.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrExpiredToken)
+}

@@ -185,7 +185,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 // mayStepUp refuses a refresh token that cannot step up, before the answer is checked: a code works only once, and must not be
 // used up for nothing.
 func (a *Auth) mayStepUp(ctx context.Context, claims *Claims) error {
-	out, err := a.sessions.MayStepUp(ctx, claims.SessionID, claims.Subject, presented(ctx, claims))
+	out, err := a.sessions.MayStepUp(ctx, claims.SessionID, claims.Subject, a.presented(ctx, claims))
 	if err != nil && !errors.Is(err, session.ErrNotFound) {
 		return unavailable(err)
 	}

@@ -111,7 +111,10 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 		return "", 0, nil, err
 	}
 	a.noteKey(ctx, key)
-	if end = g.expiry(now, a.lifetimes.Access); end <= now.Unix() { // the session ends in this second
+	switch end = g.expiry(now, a.lifetimes.Access); {
+	case end < now.Add(-time.Minute).Unix():
+		return "", 0, nil, unavailable(errAhead)
+	case end <= now.Unix(): // the session ends in this second
 		return "", 0, nil, ErrExpiredToken
 	}
 	var space [512]byte
@@ -139,6 +142,9 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 	}
 	return token, end, key, nil
 }
+
+// errAhead is the error for a session that has ended by this machine's clock, but goes on by that of the store.
+var errAhead = errors.New("this machine's clock is ahead of that of the session store by more than the rest of the session")
 
 // noteKey reports that another key signs than before. The client whose token is the first one has nothing to do with that.
 func (a *Auth) noteKey(ctx context.Context, key *keys.Key) {

@@ -35,8 +35,9 @@ type Client struct{ UserAgent, Address string }
 type Presented struct {
 	Generation int64
 	SecretHash session.Hash
-	UserActive bool   // whether the user may still get a token
-	Client     Client // zero: not known
+	ExpiredAt  session.Millis // when the token has expired by the caller's clock; 0: not yet
+	UserActive bool           // whether the user may still get a token
+	Client     Client         // zero: not known
 }
 
 // Event says what a refresh did.
@@ -97,7 +98,7 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 	s = r.settle(s, now)
 	now = max(now, s.Latest()) // a clock that was set back a little must not open a window again
 	switch {
-	case r.Expired(s, now): // T1; nothing is written, because the clock may be wrong
+	case r.Expired(s, now), p.ExpiredAt != 0 && now >= p.ExpiredAt: // T1; nothing is written, because the clock may be wrong
 		return before, Outcome{Event: EventExpired}
 	case !p.UserActive: // T2
 		return s.Revoke(session.ReasonUser, now), Outcome{Event: EventUser}

@@ -431,3 +431,27 @@ func TestRevoke(t *testing.T) {
 		})
 	}
 }
+
+// A token whose time is over by the caller's clock is refused only if it is over by the store's clock too. Then an old one is no theft.
+func TestATokenThatHasExpired(t *testing.T) {
+	row := confirmedRow()
+	for name, tc := range map[string]struct {
+		generation int64
+		expiredAt  session.Millis
+		want       rotation.Event
+	}{
+		"by both clocks":                {20, start, rotation.EventExpired},
+		"by the caller's clock":         {20, start + ms, rotation.EventRotated},
+		"by none":                       {20, 0, rotation.EventRotated},
+		"an old one, by both clocks":    {3, start, rotation.EventExpired},
+		"an old one, by one clock only": {3, start + ms, rotation.EventTheft},
+	} {
+		p := presented(tc.generation)
+		p.ExpiredAt = tc.expiredAt
+		after, out := defaultRules().Refresh(row, p, start)
+		require.Equal(t, tc.want, out.Event, name)
+		if tc.want == rotation.EventExpired {
+			require.Equal(t, row, after, name)
+		}
+	}
+}
