@@ -34,7 +34,7 @@ fuzz: ## runs each fuzz target for FUZZTIME
 		done; \
 	done
 
-MUTATED_ROOT := middleware.go claims.go verifier.go
+MUTATED_ROOT := middleware.go refusals.go claims.go verifier.go
 # Tests that build other programs, and one that a busy machine can fail.
 NOT_FOR_MUTANTS := NestedModules|TheFirstProgram|Walls|Dependencies|TheSizeOfTheAPI|AStoreOutOfReach|^Example
 

@@ -69,10 +69,10 @@ func (m *cookieMode) token(r *http.Request, name string) (string, error) {
 	return cookies[0].Value, nil
 }
 
-// ownRefresh returns the refresh token of the session that the access token belongs to. A neighbour, such as another host of the
-// same site, can set the cookie of the refresh token, but not that of the access token. So its tokens are not taken: with them
-// the browser would be signed in as somebody else. A refresh token that is older than the access token is not taken either: the
-// browser has the newer one for another path.
+// ownRefresh returns the refresh token of the session that the access token belongs to. Another host of the same site (a
+// neighbour) can set the cookie of the refresh token, but not that of the access token. So ownRefresh ignores refresh tokens of
+// another user or session: with one of them the browser would be signed in as somebody else. It also ignores a refresh token
+// that is older than the access token, because the browser then has a newer one for another path.
 func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
 	access, err := m.token(r, accessCookie)
 	if err != nil {
@@ -141,8 +141,9 @@ func (m *cookieMode) plain(r *http.Request) bool {
 	return isDevelopment(r) && !sent(accessCookie) && !sent(refreshCookie)
 }
 
-// sentForDevelopment reports whether there is a cookie that only a program on the browser's own machine takes. Another site has the
-// answer of another site, also where no cookie is taken from it.
+// sentForDevelopment reports whether the request has a development cookie: it came over http to a loopback host. If a page of
+// another site has sent it, isDevelopment is false and the cookie is not read. Then the answer must still be that for another
+// site (403), and not that for a request without a token (401).
 func (m *cookieMode) sentForDevelopment(r *http.Request) bool {
 	given := func(c *http.Cookie) bool { return c.Value != "" }
 	return r.TLS == nil && isLoopback(r.Host) && slices.ContainsFunc(r.CookiesNamed(m.cookieName(accessCookie)), given)

@@ -10,9 +10,11 @@ import (
 	"time"
 )
 
-// Sentinels for [errors.Is]. The methods of [Auth] and [Verifier] return these errors or an [*Error] that wraps one of
-// them, with two exceptions: an error of the host's functions ([NewError]) is returned as it is, and a mistake of the host or
-// of a store is an [*Error] with the status 500 and the code "server_error". [WriteError] writes the whole answer for each.
+// Sentinels for [errors.Is]. The methods of [Auth] and [Verifier] return these errors or an [*Error] that wraps one of them,
+// with three exceptions. An error of the host's functions ([NewError]) is returned as it is. A mistake of the host or of a
+// store is an [*Error] with the status 500 and the code "server_error". A request from another site ([WithCookies]) is an
+// [*Error] with the status 403 and the code "cross_site_request" ([Verifier.Check]). [WriteError] writes the whole answer for
+// each.
 var (
 	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
 	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}
@@ -149,15 +151,15 @@ func because(answer, cause error) *Error {
 // These errors are made once, because strangers can cause them at any rate. A message names the kind of fault and never
 // contains a part of the token.
 var (
-	errMalformed  = invalidToken("the token is malformed")
-	errSignature  = invalidToken("the token's signature is invalid")
-	errUnknownKey = invalidToken("no key has the token's key id and algorithm")
-	errNotYet     = invalidToken("the token is not yet valid")
-	errWrongType  = invalidToken("the token is of the wrong type")
-	errIssuer     = invalidToken("the token is from another issuer")
-	errAudience   = invalidToken("the token is for another audience")
-	errNoUser     = invalidToken("the token's user is gone")
-	errTicket     = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
+	errMalformed   = invalidToken("the token is malformed")
+	errSignature   = invalidToken("the token's signature is invalid")
+	errUnknownKey  = invalidToken("no key has the token's key id and algorithm")
+	errNotYet      = invalidToken("the token is not yet valid")
+	errWrongType   = invalidToken("the token is of the wrong type")
+	errIssuer      = invalidToken("the token is from another issuer")
+	errAudience    = invalidToken("the token is for another audience")
+	errNoUser      = invalidToken("the token's user is gone")
+	errLoginTicket = &Error{status: 401, code: "invalid_ticket", message: "the ticket cannot be used any more; log in again",
 		challenge: bareChallenge, kind: ErrInvalidCredentials} // of a second step
 	errOlder     = invalidToken("the refresh token is not the current one; refresh first")
 	errNoSession = invalidToken("the token names no session")

@@ -34,8 +34,9 @@ const (
 	eventsGrace = 2 * time.Second // for what waits when the service is closed
 )
 
-// room returns how many events may wait at most, so that one more of this kind is accepted. It is smaller for events that strangers
-// can cause at will than for those of users, and largest for the most important ones. So none of them crowds out a more important one.
+// room returns how many events may wait so that one more of this kind is accepted. It is smallest for events that strangers can
+// cause at will, larger for those that users can cause, and largest for the most important ones. So no event crowds out a more
+// important one.
 func room(kind event.Kind) int {
 	switch kind {
 	case event.LoginFailed, event.LoginThrottled, event.SecondStepFailed:

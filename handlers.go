@@ -19,7 +19,7 @@ import (
 )
 
 // The handlers read the request, call the service and write the answer. The rules are in the methods that they call. Only
-// deleteSession adds one: users end their own sessions.
+// deleteSession has a rule of its own: users can end only their own sessions.
 
 // LoginHandler serves POST with {"email": ..., "password": ...} and answers 201 with a pair of tokens; see
 // [Auth.Login]. The body may be a form with the same fields. [LoginPolicy].Decide learns whether the member "remember" is true.
@@ -122,8 +122,8 @@ func (c carrier) logout() http.Handler {
 			return err
 		}
 		if err := c.auth.logoutEach(c.context(r), tokens); err != nil {
-			if errors.Is(err, ErrInvalidToken) { // after a rollback of keys or names they could be good again
-				c.clear(w, r)
+			if errors.Is(err, ErrInvalidToken) {
+				c.clear(w, r) // if the host puts an old key or issuer back, the cookies would be good again
 			}
 			return err
 		}
@@ -274,7 +274,8 @@ func servePublic(w http.ResponseWriter, r *http.Request, contentType string, bod
 	h.Set("Content-Type", contentType)
 	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
-	whole := *r // nobody needs a part of it, and ServeContent's refusals are no problem documents
+	// Without these headers ServeContent never answers 206, 412 or 416. Its refusals are plain text and no problem documents.
+	whole := *r
 	whole.Header = r.Header.Clone()
 	for _, name := range []string{"Range", "If-Match", "If-Unmodified-Since"} {
 		whole.Header.Del(name)

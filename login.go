@@ -8,13 +8,11 @@ import (
 	"unicode"
 
 	"github.com/signet-go/signet/event"
-	"github.com/signet-go/signet/internal/clientip"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
-	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -33,7 +31,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	if err != nil {
 		return Tokens{}, err
 	}
-	defer a.drop(ctx, attempt) // after a panic of the host's function
+	defer a.cancelIfOpen(ctx, attempt) // after a panic of the host's function
 	terms, pending, err := a.decide(ctx, user, remember)
 	if err != nil {
 		a.end(ctx, attempt, cancelled) // the password was right
@@ -55,8 +53,8 @@ func (a *Auth) signedIn(ctx context.Context, userID string, tokens Tokens, newPl
 	a.events.emit(ctx, event.Event{Kind: event.LoginOK, Subject: userID, SessionID: tokens.sessionID, NewPlace: newPlace})
 }
 
-// stillRight returns a function that checks the password of a user again if the hash is another one than that of before. The
-// reason is a new password, or only a better hash of the same one.
+// stillRight returns a function that checks the password again if the user's hash has changed since before was read. The user
+// may have a new password, or only a better hash of the same one.
 func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass string) func(current userstore.User) error {
 	return func(current userstore.User) error {
 		if current.PasswordHash == before.PasswordHash {
@@ -67,17 +65,20 @@ func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass strin
 	}
 }
 
-// Authenticate checks an e-mail address and a password and returns the user. It begins no session and issues nothing: it is
-// for a host with tokens or steps of its own. It counts attempts as [Auth.Login] does, and has the same errors, except
-// [ErrSecondStepRequired]: it asks for no code, and does not call [LoginPolicy].Decide. For a user with a second factor a right
-// password is only the first step: give [Auth.IssueFor] the client's address ([Auth.ContextWithClient]), so that the place becomes
-// known. Without a SecondFactor a right password makes the place known: a host with a second step of its own should set one.
+// Authenticate checks an e-mail address and a password and returns the user. It begins no session and issues no tokens. It is
+// for a host with tokens or login steps of its own. It counts attempts as [Auth.Login] does, and has the same errors. But it
+// asks for no code, does not call [LoginPolicy].Decide, and so never returns [ErrSecondStepRequired].
+//
+// The throttle knows the addresses from which an account has signed in ("known places", package throttle), and lets them in
+// while it delays strangers. Without a SecondFactor, a right password makes the client's address a known place. With one, the
+// password is only the first step of a user who has set it up: then [Auth.IssueFor] makes the place known, if its ctx has the
+// client's address ([Auth.ContextWithClient]). So a host with a second step of its own should set a SecondFactor.
 func (a *Auth) Authenticate(ctx context.Context, email, password string) (userstore.User, error) {
 	user, attempt, err := a.authenticate(ctx, email, password)
 	if err != nil {
 		return userstore.User{}, err
 	}
-	defer a.drop(ctx, attempt) // after a panic of the second factor
+	defer a.cancelIfOpen(ctx, attempt) // after a panic of the second factor
 	a.end(ctx, attempt, a.afterPassword(ctx, user.ID))
 	return user, nil
 }
@@ -123,8 +124,9 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	return tokens, err
 }
 
-// rememberPlace is for a host with steps of its own. [Auth.Authenticate] is only the first one of a user with a second factor, and
-// the tokens say that the others were right.
+// rememberPlace makes the client's address a known place of the user, for a host that calls [Auth.Authenticate] and then makes
+// steps of its own. For a user with a second factor, Authenticate does not do it. IssueFor does, because it is called when all
+// steps were right.
 func (a *Auth) rememberPlace(ctx context.Context, user userstore.User) {
 	address := clientOf(ctx).Address
 	if a.policy.SecondFactor == nil || address == "" {
@@ -180,13 +182,13 @@ func (a *Auth) verifyPassword(ctx context.Context, user userstore.User, pass str
 	ok, outdated, err := a.gate.Check(ctx, networkOf(ctx), user.PasswordHash, pass, user.Disabled)
 	refusal := passwordError(user.ID, ok, err)
 	if refusal != nil {
-		a.failed(ctx, user, err)
+		a.noteRefusal(ctx, user, err)
 	}
 	return outdated, refusal
 }
 
-// failed notes why a password was refused. err is that of the gate, and user is zero for an unknown account.
-func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
+// noteRefusal notes why a password was refused. err is that of the gate, and user is zero for an unknown account.
+func (a *Auth) noteRefusal(ctx context.Context, user userstore.User, err error) {
 	reason := "wrong password"
 	switch {
 	case errors.Is(err, password.ErrFormat):
@@ -202,185 +204,6 @@ func (a *Auth) failed(ctx context.Context, user userstore.User, err error) {
 		reason = "no password"
 	}
 	a.events.emit(ctx, event.Event{Kind: event.LoginFailed, Subject: user.ID, Reason: reason})
-}
-
-// networkOf is the network of the client. It takes turns with others to hash passwords.
-func networkOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
-
-// try calls check, which looks at a password or a code of an account, unless too many were wrong before. userID is "" if it is
-// not known. If check returns an error, the attempt has ended. Otherwise the caller ends it.
-func (a *Auth) try(ctx context.Context, email, userID string, check func(*attempt) error) (*attempt, error) {
-	attempt, err := a.begin(ctx, email, userID)
-	if err != nil {
-		return nil, err
-	}
-	right := false
-	defer func() {
-		if !right { // also after a panic of the host's code
-			attempt.leave()
-		}
-	}()
-	if err := check(attempt); err != nil {
-		a.end(ctx, attempt, verdictOf(err, false))
-		return nil, err
-	}
-	right = true
-	bounded, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
-	defer limited.Release()
-	_ = attempt.Passed(bounded) // after an error the end of the attempt tries again
-	return attempt, nil
-}
-
-// begin counts an attempt, or refuses it because there were too many.
-//
-// Of one account and one network a few attempts are under way at one time in this process, and further ones wait. An attempt
-// counts as a failure while it is under way, so without this limit eleven right passwords at once would look like ten wrong ones.
-// Each network waits for itself, so that strangers do not keep the owner waiting.
-func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
-	names := accountsOf(email, userID)
-	bounded, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
-	leave, err := a.attempts.Enter(bounded, names[0]+"\x00"+networkOf(ctx))
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("%w: %w", errUnderWay, err))
-	}
-	begun := false
-	defer func() {
-		if !begun { // also after a panic of the throttle's store
-			leave()
-		}
-	}()
-	counted, err := a.count(ctx, names)
-	if err != nil {
-		return nil, a.throttled(ctx, userID, err)
-	}
-	begun = true
-	return &attempt{Attempt: counted, leave: leave}, nil
-}
-
-// count counts an attempt for the one or two names of an account. A place that one of them knows counts for the other one: so a
-// new e-mail address does not keep the owner out of it.
-func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, error) {
-	attempt, err := a.countAs(ctx, names)
-	if len(names) < 2 || !errors.Is(err, throttle.ErrDelayed) {
-		return attempt, err
-	}
-	second, secondErr := a.countAs(ctx, []string{names[1], names[0]})
-	switch {
-	case secondErr != nil:
-		return nil, sooner(err, secondErr)
-	case !second.Known(): // the first delay has passed only just now
-		_ = second.Cancelled(ctx)
-		return nil, err
-	}
-	return second, nil
-}
-
-// sooner returns the error with the shorter delay, which is that of a known place. Others may come back too early.
-func sooner(err, other error) error {
-	var first, second *throttle.Delayed
-	if errors.As(err, &first) && errors.As(other, &second) && second.RetryAfter < first.RetryAfter {
-		return other
-	}
-	return err
-}
-
-func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, error) {
-	attempt, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
-	if err == nil && len(names) > 1 {
-		err = attempt.Also(ctx, names[1])
-	}
-	return attempt, err
-}
-
-// throttled is the answer to an attempt that was not counted, because there were too many or because nobody could tell.
-func (a *Auth) throttled(ctx context.Context, userID string, err error) error {
-	var delayed *throttle.Delayed
-	if !errors.As(err, &delayed) {
-		return unavailable(err)
-	}
-	a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
-	e := because(ErrTooManyAttempts, nil)
-	e.retryAfter = delayed.RetryAfter
-	return e
-}
-
-// accountsOf returns the one or two names of an account for the throttle: the address if there is one, and the id if it is known.
-// Some users have no address, and others can change theirs.
-func accountsOf(email, userID string) (names []string) {
-	if account := userstore.NormalizeEmail(email); account != "" {
-		names = append(names, account)
-	}
-	if userID != "" {
-		names = append(names, accountOfID(userID))
-	}
-	return names
-}
-
-func accountOfID(userID string) string { return "\x00" + userID } // no address has a control character
-
-// attempt is an attempt that is under way. It ends by Auth.end.
-type attempt struct {
-	*throttle.Attempt
-	leave func()
-	ended bool
-}
-
-// verdict is what the answers of an attempt were; nil: it stays a failure.
-type verdict func(*throttle.Attempt, context.Context) error
-
-var (
-	succeeded verdict = (*throttle.Attempt).Succeeded // all were right
-	continued verdict = (*throttle.Attempt).Continued // they were right so far
-	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
-)
-
-// verdictOf returns the verdict on an attempt that ended with err. right says that the password or the code was right. The attempt does
-// not count if nobody can tell (5xx), if nothing was checked (errTicket), or if a right answer was refused for another reason.
-func verdictOf(err error, right bool) verdict {
-	switch {
-	case err == nil:
-		return succeeded
-	case errors.Is(err, ErrSecondStepRequired):
-		return continued
-	case err == errTicket, isFault(err), right && !errors.Is(err, ErrInvalidCredentials):
-		return cancelled
-	}
-	return nil
-}
-
-// isFault reports whether an error says that nobody could tell, and not that the client was wrong.
-func isFault(err error) bool { return asError(err).Status() >= 500 }
-
-// drop ends an attempt whose password or code was right, if a panic of the host's code has cut it off.
-func (a *Auth) drop(ctx context.Context, attempt *attempt) {
-	if !attempt.ended {
-		a.end(ctx, attempt, cancelled)
-	}
-}
-
-// afterPassword returns the verdict on an attempt whose password was right. A user with a second factor has shown only the first
-// of two proofs then.
-func (a *Auth) afterPassword(ctx context.Context, userID string) verdict {
-	if a.mayHaveFactor(ctx, userID) {
-		return continued
-	}
-	return succeeded
-}
-
-// end ends an attempt, also if the client has gone away. Otherwise attempts would be counted wrongly.
-func (a *Auth) end(ctx context.Context, attempt *attempt, result verdict) {
-	defer attempt.leave()
-	attempt.ended = true
-	if result == nil {
-		return
-	}
-	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
-	defer limited.Release()
-	if err := result(attempt.Attempt, ctx); err != nil {
-		a.logger.WarnContext(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer",
-			"error", err)
-	}
 }
 
 // start makes a session and its first tokens. It reads the user again, after it has read the cut-offs of the user and before
@@ -430,13 +253,13 @@ func (a *Auth) start(ctx context.Context, user userstore.User, terms rotation.Te
 	return tokens, nil
 }
 
-// ticketSeparator stands between the id of a pending session and the secret of its ticket.
-const ticketSeparator = "."
+// loginTicketSeparator stands between the id of a pending session and the secret of its ticket.
+const loginTicketSeparator = "."
 
 // codeNeeded is the answer to a login that needs a second step.
 func codeNeeded(id, secret string) error {
 	e := because(ErrSecondStepRequired, nil)
-	ticket := id + ticketSeparator + secret
+	ticket := id + loginTicketSeparator + secret
 	e.ticket = &ticket
 	return e
 }
@@ -462,46 +285,4 @@ func passwordError(userID string, ok bool, err error) error {
 		return unavailable(fmt.Errorf("verify the password of user %q: %w", userID, err))
 	}
 	return nil
-}
-
-// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
-// afterwards. A failure is logged, and the login goes on.
-func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
-	store, ok := a.users.(userstore.PasswordUpdater)
-	if !ok {
-		return user.PasswordHash
-	}
-	hash, err := a.gate.Hash(ctx, networkOf(ctx), pass)
-	if err == nil {
-		hash, err = a.replaceHash(ctx, store, user, hash)
-	}
-	if err != nil {
-		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
-		return user.PasswordHash
-	}
-	return hash
-}
-
-// replaceHash stores a hash unless somebody else has changed it. It reads back which one the user has then, because the store
-// answers nil in both cases. If the store has kept only the beginning of the hash, with which nobody could log in, replaceHash
-// puts the old one back.
-func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) (kept string, err error) {
-	if err := a.updateHash(ctx, store, user, hash); err != nil {
-		return "", err
-	}
-	now, err := a.findByID(ctx, user.ID)
-	kept = now.PasswordHash
-	if err != nil || kept == hash || kept == "" || !strings.HasPrefix(hash, kept) {
-		return kept, err
-	}
-	err = a.updateHash(ctx, store, now, user.PasswordHash)
-	return "", errors.Join(fmt.Errorf("%w: %d of its %d bytes; is its column too short?", errCutHash, len(kept), len(hash)), err)
-}
-
-var errCutHash = errors.New("the user store has kept only the beginning of a password hash")
-
-func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
-	ctx, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
-	return store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
 }

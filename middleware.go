@@ -2,12 +2,10 @@ package signet
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/signet-go/signet/internal/isnil"
-	"github.com/signet-go/signet/keys"
 )
 
 // Check checks a request and writes no answer. It returns the claims of its access token, or an error that is
@@ -57,14 +55,16 @@ func (v *Verifier) RequireAuth(next http.Handler) http.Handler {
 	return v.require("RequireAuth", next, nil)
 }
 
-// RequireRole is RequireAuth for users that have one of the roles. Others get 403.
+// RequireRole is RequireAuth for users that have one of the roles. Others get 403. The function that it returns panics if next
+// is nil.
 func (v *Verifier) RequireRole(role string, or ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireRole", next, func(c *Claims) error { return permitted(c.HasRole(role, or...)) })
 	}
 }
 
-// RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1).
+// RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1). The function that
+// it returns panics if next is nil.
 func (v *Verifier) RequireScope(scope string, and ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireScope", next, func(c *Claims) error { return permitted(c.HasScope(scope, and...)) })
@@ -151,25 +151,4 @@ func bearerToken(r *http.Request) (string, error) {
 		return "", errTwoTokens
 	}
 	return token, nil
-}
-
-// refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it logs
-// one a minute in this way: tokens of unknown keys while the keys cannot be had, and too many passwords at one time. It logs
-// mistakes of clients at the level Debug.
-func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	e := asError(err)
-	level := slog.LevelDebug
-	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) && !v.isOldNews(err) {
-		level = slog.LevelError
-	}
-	if v.logger.Enabled(r.Context(), level) {
-		v.logger.Log(r.Context(), level, "signet: request failed", "method", label(r.Method), "path", label(r.URL.Path),
-			"request", label(r.Header.Get("X-Request-Id")), "status", e.Status(), "code", e.code, "error", err)
-	}
-	if v.errorHandler == nil {
-		WriteError(w, e)
-		return
-	}
-	setErrorHeaders(w.Header(), e)
-	v.errorHandler(w, r, because(e, e.cause)) // a copy, which the host may change
 }

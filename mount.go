@@ -125,7 +125,7 @@ type mount struct {
 	prefix        string
 	routes        map[string]http.Handler // by the path below the prefix
 	deleteSession http.Handler
-	first         sync.Once
+	first         sync.Once // the first request tells whether the prefix is right
 }
 
 // ServeHTTP implements [http.Handler].
@@ -173,7 +173,8 @@ func (m *mount) base(r *http.Request) (base string, ok bool) {
 		return r.URL.Path[:at] + "/" + m.prefix, true
 	case known && strings.HasSuffix(base, m.prefix):
 		return base, wild || isPlain(r, base)
-	case wild && (base != r.URL.Path || !strings.HasPrefix(base, m.prefix+"/")): // else the pattern is of the whole path
+	case wild && (base != r.URL.Path || !strings.HasPrefix(base, m.prefix+"/")):
+		// The mount is somewhere else. A pattern such as /auth/{operation} is no such case, because it names the whole path.
 		return "", false
 	}
 	return m.prefix, isPlain(r, m.prefix)

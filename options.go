@@ -224,9 +224,9 @@ func WithIssuer(issuer string) VerifierOption {
 // WithAudience sets the audience ("aud"). Issued tokens carry all values, and verified tokens must have at least one of
 // them (RFC 8725 section 3.9). By default issued tokens carry no audience, and verified tokens may have any.
 //
-// To change it while several processes run, deploy twice or three times: first the old one and the new one together, then the new
-// one alone. The audience is of access tokens only. A refresh token or a ticket is good at every service with the same key, issuer and
-// session store. So two services with different rules for the login must not share these: one would open the other.
+// To change it while several processes run, deploy twice: first the old audience and the new one together, then the new one
+// alone. The audience is of access tokens only. A refresh token or a ticket is good at every service with the same key, issuer
+// and session store. So two services with different rules for the login must not share these: one would open the other.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if slices.Contains(audience, "") {
@@ -382,7 +382,7 @@ func (l Lifetimes) orContract() Lifetimes {
 	for _, field := range []struct {
 		value    *time.Duration
 		contract time.Duration
-	}{{&l.Access, sessions.LongAccess}, {&l.Refresh, 10 * time.Hour}, {&l.Session, 90 * day}} {
+	}{{&l.Access, sessions.DefaultAccess}, {&l.Refresh, 10 * time.Hour}, {&l.Session, 90 * day}} {
 		if *field.value == 0 {
 			*field.value = field.contract
 		}

@@ -16,7 +16,7 @@ type LoginPolicy struct {
 	// Throttle limits the attempts to guess passwords and codes; nil: a limiter in the memory of this process. A service
 	// of several processes uses one with a shared store, such as that of the package redisstore.
 	Throttle *throttle.Limiter
-	// Passwords are the rules for new passwords ([Auth.SetPassword], [Auth.ChangePassword]).
+	// Passwords are the rules for new passwords ([Auth.HashPassword], [Auth.SetPassword], [Auth.ChangePassword]).
 	Passwords password.Policy
 	// ParallelHashes is how many passwords are hashed at one time; 0: as many as there are processors.
 	ParallelHashes int

@@ -34,10 +34,10 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	return err
 }
 
-// forget refuses the access tokens of a session that the store has lost, in this process. They may be valid until then, or for as
-// long as new ones.
+// forget makes this process refuse the access tokens of a session that the store has lost: until then, which is when a known
+// token expires, but at least for the longest lifetime of an access token, because newer tokens of the session may exist.
 func (a *Auth) forget(id string, then time.Time) {
-	if until := a.clock().Add(max(a.lifetimes.Access, sessions.LongAccess)); until.After(then) {
+	if until := a.clock().Add(max(a.lifetimes.Access, sessions.DefaultAccess)); until.After(then) {
 		then = until
 	}
 	a.sessions.Forget(id, session.MillisOf(then))
@@ -106,7 +106,8 @@ func (a *Auth) UserChanged(ctx context.Context, userID string) error {
 	return a.cutUser(ctx, userID, event.Event{Kind: event.UserChanged}, func() error { return a.sessions.ChangeUser(ctx, userID) })
 }
 
-// cutUser makes a cut-off of one user. Nobody has an id that no store holds, and for a store the empty id is everybody.
+// cutUser makes a cut-off of one user. It does nothing for an id that no user can have. The empty id must not reach the store,
+// where it stands for everybody.
 func (a *Auth) cutUser(ctx context.Context, userID string, what event.Event, cut func() error) error {
 	if a.sessions != nil && !canBeUserID(userID) {
 		return nil
@@ -157,15 +158,15 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 }
 
 // SessionContext returns a context for a connection that stays open: server-sent events, a WebSocket, a long poll, a gRPC
-// stream. It ends when the session of the token in ctx is revoked or the user is cut off, as soon as this process knows. If
-// [ErrExpiredToken] is in also, it ends when the token expires too; if [ErrUserChanged] is, with [Auth.UserChanged]. It
-// panics for any other error in also. A refresh does not end it. The cause ([context.Cause]) is [ErrRevoked], one of these
-// two, or [ErrUnavailable] when the service is closed. It needs no goroutine and no timer. Call the function that it returns
-// when the connection ends. [http.Server.Shutdown] waits for open connections, so cancel their contexts with
-// [http.Server.RegisterOnShutdown].
+// stream. The context ends as soon as this process knows that the session of the token in ctx has ended. The parameter also
+// names further reasons: with [ErrExpiredToken] the context ends when the token expires, and with [ErrUserChanged] it ends
+// after [Auth.UserChanged]. Any other error in also is a panic. A refresh does not end the context. [context.Cause] returns the
+// reason: [ErrRevoked], one of these two, or [ErrUnavailable] after the service was closed. SessionContext needs no goroutine
+// and no timer. Call the function that it returns when the connection ends. [http.Server.Shutdown] waits for open connections,
+// so cancel their contexts with [http.Server.RegisterOnShutdown].
 //
-// ctx is the context of a request behind [Verifier.RequireAuth], or one of [ContextWithClaims]. Without claims of a session, only
-// the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after
+// ctx is the context of a request behind [Verifier.RequireAuth], or one of [ContextWithClaims]. Without claims of a session,
+// only the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after
 // the expiry. The time is that of the machine, and not that of [WithClock].
 func SessionContext(ctx context.Context, also ...error) (context.Context, context.CancelFunc) {
 	for _, err := range also {
@@ -205,7 +206,7 @@ type SessionInfo struct {
 	ExpiresAt  time.Time `json:"expires_at"`   // when the last token of the session expires, unless it is refreshed before
 	UserAgent  string    `json:"user_agent"`   // of the last login or refresh
 	Address    string    `json:"address"`      // of the same request
-	Current    bool      `json:"current"`      // the session that asks
+	Current    bool      `json:"current"`      // the session of the request; only [Auth.SessionsHandler] sets it
 }
 
 // Sessions returns the sessions of a user that may still have a valid token, the newest first, and at most 1,000 of them. The error is

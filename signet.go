@@ -136,7 +136,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		}
 	}
 	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
-	if s.refreshProof { // also for access tokens from before
+	if s.refreshProof { // the use of an access token from before the option, which has a generation, is no proof either
 		a.proofs = nil
 	}
 	if !s.loginSet {
@@ -145,7 +145,8 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	return a, nil
 }
 
-// Package signettest makes tokens that fit a service.
+// init gives package signettest a function that reads how an Auth makes tokens. It goes through internal/issued, so that hosts
+// do not see the function.
 func init() {
 	issued.FormOf = func(auth any) issued.Form {
 		a := auth.(*Auth)
@@ -181,8 +182,9 @@ func (a *Auth) Close() error {
 // storeTimeout is the time limit for one call of a store.
 const storeTimeout = sessions.StoreTimeout
 
-// findByEmail finds a user. It takes no user with another address: attempts count by the address, and a store that compares
-// loosely would give an account many of them.
+// findByEmail finds a user by e-mail address. If the store returns a user with another address, the answer is ErrNotFound.
+// Attempts are counted by address, so with a store that compares loosely an account would have many addresses, each with its
+// own limit.
 func (a *Auth) findByEmail(ctx context.Context, email string) (userstore.User, error) {
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()

@@ -37,13 +37,13 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	case a.sessions == nil:
 		return Tokens{}, ErrStateless
 	case a.policy.SecondFactor == nil:
-		return Tokens{}, errTicket // as for one that was given out before the host took the factor away
+		return Tokens{}, errLoginTicket // as for one that was given out before the host took the factor away
 	case code == "":
 		return Tokens{}, errNoCode
 	}
-	id, secret, _ := strings.Cut(ticket, ticketSeparator)
+	id, secret, _ := strings.Cut(ticket, loginTicketSeparator)
 	if _, ok := session.GroupOfID(id); !ok || len(secret) != randomIDLength { // no store needs to be asked
-		return Tokens{}, errTicket
+		return Tokens{}, errLoginTicket
 	}
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
@@ -58,7 +58,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	var amr []string
 	attempt, err := a.try(ctx, user.Email, user.ID, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
 		if row, err = a.sessions.Try(ctx, id, secret); err != nil {
-			return ticketError(err)
+			return loginTicketError(err)
 		}
 		amr, err = a.checkCode(ctx, user, code)
 		if err != nil && isFault(err) {
@@ -69,7 +69,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
-	defer a.drop(ctx, attempt)
+	defer a.cancelIfOpen(ctx, attempt)
 	tokens, err := a.complete(ctx, row, secret, amr)
 	if err != nil {
 		err = a.stepError(ctx, row, err)
@@ -103,16 +103,16 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 // stepError is the answer to a second step that failed. It is an event only for a ticket that was given out in the last minutes:
 // strangers can send any other one at any rate.
 func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
-	answer := ticketError(err)
+	answer := loginTicketError(err)
 	if e := asError(answer); row.ID != "" && e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: row.UserID, SessionID: row.ID, Reason: e.code})
 	}
 	return answer
 }
 
-func ticketError(err error) error {
+func loginTicketError(err error) error {
 	if errors.Is(err, sessions.ErrTicket) || errors.Is(err, errNoUser) {
-		return errTicket
+		return errLoginTicket
 	}
 	return storeError(err)
 }
@@ -170,7 +170,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 		}
 		return Tokens{}, err
 	}
-	defer a.drop(ctx, attempt)
+	defer a.cancelIfOpen(ctx, attempt)
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})

@@ -146,7 +146,8 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 // errAhead is the error for a session that has ended by this machine's clock, but goes on by that of the store.
 var errAhead = errors.New("this machine's clock is ahead of that of the session store by more than the rest of the session")
 
-// noteKey reports that another key signs than before. The client whose token is the first one has nothing to do with that.
+// noteKey emits an event if another key signs than before. The event names no client: the client that gets the first token of
+// the new key did not change the key.
 func (a *Auth) noteKey(ctx context.Context, key *keys.Key) {
 	if before := a.signing.Load(); before != key && a.signing.CompareAndSwap(before, key) && before != nil {
 		a.events.emit(context.WithValue(ctx, callerKey{}, caller{}), event.Event{Kind: event.KeyRotated, Reason: key.ID()})

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/signet-go/signet/internal/gate"
 	"github.com/signet-go/signet/internal/isnil"
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/revoked"
@@ -30,11 +29,11 @@ type Verifier struct {
 	proofs      *sessions.Manager // learns which tokens have arrived; nil: nobody does
 	maxToken    int               // bytes
 
-	undated   *sync.Once                 // RequireRecentAuth has refused a token without "auth_time"; nil: others may have it
+	undated   *sync.Once                 // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
 	explained [overload + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
-	verified atomic.Uint64 // access tokens that were not in the cache
+	verified atomic.Uint64 // access tokens, good or bad, that were not in the cache
 	_        [56]byte
 }
 
@@ -222,33 +221,33 @@ const (
 	forConnection // a ticket
 )
 
-// read checks everything about a token that does not change with time. If the signature is bad, the error reports only
-// that. Before it has verified the signature, it looks at no claim but "iss": to choose among several issuers, and before it
-// fetches keys.
+// read checks everything about a token that does not change with time. If the signature is bad, the error reports only that.
+// Before the signature is verified, claims are used only to choose among several issuers and to decide whether keys may be
+// fetched: the "iss", and the claims that a pattern in [TrustedIssuer].Issuer names, such as "tid".
 func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, error) {
 	token, err := jws.Open(text, v.maxToken)
 	if err != nil {
-		return nil, v.explain(ctx, strangers, because(errMalformed, err))
+		return nil, v.explain(ctx, badTokens, because(errMalformed, err))
 	}
 	defer token.Close()
 	from, err := v.issuerOf(token)
 	if err != nil {
-		return nil, v.explain(ctx, strangers, err)
+		return nil, v.explain(ctx, badTokens, err)
 	}
 	signed, err := from.reader.Verify(ctx, token)
 	if err != nil {
-		return nil, v.explain(ctx, strangers, readError(err))
+		return nil, v.explain(ctx, badTokens, readError(err))
 	}
 	audience, err := from.audienceOf(signed.Type, use)
 	if err != nil {
-		return nil, v.explain(ctx, holders, err)
+		return nil, v.explain(ctx, goodTokens, err)
 	}
 	claims, origin, err := from.parse(ctx, v, signed.Payload)
 	if err != nil {
-		return nil, v.explain(ctx, holders, err)
+		return nil, v.explain(ctx, goodTokens, err)
 	}
 	if err := from.checkIdentity(claims, audience, signed.Signers); err != nil {
-		return nil, v.explain(ctx, holders, err)
+		return nil, v.explain(ctx, goodTokens, err)
 	}
 	claims.from, claims.keys = from, signed.Keys
 	if claims.revocations = v.revocations; v.revocations != nil {
@@ -339,7 +338,8 @@ func (i *issuer) beforeFetch(token jws.Token) error {
 	return nil
 }
 
-// unverifiedIssuer reads only the "iss" of a token whose signature was not verified.
+// unverifiedIssuer reads the "iss" of a token whose signature was not verified. The Claims also hold the payload, because a
+// pattern ([foreign.fits]) needs other claims. The caller uses them only to choose an issuer.
 func unverifiedIssuer(token jws.Token) (*Claims, error) {
 	payload, err := token.UnverifiedPayload()
 	if err != nil {
@@ -373,43 +373,4 @@ func (i *issuer) named(c *Claims) bool {
 		return i.foreign.fits(i.name, c)
 	}
 	return c.Issuer == i.name
-}
-
-// Refusals are logged at most once a minute for each kind of token: tokens that any stranger can make, and tokens with
-// a good signature. So strangers cannot hide what is wrong with the tokens of an issuer.
-type sender int
-
-const (
-	strangers sender = iota
-	holders
-	keysAway // for what comes while the keys of an issuer cannot be had
-	overload // for what comes while too many passwords are checked
-)
-
-const explainInterval = 60 // seconds
-
-// isNews reports whether nothing of that kind was logged in the last minute.
-func (v *Verifier) isNews(from sender) bool {
-	now := time.Now().Unix()
-	last := v.explained[from].Load()
-	return now-last >= explainInterval && v.explained[from].CompareAndSwap(last, now)
-}
-
-// isOldNews reports whether strangers can cause an error at any rate, and one of its kind was logged in the last minute.
-func (v *Verifier) isOldNews(err error) bool {
-	switch {
-	case errors.As(err, new(*jws.UnavailableError)):
-		return !v.isNews(keysAway)
-	case errors.Is(err, gate.ErrBusy), errors.Is(err, errUnderWay):
-		return !v.isNews(overload)
-	}
-	return false
-}
-
-// explain logs why a token was refused, at the level Debug, and returns the error.
-func (v *Verifier) explain(ctx context.Context, from sender, err error) error {
-	if v.isNews(from) {
-		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
-	}
-	return err
 }

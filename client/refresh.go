@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Token returns an access token that is valid for a while, and when it expires by the clock of this machine. It
-// waits for a refresh if the token has less than five seconds left, or a tenth of its life. Before, in the last minute of a token,
-// the refresh goes on beside the call, so nobody waits for a service that is away for a moment. After an answer 429 or 503
-// with Retry-After, no refresh is sent in this time, or for a minute if it is longer. The error is [ErrSignedOut],
-// [ErrUnavailable], an [*Error], or that of ctx or the store.
+// Token returns an access token that is valid for a while, and when it expires by the clock of this machine. In the last minute
+// of a token, Token starts a refresh beside the call and returns the old token, so nobody waits for a service that is away for
+// a moment. If the token has less than five seconds left (or less than a tenth of its life, if that is shorter), Token waits
+// for the refresh. After an answer 429 or 503 with Retry-After, the client sends no refresh for that time, but for a minute at
+// most. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
 func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Time, err error) {
 	now, err := c.valid(ctx, "")
 	if err != nil {
@@ -33,7 +33,7 @@ type flight struct {
 // rest is a time in which no refresh is sent, because the last one failed.
 type rest struct {
 	from, until time.Time
-	asked       error // the answer with the Retry-After that asks for it; nil: none, and whoever must wait may try
+	asked       error // the answer whose Retry-After asks for the rest; nil: none, and then a call that needs a new token may refresh
 }
 
 // restAfter returns the rest after a refresh: up to a minute if the service asks for it, and otherwise a second.
@@ -51,8 +51,9 @@ func restAfter(err error) rest {
 
 func (r rest) covers(now time.Time) bool { return now.Before(r.until) && !now.Before(r.from) }
 
-// valid returns a pair that can be used and whose access token is not refused, which is a token that was answered 401. If another user
-// has signed in while it waits, it returns errOtherUser: what the caller wants to send is of the user before.
+// valid returns a pair that can be used. refused is an access token that was answered 401, or "": valid does not return it
+// again. If another user signs in while valid waits, it returns errOtherUser, because the caller wants to send a request of the
+// earlier user.
 func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	if err := ctx.Err(); err != nil {
 		return current{}, err

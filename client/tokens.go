@@ -51,14 +51,15 @@ func use(t Tokens) current {
 	return current{Tokens: t, due: t.Received.Add(life - early)}
 }
 
-// fresh reports whether the access token can be used. A pair from the future was received before the clock was
-// set back.
+// fresh reports whether the pair is not due for a refresh yet. A pair that was received in the future does not count: the clock
+// was set back since.
 func (c current) fresh() bool {
 	now := time.Now()
 	return c.AccessToken != "" && now.Before(c.due) && !c.Received.After(now)
 }
 
-// good reports whether the access token is valid for a while longer, although it is due: the answer of the service may take some time.
+// good reports whether the access token can still be used: it has at least five seconds or a tenth of its life left, whichever
+// is less. A token that is due for a refresh can be good.
 func (c current) good() bool {
 	now, life := time.Now(), c.lifetime()
 	return c.AccessToken != "" && !c.Received.After(now) && now.Before(c.Received.Add(life-min(5*time.Second, life/10)))

@@ -80,10 +80,10 @@ const (
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
 // every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
 // a JWK ("kty": "oct"), because a text there may be something else, such as the name of a version. OpenFiles leaves out hidden
-// files and the backup files of editors. Of two files with the same key, one counts: the one that can sign. The certificate of an
-// authority, such as ca.crt of a TLS secret, is left out: it says that it signs certificates, or has issued another one there.
-// The first key that can sign is the signing key. The other keys are only accepted. OpenFiles returns an error if a file cannot
-// be read, if it holds something else, or if no key can sign.
+// files and the backup files of editors. If two files hold the same key, OpenFiles uses the one that can sign. It also leaves
+// out the certificate of an authority, such as ca.crt of a TLS secret: a certificate that may sign certificates, or that has
+// issued another certificate in the directory. The first key that can sign is the signing key. The other keys are only
+// accepted. OpenFiles returns an error if a file cannot be read, if it holds something else, or if no key can sign.
 //
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.

@@ -3,7 +3,6 @@ package keys
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -115,13 +114,13 @@ const (
 // counts as at least 1 minute and at most 1 hour, and as 10 minutes if there is none. [Remote.Close] ends the
 // goroutine. The host must close the services that use the keys first.
 //
-// If a token names an unknown key, the document is fetched once more. So the first token after a key change verifies, if the
-// new key has another id than the old one; otherwise it verifies after the max-age.
-// Tokens that come at the same time share one fetch; whoever waits for that of another token waits at most 5 seconds, and then
-// the answer is 503. Strangers can send such tokens as often as they like, so there is
-// a budget: five fetches, and one more every ten seconds. When the budget is spent, a token that names an unknown key
-// is answered 503 ([ErrTooSoon]) and not 401, because its key may be new, unless a fetch of the last minute has not found this
-// key. Tokens of known keys are not affected.
+// If a token names an unknown key, the document is fetched once more. So the first token after a key change verifies if the new
+// key has a new id. Otherwise it verifies after the max-age. Tokens that come at the same time share one fetch. A token waits
+// at most 5 seconds for the fetch of another one, and is then answered 503.
+//
+// Strangers can send such tokens as often as they like, so there is a budget: five fetches, and one more every ten seconds.
+// When the budget is spent, a token that names an unknown key is answered 503 ([ErrTooSoon]), because its key may be new. If a
+// fetch of the last minute has not found the key, the answer is 401. Tokens of known keys are not affected.
 //
 // While the issuer cannot be reached, the last good keys stay in use. While there are no keys at all, tokens are
 // answered 503.
@@ -131,13 +130,6 @@ const (
 // are left out, and logged if they are bad.
 func OpenURL(address string, opts ...RemoteOption) (*Remote, error) {
 	return open("OpenURL", place{url: address}, opts)
-}
-
-// Discover is [OpenURL] for an issuer whose name alone is known. The name must be exactly the "iss" of its tokens. The
-// URL of the keys is in the issuer's metadata: OpenID Connect Discovery (ISSUER/.well-known/openid-configuration), or
-// RFC 8414 (/.well-known/oauth-authorization-server). The metadata must name exactly this issuer.
-func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
-	return open("Discover", place{issuer: issuer}, opts)
 }
 
 func open(function string, p place, opts []RemoteOption) (*Remote, error) {
@@ -317,7 +309,8 @@ func (r *Remote) fetch(ctx context.Context) {
 	}
 }
 
-// load returns the max-age of the keys.
+// load fetches the keys, and stores them if they have changed. It returns the max-age of the answer. The caller must hold the
+// turn.
 func (r *Remote) load(ctx context.Context) (maxAge time.Duration, err error) {
 	address, err := r.locate(ctx)
 	if err != nil {
@@ -345,74 +338,6 @@ func (r *Remote) load(ctx context.Context) (maxAge time.Duration, err error) {
 		g.body = string(body)
 	}
 	return maxAgeOf(header), nil
-}
-
-// locate returns the URL of the keys.
-func (r *Remote) locate(ctx context.Context) (string, error) {
-	if r.place.url != "" {
-		return r.place.url, nil
-	}
-	g := &r.guarded
-	if g.url != "" && g.err == nil && time.Now().Before(g.askAt) {
-		return g.url, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	var errs []error
-	for _, address := range r.place.metadataURLs() {
-		found, err := r.jwksURI(ctx, address)
-		if err == nil {
-			g.url, g.askAt = found, time.Now().Add(metadataAge)
-			return found, nil
-		}
-		errs = append(errs, err)
-	}
-	err := fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
-	if g.url != "" { // the keys may still be where they were
-		g.askAt = time.Now().Add(retryAfter)
-		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.rule.Host, "error", err)
-		return g.url, nil
-	}
-	return "", err
-}
-
-// metadataURLs returns the URLs where the metadata of an issuer may be. OpenID Connect Discovery 1.0 section 4 appends its
-// own path to the path of the issuer. RFC 8414 section 3 puts its own path before the path of the issuer.
-func (p place) metadataURLs() []string {
-	issuer, _ := url.Parse(p.issuer) // open has checked it
-	plain := strings.TrimSuffix(p.issuer, "/")
-	behind := *issuer
-	behind.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(issuer.Path, "/")
-	return []string{plain + "/.well-known/openid-configuration", behind.String()}
-}
-
-// jwksURI reads the metadata at an address, and returns the URL of the keys.
-func (r *Remote) jwksURI(ctx context.Context, address string) (string, error) {
-	body, _, err := r.get(ctx, address)
-	if err != nil {
-		return "", err
-	}
-	var document struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
-	}
-	if json.Unmarshal(body, &document) != nil {
-		return "", errors.New("it is not a JSON object")
-	}
-	if document.Issuer != r.place.issuer {
-		return "", errors.New("it names another issuer")
-	}
-	found, err := url.Parse(document.JWKSURI)
-	if err == nil {
-		err = r.place.rule.Check(found)
-	}
-	if err == nil && strings.HasPrefix(r.place.issuer, "https:") && found.Scheme != "https" {
-		err = errors.New("it is not https, but the issuer is")
-	}
-	if err != nil {
-		return "", fmt.Errorf("jwks_uri: %w", err)
-	}
-	return document.JWKSURI, nil
 }
 
 // get returns a document of limited length.

@@ -1,7 +1,7 @@
 package session
 
-// agenda notes in which minute something may be due. Most rows are used again before that time, and look then notes them
-// again. This is cheaper than an order that every use changes.
+// agenda notes in which minute something may be due. Most rows are used again before that minute. [Memory.look] then finds that
+// they are not due, and adds them again with a later minute. This is cheaper than a sorted list that changes at every use.
 type agenda[T any] struct {
 	due   map[int64][]T
 	first int64 // no earlier minute has anything

@@ -69,8 +69,9 @@ func (r *Recent[T]) forget(id string) {
 	delete(r.old, id)
 }
 
-// Find returns a row for an Update, and the store's time. If the caller then tries to write the row, it calls Tried with
-// the result.
+// Find returns a row for an Update, and the store's time. ok is false if the row is not remembered, if the store's time was not
+// read in the last ten seconds ([Recent.Clock]), or if most rows were outdated lately. If the caller then tries to write the
+// row, it calls Tried with the result.
 func (r *Recent[T]) Find(id string) (row T, now Millis, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

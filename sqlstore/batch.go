@@ -41,8 +41,9 @@ func (s *Sessions) UpdateBatch(ctx context.Context, ids []string,
 	return nil
 }
 
-// changeRemembered changes the rows that this process remembers, and returns the ids of the others. If a row was outdated, all
-// rows are among the others: the database does not say which one it was. Then written has the versions of those that were not.
+// changeRemembered changes the rows that this process remembers. rest are the ids of the rows that may be unchanged. The
+// database says how many rows it has written, but not which ones. So if one was outdated, rest has all of them, and written has
+// the version that each row has if it was written. changeBatch leaves those out that have this version.
 func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
 	change func(session.Session, session.Millis) session.Session) (rest []string, written map[string]int64, err error) {
 	var changed []changedRow
@@ -152,7 +153,7 @@ func (s *Sessions) readBatch(ctx context.Context, ids []string) (found []known, 
 // writeBatch writes each row whose version in the database is still the one in rows, and returns how many it has written. It puts
 // the new versions and texts into rows.
 func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, err error) {
-	step := newer()
+	step := versionStep()
 	var args []any
 	for i := range padded(len(rows)) {
 		row := &rows[min(i, len(rows)-1)]

@@ -106,7 +106,7 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	if err != nil {
 		return page, err
 	}
-	s.file(ctx, head, page.Now, inbox)
+	s.numberInbox(ctx, head, page.Now, inbox)
 	page.Next = cursor(head)
 	return page, nil
 }
@@ -185,9 +185,9 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 	return head, inbox, nil
 }
 
-// file numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
+// numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
 // the inbox, and the next call tries half as many: a slow database must not be asked for the same too large batch for ever.
-func (s *Sessions) file(ctx context.Context, head int64, now session.Millis, inbox []place) {
+func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Millis, inbox []place) {
 	seen := make(map[place]bool, len(inbox))
 	for _, p := range inbox {
 		seen[p] = true

@@ -96,9 +96,9 @@ func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, r
 	return k, false, nil
 }
 
-// newer returns how much larger the next version of a row is. It is random. So if the database has lost a write, as after a
+// versionStep returns how much larger the next version of a row is. It is random. So if the database has lost a write, as after a
 // failover, and another process writes in its place, the row does not get the version that this process remembers.
-func newer() int64 { return 1 + rand.Int64N(1<<30) }
+func versionStep() int64 { return 1 + rand.Int64N(1<<30) }
 
 // swap writes a row if it and its cut-offs are still as they are known.
 func (s *Sessions) swap(ctx context.Context, id string, k known, before, after session.Session) (done bool, err error) {
@@ -106,7 +106,7 @@ func (s *Sessions) swap(ctx context.Context, id string, k known, before, after s
 	if err != nil {
 		return false, err
 	}
-	next := known{bytes.Clone(data), k.version + newer(), k.keptUntil, k.moment}
+	next := known{bytes.Clone(data), k.version + versionStep(), k.keptUntil, k.moment}
 	query, args := s.queries.updateData, []any{next.version, string(data)}
 	var from, to int64
 	from, to, next.keptUntil = keep(after, k.keptUntil)

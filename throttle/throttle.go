@@ -88,12 +88,12 @@ func New(store Store, config Config) *Limiter {
 // the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must return before they
 // are called.
 type Attempt struct {
-	limiter  *Limiter
-	account  Key
-	address  Key
-	done     atomic.Bool
-	counted  bool // for the account
-	byOrigin bool // for the address too
+	limiter        *Limiter
+	account        Key
+	address        Key
+	done           atomic.Bool
+	accountCounted bool
+	addressCounted bool
 
 	onAccount, onAddress trace
 	also                 *Attempt // for a second name of the account; nil: there is none
@@ -130,7 +130,7 @@ func (a *Attempt) countAccount(ctx context.Context, known bool) (wait millis, er
 		a.onAccount, wait = s.begin(a.place(), known)
 		return wait == 0
 	})
-	a.counted = err == nil && wait == 0
+	a.accountCounted = err == nil && wait == 0
 	return wait, err
 }
 
@@ -140,7 +140,7 @@ func (a *Attempt) countAddress(ctx context.Context) error {
 		a.onAddress, wait = s.begin()
 		return wait == 0
 	})
-	a.byOrigin = err == nil && wait == 0
+	a.addressCounted = err == nil && wait == 0
 	return delayed(wait, err)
 }
 
@@ -152,14 +152,14 @@ func delayed(wait millis, err error) error {
 }
 
 // Also counts the attempt for a second name of the account. Users who are signed in may change their e-mail address. If the
-// attempt counts for the user's id too, a new address gives no new budget. The address of the client is not counted again. If the
-// attempt must wait, the whole of it is taken back, and the error is a [*Delayed]. Otherwise it is nil, or [ErrUnavailable] as
-// that of [Limiter.Begin]. Call it before the attempt has ended, and once. A place that is known by the first name is known by
-// this one too.
+// attempt counts for the user's id too, a new address gives no new budget. The address of the client is not counted again. If
+// the attempt must wait, all of it is taken back, and the error is a [*Delayed]. If the store could not tell, all of it is
+// taken back too, and the error is [ErrUnavailable], unless [Config] lets it pass. Call it before the attempt has ended, and
+// once. A place that is known by the first name is known by this one too.
 //
 // An empty name is for an address that belongs to no user. It counts nothing, and costs the same, so that the time does not tell.
 func (a *Attempt) Also(ctx context.Context, account string) error {
-	if a.done.Load() || !a.counted {
+	if a.done.Load() || !a.accountCounted {
 		return nil
 	}
 	if account == "" {
@@ -180,7 +180,8 @@ func (l *Limiter) isCounted(ctx context.Context, err error) bool {
 	return err == nil || errors.Is(err, ErrDelayed) || l.passes(ctx, err)
 }
 
-// nobody does the work of Also for the id of a user. Its record counts nothing, and is gone in a minute.
+// nobody is Also for an address that belongs to no user. It does the same work on a record that counts nothing and is gone in a
+// minute, so that the time does not tell whether there is an account.
 func (a *Attempt) nobody(ctx context.Context) error {
 	err := a.limiter.update(ctx, keyOf("nobody", string(a.account[:])), func(before Record, now time.Time) (Record, time.Time, error) {
 		after, _, err := changedAccount(before, now, func(s *account) bool {
@@ -214,11 +215,11 @@ func (a *Attempt) Known() bool { return a.onAccount.known || a.also != nil && a.
 // users may share an address, and what follows can take its time. Call it before the attempt has ended, and once. Its error is
 // [ErrUnavailable]; then the end of the attempt takes it back.
 func (a *Attempt) Passed(ctx context.Context) error {
-	if a.done.Load() || !a.byOrigin {
+	if a.done.Load() || !a.addressCounted {
 		return nil
 	}
 	err := a.takeBackAddress(ctx)
-	a.byOrigin = err != nil
+	a.addressCounted = err != nil
 	return err
 }
 
@@ -254,10 +255,10 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 		return nil
 	}
 	var errs []error
-	if a.counted {
+	if a.accountCounted {
 		errs = append(errs, a.limiter.changeAccount(ctx, a.account, func(s *account) { change(s, a.place(), a.onAccount) }))
 	}
-	if a.byOrigin {
+	if a.addressCounted {
 		errs = append(errs, a.takeBackAddress(ctx))
 	}
 	if a.also != nil {

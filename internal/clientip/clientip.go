@@ -106,8 +106,8 @@ func parsePort(text string) (netip.Addr, bool) {
 	return parse(host)
 }
 
-// contain reports whether one of the prefixes contains the address, which is not an IPv4 address in the form of IPv6.
-// Such a prefix may be in that form.
+// contain reports whether one of the prefixes contains the address. The address must not be an IPv4-mapped IPv6 address. A
+// prefix may be one: it matches the IPv4 address.
 func contain(prefixes []netip.Prefix, ip netip.Addr) bool {
 	for _, p := range prefixes {
 		if p.Contains(ip) || p.Addr().Is4In6() && ip.Is4() && p.Contains(netip.AddrFrom16(ip.As16())) {

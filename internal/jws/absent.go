@@ -8,12 +8,9 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// absentKeys remembers which keys a fetch has not found. Without it, strangers who use up the budget of fetches could keep the
-// clients of a retired key from being answered 401, and only after a 401 do these clients refresh. A key has one slot, which
-// another key can take. Only a fetch adds a key, so strangers add few. It is safe for concurrent use.
-//
-// A key counts as absent for a minute. It counts longer as long as fetches go on and bring the same set: strangers cause them,
-// and each of them shows that the key is still missing.
+// absentKeys remembers which keys a fetch has not found. A token of such a key is answered 401 even if the budget of fetches is
+// spent. Otherwise strangers who use up the budget would turn the answer into 503, and clients with tokens of a retired key
+// would not refresh: they do that only after a 401.
 type absentKeys struct {
 	slots   [256]atomic.Pointer[absentKey]
 	fetched atomic.Pointer[fetch]

@@ -245,7 +245,7 @@ func (r *Reader) parseHeader(text string) (h header, err error) {
 				return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 			}
 		case "crit", "b64", "zip", "enc":
-			// ForgeRock writes the last one, and means nothing by it.
+			// ForgeRock writes "zip": "NONE", which means that nothing is compressed.
 			if !r.rules.Foreign || s.Name() != "zip" || s.Raw() != `"NONE"` {
 				return h, &MalformedError{fmt.Sprintf("its header has the member %q", s.Name())}
 			}

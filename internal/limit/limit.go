@@ -21,9 +21,9 @@ type Context struct {
 	over   bool
 }
 
-// New returns a context that ends after d, in both results. The caller must call Release of the second one when the work is
-// done. There are two, so that callers can shadow their own context as with context.WithTimeout. If the parent is a
-// Context that was made for d or less, it ends first anyway. Then New returns the parent, and nothing to release.
+// New returns a context that ends after d. Both results are this context: the first one is for the work, as with
+// context.WithTimeout, and the caller must call Release of the second one when the work is done. If the parent is a Context
+// that was made for d or less, it ends first anyway. Then New returns the parent, and nothing to release.
 func New(parent context.Context, d time.Duration) (context.Context, *Context) {
 	if p, ok := parent.(*Context); ok && p.life <= d {
 		return p, nil

@@ -88,8 +88,8 @@ func find(table *atomic.Pointer[[]cutBucket], hash uint64) *record {
 	return nil
 }
 
-// put takes a cut-off from the log. If a newer one is known, it stays. An answer of the store is forgotten afterwards: when the
-// record leaves, the answer would be older.
+// put takes a cut-off from the log. If a newer one is known, that one stays. put then forgets the store's answer about the
+// user, because it would be out of date when the record leaves the table.
 func (c *cutoffs) put(hash uint64, cut cutoff) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -243,8 +243,9 @@ func (c *cutoffs) leave(r *record) {
 	c.newest = max(c.newest, r.version())
 }
 
-// expire removes what has expired, and now and then what remember has kept without an end. If the time goes back, what is added from
-// then on is kept by that time.
+// expire removes records that have expired. Every ten minutes it scans the tables, and then also removes the answers "no
+// cut-off", whose until is 0. If now is earlier than at the last call, nothing is removed, and what is added from then on is
+// judged by now.
 func (c *cutoffs) expire(now session.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// filter is the compact form of many hashes: a Bloom filter of a fixed size. It never says that a hash is absent
-// which was added and has not expired. The fuller it is, the more often it says the opposite of an absent hash.
+// filter is the compact form of many hashes: a Bloom filter of a fixed size. It never says that a hash is absent which was
+// added and has not expired. The fuller it is, the more often it says that an absent hash is there.
 //
 // A hash has one line, which is one cache line of memory. A line has one word for each generation, and a hash sets a
 // few bits of one word. A generation is a range of expiry times. When its last hash has expired, its words are

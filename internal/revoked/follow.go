@@ -137,7 +137,8 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor,
 			return cursor, errOld
 		}
 		if !v.Remote && int64(page.Now) < v.now.Load()-time.Minute.Milliseconds() {
-			// The clock of the source was set back. What was just read was too old by the time before, so it is read again.
+			// The clock of the source was set back. Entries of this page may have been dropped, because they had expired by the
+			// old time. So the page is read again with the new time.
 			v.now.Store(int64(page.Now))
 			v.expire()
 			continue

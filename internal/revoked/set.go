@@ -102,7 +102,8 @@ func (s *set) add(hash uint64, until session.Millis) {
 	}
 }
 
-// expire removes what has expired, if it is much. If the time goes back, what is added from then on is kept by that time.
+// expire removes what has expired from compact segments, and rebuilds an exact segment of which at least a third has expired.
+// If now is earlier than at the last call, nothing is removed, and what is added from then on is judged by now.
 func (s *set) expire(now session.Millis) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -190,9 +190,9 @@ func (v *View) hash(name string) uint64 {
 	return maphash.String(v.seed, name) | 1
 }
 
-// Check reports whether a token is revoked. It returns nil, ErrRevoked, ErrOutdated, ErrStale, or the error of a look-up.
-// Every request with a token of a session calls it. As long as memory can tell, it does no I/O and does not wait. now must
-// have a monotonic clock reading (time.Now).
+// Check reports whether a token is revoked. It returns nil, ErrRevoked, ErrOutdated, ErrStale, ErrClosed, or the error of a
+// look-up. Every request with a token of a session calls it. As long as memory can tell, it does no I/O and does not wait. now
+// must have a monotonic clock reading (time.Now).
 func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
 	known, err := v.local(ref, nil)
 	if err != nil {
@@ -229,8 +229,9 @@ func (v *View) local(ref *Ref, found *Status) (known bool, err error) {
 	switch cut, answer := v.cuts.get(ref.user); answer {
 	case yes:
 		if err := cut.refuses(ref); err != nil {
-			// If this machine's clock is behind, the source may have deleted a cut-off whose time is over. A session that is younger
-			// shows that. The version of a cut-off is not below the source's time at which it was made.
+			// A cut-off whose time is over may be deleted in the source while this process still has it, because this machine's
+			// clock is behind. Then it refuses only the sessions that were made before it, and only a look-up tells when a
+			// session was made. (The version of a cut-off is never below the source's time at which it was made.)
 			if cut.until > v.sourceTime() || err == ErrRevoked && found != nil && int64(found.CreatedAt) <= cut.ended {
 				return true, err
 			}
@@ -263,7 +264,7 @@ func (v *View) Spares(userID string) bool {
 	return answer == yes && cut.spared != 0
 }
 
-// IsSpared reports whether it has spared that session.
+// IsSpared reports whether the cut-off of a user that this process knows has spared the session with that id.
 func (v *View) IsSpared(userID, id string) bool {
 	cut, answer := v.cuts.get(v.hashOf(userID))
 	return answer == yes && cut.spared == v.hashOf(id)
@@ -366,8 +367,9 @@ func (v *View) applyAll(e session.Entry) {
 	}
 }
 
-// Learn is called before this process makes a session. The function that it returns is called with the cut-off of the user that was
-// read meanwhile, when the session is in the store. Then nobody needs to look the session up, unless it was revoked meanwhile.
+// Learn saves the look-up of a session that this process makes. Call it before the session is made. When the session is in the
+// store, call made with the cut-off of the user that was read in between. If the log has named the session or the user in
+// between, made keeps nothing.
 func (v *View) Learn(id, userID string) (made func(user session.Cutoff)) {
 	if v.whole.Load() {
 		return func(session.Cutoff) {}

@@ -27,8 +27,9 @@ func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
 	return s.RevokedAt == 0 && now < s.PendingUntil && s.SecretHash.Equal(ticket)
 }
 
-// Completed reports whether the session can be of a login whose second step has just succeeded: its ticket would not be too old.
-func Completed(s session.Session, now session.Millis) bool {
+// JustCompleted reports whether the session waits for no second step and is younger than pendingTime. Such a session may come
+// from a second step, and somebody may still hold its ticket.
+func JustCompleted(s session.Session, now session.Millis) bool {
 	return s.PendingUntil == 0 && now < s.CreatedAt.Add(pendingTime)
 }
 

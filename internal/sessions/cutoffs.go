@@ -66,9 +66,10 @@ func (m *Manager) ChangeUser(ctx context.Context, userID string) error {
 	})
 }
 
-// LongAccess is the default lifetime of access tokens. Tokens of an earlier deployment may live that long. Their sessions, which
-// would tell, may be gone, as after a restart with a store in memory.
-const LongAccess = 20 * 24 * time.Hour
+// DefaultAccess is the default lifetime of access tokens. A cut-off is kept at least that long, even if the service's lifetime
+// is shorter: tokens of an earlier deployment may live that long, and the session that would tell may be gone, as after a
+// restart with a store in memory.
+const DefaultAccess = 20 * 24 * time.Hour
 
 // sweepMargin is how much longer a cut-off is kept than the last token that it refuses.
 const sweepMargin = 24 * time.Hour
@@ -76,7 +77,7 @@ const sweepMargin = 24 * time.Hour
 // keepUntil returns the time until which a cut-off made now is needed: until no older token is left. latest covers tokens
 // that were issued under longer lifetimes, and sessions with lifetimes of their own.
 func (m *Manager) keepUntil(latest, now session.Millis) session.Millis {
-	return max(latest, now.Add(max(m.Rules.Idle, m.Rules.Access, LongAccess))).Add(sweepMargin)
+	return max(latest, now.Add(max(m.Rules.Idle, m.Rules.Access, DefaultAccess))).Add(sweepMargin)
 }
 
 // cut changes a cut-off. This process refuses what it cuts off at once.
@@ -88,7 +89,7 @@ func (m *Manager) cut(ctx context.Context, userID string,
 	err := m.Store.Cut(ctx, userID, func(c session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
 		after, err := change(c, latest, now)
 		if userID != "" || made.Ended == 0 || after.Ended < made.Ended {
-			made = after // for everybody the smallest of the groups'; the log has that of each group
+			made = after // change runs for each group: the smallest cut-off counts here, and the log brings that of each group
 		}
 		return after, err
 	})
@@ -161,13 +162,13 @@ func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) err
 		err = write(lost.userID, lost.user.Ended, lost.user)
 	}
 	if err == nil && lost.all.Ended != 0 {
-		// A store may have a cut-off for each group, and only some of them may be lost. Those that are not lost are not older
-		// than the oldest that this process knows.
-		than := lost.all.Ended
+		// A store may keep one cut-off for each group, and may have lost only some of them. A group that has lost nothing has a
+		// cut-off that is not below the lowest one that this process knows. So the first attempt changes only groups below it.
+		below := lost.all.Ended
 		if attempt == 0 {
-			than = min(than, m.LowestAll())
+			below = min(below, m.LowestAll())
 		}
-		err = write("", than, lost.all)
+		err = write("", below, lost.all)
 	}
 	if err == nil && wrote {
 		m.Logger.Warn("signet: the session store had lost a cut-off; it was written again", "user", lost.userID)

@@ -72,15 +72,16 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 	return out, err
 }
 
-// step changes the row of a login that waits for its second step. Together with an error it returns the row, unless the ticket is not
-// that of the row: strangers can send any ticket. After a login is complete, nobody knows its ticket any more. So in the first minutes
-// of the session, every ticket with its id counts as the one that was used.
+// step changes the row of a login that waits for its second step. If the login does not wait any more, the error is ErrTicket,
+// and step also returns the row, so that the caller can report whose login it was. It returns no row if the ticket is not that
+// of the row, because strangers can send any ticket. The store forgets the ticket of a login that is complete. So for five
+// minutes after the login, any ticket with the id of the session counts as the one that was used.
 func (m *Manager) step(ctx context.Context, id, ticket string,
 	change func(session.Session, session.Moment) (session.Session, error)) (session.Session, error) {
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		waits := row.PendingUntil != 0
 		switch {
-		case waits && !row.SecretHash.Equal(session.HashOf(ticket)), !waits && !rotation.Completed(row, at.Now):
+		case waits && !row.SecretHash.Equal(session.HashOf(ticket)), !waits && !rotation.JustCompleted(row, at.Now):
 			return session.Session{}, ErrTicket
 		case !waits, at.Ended(row):
 			return row, ErrTicket

@@ -1,0 +1,192 @@
+package signet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/internal/clientip"
+	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/throttle"
+	"github.com/signet-go/signet/userstore"
+)
+
+// try calls check, which looks at a password or a code of an account, unless too many were wrong before. userID is "" if it is
+// not known. If check returns an error, the attempt has ended. Otherwise the caller ends it.
+func (a *Auth) try(ctx context.Context, email, userID string, check func(*attempt) error) (*attempt, error) {
+	attempt, err := a.begin(ctx, email, userID)
+	if err != nil {
+		return nil, err
+	}
+	given := false
+	defer func() {
+		if !given { // also after a panic of the host's code, or of the throttle's store
+			attempt.leave()
+		}
+	}()
+	if err := check(attempt); err != nil {
+		a.end(ctx, attempt, verdictOf(err, false))
+		return nil, err
+	}
+	bounded, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
+	_ = attempt.Passed(bounded) // after an error the end of the attempt tries again
+	given = true
+	return attempt, nil
+}
+
+// begin counts an attempt, or refuses it because there were too many.
+//
+// In this process at most three attempts of one account and one network run at one time, and further ones wait. An attempt
+// counts as a failure while it runs, so without this limit eleven right passwords at once would look like ten wrong ones. Each
+// network has its own limit, so strangers do not keep the owner waiting.
+func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
+	names := accountsOf(email, userID)
+	bounded, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	leave, err := a.attempts.Enter(bounded, names[0]+"\x00"+networkOf(ctx))
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("%w: %w", errUnderWay, err))
+	}
+	begun := false
+	defer func() {
+		if !begun { // also after a panic of the throttle's store
+			leave()
+		}
+	}()
+	counted, err := a.count(ctx, names)
+	if err != nil {
+		return nil, a.throttled(ctx, userID, err)
+	}
+	begun = true
+	return &attempt{Attempt: counted, leave: leave}, nil
+}
+
+// networkOf is the network of the client. It takes turns with others to hash passwords.
+func networkOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
+
+// count counts an attempt for an account with one or two names. If the first name must wait, count tries the other one: a place
+// that one name knows is a known place. So an owner with a new e-mail address still gets in from a known place.
+func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, error) {
+	attempt, err := a.countAs(ctx, names)
+	if len(names) < 2 || !errors.Is(err, throttle.ErrDelayed) {
+		return attempt, err
+	}
+	second, secondErr := a.countAs(ctx, []string{names[1], names[0]})
+	switch {
+	case secondErr != nil:
+		return nil, sooner(err, secondErr)
+	case !second.Known(): // the first delay has passed only just now
+		_ = second.Cancelled(ctx)
+		return nil, err
+	}
+	return second, nil
+}
+
+// sooner returns the error with the shorter delay, which is that of a known place. Others may come back too early.
+func sooner(err, other error) error {
+	var first, second *throttle.Delayed
+	if errors.As(err, &first) && errors.As(other, &second) && second.RetryAfter < first.RetryAfter {
+		return other
+	}
+	return err
+}
+
+func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, error) {
+	attempt, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
+	if err == nil && len(names) > 1 {
+		err = attempt.Also(ctx, names[1])
+	}
+	return attempt, err
+}
+
+// throttled is the answer to an attempt that was not counted, because there were too many or because nobody could tell.
+func (a *Auth) throttled(ctx context.Context, userID string, err error) error {
+	var delayed *throttle.Delayed
+	if !errors.As(err, &delayed) {
+		return unavailable(err)
+	}
+	a.events.emit(ctx, event.Event{Kind: event.LoginThrottled, Subject: userID})
+	e := because(ErrTooManyAttempts, nil)
+	e.retryAfter = delayed.RetryAfter
+	return e
+}
+
+// accountsOf returns the one or two names of an account for the throttle: the address if there is one, and the id if it is known.
+// Some users have no address, and others can change theirs.
+func accountsOf(email, userID string) (names []string) {
+	if account := userstore.NormalizeEmail(email); account != "" {
+		names = append(names, account)
+	}
+	if userID != "" {
+		names = append(names, accountOfID(userID))
+	}
+	return names
+}
+
+func accountOfID(userID string) string { return "\x00" + userID } // no address has a control character
+
+// attempt is an attempt that is under way. It ends by Auth.end.
+type attempt struct {
+	*throttle.Attempt
+	leave func()
+	ended bool
+}
+
+// verdict ends an attempt in the throttle. If it is nil, the attempt stays a failure.
+type verdict func(*throttle.Attempt, context.Context) error
+
+var (
+	succeeded verdict = (*throttle.Attempt).Succeeded // all were right
+	continued verdict = (*throttle.Attempt).Continued // they were right so far
+	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
+)
+
+// verdictOf returns the verdict on an attempt that ended with err. right says that the password or the code was right. The attempt does
+// not count if nobody can tell (5xx), if nothing was checked (errLoginTicket), or if a right answer was refused for another reason.
+func verdictOf(err error, right bool) verdict {
+	switch {
+	case err == nil:
+		return succeeded
+	case errors.Is(err, ErrSecondStepRequired):
+		return continued
+	case err == errLoginTicket, isFault(err), right && !errors.Is(err, ErrInvalidCredentials):
+		return cancelled
+	}
+	return nil
+}
+
+// isFault reports whether an error says that nobody could tell, and not that the client was wrong.
+func isFault(err error) bool { return asError(err).Status() >= 500 }
+
+// cancelIfOpen ends an attempt whose password or code was right, if a panic of the host's code has cut it off.
+func (a *Auth) cancelIfOpen(ctx context.Context, attempt *attempt) {
+	if !attempt.ended {
+		a.end(ctx, attempt, cancelled)
+	}
+}
+
+// afterPassword returns the verdict on an attempt whose password was right. A user with a second factor has shown only the first
+// of two proofs then.
+func (a *Auth) afterPassword(ctx context.Context, userID string) verdict {
+	if a.mayHaveFactor(ctx, userID) {
+		return continued
+	}
+	return succeeded
+}
+
+// end ends an attempt, also if the client has gone away. Otherwise attempts would be counted wrongly.
+func (a *Auth) end(ctx context.Context, attempt *attempt, result verdict) {
+	defer attempt.leave()
+	attempt.ended = true
+	if result == nil {
+		return
+	}
+	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
+	if err := result(attempt.Attempt, ctx); err != nil {
+		a.logger.WarnContext(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer",
+			"error", err)
+	}
+}
