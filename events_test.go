@@ -148,6 +148,30 @@ func TestTheKeyRotatesEvent(t *testing.T) {
 	require.Empty(t, rotated.Address+rotated.UserAgent, "the client has not rotated the key")
 }
 
+// builtAnew is a host's source of keys that makes its keys again, as keys.Files does after each change of a file.
+type builtAnew struct{ atomic.Pointer[keys.Key] }
+
+func (b *builtAnew) Current() *keys.Set { return b.Load().Current() }
+
+func (b *builtAnew) Refetch(context.Context, *keys.Set) (*keys.Set, error) { return b.Current(), nil }
+
+func TestTheSameKeyInANewSetIsNoKeyRotation(t *testing.T) {
+	var got record
+	source := &builtAnew{}
+	source.Store(keys.Secret(secret))
+	auth, err := signet.New(newUsers(t), source, signet.WithPasswordHasher(cheap), signet.WithEvents(got.add))
+	require.NoError(t, err)
+	defer auth.Close()
+	for _, key := range []*keys.Key{keys.Secret(secret), keys.Secret(secret, keys.WithID("next"))} {
+		_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		source.Store(key)
+	}
+	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	require.Equal(t, "next", got.take(t, event.KeyRotated).Reason, "it is the first one")
+}
+
 // A host's function that hangs holds no request up, and Close does not wait for it longer than its grace. One that panics ends
 // nothing.
 func TestAFunctionThatHangs(t *testing.T) {

@@ -616,11 +616,12 @@ func TestAFactorThatReturnsTheSameSlice(t *testing.T) {
 type panickingThrottle struct {
 	throttle.Memory
 	broken atomic.Bool
+	good   atomic.Int32 // how many calls are good before one panics
 }
 
 func (p *panickingThrottle) Update(ctx context.Context, key throttle.Key,
 	change func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
-	if p.broken.Load() {
+	if p.broken.Load() && p.good.Add(-1) < 0 {
 		panic("a fault of the store")
 	}
 	return p.Memory.Update(ctx, key, change)
@@ -655,6 +656,23 @@ func TestAPanicKeepsNoPlace(t *testing.T) {
 			_, err := s.Authenticate(ctx, "john@mail.com", password)
 			require.NoError(t, err)
 		})
+	}
+}
+
+// The same at each call of a login: it counts the attempt, says that the password was right, and ends the attempt.
+func TestAPanicOfTheThrottleInTheMiddle(t *testing.T) {
+	for good := range int32(5) {
+		store := &panickingThrottle{}
+		s := newService(t, signet.WithLogin(signet.LoginPolicy{Throttle: throttle.New(store, throttle.Config{})}))
+		ctx := signet.ContextWithClient(t.Context(), "", "192.0.2.1")
+		store.broken.Store(true)
+		for range 4 {
+			store.good.Store(good)
+			require.Panics(t, func() { s.Login(ctx, "john@mail.com", "changeme") }, good)
+		}
+		store.broken.Store(false)
+		_, err := s.Login(ctx, "john@mail.com", "changeme")
+		require.NoError(t, err, good)
 	}
 }
 

@@ -149,7 +149,8 @@ var errAhead = errors.New("this machine's clock is ahead of that of the session 
 // noteKey emits an event if another key signs than before. The event names no client: the client that gets the first token of
 // the new key did not change the key.
 func (a *Auth) noteKey(ctx context.Context, key *keys.Key) {
-	if before := a.signing.Load(); before != key && a.signing.CompareAndSwap(before, key) && before != nil {
+	before := a.signing.Load()
+	if before != key && a.signing.CompareAndSwap(before, key) && before != nil && !before.Equal(key) {
 		a.events.emit(context.WithValue(ctx, callerKey{}, caller{}), event.Event{Kind: event.KeyRotated, Reason: key.ID()})
 	}
 }

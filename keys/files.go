@@ -151,15 +151,21 @@ func (f *Files) Format(state fmt.State, _ rune) {
 func (f *Files) run(ctx context.Context) {
 	ticker := time.NewTicker(f.cfg.interval)
 	defer ticker.Stop()
+	logged := "" // the error that was logged last, and not again while it lasts
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := f.read(); err != nil {
+		switch err := f.read(); {
+		case err == nil && logged != "":
+			f.cfg.logger.Info("keys: the key files can be read again", "path", f.path)
+			logged = ""
+		case err != nil && err.Error() != logged:
 			f.cfg.logger.Error("keys: the key files cannot be read; the keys stay as they were",
 				"path", f.path, "error", err)
+			logged = err.Error()
 		}
 	}
 }
@@ -201,7 +207,7 @@ func (f *Files) parse(files []keyFile) (*Set, error) {
 		certificates = append(certificates, certificatesIn(file.text)...)
 		for _, k := range parsed {
 			nameOf[k] = file.name
-			switch i := slices.IndexFunc(list, k.equal); {
+			switch i := slices.IndexFunc(list, k.Equal); {
 			case i < 0:
 				list = append(list, k)
 			case k.CanSign() && !list[i].CanSign(): // its own place counts

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,4 +275,20 @@ func TestAKeyBesideItsPublicKey(t *testing.T) {
 		require.Len(t, set.Keys(), 1)
 		require.True(t, set.Signing().CanSign())
 	}
+}
+
+// Files that cannot be read for a while are two lines in the log, one at each end.
+func TestAFileThatCannotBeReadIsLoggedOnce(t *testing.T) {
+	f := newFolder(t)
+	f.write("a.jwk", jwkOf(t, "a", other))
+	var log syncBuffer
+	count := func(part string) int { return strings.Count(log.String(), part) }
+	files := f.open(keys.WithLogger(log.logger()))
+	f.write("b.jwk", "{")
+	require.Eventually(t, func() bool { return count("cannot be read") == 1 }, 20*time.Second, 10*time.Millisecond)
+	time.Sleep(3 * time.Second)
+	require.Equal(t, 1, count("cannot be read"))
+	require.NoError(t, os.Remove(filepath.Join(f.path, "b.jwk")))
+	require.Eventually(t, func() bool { return count("can be read again") == 1 }, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, []string{"a"}, files.Current().IDs())
 }

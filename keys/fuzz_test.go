@@ -93,7 +93,7 @@ func FuzzParseSet(f *testing.F) {
 			return
 		}
 		for _, k := range own { // the reader for other issuers is the more patient one
-			require.True(t, slices.ContainsFunc(published, k.equal), "%v is accepted at home and not from an issuer", k)
+			require.True(t, slices.ContainsFunc(published, k.Equal), "%v is accepted at home and not from an issuer", k)
 		}
 	})
 }

@@ -201,7 +201,7 @@ func parsePublished(text []byte) (list []*Key, skipped []error, err error) {
 		case errors.Is(err, errNotForSignatures):
 		case err != nil:
 			skipped = append(skipped, fmt.Errorf("key %d: %w", i, err))
-		case !slices.ContainsFunc(list, k.equal):
+		case !slices.ContainsFunc(list, k.Equal):
 			list = append(list, k)
 		}
 	}
@@ -254,13 +254,6 @@ func isPrivatePart(name string) bool {
 
 // isEmpty reports whether a member says that there is nothing. Some programs write what is absent so.
 func isEmpty(value string) bool { return value == "null" || value == `""` || value == "[]" }
-
-// equal reports whether two keys have the same key material, algorithms and id. A private key stands for its public half,
-// although that may have more algorithms if it names none.
-func (k *Key) equal(other *Key) bool {
-	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && k.issuer == other.issuer &&
-		(len(k.variants) == len(other.variants) || k.CanSign() != other.CanSign())
-}
 
 func (k *Key) setIssuer(issuer string) {
 	k.issuer = issuer

@@ -194,6 +194,15 @@ func (k *Key) Err() error {
 	return k.err
 }
 
+// Equal reports whether two keys have the same id and key material, and the same algorithm. A private key is equal to its public half.
+func (k *Key) Equal(other *Key) bool {
+	if k == nil || other == nil {
+		return k == other
+	}
+	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && k.issuer == other.issuer &&
+		(len(k.variants) == len(other.variants) || k.CanSign() != other.CanSign()) // a public key may have more algorithms
+}
+
 // Published reports whether a JWK Set shows the key. It never shows secrets.
 func (k *Key) Published() bool { return k != nil && k.public != nil }
 

@@ -137,7 +137,7 @@ func (s *Set) has(list []*Key) bool {
 		return false
 	}
 	for _, k := range list {
-		if !slices.ContainsFunc(s.keys, k.equal) {
+		if !slices.ContainsFunc(s.keys, k.Equal) {
 			return false
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
 	expireEvery = time.Minute
 	retryAfter  = time.Second
+	longPush    = time.Minute // a subscription that has lasted so long was good
 	remoteSkew  = 500 * time.Millisecond
 )
 
@@ -45,6 +46,9 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			v.whole.Store(false)
 			v.seen.reset()
 			next = session.End
+			if failing { // the source answers again
+				v.report(nil)
+			}
 		case err != nil && !failing:
 			v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
 			v.report(err)
@@ -215,18 +219,21 @@ func (v *View) expire() {
 	v.cuts.expire(now)
 }
 
-// listen lets the source wake follow.
+// listen lets the source wake follow. Of several failures in a row it logs the first one.
 func (v *View) listen(ctx context.Context, notifier session.Notifier) {
+	failing := false
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := notify(ctx, notifier, func() {
 			select {
 			case v.wake <- struct{}{}:
 			default:
 			}
 		})
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && (!failing || time.Since(began) > longPush) {
 			v.Logger.Warn("signet: revocations are not pushed now; they are still read regularly", "source", v.Name, "error", err)
 		}
+		failing = true
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryAfter + rand.N(retryAfter)):

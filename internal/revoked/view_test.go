@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -450,5 +451,39 @@ func TestASourceThatIsSlow(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		require.True(t, v.whole.Load())
 		require.ErrorIs(t, v.check(t, "old"), ErrRevoked)
+	})
+}
+
+// forbiddenSource cannot be subscribed to.
+type forbiddenSource struct{ *fakeSource }
+
+func (f forbiddenSource) Notify(context.Context, func()) error { return errors.New("no permission") }
+
+// One condition has one line in the log, however long it lasts.
+func TestPushesThatAreForbiddenAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		open(t, forbiddenSource{&fakeSource{}}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, strings.Count(log.String(), "not pushed now"))
+	})
+}
+
+// A store that comes back without its log, as after a failover to a backup, is back.
+func TestAStoreThatIsBackWithAnotherLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reports []error
+		source := &fakeSource{}
+		open(t, source, func(c *Config) { c.Report = func(err error) { reports = append(reports, err) } })
+		time.Sleep(3 * time.Second)
+		source.set(func() { source.broken = errAway })
+		time.Sleep(3 * time.Second)
+		source.set(func() { source.broken, source.rewound = nil, true })
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		require.Len(t, reports, 2)
+		require.ErrorIs(t, reports[0], errAway)
+		require.NoError(t, reports[1])
 	})
 }
