@@ -20,8 +20,9 @@ import (
 	"time"
 )
 
-// Client is a session with one service. All methods are safe for concurrent use. It starts a goroutine only for a
-// refresh; the goroutine ends with the refresh, or when everybody who waited for it has given up.
+// Client is a session with one service. All methods are safe for concurrent use. It starts a goroutine only for a refresh. The
+// goroutine ends with the refresh, or when everybody who waited for it has given up. A refresh for which nobody waits is one
+// request, and ends when a login, a step-up or a logout begins.
 type Client struct {
 	base    string // without a slash at the end
 	send    *http.Client
@@ -30,7 +31,7 @@ type Client struct {
 	maxWait time.Duration
 
 	mu     sync.Mutex
-	now    current
+	pair   current
 	loaded bool
 	flight *flight // the running refresh; nil: none
 	rest   rest
@@ -61,7 +62,9 @@ func WithStore(store TokenStore) Option {
 }
 
 // WithTransport sets what sends the requests for login, second step, step-up, refresh, logout and profile. It must not add tokens.
-// The default is [http.DefaultTransport].
+// The default is a copy of [http.DefaultTransport] that gives up a connection on which nothing comes for ten seconds. HTTP/2 would
+// send all requests on such a connection for as long as the system believes that it is there. For a transport of your own, set
+// SendPingTimeout and PingTimeout of [http.HTTP2Config].
 func WithTransport(base http.RoundTripper) Option {
 	return option(func(c *Client) error {
 		if base == nil {
@@ -104,7 +107,8 @@ func WithMaxWait(limit time.Duration) Option {
 func New(baseURL string, opts ...Option) (*Client, error) {
 	c := &Client{
 		// A login or a refresh never follows a redirect: the body has secrets.
-		send:    &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		send: &http.Client{Transport: ownTransport(),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		store:   &Memory{},
 		origins: map[string]bool{},
 		maxWait: 30 * time.Second,
@@ -183,7 +187,7 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 	if err != nil {
 		return err
 	}
-	unlock, err := c.store.Lock(ctx)
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -198,9 +202,9 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 // session. The other errors are those of [Client.Token].
 func (c *Client) StepUp(ctx context.Context, answer string) error {
 	c.mu.Lock()
-	before := c.now
+	before := c.pair
 	c.mu.Unlock()
-	unlock, err := c.store.Lock(ctx)
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,24 +222,24 @@ func (c *Client) StepUp(ctx context.Context, answer string) error {
 
 // stepUp returns a raised pair, and the access token that it used. The answer is of the user of the pair before. The lock of the
 // store is held.
-func (c *Client) stepUp(ctx context.Context, before current, answer, refused string) (pair Tokens, used string, err error) {
-	now, err := c.renew(ctx, refused)
-	if err == nil && otherUser(before, now) {
+func (c *Client) stepUp(ctx context.Context, before current, answer, refused string) (raised Tokens, used string, err error) {
+	pair, err := c.renew(ctx, refused, c.maxWait)
+	if err == nil && otherUser(before, pair) {
 		err = errOtherUser
 	}
 	if err != nil {
 		return Tokens{}, "", err
 	}
-	body := map[string]string{"refreshToken": now.RefreshToken, "code": answer}
-	pair, err = c.tokens(ctx, "/step-up", now.AccessToken, body)
-	return pair, now.AccessToken, err
+	body := map[string]string{"refreshToken": pair.RefreshToken, "code": answer}
+	raised, err = c.tokens(ctx, "/step-up", pair.AccessToken, body)
+	return raised, pair.AccessToken, err
 }
 
 // Logout ends the session at the service, and then removes the tokens. If the service does not answer in time, the
 // error is [ErrUnavailable] and the tokens stay, so that Logout can be called again. Without a session it does
 // nothing. At a service without sessions it only removes the tokens.
 func (c *Client) Logout(ctx context.Context) error {
-	unlock, err := c.store.Lock(ctx)
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -244,7 +248,7 @@ func (c *Client) Logout(ctx context.Context) error {
 	if err != nil || tokens.RefreshToken == "" {
 		return err
 	}
-	err = c.patiently(ctx, func() error {
+	err = patiently(ctx, c.maxWait, func() error {
 		_, err := c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
@@ -254,25 +258,28 @@ func (c *Client) Logout(ctx context.Context) error {
 	return c.keep(ctx, Tokens{})
 }
 
-// nothingToEnd reports whether a logout was refused because the session has ended already, or because the service has no logout. It is
-// false for the answer of a check that the host has put in front.
+// nothingToEnd reports whether a logout was refused because the session has ended already, or because the service has no sessions. It
+// is false for the answer of a proxy, and for that of a check that the host has put in front.
 func nothingToEnd(err error) bool {
 	refused, ok := errors.AsType[*Error](err)
-	switch {
-	case !ok:
+	if !ok {
 		return false
-	case refused.Status == http.StatusUnauthorized:
-		return refused.Code != anotherProof && refused.Code != "missing_token"
 	}
-	return refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed
+	switch refused.Code {
+	case "invalid_token":
+		return refused.Status == http.StatusUnauthorized
+	case "not_found", "not_implemented":
+		return true
+	}
+	return false
 }
 
 // Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if
 // the service is away. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
 func (c *Client) Profile(ctx context.Context, target any) error {
 	hc := &http.Client{Transport: c.Transport(c.send.Transport), CheckRedirect: c.send.CheckRedirect}
-	return c.patiently(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, attemptTimeout+c.maxWait)
+	return patiently(ctx, c.maxWait, func() error {
+		ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout+c.maxWait, ErrUnavailable)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/profile", nil)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -85,9 +86,9 @@ func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // bubble runs a test on a signed-in client in a bubble. All goroutines must have ended at its end.
-func bubble(t *testing.T, test func(t *testing.T, c *client.Client, d *direct)) {
+func bubble(t *testing.T, test func(t *testing.T, c *client.Client, d *direct), opts ...signet.Option) {
 	synctest.Test(t, func(t *testing.T) {
-		auth, handler := newHandler(t)
+		auth, handler := newHandler(t, opts...)
 		defer auth.Close()
 		d := &direct{handler: handler}
 		c, err := client.New("http://service/auth", client.WithTransport(d))
@@ -329,7 +330,7 @@ func TestLogout(t *testing.T) {
 // at once as long as the service has asked to wait.
 func TestADueTokenIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth, handler := newHandler(t, signet.WithLifetimes(signet.Lifetimes{Access: 100 * time.Second}))
+		auth, handler := newHandler(t, slow)
 		defer auth.Close()
 		d := &direct{handler: handler}
 		c, err := client.New("http://service/auth", client.WithTransport(d))
@@ -372,11 +373,150 @@ func TestADueTokenIsUsed(t *testing.T) {
 	})
 }
 
+// slow makes tokens that are due for a while before they expire.
+var slow = signet.WithLifetimes(signet.Lifetimes{Access: 100 * time.Second})
+
+// A refresh for which nobody waits holds nobody up, and asks once: the next one is sent when somebody needs it.
+func TestARefreshBesideTheCall(t *testing.T) {
+	for name, act := range map[string]func(context.Context, *client.Client) error{
+		"login":  func(ctx context.Context, c *client.Client) error { return c.Login(ctx, "john@mail.com", "changeme") },
+		"logout": func(ctx context.Context, c *client.Client) error { return c.Logout(ctx) },
+	} {
+		for _, answer := range []string{"503", "nothing"} {
+			bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+				_, expiry, err := c.Token(t.Context())
+				require.NoError(t, err)
+				time.Sleep(time.Until(expiry) - 10*time.Second) // it is due, and good
+				before := d.refreshes.Load()
+				d.before = func(r *http.Request) (*http.Response, error) {
+					switch {
+					case !strings.HasSuffix(r.URL.Path, "/refresh-token"):
+						return nil, nil
+					case answer == "503":
+						return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"20"}}, Body: http.NoBody}, nil
+					}
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}
+				status, err := get(c, d, "http://service/echo")
+				require.NoError(t, err)
+				require.Equal(t, 200, status)
+				synctest.Wait()
+				start := time.Now()
+				require.NoError(t, act(t.Context(), c), name+answer)
+				require.Zero(t, time.Since(start), name+answer)
+				require.EqualValues(t, 1, d.refreshes.Load()-before, name+answer)
+			}, slow)
+		}
+	}
+}
+
+// Who needs a new token while such a refresh is under way waits as ever.
+func TestWhoJoinsARefreshBesideTheCall(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		token, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(expiry) - 7*time.Second)
+		away := time.Now().Add(8 * time.Second)
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/refresh-token") && time.Now().Before(away) {
+				time.Sleep(3 * time.Second)
+				return &http.Response{StatusCode: 503, Header: http.Header{}, Body: http.NoBody}, nil
+			}
+			return nil, nil
+		}
+		same, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, token, same)
+		time.Sleep(2500 * time.Millisecond) // now it is no longer good, and the refresh goes on
+		next, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, token, next)
+	}, slow)
+}
+
+// A Retry-After is about the session whose refresh was refused. The error of a later call says how long is left.
+func TestARestIsOfOneSession(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		_, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(expiry))
+		refused := true
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if refused && strings.HasSuffix(r.URL.Path, "/refresh-token") {
+				return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"60"}}, Body: http.NoBody}, nil
+			}
+			return nil, nil
+		}
+		var no *client.Error
+		_, _, err = c.Token(t.Context())
+		require.ErrorAs(t, err, &no)
+		require.Equal(t, time.Minute, no.RetryAfter)
+		time.Sleep(20 * time.Second)
+		_, _, err = c.Token(t.Context())
+		require.ErrorAs(t, err, &no)
+		require.Equal(t, 40*time.Second, no.RetryAfter)
+		refused = false
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		_, expiry, err = c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(expiry))
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// A client closes no connections of the program, and gives up its own if they are silent.
+func TestTheConnectionsOfAClient(t *testing.T) {
+	var conns atomic.Int64
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	other.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	other.Start()
+	defer other.Close()
+	away, err := client.New("http://127.0.0.1:1/auth", client.WithMaxWait(0))
+	require.NoError(t, err)
+	for range 10 {
+		require.ErrorIs(t, away.Login(t.Context(), "john@mail.com", "changeme"), client.ErrUnavailable)
+		resp, err := http.Get(other.URL)
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	require.EqualValues(t, 1, conns.Load())
+}
+
+// The error of an http.Client says whether the time of the caller was over.
+func TestTimeoutsOfTransport(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		_, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(expiry))
+		d.before = func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://service/echo", nil)
+		require.NoError(t, err)
+		_, err = (&http.Client{Transport: c.Transport(d)}).Do(req)
+		var failed net.Error
+		require.ErrorAs(t, err, &failed)
+		require.True(t, failed.Timeout())
+	})
+}
+
 // A logout that the service does not know, or that finds no session, removes the tokens. A host's own check before it does not.
 func TestLogoutThatEndsNothing(t *testing.T) {
 	for answer, signedOut := range map[string]bool{
-		`401 {"code":"invalid_token"}`: true, `404 {"code":"not_found"}`: true, `405 {}`: true,
+		`401 {"code":"invalid_token"}`: true, `404 {"code":"not_found"}`: true, `501 {"code":"not_implemented"}`: true,
+		`401 Bearer realm="api", error="invalid_token"`:   true, // with a body of the host's own
 		`401 {"code":"insufficient_user_authentication"}`: false, `401 {"code":"missing_token"}`: false, `403 {}`: false,
+		`401 Bearer realm="api"`: false, `401 {}`: false, `404 default backend`: false, `405 {}`: false,
 	} {
 		bubble(t, func(t *testing.T, c *client.Client, d *direct) {
 			d.before = func(r *http.Request) (*http.Response, error) {
@@ -384,7 +524,11 @@ func TestLogoutThatEndsNothing(t *testing.T) {
 					return nil, nil
 				}
 				status, _ := strconv.Atoi(answer[:3])
-				return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer[4:]))}, nil
+				header := http.Header{}
+				if strings.HasPrefix(answer[4:], "Bearer") {
+					header.Set("WWW-Authenticate", answer[4:])
+				}
+				return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(answer[4:]))}, nil
 			}
 			err := c.Logout(t.Context())
 			require.Equal(t, signedOut, err == nil, answer)

@@ -73,6 +73,15 @@ type ownError struct{ error }
 
 func (e ownError) Unwrap() error { return e.error }
 
+// Timeout is for url.Error.Timeout, which does not unwrap.
+func (e ownError) Timeout() bool {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.error)
+	return ok && timeout.Timeout()
+}
+
 func isStatus(err error, status int) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status == status

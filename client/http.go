@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -57,12 +58,12 @@ func (c *Client) post(ctx context.Context, path, accessToken string, body map[st
 func decode(hc *http.Client, req *http.Request, target any, secrets ...string) error {
 	resp, err := hc.Do(req)
 	if err != nil {
-		return unanswered(hc, err)
+		return unanswered(req.Context(), err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return unanswered(hc, err)
+		return unanswered(req.Context(), err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return refusal(resp, data, secrets)
@@ -76,17 +77,28 @@ func decode(hc *http.Client, req *http.Request, target any, secrets ...string) e
 	return nil
 }
 
-// unanswered keeps the errors of this package as they are. Everything else means that there was no answer. The connection may be
-// dead: HTTP/2 would go on to use it.
-func unanswered(hc *http.Client, err error) error {
-	if own, ok := errors.AsType[ownError](err); ok {
+// unanswered keeps the errors of this package as they are. Everything else means that there was no answer.
+func unanswered(ctx context.Context, err error) error {
+	timedOut := errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == ErrUnavailable // and not the time of the caller
+	if own, ok := errors.AsType[ownError](err); ok && !timedOut {
 		return own.error
-	}
-	if !errors.Is(err, context.Canceled) {
-		hc.CloseIdleConnections()
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// ownTransport is that of all clients without another one.
+var ownTransport = sync.OnceValue(func() http.RoundTripper {
+	shared, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // the program has replaced it
+		return http.DefaultTransport
+	}
+	own := shared.Clone()
+	if own.HTTP2 == nil {
+		own.HTTP2 = &http.HTTP2Config{}
+	}
+	own.HTTP2.SendPingTimeout, own.HTTP2.PingTimeout = 5*time.Second, 5*time.Second
+	return own
+})
 
 // refusal is the error for an answer that is no success. A server or a proxy may quote the request, as it is or in JSON.
 func refusal(resp *http.Response, data []byte, secrets []string) error {
@@ -95,6 +107,10 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 	if resp.StatusCode == http.StatusUnauthorized && problem.Code == "second_step_required" && problem.Ticket != "" {
 		return &SecondStepError{problem.Ticket}
 	}
+	if resp.Request != nil { // Transport has added the access token
+		secrets = append(secrets, strings.TrimPrefix(resp.Request.Header.Get("Authorization"), "Bearer "))
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another one
 	for _, secret := range secrets {
 		if len(secret) < 4 {
 			continue
@@ -104,7 +120,11 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 			problem.Message = strings.ReplaceAll(problem.Message, form, "(hidden)")
 		}
 	}
-	return &Error{Status: resp.StatusCode, Code: cut(problem.Code), Message: cut(problem.Message),
+	code := problem.Code
+	if _, after, found := strings.Cut(resp.Header.Get("WWW-Authenticate"), `error="`); found && code == "" { // a host may write other bodies
+		code, _, _ = strings.Cut(after, `"`)
+	}
+	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message),
 		RetryAfter: retryAfter(resp.Header)}
 }
 
@@ -130,8 +150,8 @@ func retryAfter(h http.Header) time.Duration {
 
 // patiently repeats what failed because the service is away, until maxWait is over or ctx ends. A Retry-After beyond
 // maxWait is not waited for.
-func (c *Client) patiently(ctx context.Context, try func() error) error {
-	end := time.Now().Add(c.maxWait)
+func patiently(ctx context.Context, maxWait time.Duration, try func() error) error {
+	end := time.Now().Add(maxWait)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {
 		err := try()
 		if err == nil || !errors.Is(err, ErrUnavailable) {
@@ -150,9 +170,6 @@ func (c *Client) patiently(ctx context.Context, try func() error) error {
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
-		}
-		if refused == nil { // the connection may be dead, and no request uses it now
-			c.send.CloseIdleConnections()
 		}
 	}
 }

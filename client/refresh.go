@@ -14,90 +14,114 @@ import (
 // for the refresh. After an answer 429 or 503 with Retry-After, the client sends no refresh for that time, but for a minute at
 // most. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
 func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Time, err error) {
-	now, err := c.valid(ctx, "")
+	pair, err := c.valid(ctx, "")
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	return now.AccessToken, now.Expiry(), nil
+	return pair.AccessToken, pair.Expiry(), nil
 }
 
-// flight is one refresh. The counter belongs to Client.mu; now and err can be read when done is closed.
+// flight is one refresh. The counter belongs to Client.mu; pair and err can be read when done is closed.
 type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
+	maxWait time.Duration // how long it waits for a service that is away
 	waiters int
-	now     current
+	pair    current
 	err     error
 }
 
-// rest is a time in which no refresh is sent, because the last one failed.
+// rest is a time in which no refresh is sent with a refresh token, because the last one failed.
 type rest struct {
+	token       string
 	from, until time.Time
-	asked       error // the answer whose Retry-After asks for the rest; nil: none, and then a call that needs a new token may refresh
+	asked       *Error // the answer whose Retry-After asks for the rest; nil: none, and then a call that needs a new token may refresh
 }
 
 // restAfter returns the rest after a refresh: up to a minute if the service asks for it, and otherwise a second.
-func restAfter(err error) rest {
+func restAfter(token string, err error) rest {
 	if err == nil {
 		return rest{}
 	}
-	r := rest{from: time.Now().Round(0)}
+	r := rest{token: token, from: time.Now().Round(0)}
 	r.until = r.from.Add(time.Second)
 	if refused, ok := errors.AsType[*Error](err); ok && refused.RetryAfter > 0 {
-		r.until, r.asked = r.from.Add(min(refused.RetryAfter, time.Minute)), err
+		r.until, r.asked = r.from.Add(min(refused.RetryAfter, time.Minute)), refused
 	}
 	return r
 }
 
-func (r rest) covers(now time.Time) bool { return now.Before(r.until) && !now.Before(r.from) }
+func (r rest) covers(token string) bool {
+	now := time.Now()
+	return token == r.token && now.Before(r.until) && !now.Before(r.from)
+}
+
+// refusal is the answer that asks for the rest, with the time that is left.
+func (r rest) refusal() error {
+	left := *r.asked
+	left.RetryAfter = time.Until(r.until)
+	return &left
+}
 
 // valid returns a pair that can be used. refused is an access token that was answered 401, or "": valid does not return it
 // again. If another user signs in while valid waits, it returns errOtherUser, because the caller wants to send a request of the
 // earlier user.
 func (c *Client) valid(ctx context.Context, refused string) (current, error) {
-	if err := ctx.Err(); err != nil {
-		return current{}, err
-	}
 	c.mu.Lock()
-	before := c.now
-	usable := c.loaded && before.AccessToken != refused
-	if usable && before.fresh() {
-		defer c.mu.Unlock()
-		return before, nil
-	}
-	if usable && before.good() { // the refresh goes on beside the request
-		defer c.mu.Unlock()
-		if c.flight == nil && !c.rest.covers(time.Now()) {
-			c.start(ctx, refused)
-		}
-		return before, nil
-	}
-	f := c.flight
-	if f == nil {
-		f = c.start(ctx, refused)
-	}
-	f.waiters++
+	before := c.pair
 	c.mu.Unlock()
-	select {
-	case <-f.done:
-		if f.err == nil && otherUser(before, f.now) {
-			return current{}, errOtherUser
+	for {
+		if err := ctx.Err(); err != nil {
+			return current{}, err
 		}
-		return f.now, f.err
-	case <-ctx.Done():
-		c.leave(f)
-		return current{}, ctx.Err()
+		pair, f := c.ready(ctx, refused)
+		if f == nil {
+			return pair, nil
+		}
+		select {
+		case <-ctx.Done():
+			c.leave(f)
+			return current{}, ctx.Err()
+		case <-f.done:
+		}
+		switch {
+		case f.err == nil && otherUser(before, f.pair):
+			return current{}, errOtherUser
+		case f.maxWait < c.maxWait && errors.Is(f.err, ErrUnavailable), errors.Is(f.err, context.Canceled):
+			continue // nobody was to wait for that refresh
+		}
+		return f.pair, f.err
 	}
 }
 
+// ready returns a pair that can be used now, or the refresh to wait for. The caller is one of those who wait for it.
+func (c *Client) ready(ctx context.Context, refused string) (current, *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	usable := c.loaded && c.pair.AccessToken != refused
+	switch {
+	case usable && c.pair.notDue():
+		return c.pair, nil
+	case usable && c.pair.usable(): // the refresh goes on beside the request
+		if c.flight == nil && !c.rest.covers(c.pair.RefreshToken) {
+			c.start(ctx, refused, 0)
+		}
+		return c.pair, nil
+	case c.flight == nil:
+		c.start(ctx, refused, c.maxWait)
+	}
+	c.flight.waiters++
+	return current{}, c.flight
+}
+
 // start begins a refresh that does not end with the context of one caller. c.mu is held.
-func (c *Client) start(ctx context.Context, refused string) *flight {
+func (c *Client) start(ctx context.Context, refused string, maxWait time.Duration) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &flight{done: make(chan struct{}), cancel: cancel}
+	f := &flight{done: make(chan struct{}), cancel: cancel, maxWait: maxWait}
 	c.flight = f
 	go func() {
 		defer cancel()
-		f.now, f.err = c.refresh(ctx, refused)
+		f.pair, f.err = c.refresh(ctx, refused, maxWait)
 		c.mu.Lock()
 		if c.flight == f {
 			c.flight = nil
@@ -105,7 +129,6 @@ func (c *Client) start(ctx context.Context, refused string) *flight {
 		c.mu.Unlock()
 		close(f.done)
 	}()
-	return f
 }
 
 // leave ends a refresh for which nobody waits any more. Its answer is lost then, which the service forgives.
@@ -113,17 +136,32 @@ func (c *Client) leave(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiters--; f.waiters == 0 {
-		if c.flight == f {
-			c.flight = nil
-		}
-		f.cancel()
+		c.end(f)
 	}
 }
 
-func (c *Client) refresh(ctx context.Context, refused string) (now current, err error) {
+// end ends a refresh. c.mu is held.
+func (c *Client) end(f *flight) {
+	if c.flight == f {
+		c.flight = nil
+	}
+	f.cancel()
+}
+
+// lock takes the lock of the store for a login, a step-up or a logout. None of them waits for a refresh for which nobody waits.
+func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
+	c.mu.Lock()
+	if c.flight != nil && c.flight.waiters == 0 {
+		c.end(c.flight)
+	}
+	c.mu.Unlock()
+	return c.store.Lock(ctx)
+}
+
+func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Duration) (pair current, err error) {
 	defer func() {
 		if reason := recover(); reason != nil { // in this goroutine nobody else recovers
-			now, err = current{}, fmt.Errorf("the token store or the transport panicked: %v", reason)
+			pair, err = current{}, fmt.Errorf("the token store or the transport panicked: %v", reason)
 		}
 	}()
 	unlock, err := c.store.Lock(ctx)
@@ -131,11 +169,11 @@ func (c *Client) refresh(ctx context.Context, refused string) (now current, err 
 		return current{}, err
 	}
 	defer unlock()
-	return c.renew(ctx, refused)
+	return c.renew(ctx, refused, maxWait)
 }
 
 // renew refreshes, unless another process has done so. The lock of the store is held.
-func (c *Client) renew(ctx context.Context, refused string) (current, error) {
+func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duration) (current, error) {
 	tokens, err := c.reread(ctx)
 	if err != nil {
 		return current{}, err
@@ -143,22 +181,22 @@ func (c *Client) renew(ctx context.Context, refused string) (current, error) {
 	if tokens.RefreshToken == "" {
 		return current{}, ErrSignedOut
 	}
-	if tokens.fresh() && tokens.AccessToken != refused {
+	if tokens.notDue() && tokens.AccessToken != refused {
 		return tokens, nil
 	}
 	c.mu.Lock()
 	rest := c.rest
 	c.mu.Unlock()
-	if rest.asked != nil && rest.covers(time.Now()) {
-		return current{}, rest.asked
+	if rest.asked != nil && rest.covers(tokens.RefreshToken) {
+		return current{}, rest.refusal()
 	}
 	var pair Tokens
-	err = c.patiently(ctx, func() (err error) {
+	err = patiently(ctx, maxWait, func() (err error) {
 		pair, err = c.tokens(ctx, "/refresh-token", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
 	c.mu.Lock()
-	c.rest = restAfter(err)
+	c.rest = restAfter(tokens.RefreshToken, err)
 	c.mu.Unlock()
 	if isStatus(err, http.StatusUnauthorized) {
 		return current{}, errors.Join(fmt.Errorf("%w: %w", ErrSignedOut, err), c.keep(ctx, Tokens{}))
@@ -171,7 +209,7 @@ func (c *Client) renew(ctx context.Context, refused string) (current, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.now, nil
+	return c.pair, nil
 }
 
 // reread takes over what the store has. The lock of the store is held. Only an older pair of the same session, in a
@@ -183,12 +221,12 @@ func (c *Client) reread(ctx context.Context) (current, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	same := c.loaded && stored.AccessToken == c.now.AccessToken && stored.RefreshToken == c.now.RefreshToken
-	if !same && !(stored.RefreshToken != "" && newer(c.now.Tokens, stored)) {
-		c.now = use(stored)
+	same := c.loaded && stored.AccessToken == c.pair.AccessToken && stored.RefreshToken == c.pair.RefreshToken
+	if !same && !(stored.RefreshToken != "" && newer(c.pair.Tokens, stored)) {
+		c.pair = use(stored)
 	}
 	c.loaded = true
-	return c.now, nil
+	return c.pair, nil
 }
 
 // keep stores the pair before it can be used. So if storing fails, the old pair is still good everywhere. The lock of
@@ -199,6 +237,6 @@ func (c *Client) keep(ctx context.Context, tokens Tokens) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now, c.loaded = use(tokens), true
+	c.pair, c.loaded = use(tokens), true
 	return nil
 }

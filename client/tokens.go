@@ -51,16 +51,16 @@ func use(t Tokens) current {
 	return current{Tokens: t, due: t.Received.Add(life - early)}
 }
 
-// fresh reports whether the pair is not due for a refresh yet. A pair that was received in the future does not count: the clock
+// notDue reports whether the pair is not due for a refresh yet. A pair that was received in the future does not count: the clock
 // was set back since.
-func (c current) fresh() bool {
+func (c current) notDue() bool {
 	now := time.Now()
 	return c.AccessToken != "" && now.Before(c.due) && !c.Received.After(now)
 }
 
-// good reports whether the access token can still be used: it has at least five seconds or a tenth of its life left, whichever
-// is less. A token that is due for a refresh can be good.
-func (c current) good() bool {
+// usable reports whether the access token can still be used: it has at least five seconds or a tenth of its life left, whichever
+// is less. A token that is due for a refresh can be usable.
+func (c current) usable() bool {
 	now, life := time.Now(), c.lifetime()
 	return c.AccessToken != "" && !c.Received.After(now) && now.Before(c.Received.Add(life-min(5*time.Second, life/10)))
 }
@@ -77,9 +77,9 @@ func newer(a, b Tokens) bool {
 	return x.IssuedAt > y.IssuedAt
 }
 
-// otherUser reports whether the pair now is of another user than the pair before.
-func otherUser(before, now current) bool {
-	return before.RefreshToken != "" && mark(before.RefreshToken).Subject != mark(now.RefreshToken).Subject
+// otherUser reports whether the pair after is of another user than the pair before.
+func otherUser(before, after current) bool {
+	return before.RefreshToken != "" && mark(before.RefreshToken).Subject != mark(after.RefreshToken).Subject
 }
 
 type position struct {

@@ -29,6 +29,9 @@ func (c *Client) Transport(base http.RoundTripper) http.RoundTripper {
 // HTTPClient returns a client with [Client.Transport] over [http.DefaultTransport].
 func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: c.Transport(nil)} }
 
+// maxRefusal is how much of an answer 401 is kept, in bytes.
+const maxRefusal = 64 << 10
+
 type transport struct {
 	client *Client
 	base   http.RoundTripper
@@ -39,22 +42,22 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil || !t.client.origins[originOf(req.URL)] || len(req.Header.Values("Authorization")) > 0 {
 		return t.base.RoundTrip(req)
 	}
-	now, err := t.client.valid(req.Context(), "")
+	pair, err := t.client.valid(req.Context(), "")
 	if err != nil {
 		closeBody(req)
 		return nil, ownError{err}
 	}
-	resp, err := t.base.RoundTrip(withToken(req, now.AccessToken))
+	resp, err := t.base.RoundTrip(withToken(req, pair.AccessToken))
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || asksForProof(resp.Header) {
 		return resp, err
 	}
-	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxFile)) // the rest, and an error, do not matter
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // the rest, and an error, do not matter
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	if isWrongAnswer(resp.Header, data) {
 		return resp, nil
 	}
-	return t.again(req, resp, now)
+	return t.again(req, resp, pair)
 }
 
 // CloseIdleConnections is for [http.Client.CloseIdleConnections].
@@ -85,14 +88,14 @@ func isWrongAnswer(header http.Header, body []byte) bool {
 // again refreshes after the answer 401, and sends the request a second time if its body allows that. A request of one user is
 // never sent for another, who has signed in meanwhile.
 func (t *transport) again(req *http.Request, resp *http.Response, refused current) (*http.Response, error) {
-	now, err := t.client.valid(req.Context(), refused.AccessToken)
-	if errors.Is(err, errOtherUser) || err == nil && otherUser(refused, now) {
+	pair, err := t.client.valid(req.Context(), refused.AccessToken)
+	if errors.Is(err, errOtherUser) || err == nil && otherUser(refused, pair) {
 		return resp, nil
 	}
 	if err != nil {
 		return nil, ownError{err}
 	}
-	second := withToken(req, now.AccessToken)
+	second := withToken(req, pair.AccessToken)
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
 			return nil, &NotReplayableError{resp}

@@ -73,8 +73,9 @@ func WithLogger(logger *slog.Logger) HandlerOption {
 	})
 }
 
-// WithClient sets the HTTP client, for example one with mutual TLS, or with a transport that adds credentials. A request
-// takes at most 5 seconds, even if the client's own limit is longer. The default is a plain client.
+// WithClient sets the HTTP client, for example one with mutual TLS, or with a transport that adds credentials. A request takes
+// at most 5 seconds, even if the client's own limit is longer. The default client gives up a connection on which nothing comes
+// for ten seconds. For a client of your own, set SendPingTimeout and PingTimeout of [http.HTTP2Config].
 func WithClient(client *http.Client) Option {
 	return option(func(c *config) {
 		if client == nil {

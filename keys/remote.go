@@ -79,8 +79,10 @@ type remoteOption func(*remoteConfig)
 func (o remoteOption) applyRemote(c *remoteConfig) { o(c) }
 
 // WithClient sets the HTTP client that fetches the keys, for example one with a proxy or with mutual TLS. The keys must arrive
-// within 5 seconds, and so must the metadata of [Discover], even if the client's own limit is longer. The default is a plain
-// client.
+// within 5 seconds, and so must the metadata of [Discover], even if the client's own limit is longer. The default client gives
+// up a connection on which nothing comes for ten seconds. For a client of your own, set SendPingTimeout and PingTimeout of
+// [http.HTTP2Config]: otherwise HTTP/2 sends all requests on such a connection for as long as the system believes that it is
+// there.
 func WithClient(client *http.Client) RemoteOption {
 	return remoteOption(func(c *remoteConfig) { c.client, c.ownClient = client, false })
 }

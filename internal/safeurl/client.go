@@ -1,7 +1,6 @@
 package safeurl
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -30,13 +29,9 @@ func (r Rule) Client(given *http.Client) (client *http.Client, end func()) {
 	return client, end
 }
 
-// Do sends a request. Its error does not name the URL, whose query may be a secret. After an error it closes the connections that no
-// request uses: one may be dead, and HTTP/2 would go on to use it.
+// Do sends a request. Its error does not name the URL, whose query may be a secret.
 func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 	res, err := client.Do(req)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		client.CloseIdleConnections()
-	}
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		return nil, failed.Err
