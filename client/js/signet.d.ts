@@ -60,6 +60,12 @@ export interface Client {
   /** Completes a login with the ticket of the error of {@link Client.login} and the user's code. */
   secondStep(ticket: string, code: string, options?: Abortable): Promise<void>;
   /**
+   * Signs in with tokens that a page of yours got from the server, after a social login or a magic link: the JSON of the Tokens of Go's
+   * Auth.IssueFor. It throws a {@link SignetError} with the code "bad_answer" if the answer has none. In cookie mode use
+   * {@link Client.refresh}.
+   */
+  setTokens(answer: { access_token: string; refresh_token: string; expires_in?: number | undefined }): void;
+  /**
    * Shows once more who the user is, after an answer 401 whose WWW-Authenticate header says "insufficient_user_authentication": by a code of
    * the second factor or, without one, by the password. Then send the request again. It rejects with a {@link SignetError}, with the code
    * "invalid_code" or "invalid_credentials" for a wrong code or password; the user stays signed in.
@@ -117,7 +123,7 @@ export class SignetError extends Error {
   readonly status: number;
   /**
    * The code of the server's answer, such as "invalid_credentials". It is "network_error" when there was none, "bad_answer" with the
-   * status 0 when it was not one of the login API, and "redirected" when it was a redirect: no request with a secret follows one.
+   * status 0 when it was not one of the login API, and "redirected" when it was a redirect: no request to the login API follows one.
    */
   readonly code: string;
   /** For {@link Client.secondStep}, when the code is "second_step_required". */

@@ -132,9 +132,6 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       if (signal?.aborted) throw signal.reason;
       throw new SignetError("the server cannot be reached", { cause });
     }
-    if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) {
-      throw new SignetError("the server redirects; set baseURL to where it is", { status: response.status || 307, code: "redirected" });
-    }
     if (!response.ok) throw failure(response, answer);
     return parse(answer);
   }
@@ -186,8 +183,10 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   const leave = (job) => persist(() => job().catch(gone));
   const gone = (error) => {
     const { status, code } = error;
-    if (status !== 401 || code === ANOTHER_PROOF || (code === "missing_token" && !cookie)) throw error;
+    if (status !== 401 || (code !== "invalid_token" && (code !== "missing_token" || !cookie))) throw error;
   };
+  /** absent is gone for a server that may have no sessions. */
+  const absent = (error) => ["not_found", "not_implemented"].includes(error.code) || gone(error);
 
   async function logout() {
     const { refreshToken } = read() ?? {};
@@ -196,7 +195,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       if (!refreshToken) return;
     }
     const end = async () => {
-      await post("/logout", { refreshToken }).catch(gone);
+      await post("/logout", { refreshToken }).catch(absent);
       if (cookie) write(); // the browser had the cookie until now
     };
     await leave(() => (hidden ? end() : alone(end))); // a page that goes away has no time to wait
@@ -368,7 +367,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   /** ask sends a request that must succeed. */
   async function ask(path, init) {
-    const response = await authorizedFetch(base + path, init);
+    const response = await authorizedFetch(base + path, { ...init, redirect: "manual" });
     if (!response.ok) throw failure(response, await response.text());
     return response;
   }
@@ -412,6 +411,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   return {
     login: (email, password, { remember, signal } = {}) => enter("/login", { email, password, remember }, signal),
     secondStep: (ticket, code, { signal } = {}) => enter("/login/second-step", { ticket, code }, signal),
+    setTokens: (answer) => write(stateOf(answer, Date.now(), Math.random())),
     stepUp,
     logout,
     logoutAll,
@@ -473,12 +473,18 @@ function parse(text) {
 
 /** failure makes an error of an answer that is not a success. */
 function failure(response, body) {
-  const { status, statusText, headers } = response;
-  const { code, message, ticket } = parse(body) ?? {};
+  const { status, statusText, headers, type } = response;
+  if (type === "opaqueredirect" || (status >= 300 && status < 400)) {
+    return new SignetError("the server redirects; set baseURL to where it is", { status: status || 307, code: "redirected" });
+  }
+  const problem = parse(body) ?? {};
+  const { message, ticket } = problem;
+  // A host may write bodies of its own.
+  const code = text(problem.code) ?? headers.get("WWW-Authenticate")?.match(/error="([^"]*)"/)?.[1] ?? "http_" + status;
   const after = headers.get("Retry-After");
   const now = Date.parse(headers.get("Date")) || Date.now(); // the server's clock, if the page may see it
   const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - now) / 1000 || 0) : undefined;
-  return new SignetError(text(message) || statusText || "status " + status, { status, code: text(code) || "http_" + status, ticket, retryAfter });
+  return new SignetError(text(message) || statusText || "status " + status, { status, code, ticket, retryAfter });
 }
 
 /** claims returns the payload of a JWT, without any check: only the server's opinion of a token counts. */

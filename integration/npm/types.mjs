@@ -21,6 +21,7 @@ createClient({ baseURL: new URL("http://127.0.0.1/auth"), mode: "cookie" }).clos
 const members = {
   login: "function",
   secondStep: "function",
+  setTokens: "function",
   stepUp: "function",
   logout: "function",
   logoutAll: "function",
@@ -53,6 +54,7 @@ export async function use() {
   const { signal } = new AbortController();
   await client.login("john@mail.com", "changeme", { remember: true, signal });
   await client.secondStep("ticket", "123456", { signal });
+  client.setTokens({ access_token: "a", refresh_token: "b", expires_in: 60 });
   await client.stepUp("123456", { signal });
   /** @type {string} */
   const ticket = await client.ticket({ signal });

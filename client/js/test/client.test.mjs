@@ -457,7 +457,8 @@ test("secrets follow no redirect", async (t) => {
   const elsewhere = await Proxy.start();
   t.after(() => elsewhere.close());
   proxy.rule = ({ path }) => ({ status: 307, headers: { Location: elsewhere.origin + path } });
-  for (const call of [() => client.refresh(), () => client.login(...john), () => client.secondStep("t", "1"), () => client.stepUp("changeme")]) {
+  const calls = ["refresh", "profile", "ticket", "logoutAll"].map((name) => () => client[name]());
+  for (const call of [...calls, () => client.login(...john), () => client.secondStep("t", "1"), () => client.stepUp("changeme")]) {
     await assert.rejects(call(), { status: 307, code: "redirected" });
   }
   assert.equal(proxy.seen.filter(isRefresh).length, 1, "it is not tried again");
@@ -475,6 +476,35 @@ test("a check of the host before a logout ends nothing", async (t) => {
   assert.equal(proxy.count("/refresh-token"), 0, "a new token would not help, also if no header says so");
   proxy.rule = ({ path }) => (path.endsWith("/logout") ? problem("missing_token") : undefined);
   await assert.rejects(client.logout(), { status: 401, code: "missing_token" });
+});
+
+test("a server without sessions has nothing to end, and the answer of a proxy ends nothing", async (t) => {
+  const { client, proxy } = await begin(t);
+  const json = { "Content-Type": "application/problem+json" };
+  for (const [answer, ended] of [
+    [{ status: 404, headers: json, body: '{"code":"not_found"}' }, true],
+    [{ status: 401, headers: { "WWW-Authenticate": 'Bearer realm="api", error="invalid_token"' }, body: "of the host" }, true],
+    [{ status: 404, body: "default backend" }, false],
+    [{ status: 401, body: "sign in to the proxy" }, false],
+  ]) {
+    proxy.rule = ({ path }) => (path.endsWith("/logout") ? answer : undefined);
+    await client.login(...john);
+    if (ended) await client.logout();
+    else await assert.rejects(client.logout(), { status: answer.status, code: "http_" + answer.status });
+  }
+});
+
+test("tokens that a page of the host got", async (t) => {
+  const { client, proxy, tabs } = await begin(t, { signedIn: false, tabs: 2 });
+  const answer = await fetch(proxy.url + "/login", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ email: john[0], password: john[1] }),
+  });
+  client.setTokens(await answer.json());
+  await succeed(client.fetch(api(proxy)), tabs[1].client.fetch(api(proxy)));
+  assert.throws(() => client.setTokens({}), { name: "SignetError", code: "bad_answer" });
+  assert.equal(client.signedIn, true);
 });
 
 test("a storage that is full keeps no old tokens", async (t) => {
