@@ -21,17 +21,17 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 	}
 	given := false
 	defer func() {
-		if !given { // also after a panic of the host's code, or of the throttle's store
-			attempt.leave()
+		if !given { // after a panic of the host's code, or of the throttle's store
+			a.cancelIfOpen(ctx, attempt)
 		}
 	}()
 	if err := check(attempt); err != nil {
-		a.end(ctx, attempt, verdictOf(err, false))
+		a.end(ctx, attempt, verdictOf(err))
 		return nil, err
 	}
 	bounded, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
 	defer limited.Release()
-	_ = attempt.Passed(bounded) // after an error the end of the attempt tries again
+	_ = attempt.Passed(bounded) // after an error the attempt stays counted for its address, which is safe
 	given = true
 	return attempt, nil
 }
@@ -143,24 +143,21 @@ var (
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// verdictOf returns the verdict on an attempt that ended with err. right says that the password or the code was right. The attempt does
-// not count if nobody can tell (5xx), if nothing was checked (errLoginTicket), or if a right answer was refused for another reason.
-func verdictOf(err error, right bool) verdict {
+// verdictOf returns the verdict on an attempt that ended with err. Only a wrong password or code is a failure. All other errors say that
+// nobody could tell, or that the answer was right and something else refused it.
+func verdictOf(err error) verdict {
 	switch {
 	case err == nil:
 		return succeeded
 	case errors.Is(err, ErrSecondStepRequired):
 		return continued
-	case err == errLoginTicket, isFault(err), right && !errors.Is(err, ErrInvalidCredentials):
-		return cancelled
+	case err == errWrongPassword, err == errCode:
+		return nil
 	}
-	return nil
+	return cancelled
 }
 
-// isFault reports whether an error says that nobody could tell, and not that the client was wrong.
-func isFault(err error) bool { return asError(err).Status() >= 500 }
-
-// cancelIfOpen ends an attempt whose password or code was right, if a panic of the host's code has cut it off.
+// cancelIfOpen ends an attempt that a panic of the host's code has cut off.
 func (a *Auth) cancelIfOpen(ctx context.Context, attempt *attempt) {
 	if !attempt.ended {
 		a.end(ctx, attempt, cancelled)

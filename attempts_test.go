@@ -2,6 +2,7 @@ package signet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -34,15 +35,18 @@ func (s storeWithFaults) FindByID(ctx context.Context, id string) (userstore.Use
 // A fault of the host's code is no wrong password: after twelve of them the right one is good.
 func TestFaultsOfTheHostAreNoFailures(t *testing.T) {
 	maintenance, suspended := signet.NewError(503, "maintenance", "come back later"), signet.NewError(403, "suspended", "you are suspended")
-	for _, place := range []string{"byEmail", "byID", "decide", "decide panics", "claims", "claims panic"} {
+	for _, place := range []string{"byEmail", "byEmail forbids", "byEmail panics", "byID", "decide", "decide panics", "claims", "claims panic",
+		"claims are wrong"} {
 		t.Run(place, func(t *testing.T) {
 			broken := true
 			fault := func(here string) func() error {
 				return func() error {
 					switch {
 					case !broken:
-					case here == place && (here == "claims" || here == "decide"):
+					case here == place && (here == "claims" || here == "decide"), here+" forbids" == place:
 						return suspended
+					case here+" are wrong" == place:
+						return signet.ErrInvalidCredentials
 					case here == place:
 						return maintenance
 					case here+" panics" == place || here+" panic" == place:
@@ -80,7 +84,15 @@ func TestFaultsOfTheHostAreNoFailures(t *testing.T) {
 
 // A second factor that is away makes no failure either, whatever its error is. The ticket stays good.
 func TestFaultsOfTheSecondFactor(t *testing.T) {
-	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}, away: signet.NewError(503, "sms_down", "no message can be sent")}
+	for _, away := range []error{signet.NewError(503, "sms_down", "no message can be sent"), signet.NewError(429, "sms_limit", "no message can be sent"),
+		errors.New("no message can be sent")} {
+		testFaultOfTheSecondFactor(t, away)
+	}
+}
+
+func testFaultOfTheSecondFactor(t *testing.T, away error) {
+	t.Helper()
+	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}, away: away}
 	auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
 	ctx := signet.ContextWithClient(t.Context(), "", "192.0.2.1")
 	_, err := auth.Login(ctx, "john@mail.com", "changeme")
@@ -88,7 +100,9 @@ func TestFaultsOfTheSecondFactor(t *testing.T) {
 	require.ErrorAs(t, err, &asked)
 	for range 12 {
 		_, err = auth.SecondStep(ctx, asked.Ticket(), "100")
-		require.ErrorContains(t, err, "no message")
+		require.Error(t, err)
+		require.NotErrorIs(t, err, signet.ErrInvalidCredentials)
+		require.NotErrorIs(t, err, signet.ErrTooManyAttempts)
 	}
 	factor.away = nil
 	_, err = auth.SecondStep(ctx, asked.Ticket(), "100")

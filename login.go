@@ -41,7 +41,7 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 		return Tokens{}, err
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
-	a.end(ctx, attempt, verdictOf(err, true))
+	a.end(ctx, attempt, verdictOf(err))
 	if err == nil {
 		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
 	}
@@ -275,12 +275,15 @@ func checkPassword(pass string) error {
 	return nil
 }
 
+// errWrongPassword is [ErrInvalidCredentials] of a password that was checked, and not of a function of the host.
+var errWrongPassword error = because(ErrInvalidCredentials, nil)
+
 // passwordError is the answer after a password was checked. It is nil if the password is right and the user may log in. No
 // password matches a hash that cannot be read.
 func passwordError(userID string, ok bool, err error) error {
 	switch {
 	case errors.Is(err, password.ErrFormat), err == nil && !ok:
-		return ErrInvalidCredentials
+		return errWrongPassword
 	case err != nil:
 		return unavailable(fmt.Errorf("verify the password of user %q: %w", userID, err))
 	}

@@ -60,10 +60,14 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 		if row, err = a.sessions.Try(ctx, id, secret); err != nil {
 			return loginTicketError(err)
 		}
+		checked := false
+		defer func() {
+			if !checked { // also after a panic of the factor
+				a.sessions.TakeBack(context.WithoutCancel(ctx), id, secret)
+			}
+		}()
 		amr, err = a.checkCode(ctx, user, code)
-		if err != nil && isFault(err) {
-			a.sessions.TakeBack(context.WithoutCancel(ctx), id, secret)
-		}
+		checked = err == nil || err == errCode
 		return err
 	})
 	if err != nil {
@@ -74,7 +78,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		err = a.stepError(ctx, row, err)
 	}
-	a.end(ctx, attempt, verdictOf(err, true))
+	a.end(ctx, attempt, verdictOf(err))
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -174,7 +178,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
 		return a.raise(rotation.Facts(row), amr, acr)
 	})
-	a.end(ctx, attempt, verdictOf(err, true))
+	a.end(ctx, attempt, verdictOf(err))
 	if err != nil {
 		return Tokens{}, err
 	}

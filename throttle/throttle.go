@@ -76,10 +76,14 @@ type Limiter struct {
 	config Config
 }
 
-// New returns a limiter. If store is nil, or a nil pointer, it is a new [Memory].
+// New returns a limiter. If store is nil, it is a new [Memory]. With a nil pointer, which is what is left after an error, every attempt
+// is [ErrUnavailable].
 func New(store Store, config Config) *Limiter {
-	if isnil.Value(store) {
+	switch {
+	case store == nil:
 		store = new(Memory)
+	case isnil.Value(store):
+		store = nil
 	}
 	return &Limiter{store: store, config: config}
 }
@@ -211,16 +215,15 @@ func (a *Attempt) place() uint64 { return placeOf(a.address) }
 // days.
 func (a *Attempt) Known() bool { return a.onAccount.known || a.also != nil && a.also.onAccount.known }
 
-// Passed says that the password, or the code, was right, and that the attempt goes on. It takes the count of the address back: many
-// users may share an address, and what follows can take its time. Call it before the attempt has ended, and once. Its error is
-// [ErrUnavailable]; then the end of the attempt takes it back.
+// Passed says that the password, or the code, was right, and that the attempt goes on. It takes the count of the address back:
+// many users may share an address, and what follows can take its time. Call it before the attempt has ended, and once. Its
+// error is [ErrUnavailable]; then the attempt stays counted for its address.
 func (a *Attempt) Passed(ctx context.Context) error {
 	if a.done.Load() || !a.addressCounted {
 		return nil
 	}
-	err := a.takeBackAddress(ctx)
-	a.addressCounted = err != nil
-	return err
+	a.addressCounted = false // also after an error: the store may have done it, and twice would be too much
+	return a.takeBackAddress(ctx)
 }
 
 func (a *Attempt) takeBackAddress(ctx context.Context) error {
@@ -354,7 +357,7 @@ func (l *Limiter) updateAddress(ctx context.Context, key Key, change func(*addre
 func (l *Limiter) update(ctx context.Context, key Key,
 	change func(Record, time.Time) (Record, time.Time, error)) error {
 	if l.store == nil {
-		return fmt.Errorf("%w: the Limiter is empty; make it with throttle.New", ErrUnavailable)
+		return fmt.Errorf("%w: the Limiter has no store; give one to throttle.New, or nil for the memory of the process", ErrUnavailable)
 	}
 	ctx, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()

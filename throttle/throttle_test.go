@@ -230,14 +230,14 @@ func TestPassed(t *testing.T) {
 	require.ErrorIs(t, err, ErrDelayed, "nothing was taken back twice")
 }
 
-// A limiter that New has not made says so, and does not panic. A nil pointer is no store.
+// A limiter that New has not made says so, and does not panic. A pointer that is nil after an error is no reason to count in memory.
 func TestLimitersWithoutAStore(t *testing.T) {
 	_, err := new(Limiter).Begin(t.Context(), "john@mail.com", "192.0.2.1")
 	require.ErrorIs(t, err, ErrUnavailable)
 	require.ErrorContains(t, err, "throttle.New")
 	require.ErrorIs(t, new(Limiter).Ready(t.Context()), ErrUnavailable)
 	_, err = New((*Memory)(nil), Config{}).Begin(t.Context(), "john@mail.com", "192.0.2.1")
-	require.NoError(t, err)
+	require.ErrorIs(t, err, ErrUnavailable)
 }
 
 func TestContinued(t *testing.T) {
@@ -670,4 +670,44 @@ func TestOff(t *testing.T) {
 		require.False(t, a.Known())
 		require.NoError(t, a.Succeeded(t.Context()))
 	}
+}
+
+// onceLost is a store whose answer to one call is lost after it has been done.
+type onceLost struct {
+	Memory
+	calls, lost int
+}
+
+func (o *onceLost) Update(ctx context.Context, key Key,
+	change func(Record, time.Time) (Record, time.Time, error)) error {
+	err := o.Memory.Update(ctx, key, change)
+	if o.calls++; o.calls == o.lost {
+		return errors.New("the answer was lost")
+	}
+	return err
+}
+
+// A count is taken back once at most: 50 right passwords whose answers are lost make no room for more wrong ones.
+func TestPassedWithoutAnAnswer(t *testing.T) {
+	store := &onceLost{}
+	limiter := New(store, Config{})
+	for i := range 98 {
+		_, err := limiter.Begin(t.Context(), fmt.Sprint("a", i), "192.0.2.1")
+		require.NoError(t, err)
+	}
+	for i := range 50 {
+		attempt, err := limiter.Begin(t.Context(), fmt.Sprint("b", i), "192.0.2.1")
+		require.NoError(t, err)
+		store.calls, store.lost = 0, 1
+		require.ErrorIs(t, attempt.Passed(t.Context()), ErrUnavailable)
+		store.lost = 0
+		require.NoError(t, attempt.Succeeded(t.Context()))
+	}
+	var passed int
+	for i := range 50 {
+		if _, err := limiter.Begin(t.Context(), fmt.Sprint("c", i), "192.0.2.1"); err == nil {
+			passed++
+		}
+	}
+	require.Equal(t, 2, passed)
 }
