@@ -335,3 +335,39 @@ func TestEventsThatAreLostAtClose(t *testing.T) {
 		require.EqualValues(t, 200-calls, auth.Stats().EventsDropped)
 	})
 }
+
+// answersLost is a session store whose answers to writes can be lost.
+type answersLost struct {
+	session.Memory
+	lost atomic.Bool
+}
+
+func (a *answersLost) Update(ctx context.Context, id string, change func(session.Session, session.Moment) (session.Session, error)) error {
+	if err := a.Memory.Update(ctx, id, change); err != nil {
+		return err
+	}
+	if a.lost.Load() {
+		return errors.New("the answer was lost")
+	}
+	return nil
+}
+
+// A theft is an event also if the answer of the store was lost: afterwards the session is only one that has ended.
+func TestATheftWhoseAnswerIsLost(t *testing.T) {
+	var got record
+	store := &answersLost{}
+	s := newService(t, signet.WithSessionStore(store), signet.WithReuseWindow(0), signet.WithEvents(got.add))
+	stolen := s.login(t)
+	next, err := s.Refresh(t.Context(), stolen.RefreshToken)
+	require.NoError(t, err)
+	_, err = s.Refresh(t.Context(), next.RefreshToken)
+	require.NoError(t, err)
+	time.Sleep(2 * time.Millisecond) // the window of 0 ms is over
+	store.lost.Store(true)
+	_, err = s.Refresh(t.Context(), stolen.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	require.NotEmpty(t, got.take(t, event.Theft).SessionID)
+	store.lost.Store(false)
+	_, err = s.Refresh(t.Context(), stolen.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrRevoked)
+}

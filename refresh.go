@@ -69,6 +69,9 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Se
 		case errors.As(err, &refused): // the user store, WithClaims or the key; the cause may even be session.ErrNotFound
 			return Tokens{}, refused
 		case !errors.Is(err, session.ErrNotFound):
+			if out.Event == rotation.EventTheft { // the store may have ended the session, and then no later request tells why
+				a.report(ctx, row, out)
+			}
 			return Tokens{}, unavailable(err)
 		}
 		out = rotation.Outcome{Event: rotation.EventUnknown}

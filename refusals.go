@@ -12,9 +12,9 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it logs
-// one a minute in this way: tokens of unknown keys while the keys cannot be had, and too many passwords at one time. It logs
-// mistakes of clients at the level Debug.
+// refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it
+// logs one a minute in this way: tokens of unknown keys while the keys cannot be had, too many passwords at one time, and what
+// needs a store that is away. It logs the others, and mistakes of clients, at the level Debug.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	level := slog.LevelDebug
@@ -50,6 +50,7 @@ const (
 	goodTokens                 // tokens with a good signature
 	keysAway                   // what comes while the keys of an issuer cannot be had
 	overload                   // what comes while too many passwords are checked
+	storeAway                  // what comes while a store does not answer
 )
 
 const explainInterval = 60 // seconds
@@ -68,6 +69,8 @@ func (v *Verifier) isSilenced(err error) bool {
 		return !v.mayLog(keysAway)
 	case errors.Is(err, gate.ErrBusy), errors.Is(err, errUnderWay):
 		return !v.mayLog(overload)
+	case errors.Is(err, ErrUnavailable):
+		return !v.mayLog(storeAway)
 	}
 	return false
 }

@@ -30,7 +30,7 @@ type Verifier struct {
 	maxToken    int               // bytes
 
 	undated   *sync.Once                 // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
-	explained [overload + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
+	explained [storeAway + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
 	verified atomic.Uint64 // access tokens, good or bad, that were not in the cache

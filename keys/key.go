@@ -60,7 +60,8 @@ type spec struct {
 //
 // A key whose id changes is another key for the tokens that name the old id. To keep these, make a [Ring] of the key with the
 // new id, which signs, and of the same key with the old one. If several processes run, first deploy a Ring in which the old id
-// signs: a process that does not know the new id refuses its tokens.
+// signs: a process that does not know the new id refuses its tokens. Never give the id of one key to another key: services that
+// have fetched the old one would refuse the tokens of the new one until they fetch again.
 func WithID(id string) Option { return option(func(s *spec) { s.id = id }) }
 
 // WithAlgorithm sets the algorithm. The default is HS256 for secrets, RS256 for RSA keys, and the algorithm of the

@@ -166,8 +166,9 @@ func (s *Set) Format(state fmt.State, _ rune) { fmt.Fprintf(state, "keys.Set%q",
 //     at the latest, which is the max-age of signet's JWKSHandler. Other libraries keep keys for longer than the max-age
 //     says: jwx for 15 minutes, and keyfunc for an hour.
 //  3. Rotate to the next key on every server.
-//  4. Wait until the last token of the old key has expired. This takes as long as the longer one of the access and the
-//     refresh lifetime.
+//  4. Wait until the last token of the old key has expired. This takes as long as the longest one of these: the access and
+//     the refresh lifetime (also those of earlier deploys, if you have shortened them), and LoginDecision.Idle of the logins
+//     that have one, such as those of "remember me".
 //  5. Retire the old key.
 type Ring struct {
 	mu    sync.Mutex // one writer at a time

@@ -35,7 +35,8 @@ type Memory struct {
 	started time.Time // the first use, by a clock that cannot be set
 }
 
-// memoryCut is the cut-off of a user. It never changes: a new one takes its place.
+// memoryCut is the cut-off of a user. A new one takes its place in the log. It has one note in the agenda for as long as it
+// lives.
 type memoryCut struct {
 	Cutoff
 	userID   string
@@ -240,18 +241,20 @@ func (m *Memory) replaceCut(userID string, before, after Cutoff, latest Millis) 
 	if m.cutoff(userID) != before || m.latest(userID) > latest {
 		return false
 	}
-	if old := m.cuts[userID]; old != nil {
-		m.log.remove(old.position)
+	cut := m.cuts[userID]
+	if cut != nil {
+		m.log.remove(cut.position)
+	} else {
+		if m.cuts == nil {
+			m.cuts = map[string]*memoryCut{}
+		}
+		cut = &memoryCut{userID: userID}
+		m.cuts[userID] = cut
+		if userID != "" {
+			m.dueCuts.add(cut, after.KeepUntil, m.until())
+		}
 	}
-	if m.cuts == nil {
-		m.cuts = map[string]*memoryCut{}
-	}
-	cut := &memoryCut{Cutoff: after, userID: userID}
-	cut.position = m.log.add(memoryEntry{cut: cut})
-	m.cuts[userID] = cut
-	if userID != "" {
-		m.dueCuts.add(cut, after.KeepUntil, m.until())
-	}
+	cut.Cutoff, cut.position = after, m.log.add(memoryEntry{cut: cut})
 	return true
 }
 
@@ -357,8 +360,12 @@ func (m *Memory) look(until Millis) (looked, removed bool) {
 		return true, m.lookAt(number, until)
 	}
 	cut, ok := m.dueCuts.pop(until)
-	if !ok || m.cuts[cut.userID] != cut { // replaced
-		return ok, false
+	switch {
+	case !ok:
+		return false, false
+	case cut.KeepUntil > until: // it was changed since
+		m.dueCuts.add(cut, cut.KeepUntil, until)
+		return true, false
 	}
 	delete(m.cuts, cut.userID)
 	m.log.remove(cut.position)

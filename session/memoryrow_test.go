@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -127,4 +128,29 @@ func TestMemoryRowsWithTheSameHash(t *testing.T) {
 	require.Len(t, r.first[byID], 1)
 	require.Empty(t, r.first[byUser])
 	require.EqualValues(t, 3, r.count, "places are used again")
+}
+
+// Cut-offs of one user take the memory of one, however many there are. It goes when its time is over, and not before.
+func TestManyCutoffsOfOneUser(t *testing.T) {
+	now := time.Now()
+	m := &Memory{Clock: func() time.Time { return now }}
+	until := MillisOf(now)
+	for range 1000 {
+		until = until.Add(time.Minute)
+		require.NoError(t, m.Cut(t.Context(), "user", func(c Cutoff, _, now Millis) (Cutoff, error) { return c.Change(until, now), nil }))
+	}
+	notes := func() (n int) {
+		for _, list := range m.dueCuts.due {
+			n += len(list)
+		}
+		return n
+	}
+	require.Equal(t, 1, notes())
+	for _, left := range []time.Duration{time.Minute, -2 * time.Minute} {
+		now = until.Time().Add(-left)
+		_, err := m.DeleteExpired(t.Context(), now, 100)
+		require.NoError(t, err)
+		require.Equal(t, left > 0, len(m.cuts) == 1)
+		require.Equal(t, len(m.cuts), notes())
+	}
 }

@@ -4,10 +4,12 @@
 //
 // # Several database servers
 //
-// If another server takes over, it must have every commit that was answered. PostgreSQL does that with a synchronous
-// standby (synchronous_standby_names). Otherwise the last revocations can be lost. Their tokens pass again, except in processes
-// that have read of them; these write lost cut-offs of users again when the user logs in or refreshes. New revocations reach every
-// process, if the new server's clock is not behind the old one's by more than the failover took.
+// If another server takes over, it must have every commit that was answered. PostgreSQL does that with a synchronous standby
+// (synchronous_standby_names). Otherwise the last revocations can be lost. Their tokens pass again, except in processes that
+// have read of them; these write lost cut-offs of users again when the user logs in or refreshes. Restart all processes
+// together after such a failover, and after a backup was restored: a process that starts later does not know a lost cut-off,
+// and the others would refuse the tokens that it makes. New revocations reach every process, if the new server's clock is not
+// behind the old one's by more than the failover took.
 //
 // In a Galera cluster of MariaDB, processes may use any node, and also several nodes at once. Set wsrep_sync_wait=1 for
 // their connections (with go-sql-driver/mysql, add wsrep_sync_wait=1 to the data source name). Two refreshes of one
@@ -15,7 +17,9 @@
 // it is: a session that was made on another node a moment ago is refused with 401, and a revoked token passes until the
 // node has caught up. With it, both are answered 503 if the node needs too long.
 //
-// For the same reasons, do not send reads to a replica of any database.
+// For the same reasons, do not send reads to a replica of any database. If a server becomes read-only, its open connections stay in
+// the pool, and every write fails. Let the driver give them up (rejectReadOnly=true with go-sql-driver/mysql,
+// target_session_attrs=read-write with pgx), and set [sql.DB.SetConnMaxLifetime].
 package sqlstore
 
 import (

@@ -21,6 +21,9 @@ const (
 	remoteSkew  = 500 * time.Millisecond
 )
 
+// errBehind is for a source that answers, and whose answers are too old by the time that they are here.
+var errBehind = errors.New("the answers are older than MaxStaleness: the source is slow, or the clocks of the two machines differ")
+
 // follow reads the end of the log until ctx ends. When it has the cursor of the end, it lets another goroutine read the whole
 // log. It begins again when the source has lost a part of its log.
 func (v *View) follow(ctx context.Context, cursor session.Cursor) {
@@ -37,6 +40,9 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 		}
 		before := cursor
 		next, err := v.pull(ctx, cursor)
+		if err == nil && v.Fresh(time.Now()) == ErrStale {
+			err = errBehind
+		}
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -487,3 +487,26 @@ func TestAStoreThatIsBackWithAnotherLog(t *testing.T) {
 		require.NoError(t, reports[1])
 	})
 }
+
+// A source whose answers are always too old is lost, and it says why.
+func TestAnswersThatAreTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reports []error
+		source := &fakeSource{}
+		open(t, source, func(c *Config) { c.Remote, c.Report = true, func(err error) { reports = append(reports, err) } })
+		time.Sleep(3 * time.Second)
+		require.Empty(t, reports)
+		set := func(off time.Duration) {
+			for range 300 {
+				source.set(func() { source.now = session.MillisOf(time.Now().Add(off)) })
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		set(-time.Minute)
+		set(-31 * time.Second)
+		require.Len(t, reports, 1)
+		set(0)
+		require.Len(t, reports, 2)
+		require.NoError(t, reports[1])
+	})
+}

@@ -171,7 +171,11 @@ func (m *Manager) restore(ctx context.Context, lost *lostError, attempt int) err
 		err = write("", below, lost.all)
 	}
 	if err == nil && wrote {
-		m.Logger.Warn("signet: the session store had lost a cut-off; it was written again", "user", lost.userID)
+		whose := "everybody"
+		if lost.user != (session.Cutoff{}) {
+			whose = lost.userID
+		}
+		m.Logger.Warn("signet: the session store had lost a cut-off; it was written again", "user", whose)
 	}
 	return err
 }
