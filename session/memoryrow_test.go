@@ -148,7 +148,7 @@ func TestManyCutoffsOfOneUser(t *testing.T) {
 	require.Equal(t, 1, notes())
 	for _, left := range []time.Duration{time.Minute, -2 * time.Minute} {
 		now = until.Time().Add(-left)
-		_, err := m.DeleteExpired(t.Context(), now, 100)
+		_, err := m.DeleteExpired(t.Context(), MillisOf(now), 100)
 		require.NoError(t, err)
 		require.Equal(t, left > 0, len(m.cuts) == 1)
 		require.Equal(t, len(m.cuts), notes())
