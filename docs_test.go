@@ -3,7 +3,6 @@ package signet_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"io/fs"
 	"net"
 	"net/http"
@@ -23,38 +22,9 @@ import (
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/signettest"
 	"github.com/signet-go/signet/sqlstore"
-	"github.com/signet-go/signet/userstore"
 )
 
 // The functions below hold the snippets of README.md and docs/, word for word, so that the compiler reads them. TestSnippets compares.
-
-// Users finds users in a table of the shop.
-type Users struct{ DB *sql.DB }
-
-func (u Users) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
-	return u.find(ctx, "lower(email) = ?", userstore.NormalizeEmail(email))
-}
-
-func (u Users) FindByID(ctx context.Context, id string) (userstore.User, error) {
-	return u.find(ctx, "CAST(id AS TEXT) = ?", id)
-}
-
-func (u Users) find(ctx context.Context, where, value string) (userstore.User, error) {
-	var user userstore.User
-	var role, name string
-	row := u.DB.QueryRowContext(ctx, "SELECT id, email, password, role, name, blocked FROM users WHERE "+where, value)
-	err := row.Scan(&user.ID, &user.Email, &user.PasswordHash, &role, &name, &user.Disabled)
-	if errors.Is(err, sql.ErrNoRows) {
-		return userstore.User{}, userstore.ErrNotFound // and only then: any other error is answered 503
-	}
-	user.Roles, user.Profile = []string{role}, map[string]any{"name": name}
-	return user, err
-}
-
-func (u Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
-	_, err := u.DB.ExecContext(ctx, "UPDATE users SET password = ? WHERE CAST(id AS TEXT) = ? AND password = ?", newHash, id, oldHash)
-	return err
-}
 
 func storesSnippet(ctx context.Context, users signet.UserStore, key *keys.Key) error {
 	db, err := sql.Open("pgx", "postgres://...") // your driver; signet imports none
@@ -110,10 +80,8 @@ func testSnippet(t *testing.T, routes func(*signet.Auth) http.Handler) {
 }
 
 var (
-	_ userstore.Store           = Users{}
-	_ userstore.PasswordUpdater = Users{}
-	_                           = []any{storesSnippet, verifierSnippet, issuersSnippet, throttleSnippet, cookiesSnippet}
-	_                           = []signet.Option{processorsSnippet(), decideSnippet, passwordsSnippet, eventsSnippet}
+	_ = []any{storesSnippet, verifierSnippet, issuersSnippet, throttleSnippet, cookiesSnippet}
+	_ = []signet.Option{processorsSnippet(), decideSnippet, passwordsSnippet, eventsSnippet}
 )
 
 func TestTheTestSnippet(t *testing.T) {
@@ -127,7 +95,7 @@ var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 // TestSnippets wants every Go snippet of the documents in a file that the compiler reads. The README's program is run by TestTheFirstProgram.
 func TestSnippets(t *testing.T) {
 	var compiled strings.Builder
-	for _, pattern := range []string{"*_test.go", "signettest/*_test.go", "totp/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "signettest/*_test.go", "totp/*_test.go", "integration/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {

@@ -29,7 +29,7 @@ type Verifier struct {
 	proofs      *sessions.Manager // learns which tokens have arrived; nil: nobody does
 	maxToken    int               // bytes
 
-	undated   *sync.Once                 // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
+	undated   *sync.Once                  // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
 	explained [storeAway + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
