@@ -2,9 +2,15 @@ package signet_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/event"
@@ -63,4 +69,73 @@ func cookiesSnippet(users signet.UserStore, key *keys.Key, mux *http.ServeMux, o
 	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth")) // browsers: tokens in cookies that scripts cannot read
 	mux.Handle("GET /orders", auth.RequireAuth(orders))       // accepts both
 	return nil
+}
+
+// proxySnippet is for a mount behind a proxy.
+func proxySnippet(auth *signet.Auth, mux *http.ServeMux) {
+	mounted := auth.CookieHandler("/shop/web/auth")
+	mux.HandleFunc("/web/auth/", func(w http.ResponseWriter, r *http.Request) { // the proxy has cut off "/shop"
+		r.URL.Path = "/shop" + r.URL.Path
+		mounted.ServeHTTP(w, r)
+	})
+}
+
+func TestTheSnippetForAProxy(t *testing.T) {
+	b := newBrowser(t)
+	mux := http.NewServeMux()
+	proxySnippet(b.Auth, mux)
+	require.Equal(t, 201, post(mux, "/web/auth/login"))
+}
+
+// socialSnippet issues tokens after a social login.
+func socialSnippet(auth *signet.Auth, r *http.Request, user userstore.User, idToken struct {
+	AuthTime int64
+	AMR      []string
+}) (signet.Tokens, error) {
+	tokens, err := auth.IssueFor(auth.ContextWithClient(r), user, signet.LoginDecision{
+		Facts: map[string]any{"auth_time": idToken.AuthTime, "amr": idToken.AMR},
+	})
+	return tokens, err
+}
+
+func TestTheSnippetForSocialLogins(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}))
+	idToken := struct {
+		AuthTime int64
+		AMR      []string
+	}{s.clock.Now().Add(-time.Hour).Unix(), []string{"hwk"}}
+	tokens, err := socialSnippet(s.Auth, httptest.NewRequest("GET", "/callback", nil), userstore.User{ID: "1"}, idToken)
+	require.NoError(t, err)
+	recent := s.RequireRecentAuth(5 * time.Minute)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	require.Equal(t, 401, serve(t, recent, tokens.AccessToken).Code, "the user has signed in there an hour ago")
+}
+
+// bothSnippet accepts the tokens of an older login too.
+func bothSnippet(auth *signet.Auth, oldSubject func(*http.Request) (string, error), next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, err := auth.Check(r)
+		if errors.Is(err, signet.ErrInvalidToken) {
+			if subject, oldErr := oldSubject(r); oldErr == nil { // until the last one has expired
+				claims, err = &signet.Claims{Subject: subject}, nil
+			}
+		}
+		if err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(signet.ContextWithClaims(r.Context(), claims)))
+	})
+}
+
+func TestTheSnippetForOlderTokens(t *testing.T) {
+	s := newService(t)
+	both := bothSnippet(s.Auth, func(r *http.Request) (string, error) {
+		if r.Header.Get("Authorization") != "Bearer of-before" {
+			return "", errors.New("not of the older login")
+		}
+		return "7", nil
+	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, signet.Subject(r.Context())) }))
+	require.Equal(t, "7", serve(t, both, "of-before").Body.String())
+	require.Equal(t, "1", serve(t, both, s.login(t).AccessToken).Body.String())
+	require.Equal(t, 401, serve(t, both, "of-nobody").Code)
 }

@@ -84,12 +84,14 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 }
 
 // IssueFor returns a first pair of tokens for a user that the host has authenticated by other means: social login, a magic
-// link, a command line. [Auth.SetCookies] gives the pair to a browser in cookies. IssueFor asks for no password and no second step. The user store must know the user: the tokens carry what
-// the store knows, because every refresh looks the user up. There is at most one decision. Its lifetimes and facts hold for the
-// session; its SecondStep is ignored. The error is [ErrInvalidCredentials] for a disabled user, for one that the store does not
-// know, and for one whose password hash has changed since (a user of [Auth.Authenticate] has the hash that was right),
-// [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks
-// the store.
+// link, a command line. It asks for no password and no second step, and does not call [LoginPolicy].Decide. [Auth.SetCookies]
+// gives the pair to a browser in cookies. A host that answers with the JSON of the pair sets "Cache-Control: no-store".
+//
+// The user store must know the user: the tokens carry what the store knows, because every refresh looks the user up. There is
+// at most one decision. Its lifetimes and facts hold for the session; its SecondStep is ignored. The error is
+// [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and if the password was changed after the
+// host has read the user (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless] for a decision under
+// [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials

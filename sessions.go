@@ -63,9 +63,10 @@ func (a *Auth) logoutEach(ctx context.Context, tokens []string) (first error) {
 	return first
 }
 
-// RevokeSession ends a session. Its refresh token and its access tokens are refused: at once in this process, and
-// within about a second in others. A session that is gone already is no error: then its access tokens are refused in this process.
-// It returns nil only after the store has committed. The error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
+// RevokeSession ends a session. Its refresh token and its access tokens are refused: at once in this process, and within about
+// a second in others. A session that is gone already is no error: then its access tokens are refused in this process. It
+// returns nil only after the store has committed. It does not ask whose session it is: for users who end their own there is
+// [Auth.SessionsHandler]. The error is [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
 func (a *Auth) RevokeSession(ctx context.Context, id string) error {
 	found, err := a.revoke(ctx, id, session.ReasonRevoked, nil)
 	if err == nil && !found {
@@ -74,9 +75,9 @@ func (a *Auth) RevokeSession(ctx context.Context, id string) error {
 	return err
 }
 
-// RevokeUser ends all sessions of a user, for example after a password change or for a ban. It is one write, whatever the
-// number of sessions. Change the user in the user store first: then a login that is running at the same time sees the
-// change. The errors are those of [Auth.RevokeSession].
+// RevokeUser ends all sessions of a user, for example after a password change, for a ban, or after the account was deleted. It
+// is one write, whatever the number of sessions. Change the user in the user store first: then a login that is running at the
+// same time sees the change. The errors are those of [Auth.RevokeSession].
 func (a *Auth) RevokeUser(ctx context.Context, userID string) error {
 	return a.endUser(ctx, userID, "", event.Event{Kind: event.Revoked, Reason: "all sessions"})
 }
@@ -209,8 +210,9 @@ type SessionInfo struct {
 	Current    bool      `json:"current"`      // the session of the request; only [Auth.SessionsHandler] sets it
 }
 
-// Sessions returns the sessions of a user that may still have a valid token, the newest first, and at most 1,000 of them. The error is
-// [ErrUnavailable], or [ErrStateless] under [WithoutSessions].
+// Sessions returns the sessions of a user that may still have a valid token, the newest first, and at most 1,000 of them.
+// Current is false in all of them; the session of a request is [Claims].SessionID. The error is [ErrUnavailable], or
+// [ErrStateless] under [WithoutSessions].
 func (a *Auth) Sessions(ctx context.Context, userID string) ([]SessionInfo, error) {
 	if a.sessions == nil {
 		return nil, ErrStateless

@@ -206,7 +206,7 @@ func (r *remote) Lookup(ctx context.Context, id, userID string) (revoked.Status,
 func (r *remote) checkOrigin(issuer string, made session.Millis) error {
 	switch {
 	case issuer != r.issuer:
-		return errors.New("it is from another issuer")
+		return fmt.Errorf("it is from another issuer: %q, and not %q (feed.WithIssuer)", issuer, r.issuer)
 	case made > session.MillisOf(time.Now().Add(maxAhead)):
 		return errors.New("it is from the future")
 	}

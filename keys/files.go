@@ -79,11 +79,13 @@ const (
 //
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
 // every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
-// a JWK ("kty": "oct"), because a text there may be something else, such as the name of a version. OpenFiles leaves out hidden
-// files and the backup files of editors. If two files hold the same key, OpenFiles uses the one that can sign. It also leaves
-// out the certificate of an authority, such as ca.crt of a TLS secret: a certificate that may sign certificates, or that has
-// issued another certificate in the directory. The first key that can sign is the signing key. The other keys are only
-// accepted. OpenFiles returns an error if a file cannot be read, if it holds something else, or if no key can sign.
+// a JWK, {"kty": "oct", "k": "..."}, because a text there may be something else, such as the name of a version. To keep a
+// secret that was a text, k is the base64url form of this text: printf %s "$SECRET" | basenc --base64url -w0 | tr -d =
+// OpenFiles leaves out hidden files and the backup files of editors. If two files hold the same key, OpenFiles uses the one
+// that can sign. It also leaves out the certificate of an authority, such as ca.crt of a TLS secret: a certificate that may
+// sign certificates, or that has issued another certificate in the directory. The first key that can sign is the signing key.
+// The other keys are only accepted. OpenFiles returns an error if a file cannot be read, if it holds something else, or if no
+// key can sign.
 //
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.
@@ -216,7 +218,7 @@ func (f *Files) parse(files []keyFile) (*Set, error) {
 		}
 	}
 	if len(texts) > 0 && len(texts) < len(files) { // a text beside keys may be a fingerprint, or the name of a version
-		return nil, fmt.Errorf("%s: beside other keys a secret must be a JWK: {\"kty\": \"oct\", \"k\": \"...\"}", texts[len(texts)-1])
+		return nil, fmt.Errorf("%s: beside other keys a secret must be a JWK, {\"kty\": \"oct\", \"k\": \"...\"}, where k is the base64url form of the text", texts[len(texts)-1])
 	}
 	list, authorities := withoutAuthorities(list, certificates)
 	set, err := firstSigns(list)

@@ -38,7 +38,7 @@ const (
 // Service is a signet service for one test. It is closed when the test ends. It is safe for concurrent use.
 type Service struct {
 	*signet.Auth
-	// Users are the service's users. The test may add others.
+	// Users are the service's users. The test may add others. It is nil for a service of [NewWithUsers].
 	Users *userstore.Memory
 	// Clock is the service's clock.
 	Clock *Clock
@@ -52,25 +52,37 @@ type Service struct {
 // options, so opts can replace them. If the service cannot be made, New ends the test.
 func New(t testing.TB, opts ...signet.Option) *Service {
 	t.Helper()
+	users := &userstore.Memory{}
+	hash, err := cheap.Hash(Password)
+	must(t, err)
+	user := userstore.User{ID: UserID, Email: Email, PasswordHash: hash, Roles: []string{"customer"}}
+	must(t, users.Add(context.Background(), user))
+	s := NewWithUsers(t, users, opts...)
+	s.Users = users
+	return s
+}
+
+// NewWithUsers is [New] with a user store of the host, such as one on its own table. The test adds its users there;
+// [signet.Auth.HashPassword] of the service makes cheap hashes for them.
+func NewWithUsers(t testing.TB, users signet.UserStore, opts ...signet.Option) *Service {
+	t.Helper()
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	clock := &Clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)}
-	s := &Service{Users: &userstore.Memory{}, Clock: clock, t: t, key: keys.Secret(secret)}
-	hasher := password.Argon2id{Memory: 8, Iterations: 1}
-	hash, err := hasher.Hash(Password)
-	must(t, err)
-	user := userstore.User{ID: UserID, Email: Email, PasswordHash: hash, Roles: []string{"customer"}}
-	must(t, s.Users.Add(context.Background(), user))
+	s := &Service{Clock: clock, t: t, key: keys.Secret(secret)}
 	all := append([]signet.Option{
-		signet.WithPasswordHasher(hasher),
+		signet.WithPasswordHasher(cheap),
 		signet.WithClock(s.Clock.Now),
 		signet.WithLogger(slog.New(slog.DiscardHandler)),
 	}, opts...)
-	s.Auth, err = signet.New(s.Users, s.key, all...)
+	var err error
+	s.Auth, err = signet.New(users, s.key, all...)
 	must(t, err)
 	t.Cleanup(func() { s.Auth.Close() })
 	return s
 }
+
+var cheap = password.Argon2id{Memory: 8, Iterations: 1}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -80,10 +92,19 @@ func must(t testing.TB, err error) {
 }
 
 // AsUser returns the request with a fresh access token of a user in its Authorization header. The user gets exactly
-// these roles. If the subject is new, AsUser first adds the user to Users.
+// these roles. If the subject is new, AsUser first adds the user to Users. For a service of [NewWithUsers], the user must be in the
+// host's store, which also says the roles: there must be none here.
 func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	s.t.Helper()
 	ctx := r.Context()
+	if s.Users == nil {
+		if len(roles) > 0 {
+			s.t.Fatalf("signettest: AsUser: the roles of user %q are those of your user store; leave them out here", subject)
+		}
+		tokens, err := s.IssueFor(ctx, userstore.User{ID: subject})
+		must(s.t, err)
+		return withToken(r, tokens.AccessToken)
+	}
 	user, err := s.Users.FindByID(ctx, subject)
 	if errors.Is(err, userstore.ErrNotFound) {
 		user = userstore.User{ID: subject, Email: subject + "@signettest.example"}

@@ -1,6 +1,7 @@
 package signettest_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/signettest"
+	"github.com/signet-go/signet/userstore"
 )
 
 // routes is what a host tests.
@@ -116,4 +118,31 @@ func TestAHandlerWithoutItsMiddleware(t *testing.T) {
 	rec := httptest.NewRecorder()
 	orders(rec, signettest.AsUser(httptest.NewRequest("GET", "/orders", nil), "7", "admin"))
 	require.Equal(t, "7 [admin]", rec.Body.String())
+}
+
+// shopUsers is a user store of a host.
+type shopUsers struct{ rows userstore.Memory }
+
+func (s *shopUsers) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
+	return s.rows.FindByEmail(ctx, email)
+}
+
+func (s *shopUsers) FindByID(ctx context.Context, id string) (userstore.User, error) {
+	return s.rows.FindByID(ctx, id)
+}
+
+func TestAUserStoreOfTheHost(t *testing.T) {
+	users := &shopUsers{}
+	auth := signettest.NewWithUsers(t, users)
+	hash, err := auth.HashPassword(t.Context(), "her password")
+	require.NoError(t, err)
+	ada := userstore.User{ID: "ada", Email: "ada@mail.com", PasswordHash: hash, Roles: []string{"staff"}}
+	require.NoError(t, users.rows.Add(t.Context(), ada))
+	_, err = auth.Login(t.Context(), "ada@mail.com", "her password")
+	require.NoError(t, err)
+
+	rec := httptest.NewRecorder()
+	guarded := auth.RequireRole("staff")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	guarded.ServeHTTP(rec, auth.AsUser(httptest.NewRequest("GET", "/", nil), "ada"))
+	require.Equal(t, 200, rec.Code)
 }
