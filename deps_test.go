@@ -26,7 +26,7 @@ var walls = map[string][]string{
 	"userstore":                    {},
 	"userstore/storetest":          {"internal/conformance", "userstore"},
 	"signettest":                   {"", "internal/issued", "internal/jws", "keys", "password", "session", "userstore"},
-	"sqlstore":                     {"session", "userstore"},
+	"sqlstore":                     {"session", "userstore", "throttle"},
 	"internal/clientip":            {},
 	"internal/conformance":         {},
 	"internal/conformance/kittest": {"internal/conformance"},

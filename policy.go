@@ -13,8 +13,9 @@ import (
 // LoginPolicy says what stands between a password and the first tokens. The zero LoginPolicy is the default. Package
 // throttle says which limits hold then.
 type LoginPolicy struct {
-	// Throttle limits the attempts to guess passwords and codes; nil: a limiter in the memory of this process. A service
-	// of several processes uses one with a shared store, such as that of the package redisstore.
+	// Throttle limits the attempts to guess passwords and codes; nil: a limiter in the memory of this process. A service of
+	// several processes uses one with a shared store, such as sqlstore.NewThrottle: otherwise each process has limits of its
+	// own.
 	Throttle *throttle.Limiter
 	// Passwords are the rules for new passwords ([Auth.HashPassword], [Auth.SetPassword], [Auth.ChangePassword]).
 	Passwords password.Policy

@@ -71,13 +71,14 @@ func (s *stores) openSQL(ctx context.Context, source string) error {
 	db.SetConnMaxIdleTime(time.Minute)
 	users, errUsers := sqlstore.NewUsers(db, dialect)
 	sessions, errSessions := sqlstore.NewSessions(db, dialect)
-	if err := errors.Join(errUsers, errSessions); err != nil {
+	attempts, errAttempts := sqlstore.NewThrottle(db, dialect)
+	if err := errors.Join(errUsers, errSessions, errAttempts); err != nil {
 		return err
 	}
 	if err := sqlstore.Migrate(ctx, db, dialect); err != nil {
 		return err
 	}
-	s.users, s.sessions = users, sessions
+	s.users, s.sessions, s.throttle = users, sessions, attempts
 	return nil
 }
 

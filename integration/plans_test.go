@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/sqlstore"
+	"github.com/signet-go/signet/throttle"
 )
 
 // recorder notes the queries of a store exactly as they are sent.
@@ -41,7 +43,7 @@ func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // queriesOnRows is the number of queries of the stores that look for rows.
-const queriesOnRows = 27
+const queriesOnRows = 30
 
 // TestPlans requires that every query of the stores uses an index in PostgreSQL and SQLite. The table has 50,000 sessions.
 // Few of them are revoked, and few have expired.
@@ -56,7 +58,7 @@ func TestPlans(t *testing.T) {
 		defer db.Close()
 		useEveryQuery(t, db, *d)
 		plain := openSQL(t, *d)
-		fill(t, plain, "generate_series(1, 50000) AS n(n)", "ANALYZE")
+		fill(t, plain, "generate_series(1, 50000) AS n(n)", "convert_to('id' || n, 'UTF8')", "ANALYZE")
 		seen := 0
 		for query, args := range traced.queries {
 			if !isOnRows(query) {
@@ -74,7 +76,8 @@ func TestPlans(t *testing.T) {
 		queries := map[string]bool{}
 		useEveryQuery(t, openWatched(t, *d, func(query string) { queries[query] = true }), *d)
 		plain := openSQL(t, *d)
-		fill(t, plain, "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 50000) SELECT n FROM c) AS n", "ANALYZE")
+		fill(t, plain, "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 50000) SELECT n FROM c) AS n",
+			"CAST('id' || n AS BLOB)", "ANALYZE")
 		seen := 0
 		for query := range queries {
 			if isOnRows(query) {
@@ -157,11 +160,12 @@ func explainSQLite(t *testing.T, db *sql.DB, query string) string {
 func requirePlan(t *testing.T, query, plan string) {
 	t.Helper()
 	plan = strings.ReplaceAll(plan, "Bitmap Heap Scan", "")
-	require.NotRegexp(t, "(?i)scan (on )?(signet_(sessions|cutoffs|users)|s)($|[^_a-z])", plan, query)
+	require.NotRegexp(t, "(?i)scan (on )?(signet_(sessions|cutoffs|users|throttle)|s|t)($|[^_a-z])", plan, query)
 	require.Regexp(t, "(?i)index", plan, query)
 	for condition, index := range map[string]string{
 		"FROM signet_sessions WHERE keep_until < ": "signet_sessions_keep",
 		"FROM signet_cutoffs WHERE keep_until < ":  "signet_cutoffs_keep",
+		"FROM signet_throttle WHERE keep_until < ": "signet_throttle_keep",
 		"FROM signet_sessions WHERE user_id = ":    "signet_sessions_live",
 		"revoked_at > 0 AND pos > ":                "signet_sessions_log",
 		"signet_cutoffs  WHERE pos":                "signet_cutoffs_log",
@@ -217,10 +221,20 @@ func useEveryQuery(t *testing.T, db *sql.DB, d database) {
 	_, err = users.FindByEmail(ctx, john.Email)
 	require.NoError(t, err)
 	require.NoError(t, users.Delete(ctx, john.ID))
+	attempts, err := sqlstore.NewThrottle(db, d.dialect)
+	require.NoError(t, err)
+	for i := range 600 { // some of the writes also delete what has expired
+		require.NoError(t, attempts.Update(ctx, throttle.Key{}, func(_ throttle.Record, now time.Time) (throttle.Record, time.Time, error) {
+			if i == 599 {
+				return "", now, nil
+			}
+			return throttle.Record(fmt.Sprint(i)), now, nil
+		}))
+	}
 }
 
-// fill adds users and sessions. numbers is a table n of numbers.
-func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
+// fill adds users, sessions and records of the throttle. numbers is a table n of numbers, and key makes bytes of a number.
+func fill(t *testing.T, db *sql.DB, numbers, key string, after ...string) {
 	t.Helper()
 	for _, statement := range append([]string{
 		fmt.Sprintf(`INSERT INTO signet_sessions (id, user_id, version, keep_until, revoked_at, data)
@@ -232,6 +246,8 @@ func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 			far, numbers),
 		fmt.Sprintf(`INSERT INTO signet_users (id, email_key, email, password_hash, roles, disabled, profile, attributes)
 			SELECT 'id' || n, 'mail' || n, 'mail' || n, 'x', '[]', 0, '{}', '{}' FROM %s`, numbers),
+		fmt.Sprintf(`INSERT INTO signet_throttle (id, version, keep_until, data)
+			SELECT %s, 1, CASE WHEN n %% 100 = 0 THEN n ELSE %d END, %s FROM %s`, key, far, key, numbers),
 	}, after...) {
 		_, err := db.Exec(statement)
 		require.NoError(t, err)
@@ -241,7 +257,8 @@ func fill(t *testing.T, db *sql.DB, numbers string, after ...string) {
 // isOnRows reports whether a query looks for rows in the tables of signet.
 func isOnRows(query string) bool {
 	return strings.Contains(query, "WHERE") && !strings.Contains(query, "CREATE ") && !strings.Contains(query, "MIN(revoked_at)") &&
-		(strings.Contains(query, "signet_sessions") || strings.Contains(query, "signet_users") || strings.Contains(query, "signet_cutoffs"))
+		(strings.Contains(query, "signet_sessions") || strings.Contains(query, "signet_users") || strings.Contains(query, "signet_cutoffs") ||
+			strings.Contains(query, "signet_throttle"))
 }
 
 // explainPostgres returns the plan of a prepared query.
@@ -287,6 +304,9 @@ func quote(arg any) string {
 	case string:
 		return "'" + strings.ReplaceAll(arg, "'", "''") + "'"
 	case []byte:
+		if bytes.IndexByte(arg, 0) >= 0 { // a key of the throttle
+			return fmt.Sprintf(`'\x%x'`, arg)
+		}
 		return quote(string(arg))
 	}
 	text, _ := json.Marshal(arg)

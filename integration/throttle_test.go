@@ -16,6 +16,7 @@ import (
 
 	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/redisstore"
+	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/throttle/throttletest"
 )
@@ -27,10 +28,34 @@ func redisThrottle(t testing.TB, client redis.UniversalClient, prefix string) *r
 	return store
 }
 
+// onThrottles runs a test on every store. open returns the store of one more process, and fresh begins with an empty one.
+func onThrottles(t *testing.T, test func(t *testing.T, fresh func() (open func(t *testing.T) throttle.Store))) {
+	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
+		test(t, func() func(t *testing.T) throttle.Store {
+			prefix := freshName()
+			return func(t *testing.T) throttle.Store { return redisThrottle(t, client, prefix) }
+		})
+	})
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			host := kind.host(t)
+			test(t, func() func(t *testing.T) throttle.Store {
+				d := *host.fresh(t).database
+				require.NoError(t, sqlstore.Migrate(t.Context(), openSQL(t, d), d.dialect))
+				return func(t *testing.T) throttle.Store {
+					store, err := sqlstore.NewThrottle(openSQL(t, d), d.dialect)
+					require.NoError(t, err)
+					return store
+				}
+			})
+		})
+	}
+}
+
 // TestThrottleStores runs the conformance kit on every store.
 func TestThrottleStores(t *testing.T) {
-	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
-		throttletest.Run(t, func(t *testing.T) throttle.Store { return redisThrottle(t, client, freshName()) })
+	onThrottles(t, func(t *testing.T, fresh func() (open func(t *testing.T) throttle.Store)) {
+		throttletest.Run(t, func(t *testing.T) throttle.Store { return fresh()(t) })
 	})
 }
 
@@ -49,11 +74,11 @@ func TestNewThrottleRefuses(t *testing.T) {
 // Three processes count together: of 100 attempts at each of them at the same time, at most 10 reach the hash. Meanwhile the
 // owner signs in from a known place.
 func TestThrottleCountsTogether(t *testing.T) {
-	onRedis(t, func(t *testing.T, client redis.UniversalClient) {
-		prefix := freshName()
+	onThrottles(t, func(t *testing.T, fresh func() (open func(t *testing.T) throttle.Store)) {
+		open := fresh()
 		limiters := make([]*throttle.Limiter, 3)
 		for i := range limiters {
-			limiters[i] = throttle.New(redisThrottle(t, client, prefix), throttle.Config{})
+			limiters[i] = throttle.New(open(t), throttle.Config{})
 		}
 		const victim, home = "victim@example.org", "192.0.2.1"
 		signIn := func() {
@@ -172,4 +197,35 @@ func TestThrottleServerAway(t *testing.T) {
 	attempt, err := throttle.New(store, throttle.Config{InsecureFailOpen: true}).Begin(t.Context(), "user@example.org", "192.0.2.1")
 	require.NoError(t, err)
 	require.NoError(t, attempt.Succeeded(t.Context()))
+}
+
+// Records whose time is over go, a few at each write, so a table does not grow for ever.
+func TestThrottleTablesShrink(t *testing.T) {
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			d := *kind.host(t).fresh(t).database
+			db := openSQL(t, d)
+			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+			store, err := sqlstore.NewThrottle(db, d.dialect)
+			require.NoError(t, err)
+			writes := 0
+			write := func(key byte, until time.Duration) {
+				writes++
+				err := store.Update(t.Context(), throttle.Key{key}, func(_ throttle.Record, now time.Time) (throttle.Record, time.Time, error) {
+					return throttle.Record(fmt.Sprint(writes)), now.Add(until), nil
+				})
+				require.NoError(t, err)
+			}
+			for i := range 200 {
+				write(byte(i), 0)
+			}
+			time.Sleep(5 * time.Millisecond)
+			for range 600 {
+				write(255, time.Hour)
+			}
+			var rows int
+			require.NoError(t, db.QueryRow("SELECT count(*) FROM signet_throttle").Scan(&rows))
+			require.Equal(t, 1, rows)
+		})
+	}
 }

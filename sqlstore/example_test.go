@@ -9,6 +9,7 @@ import (
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/sqlstore"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -69,6 +70,37 @@ func ExampleNewUsers() {
 		log.Fatal(err)
 	}
 	auth, err := signet.New(users, key, signet.WithSessionStore(sessions))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+}
+
+// Several processes count the failures of logins together.
+func ExampleNewThrottle() {
+	ctx := context.Background()
+	db, err := sql.Open("pgx", "postgres://...") // the driver is jackc/pgx
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16)
+	if err := sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL); err != nil {
+		log.Fatal(err)
+	}
+	sessions, err := sqlstore.NewSessions(db, sqlstore.PostgreSQL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	failures, err := sqlstore.NewThrottle(db, sqlstore.PostgreSQL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var users signet.UserStore // your user table
+	var key *keys.Key          // see package keys
+	auth, err := signet.New(users, key, signet.WithSessionStore(sessions),
+		signet.WithLogin(signet.LoginPolicy{Throttle: throttle.New(failures, throttle.Config{})}))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package sqlstore keeps sessions ([Sessions]) and users ([Users]) in a SQL database. Any number of processes can use the
-// same database. The package works on PostgreSQL and its wire-compatible clusters, on MariaDB and MySQL, and on SQLite. It
+// Package sqlstore keeps sessions ([Sessions]), users ([Users]) and the failures of logins ([Throttle]) in a SQL database. Any number of
+// processes can use the same database. The package works on PostgreSQL and its wire-compatible clusters, on MariaDB and MySQL, and on SQLite. It
 // imports no driver: the host opens the database with a driver of its choice.
 //
 // # Several database servers

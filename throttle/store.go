@@ -11,7 +11,8 @@ import (
 
 // Store keeps the records of a [Limiter], one for each [Key]. Implementations MUST be safe for concurrent use by any
 // number of processes that share the store, and they MUST give one clock to all of them (the store's own, where it has
-// one). [Memory] is the default, redisstore has one for fleets, and package throttletest checks others.
+// one). [Memory] is the default, sqlstore and redisstore have one for fleets, and package throttletest
+// checks others.
 type Store interface {
 	// Update calls change with the record of a key and the store's time, and replaces the record with what change returns,
 	// in one atomic step: no other change of the record is committed in between. The record is "" if there is none, and ""
