@@ -105,7 +105,7 @@ func (e *Error) Message() string { return e.message }
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // Ticket returns the secret for [Auth.SecondStep] if the error is [ErrSecondStepRequired], and otherwise "". A handler of
-// [WithErrorHandler] must give it to the client. Do not log it.
+// [WithErrorHandler] must give it to the client. Do not log it. It is not the ticket of [Auth.TicketHandler].
 func (e *Error) Ticket() string {
 	if e.ticket == nil {
 		return ""

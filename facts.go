@@ -32,7 +32,7 @@ func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (
 	}
 	if a.policy.SecondFactor == nil {
 		if d.SecondStep {
-			err = internal(errors.New("LoginPolicy.Decide asks for a second step, and there is no SecondFactor"))
+			err = internal(errors.New("LoginPolicy.Decide asks for a second step, and there is no SecondFactor; set LoginPolicy.SecondFactor"))
 		}
 		return terms, false, err
 	}

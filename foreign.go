@@ -252,8 +252,9 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 	case c.ExpiresAt.IsZero():
 		return nil, errNoExpiry
 	}
-	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		return nil, &strictjson.MemberError{Name: name, Want: "present: TrustedIssuer.Require asks for it"}
+	if len(missing) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(missing)))
+		return nil, &strictjson.MemberError{Name: first, Want: "present: TrustedIssuer.Require asks for it"}
 	}
 	if c.Subject == "" && f.subjectClaim != "" && substitute != "" {
 		c.Subject = f.otherSubject(substitute)

@@ -228,7 +228,7 @@ func (a *Auth) start(ctx context.Context, user userstore.User, terms rotation.Te
 	err := a.sessions.Create(ctx, login, func(row session.Session) (err error) {
 		id = row.ID
 		if end := row.EndsAt.Time(); !end.After(a.clock()) {
-			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v",
+			return internal(fmt.Errorf("the session would end at once: the clock of the session store shows %v; set it, or the clock of this machine",
 				row.CreatedAt.Time()))
 		}
 		if g.user, err = a.activeUser(ctx, user.ID); errors.Is(err, errNoUser) {

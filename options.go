@@ -1,6 +1,7 @@
 package signet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -378,16 +379,8 @@ type Lifetimes struct {
 }
 
 func (l Lifetimes) orContract() Lifetimes {
-	const day = 24 * time.Hour
-	for _, field := range []struct {
-		value    *time.Duration
-		contract time.Duration
-	}{{&l.Access, sessions.DefaultAccess}, {&l.Refresh, 10 * time.Hour}, {&l.Session, 90 * day}} {
-		if *field.value == 0 {
-			*field.value = field.contract
-		}
-	}
-	return l
+	return Lifetimes{Access: cmp.Or(l.Access, sessions.DefaultAccess), Refresh: cmp.Or(l.Refresh, 10*time.Hour),
+		Session: cmp.Or(l.Session, 90*24*time.Hour)}
 }
 
 func badLifetime(d time.Duration) bool {
@@ -422,7 +415,7 @@ func WithLogin(policy LoginPolicy) Option {
 			s.mistake("WithLogin", "ParallelHashes: %d is out of range; use 0 to 1024", policy.ParallelHashes)
 		}
 		if policy.SecondStepACR != "" && policy.SecondFactor == nil {
-			s.mistake("WithLogin", "SecondStepACR is set, and there is no SecondFactor")
+			s.mistake("WithLogin", "SecondStepACR is set, and there is no SecondFactor; set one, or leave SecondStepACR out")
 		}
 		if len(policy.SecondStepACR) > maxACR {
 			s.mistake("WithLogin", "SecondStepACR has more than %d bytes", maxACR)

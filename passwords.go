@@ -90,7 +90,7 @@ const setPasswordTries = 10
 func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may func(current userstore.User) error) error {
 	store, ok := a.users.(userstore.PasswordUpdater)
 	if !ok {
-		return internal(errors.New("the user store is no userstore.PasswordUpdater"))
+		return internal(errors.New("the user store cannot change passwords; give it the method UpdatePasswordHash (userstore.PasswordUpdater)"))
 	}
 	hash, err := a.HashPassword(ctx, pass)
 	if err != nil {

@@ -115,7 +115,8 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)
 	}
 	if _, ok := users.(userstore.PasswordUpdater); !ok {
-		s.logger.Info("signet: the user store is no userstore.PasswordUpdater: outdated password hashes are not replaced at login")
+		s.logger.Info("signet: the user store is no userstore.PasswordUpdater: outdated password hashes are not replaced at login, and " +
+			"SetPassword and ChangePassword fail")
 	}
 	if runtime.GOMAXPROCS(0) <= a.gate.Parallel() {
 		s.logger.Info("signet: password hashes can hold all threads of the program, and requests then wait for them; set GOMAXPROCS to twice "+
@@ -161,9 +162,9 @@ func checkSigning(source keys.Source) error {
 	}
 	switch set := source.Current(); {
 	case set == nil:
-		return errors.New("signet.New: the key source has no keys yet")
+		return errors.New("signet.New: the key source has no keys yet; load its keys before New")
 	case set.Signing() == nil:
-		return errors.New("signet.New: the key has no private part, so it cannot sign")
+		return errors.New("signet.New: the key has no private part, so it cannot sign; pass a private key or a secret")
 	}
 	return nil
 }

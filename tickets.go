@@ -23,9 +23,9 @@ const ticketLife = 30 * time.Second
 // errConnectionTicket is the answer to a ticket that was used, or that is older than 64 others of its session.
 var errConnectionTicket = invalidToken("the ticket was used before")
 
-// TicketHandler serves POST with an access token and answers 201 with {"ticket": ..., "expires_in": 30}. A script puts the ticket
-// into the URL of a WebSocket or an EventSource, which cannot send an Authorization header; see [Auth.RequireTicket]. A
-// ticket can be used once, within 30 seconds.
+// TicketHandler serves POST with an access token and answers 201 with {"ticket": ..., "expires_in": 30}. A script puts the
+// ticket into the URL of a WebSocket or an EventSource, which cannot send an Authorization header; see [Auth.RequireTicket]. A
+// ticket can be used once, within 30 seconds. It is not the ticket of a second step ([Error.Ticket]).
 func (a *Auth) TicketHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		claims, err := a.check(r)

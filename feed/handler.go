@@ -28,13 +28,13 @@ import (
 )
 
 const (
-	timeout   = 5 * time.Second // for one call of the store or of the service
-	pageSize  = 10_000          // entries
-	maxCursor = 2 << 10         // bytes
-	maxBody   = 8 << 10         // bytes
-	maxNonce  = 64              // bytes
-	keepFor   = 100 * time.Millisecond
-	maxKept   = 32
+	timeout   = 5 * time.Second        // for one call of the store or of the service
+	pageSize  = 10_000                 // entries
+	maxCursor = 2 << 10                // bytes
+	maxBody   = 8 << 10                // bytes
+	maxNonce  = 64                     // bytes
+	keepFor   = 100 * time.Millisecond // for which a signed document is served again
+	maxKept   = 32                     // cursors with such a document
 )
 
 // Handler serves the revocations of a session store. It is an [http.Handler] for one path, which the host chooses. It

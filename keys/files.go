@@ -279,7 +279,7 @@ func firstSigns(list []*Key) (*Set, error) {
 			return NewSet(k, append(append([]*Key(nil), list[:i]...), list[i+1:]...)...)
 		}
 	}
-	return nil, errors.New("no key can sign")
+	return nil, errors.New("no key can sign; add a private key or a secret")
 }
 
 // keyFileNames returns the path itself, or the files of the directory that it names, sorted.

@@ -32,7 +32,8 @@ type Policy struct {
 	// [ErrNotChecked].
 	InsecureFailOpen bool
 
-	calls int32 // of Blocked that run now; an atomic
+	// calls is how many calls of Blocked run now, by package atomic. A Policy is copied before its first use, so it holds no atomic.Int32.
+	calls int32
 }
 
 // maxCalls limits how many calls of one Policy's Blocked run at one time. A call that ignores its context goes on after

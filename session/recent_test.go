@@ -131,4 +131,17 @@ func TestRecentIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	all.Wait()
+	r.Clock(1)
+	kept := 0
+	for j := range 6 {
+		r.Keep(fmt.Sprint(j), j)
+	}
+	for j := range 6 {
+		if row, _, ok := r.Find(fmt.Sprint(j)); ok {
+			require.Equal(t, j, row)
+			kept++
+		}
+	}
+	require.LessOrEqual(t, kept, 4)
+	require.Positive(t, kept)
 }

@@ -130,12 +130,8 @@ func (s *Sessions) changeBatch(ctx context.Context, ids []string, written map[st
 }
 
 func (s *Sessions) readBatch(ctx context.Context, ids []string) (found []known, err error) {
-	var args []any
-	for i := range padded(len(ids)) {
-		args = append(args, ids[min(i, len(ids)-1)])
-	}
-	rows, err := s.db.QueryContext(ctx, s.dialect.sql(`SELECT NOW_MS, version, data FROM signet_sessions
-		WHERE id IN (?`+strings.Repeat(", ?", len(args)-1)+`)`), args...)
+	list, args := idList(ids)
+	rows, err := s.db.QueryContext(ctx, s.dialect.sql(`SELECT NOW_MS, version, data FROM signet_sessions WHERE id IN `+list), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +173,14 @@ func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, er
 		rows[i].version += step
 	}
 	return int(changed), nil
+}
+
+// idList returns a list of parameters for IN, and their values. The last id is repeated, so that few queries are prepared.
+func idList(ids []string) (list string, args []any) {
+	for i := range padded(len(ids)) {
+		args = append(args, ids[min(i, len(ids)-1)])
+	}
+	return "(?" + strings.Repeat(", ?", len(args)-1) + ")", args
 }
 
 // padded returns the power of two that is not below n. The last row is repeated up to there, so that few queries are prepared.

@@ -9,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/signet-go/signet/session"
@@ -260,17 +259,9 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 			hint = " FORCE INDEX (PRIMARY)"
 		}
 		for some := range slices.Chunk(table.ids, 1000) {
-			// The number of ids is 10, 100 or 1000, with the last one repeated, so that few queries are prepared.
-			size := 10
-			for size < len(some) {
-				size *= 10
-			}
-			args := []any{next}
-			for i := range size {
-				args = append(args, some[min(i, len(some)-1)])
-			}
-			_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+table.name+hint+` SET pos = ? WHERE pos IS NULL
-				AND `+table.id+` IN (?`+strings.Repeat(", ?", size-1)+`)`), args...)
+			list, args := idList(some)
+			_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+table.name+hint+` SET pos = ? WHERE pos IS NULL AND `+table.id+` IN `+list),
+				append([]any{next}, args...)...)
 			if err != nil {
 				return false, err
 			}

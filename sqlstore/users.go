@@ -116,11 +116,7 @@ func (s *Users) columns(user userstore.User) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: attributes: %w", err)
 	}
-	disabled := 0
-	if user.Disabled {
-		disabled = 1
-	}
-	return []any{userstore.NormalizeEmail(user.Email), user.Email, string(roles), disabled, string(profile), string(attributes),
+	return []any{userstore.NormalizeEmail(user.Email), user.Email, string(roles), flag(user.Disabled), string(profile), string(attributes),
 		user.ID}, nil
 }
 

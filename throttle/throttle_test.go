@@ -77,7 +77,7 @@ func (b bench) delayed(want time.Duration, account, address string) {
 	require.Equal(b, "throttle: too many failures: retry after "+want.String(), err.Error())
 }
 
-// address returns the address number i.
+// v4 returns the address number i.
 func v4(i int) string { return fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255) }
 
 // The delay grows from 30 seconds to an hour. It is the same from any address, and it is true.

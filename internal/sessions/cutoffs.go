@@ -124,17 +124,18 @@ func (m *Manager) lostCutoffs(userID string, at session.Moment) error {
 // restores is how often lost cut-offs are written before the store counts as one that does not answer.
 const restores = 3
 
-// again looks at the error of a change in the store. If cut-offs were lost, it writes them again, and the change is to be made
-// again.
-func (m *Manager) again(ctx context.Context, attempt int, err error) (bool, error) {
-	var lost *lostError
-	if err == nil || !errors.As(err, &lost) || attempt == restores {
-		return false, err
+// restoring makes a change in the store. If the store has lost cut-offs, it writes them again, and makes the change once more.
+func (m *Manager) restoring(ctx context.Context, change func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := change()
+		var lost *lostError
+		if err == nil || !errors.As(err, &lost) || attempt == restores {
+			return err
+		}
+		if err := m.restore(ctx, lost, attempt); err != nil {
+			return err
+		}
 	}
-	if err := m.restore(ctx, lost, attempt); err != nil {
-		return false, err
-	}
-	return true, nil
 }
 
 // restore writes cut-offs again that the store has lost, as after a failover to a server that was behind.

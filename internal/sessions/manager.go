@@ -122,17 +122,11 @@ func (m *Manager) Create(ctx context.Context, login Login, sign func(session.Ses
 		row.Born = at.Version()
 		return row, sign(row)
 	}
-	for attempt := 0; ; attempt++ {
-		err := m.Store.Create(ctx, login.UserID, create)
-		again, err := m.again(ctx, attempt, err)
-		if again {
-			continue
-		}
-		if err == nil {
-			made(user)
-		}
-		return err
+	err := m.restoring(ctx, func() error { return m.Store.Create(ctx, login.UserID, create) })
+	if err == nil {
+		made(user)
 	}
+	return err
 }
 
 // Exchange is how a refresh token, or a step-up, becomes new tokens.
@@ -274,12 +268,7 @@ func (m *Manager) inStore(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
 	ctx, limited := limit.New(ctx, StoreTimeout)
 	defer limited.Release()
-	for attempt := 0; ; attempt++ {
-		again, err := m.again(ctx, attempt, m.Store.Update(ctx, id, change))
-		if !again {
-			return err
-		}
-	}
+	return m.restoring(ctx, func() error { return m.Store.Update(ctx, id, change) })
 }
 
 // note looks at a row as it is in the store now. If it is revoked, this process refuses its access tokens at once.
