@@ -87,8 +87,8 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 		switch {
 		case f.err == nil && otherUser(before, f.pair):
 			return current{}, errOtherUser
-		case f.maxWait < c.maxWait && errors.Is(f.err, ErrUnavailable), errors.Is(f.err, context.Canceled):
-			continue // nobody was to wait for that refresh
+		case f.maxWait < c.maxWait && errors.Is(f.err, ErrUnavailable): // it began before somebody waited for it
+			continue
 		}
 		return f.pair, f.err
 	}
