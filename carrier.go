@@ -53,11 +53,16 @@ func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Token
 //	http.Redirect(w, r, "/", http.StatusSeeOther)
 //
 // A handler for a form of your own must refuse forms of other sites ([http.CrossOriginProtection]). SetCookies also sets
-// "Cache-Control: no-store". The error says that [WithCookies] is not set, that the prefix is not a path, or that a token is longer
-// than 3,800 bytes, which fits into no cookie. Then no cookie is set, and the session of the tokens goes on: end it with [Auth.Logout].
+// "Cache-Control: no-store". The error says that [WithCookies] is not set, that the prefix is not a path, that there are no
+// tokens, or that a token is longer than 3,800 bytes, which fits into no cookie. Then no cookie is set, and the session of the
+// tokens goes on: end it with [Auth.Logout].
 func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string, tokens Tokens) error {
 	prefix, err := a.cookiePath(prefix)
-	if err == nil && max(len(tokens.AccessToken), len(tokens.RefreshToken)) > maxCookie {
+	switch {
+	case err != nil:
+	case tokens.AccessToken == "" || tokens.RefreshToken == "":
+		err = errors.New("there are no tokens")
+	case max(len(tokens.AccessToken), len(tokens.RefreshToken)) > maxCookie:
 		err = fmt.Errorf("a token has more than %d bytes, so it fits into no cookie; use fewer claims in WithClaims", maxCookie)
 	}
 	if err != nil {
