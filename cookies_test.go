@@ -448,8 +448,10 @@ func TestSetCookiesThatCannotWork(t *testing.T) {
 	for want, set := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"WithCookies is not set": func(w http.ResponseWriter, r *http.Request) error { return s.SetCookies(w, r, "/web/auth", tokens) },
 		"is not a path":          func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/{tenant}", tokens) },
-		"there are no tokens":    func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/web/auth", signet.Tokens{}) },
-		"more than 3800 bytes":   func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/web/auth", long) },
+		"there are no tokens": func(w http.ResponseWriter, r *http.Request) error {
+			return b.SetCookies(w, r, "/web/auth", signet.Tokens{})
+		},
+		"more than 3800 bytes": func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/web/auth", long) },
 	} {
 		w := httptest.NewRecorder()
 		require.ErrorContains(t, set(w, httptest.NewRequest("GET", "https://shop.example/callback", nil)), want)
