@@ -43,7 +43,7 @@ func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // queriesOnRows is the number of queries of the stores that look for rows.
-const queriesOnRows = 30
+const queriesOnRows = 31
 
 // TestPlans requires that every query of the stores uses an index in PostgreSQL and SQLite. The table has 50,000 sessions.
 // Few of them are revoked, and few have expired.

@@ -81,8 +81,8 @@ type Store interface {
 
 // PasswordUpdater is an optional interface of a Store that can change the hash of a password. It MUST store newHash only if the
 // user's hash still is oldHash, in one atomic step. Otherwise a password that was changed in the meantime would come back. If
-// the user's hash is another one, or if there is no such user, it MUST change nothing and return nil. An error means that
-// nobody knows whether the hash was stored: signet logs it at a login, and answers 503 to a new password.
+// the user's hash is another one, it MUST change nothing and return nil. The same holds if there is no such user. An error
+// means that nobody knows whether the hash was stored: signet logs it at a login, and answers 503 to a new password.
 type PasswordUpdater interface {
 	UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error
 }
