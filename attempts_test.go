@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -153,6 +154,31 @@ func TestPlacesOfTheOwner(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// Many browsers of one user sign in at once while the host's function takes its time. An attempt counts as a failure while it runs, so
+// only a few run at one time, and the others wait.
+func TestManyLoginsOfOneAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			<-release
+			return signet.LoginDecision{}, nil
+		}}))
+		errs := make(chan error, 12)
+		for range 12 {
+			go func() {
+				_, err := auth.Login(signet.ContextWithClient(context.Background(), "", "192.0.2.1"), "john@mail.com", "changeme")
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		require.Empty(t, errs, "nobody was refused")
+		close(release)
+		for range 12 {
+			require.NoError(t, <-errs)
+		}
+	})
 }
 
 // Many users of one address sign in at once while the host's function takes its time.
