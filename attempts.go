@@ -151,7 +151,7 @@ func verdictOf(err error) verdict {
 		return succeeded
 	case errors.Is(err, ErrSecondStepRequired):
 		return continued
-	case err == errWrongPassword, err == errCode:
+	case asError(err).failure:
 		return nil
 	}
 	return cancelled

@@ -91,6 +91,24 @@ func TestFaultsOfTheSecondFactor(t *testing.T) {
 	}
 }
 
+// A factor may have an answer of its own for wrong codes. It counts as any wrong code: the ticket dies after five.
+func TestAFactorWithAnAnswerOfItsOwn(t *testing.T) {
+	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}, away: signet.NewError(401, "wrong_code", "try again")}
+	auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
+	_, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+	var asked, refused *signet.Error
+	require.ErrorAs(t, err, &asked)
+	for range 5 {
+		_, err = auth.SecondStep(t.Context(), asked.Ticket(), "100")
+		require.ErrorIs(t, err, factor.away)
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "wrong_code", refused.Code())
+	}
+	factor.away = nil
+	_, err = auth.SecondStep(t.Context(), asked.Ticket(), "100")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+}
+
 func testFaultOfTheSecondFactor(t *testing.T, away error) {
 	t.Helper()
 	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}, away: away}

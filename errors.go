@@ -74,6 +74,7 @@ type Error struct {
 	allow      string  // for 405: the methods that are allowed
 	kind       error   // the sentinel; nil for a sentinel itself, and for an error of the host
 	cause      error   // what went wrong inside; nil if the client alone is at fault
+	failure    bool    // a password or a code was wrong, so the attempt counts
 }
 
 // NewError returns an error of the host's own for [WriteError] and for functions that signet calls. status is an HTTP

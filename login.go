@@ -278,7 +278,14 @@ func checkPassword(pass string) error {
 }
 
 // errWrongPassword is [ErrInvalidCredentials] of a password that was checked, and not of a function of the host.
-var errWrongPassword error = because(ErrInvalidCredentials, nil)
+var errWrongPassword error = asFailure(ErrInvalidCredentials)
+
+// asFailure returns a copy of an answer that counts as a wrong password or code.
+func asFailure(answer error) *Error {
+	e := because(answer, nil)
+	e.failure = true
+	return e
+}
 
 // passwordError is the answer after a password was checked. It is nil if the password is right and the user may log in. No
 // password matches a hash that cannot be read.

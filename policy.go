@@ -60,10 +60,12 @@ const maxACR = 128
 // SecondFactor checks codes that a user has beside the password. Implementations must be safe for concurrent use, by
 // several processes too.
 type SecondFactor interface {
-	// Enrolled reports whether the user has set the factor up. An error is answered 503.
+	// Enrolled reports whether the user has set the factor up. An error is answered 503, or as it says ([NewError]).
 	Enrolled(ctx context.Context, userID string) (bool, error)
 	// Verify uses up a code. It returns the methods (RFC 8176) that the code proves, such as "otp", or none if the code is
-	// wrong or used. Of any number of calls with one code, at most one succeeds. An error is answered 503.
+	// wrong or used. Of any number of calls with one code, at most one succeeds. An error says that the code could not be
+	// checked. It is answered 503, or as it says ([NewError]). One whose status is below 500, and neither 408 nor 429, counts as
+	// a wrong code.
 	Verify(ctx context.Context, userID, code string) (amr []string, err error)
 }
 

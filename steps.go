@@ -23,7 +23,7 @@ import (
 var (
 	// errCode is the answer to a wrong code.
 	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
-		kind: ErrInvalidCredentials}
+		kind: ErrInvalidCredentials, failure: true}
 	errSessions = invalidToken("the two tokens are of different sessions")
 )
 
@@ -67,7 +67,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 			}
 		}()
 		amr, err = a.checkCode(ctx, user, code)
-		checked = err == nil || err == errCode
+		checked = err == nil || asError(err).failure
 		return err
 	})
 	if err != nil {
@@ -130,7 +130,11 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	amr, err = a.policy.SecondFactor.Verify(ctx, user.ID, code)
 	switch {
 	case err != nil:
-		return nil, storeError(err)
+		e := storeError(err)
+		if e.Status() < 500 && e.Status() != http.StatusRequestTimeout && e.Status() != http.StatusTooManyRequests {
+			e = asFailure(e) // a factor may have an answer of its own for wrong codes
+		}
+		return nil, e
 	case len(amr) == 0:
 		return nil, errCode
 	}
