@@ -298,3 +298,45 @@ func passwordError(userID string, ok bool, err error) error {
 	}
 	return nil
 }
+
+// upgradeHash replaces an outdated hash if the store has a method for it. It returns the hash that the user has
+// afterwards. A failure is logged, and the login goes on.
+func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string) string {
+	store, ok := a.users.(userstore.PasswordUpdater)
+	if !ok {
+		return user.PasswordHash
+	}
+	hash, err := a.gate.Hash(ctx, networkOf(ctx), pass)
+	if err == nil {
+		hash, err = a.replaceHash(ctx, store, user, hash)
+	}
+	if err != nil {
+		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
+		return user.PasswordHash
+	}
+	return hash
+}
+
+// replaceHash stores a hash unless somebody else has changed it. It reads back which one the user has then, because the store
+// answers nil in both cases. If the store has kept only the beginning of the hash, with which nobody could log in, replaceHash
+// puts the old one back.
+func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) (kept string, err error) {
+	if err := a.updateHash(ctx, store, user, hash); err != nil {
+		return "", err
+	}
+	stored, err := a.findByID(ctx, user.ID)
+	kept = stored.PasswordHash
+	if err != nil || kept == hash || kept == "" || !strings.HasPrefix(hash, kept) {
+		return kept, err
+	}
+	err = a.updateHash(ctx, store, stored, user.PasswordHash)
+	return "", errors.Join(fmt.Errorf("%w: %d of its %d bytes; is its column too short?", errCutHash, len(kept), len(hash)), err)
+}
+
+var errCutHash = errors.New("the user store has kept only the beginning of a password hash")
+
+func (a *Auth) updateHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) error {
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	return store.UpdatePasswordHash(ctx, user.ID, user.PasswordHash, hash)
+}

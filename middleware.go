@@ -2,10 +2,12 @@ package signet
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/signet-go/signet/internal/isnil"
+	"github.com/signet-go/signet/keys"
 )
 
 // Check checks a request and writes no answer. It returns the claims of its access token, or an error that is
@@ -151,4 +153,25 @@ func bearerToken(r *http.Request) (string, error) {
 		return "", errTwoTokens
 	}
 	return token, nil
+}
+
+// refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it
+// logs one a minute in this way: tokens of unknown keys while the keys cannot be had, too many passwords at one time, and what
+// needs a store that is away. It logs the others, and mistakes of clients, at the level Debug.
+func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := asError(err)
+	level := slog.LevelDebug
+	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) && !v.refusals.silences(err) {
+		level = slog.LevelError
+	}
+	if v.logger.Enabled(r.Context(), level) {
+		v.logger.Log(r.Context(), level, "signet: request failed", "method", label(r.Method), "path", label(r.URL.Path),
+			"request", label(r.Header.Get("X-Request-Id")), "status", e.Status(), "code", e.code, "error", err)
+	}
+	if v.errorHandler == nil {
+		WriteError(w, e)
+		return
+	}
+	setErrorHeaders(w.Header(), e)
+	v.errorHandler(w, r, because(e, e.cause)) // a copy, which the host may change
 }

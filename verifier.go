@@ -29,8 +29,8 @@ type Verifier struct {
 	proofs      *sessions.Manager // learns which tokens have arrived; nil: nobody does
 	maxToken    int               // bytes
 
-	undated   *sync.Once                  // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
-	explained [storeAway + 1]atomic.Int64 // when a refusal was last explained in the log, in Unix seconds
+	undated  *sync.Once // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
+	refusals refusalLog
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
 	verified atomic.Uint64 // access tokens, good or bad, that were not in the cache
@@ -373,4 +373,12 @@ func (i *issuer) named(c *Claims) bool {
 		return i.foreign.fits(i.name, c)
 	}
 	return c.Issuer == i.name
+}
+
+// explain logs why a token was refused, at the level Debug, and returns the error.
+func (v *Verifier) explain(ctx context.Context, topic logTopic, err error) error {
+	if v.refusals.may(topic) {
+		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
+	}
+	return err
 }
