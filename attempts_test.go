@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -94,7 +96,8 @@ func TestFaultsOfTheSecondFactor(t *testing.T) {
 // A factor may have an answer of its own for wrong codes. It counts as any wrong code: the ticket dies after five.
 func TestAFactorWithAnAnswerOfItsOwn(t *testing.T) {
 	factor := &awayCodes{onceCodes: onceCodes{next: map[string]int{"1": 100}}, away: signet.NewError(401, "wrong_code", "try again")}
-	auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
+	var got record
+	auth := newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}), signet.WithEvents(got.add))
 	_, err := auth.Login(t.Context(), "john@mail.com", "changeme")
 	var asked, refused *signet.Error
 	require.ErrorAs(t, err, &asked)
@@ -104,6 +107,11 @@ func TestAFactorWithAnAnswerOfItsOwn(t *testing.T) {
 		require.ErrorAs(t, err, &refused)
 		require.Equal(t, "wrong_code", refused.Code())
 	}
+	tokens, err := auth.IssueFor(t.Context(), userstore.User{ID: "1"})
+	require.NoError(t, err)
+	_, err = auth.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "100")
+	require.ErrorIs(t, err, factor.away)
+	require.Eventually(t, func() bool { return got.count(event.SecondStepFailed) == 6 }, 10*time.Second, time.Millisecond)
 	factor.away = nil
 	_, err = auth.SecondStep(t.Context(), asked.Ticket(), "100")
 	require.ErrorIs(t, err, signet.ErrInvalidCredentials)

@@ -11,10 +11,10 @@ import (
 )
 
 // Sentinels for [errors.Is]. The methods of [Auth] and [Verifier] return these errors or an [*Error] that wraps one of them,
-// with three exceptions. An error of the host's functions ([NewError]) is returned as it is. A mistake of the host or of a
-// store is an [*Error] with the status 500 and the code "server_error". A request from another site ([WithCookies]) is an
-// [*Error] with the status 403 and the code "cross_site_request" ([Verifier.Check]). [WriteError] writes the whole answer for
-// each.
+// with three exceptions. An error of the host's functions ([NewError]) is returned as it is, or as a copy that [errors.Is]
+// finds. A mistake of the host or of a store is an [*Error] with the status 500 and the code "server_error". A request from
+// another site ([WithCookies]) is an [*Error] with the status 403 and the code "cross_site_request" ([Verifier.Check]).
+// [WriteError] writes the whole answer for each.
 var (
 	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
 	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}

@@ -66,6 +66,17 @@ func (r *record) take(t testing.TB, kind event.Kind) (found event.Event) {
 }
 
 // requireKinds waits for the last of these kinds, requires that no others came, and forgets all events so far.
+func (r *record) count(kind event.Kind) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.list {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *record) requireKinds(t testing.TB, want ...event.Kind) {
 	t.Helper()
 	kinds := func() (kinds []event.Kind) {

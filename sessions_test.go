@@ -765,8 +765,8 @@ func TestRevocationsAfterTheStoresClockWasSetBack(t *testing.T) {
 	}
 }
 
-// The times in a token are by the clock of the process that has made it. If that clock is wrong, the session goes on, because the
-// store's clock decides about it.
+// The times in a token are by the clock of the process that has made it. If that clock is ahead, or a little behind, the session goes
+// on, because the store's clock decides about it.
 func TestAClockThatIsWrongEndsNoSession(t *testing.T) {
 	for name, tc := range map[string]struct {
 		off  time.Duration

@@ -173,7 +173,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	}
 	amr, acr, attempt, err := a.checkAnswer(ctx, user, answer)
 	if err != nil {
-		if e := asError(err); e.code == errCode.code { // a wrong password has an event already
+		if e := asError(err); e.failure && err != errWrongPassword { // a wrong password has an event already
 			a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: user.ID, SessionID: claims.SessionID, Reason: e.code})
 		}
 		return Tokens{}, err

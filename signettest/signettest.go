@@ -43,8 +43,9 @@ type Service struct {
 	// Clock is the service's clock.
 	Clock *Clock
 
-	t   testing.TB
-	key *keys.Key
+	t     testing.TB
+	key   *keys.Key
+	store signet.UserStore
 }
 
 // New returns a service that has the user of the constants. Its key and its password hasher are cheap, its sessions are
@@ -69,7 +70,7 @@ func NewWithUsers(t testing.TB, users signet.UserStore, opts ...signet.Option) *
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	clock := &Clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)}
-	s := &Service{Clock: clock, t: t, key: keys.Secret(secret)}
+	s := &Service{Clock: clock, t: t, key: keys.Secret(secret), store: users}
 	all := append([]signet.Option{
 		signet.WithPasswordHasher(cheap),
 		signet.WithClock(s.Clock.Now),
@@ -101,7 +102,9 @@ func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http
 		if len(roles) > 0 {
 			s.t.Fatalf("signettest: AsUser: the roles of user %q are those of your user store; leave them out here", subject)
 		}
-		tokens, err := s.IssueFor(ctx, userstore.User{ID: subject})
+		user, err := s.store.FindByID(ctx, subject)
+		must(s.t, err)
+		tokens, err := s.IssueFor(ctx, user)
 		must(s.t, err)
 		return withToken(r, tokens.AccessToken)
 	}

@@ -132,8 +132,15 @@ func (s *shopUsers) FindByID(ctx context.Context, id string) (userstore.User, er
 }
 
 func TestAUserStoreOfTheHost(t *testing.T) {
+	for _, opts := range [][]signet.Option{nil, {signet.WithoutSessions()}} {
+		testAUserStoreOfTheHost(t, opts)
+	}
+}
+
+func testAUserStoreOfTheHost(t *testing.T, opts []signet.Option) {
+	t.Helper()
 	users := &shopUsers{}
-	auth := signettest.NewWithUsers(t, users)
+	auth := signettest.NewWithUsers(t, users, opts...)
 	hash, err := auth.HashPassword(t.Context(), "her password")
 	require.NoError(t, err)
 	ada := userstore.User{ID: "ada", Email: "ada@mail.com", PasswordHash: hash, Roles: []string{"staff"}}
