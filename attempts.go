@@ -149,10 +149,10 @@ func verdictOf(err error) verdict {
 	switch {
 	case err == nil:
 		return succeeded
-	case errors.Is(err, ErrSecondStepRequired):
-		return continued
 	case asError(err).failure:
 		return nil
+	case errors.Is(err, ErrSecondStepRequired):
+		return continued
 	}
 	return cancelled
 }

@@ -87,7 +87,7 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Se
 }
 
 // presented is a refresh token for the rules of rotation. Its time is over only if this machine's clock and that of the store
-// say so, because a client drops a session whose refresh token has expired. So a machine whose clock is ahead ends no session.
+// say so, because a client drops a session whose refresh token has expired. So a machine whose clock is wrong ends no session.
 func (a *Auth) presented(ctx context.Context, claims *Claims) rotation.Presented {
 	p := rotation.Presented{Generation: claims.session.Generation, SecretHash: session.HashOf(claims.ID), Client: clientOf(ctx)}
 	if !a.clock().Before(claims.ExpiresAt) {

@@ -21,7 +21,7 @@ const (
 	goodTokens                 // tokens with a good signature
 	keysAway                   // what comes while the keys of an issuer cannot be had
 	overload                   // what comes while too many passwords are checked
-	storeAway                  // what comes while a store does not answer
+	storeAway                  // what comes while a store, or a function of the host, does not answer
 	topics
 )
 

@@ -53,6 +53,7 @@ type grant struct {
 	version    session.Version // the cut-offs that were known before the user was read
 	secret     string          // the refresh token's jti
 	proof      bool            // put the generation into the access token: its use proves that the refresh token has arrived
+	usedAt     time.Time       // the last use of the session, by the store's clock
 	notAfter   time.Time       // the end of the session
 	idle       time.Duration   // the session's own lifetime of refresh tokens; 0: the service's
 }
@@ -60,7 +61,7 @@ type grant struct {
 // of returns the grant for a session.
 func (g grant) of(row session.Session, generation int64, version session.Version) grant {
 	g.sessionID, g.generation, g.version = row.ID, generation, version
-	g.notAfter, g.facts = row.EndsAt.Time(), rotation.Facts(row)
+	g.usedAt, g.notAfter, g.facts = row.LastUsedAt.Time(), row.EndsAt.Time(), rotation.Facts(row)
 	g.idle = time.Duration(row.Idle) * time.Millisecond
 	return g
 }
@@ -88,7 +89,11 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	refreshEnd := g.expiry(now, cmp.Or(g.idle, a.lifetimes.Refresh))
+	from := now
+	if g.usedAt.After(now) { // otherwise a process whose clock is behind would give out a token that has expired for the others
+		from = g.usedAt
+	}
+	refreshEnd := g.expiry(from, cmp.Or(g.idle, a.lifetimes.Refresh))
 	var space [512]byte // append takes more where it is not enough
 	payload := a.commonClaims(space[:0], g, now, refreshEnd, g.secret, refreshAudience)
 	if g.sessionID != "" {

@@ -435,6 +435,32 @@ func TestWhoJoinsARefreshBesideTheCall(t *testing.T) {
 	}, slow)
 }
 
+// Who needs a new token waits out a Retry-After of such a refresh, if it is not too long.
+func TestARetryAfterOfARefreshBesideTheCall(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		token, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(expiry) - 5200*time.Millisecond)
+		away := true
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if away && strings.HasSuffix(r.URL.Path, "/refresh-token") {
+				away = false
+				return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"2"}}, Body: http.NoBody}, nil
+			}
+			return nil, nil
+		}
+		same, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, token, same)
+		time.Sleep(time.Second)
+		start := time.Now()
+		next, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, token, next)
+		require.InDelta(t, time.Second, time.Since(start), float64(200*time.Millisecond))
+	}, slow)
+}
+
 // A Retry-After is about the session whose refresh was refused. The error of a later call says how long is left.
 func TestARestIsOfOneSession(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {

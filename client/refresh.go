@@ -184,14 +184,14 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	if tokens.notDue() && tokens.AccessToken != refused {
 		return tokens, nil
 	}
-	c.mu.Lock()
-	rest := c.rest
-	c.mu.Unlock()
-	if rest.asked != nil && rest.covers(tokens.RefreshToken) {
-		return current{}, rest.refusal()
-	}
 	var pair Tokens
 	err = patiently(ctx, maxWait, func() (err error) {
+		c.mu.Lock()
+		rest := c.rest
+		c.mu.Unlock()
+		if rest.asked != nil && rest.covers(tokens.RefreshToken) {
+			return rest.refusal()
+		}
 		pair, err = c.tokens(ctx, "/refresh-token", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})

@@ -195,9 +195,10 @@ func (k *Key) Err() error {
 	return k.err
 }
 
-// Equal reports whether two keys have the same id and key material, and the same algorithm. A private key is equal to its public half.
+// Equal reports whether two keys have the same id, key material, algorithm and issuer. A private key is equal to its public half. A key
+// with an error is equal only to itself.
 func (k *Key) Equal(other *Key) bool {
-	if k == nil || other == nil {
+	if k.Err() != nil || other.Err() != nil { // or nil
 		return k == other
 	}
 	return k.thumbprint == other.thumbprint && k.algorithm == other.algorithm && k.id == other.id && k.issuer == other.issuer &&

@@ -63,9 +63,16 @@ type throttleRow struct {
 // Update implements [throttle.Store] by compare and swap.
 func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 	change func(before throttle.Record, now time.Time) (after throttle.Record, until time.Time, err error)) error {
+	end := time.Now().Add(execTime)
 	for attempt := 0; ; attempt++ {
 		var row throttleRow
-		if err := t.db.QueryRowContext(ctx, t.readQuery, key[:]).Scan(&row.now, &row.version, &row.data); err != nil {
+		err := t.db.QueryRowContext(ctx, t.readQuery, key[:]).Scan(&row.now, &row.version, &row.data)
+		if collided(err) && time.Now().Before(end) { // as under SERIALIZABLE
+			if err = pause(ctx, attempt); err == nil {
+				continue
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("sqlstore: throttle: %w", err)
 		}
 		before := throttle.Record(row.data)
