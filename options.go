@@ -272,9 +272,10 @@ func WithLeeway(leeway time.Duration) VerifierOption {
 	})
 }
 
-// WithClock sets the clock for issuing and checking tokens. It is for tests. It must be safe for concurrent use. The
-// default is [time.Now]. The session store and the throttle in memory use it too. A database has a clock of its own. If the two
-// clocks differ by more than the lifetime of a session, every login fails.
+// WithClock sets the clock for issuing and checking tokens. It is for tests. It must be safe for concurrent use. The default is
+// [time.Now]. The session store and the throttle in memory use it too, unless you give them to signet yourself. A store that
+// has a clock of its own, such as a database, says by that clock when a session ends. So moving only this clock ends access
+// tokens and no session. If this clock is ahead of that of the store by more than the lifetime of a session, every login fails.
 func WithClock(now func() time.Time) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if now == nil {

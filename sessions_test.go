@@ -765,6 +765,27 @@ func TestRevocationsAfterTheStoresClockWasSetBack(t *testing.T) {
 	}
 }
 
+// The times of a refresh token are by one clock: the later one of those of the process and of the store.
+func TestTheLifetimeOfARefreshTokenHasOneClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-2 * time.Hour, -time.Second, time.Second, 2 * time.Hour, 30 * 24 * time.Hour} {
+		store := &session.Memory{Clock: func() time.Time { return time.Now().Add(ahead) }}
+		auth := newAuth(t, newUsers(t), signet.WithSessionStore(store), signet.WithCookies(signet.Cookies{}))
+		tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		browser := httptest.NewRecorder()
+		login := httptest.NewRequest("POST", "/web/auth/login", strings.NewReader(johnsLogin))
+		login.Header.Set("Content-Type", "application/json")
+		auth.CookieHandler("/web/auth").ServeHTTP(browser, login)
+		require.JSONEq(t, `{"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000}`, browser.Body.String(), ahead)
+		for range 2 {
+			refresh := part(t, tokens.RefreshToken, 1)
+			require.EqualValues(t, 36000, refresh["exp"].(float64)-refresh["iat"].(float64), ahead)
+			tokens, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+			require.NoError(t, err)
+		}
+	}
+}
+
 // The times in a token are by the clock of the process that has made it. If that clock is wrong, the session goes on, because the
 // store's clock decides about it.
 func TestAClockThatIsWrongEndsNoSession(t *testing.T) {

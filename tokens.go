@@ -89,13 +89,13 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	from := now
+	from := now // the refresh token's own beginning
 	if g.usedAt.After(now) { // otherwise a process whose clock is behind would give out a token that has expired for the others
 		from = g.usedAt
 	}
 	refreshEnd := g.expiry(from, cmp.Or(g.idle, a.lifetimes.Refresh))
 	var space [512]byte // append takes more where it is not enough
-	payload := a.commonClaims(space[:0], g, now, refreshEnd, g.secret, refreshAudience)
+	payload := a.commonClaims(space[:0], g, from, refreshEnd, g.secret, refreshAudience)
 	if g.sessionID != "" {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
@@ -104,7 +104,7 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 		return Tokens{}, unavailable(err)
 	}
 	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
-		refreshIn: refreshEnd - now.Unix(), sessionID: g.sessionID}, nil
+		refreshIn: refreshEnd - from.Unix(), sessionID: g.sessionID}, nil
 }
 
 // issueAccess signs an access token, and returns its end in Unix time and the key.

@@ -20,9 +20,9 @@ import (
 	"time"
 )
 
-// Client is a session with one service. All methods are safe for concurrent use. It starts a goroutine only for a refresh. The
-// goroutine ends with the refresh, or when everybody who waited for it has given up. A refresh for which nobody waits is one
-// request, and ends when a login, a step-up or a logout begins.
+// Client is a session with one service. All methods are safe for concurrent use. A Client starts a goroutine only for a
+// refresh. The goroutine ends with the refresh, or when everybody who waited for it has given up. A refresh for which nobody
+// waits is one request. A login, a step-up or a logout waits for it for two seconds, and then ends it.
 type Client struct {
 	base    string // without a slash at the end
 	send    *http.Client
@@ -30,11 +30,12 @@ type Client struct {
 	origins map[string]bool
 	maxWait time.Duration
 
-	mu     sync.Mutex
-	pair   current
-	loaded bool
-	flight *flight // the running refresh; nil: none
-	rest   rest
+	mu      sync.Mutex
+	pair    current
+	loaded  bool
+	flight  *flight // the running refresh; nil: none
+	locking int     // how many calls wait in lock
+	rest    rest
 }
 
 // Format implements [fmt.Formatter]. It prints only the name of the type, because a Client holds tokens.
@@ -68,7 +69,7 @@ func WithStore(store TokenStore) Option {
 func WithTransport(base http.RoundTripper) Option {
 	return option(func(c *Client) error {
 		if base == nil {
-			return errors.New("client.WithTransport: the transport is nil; leave the option out for http.DefaultTransport")
+			return errors.New("client.WithTransport: the transport is nil; leave the option out for the default")
 		}
 		c.send.Transport = base
 		return nil

@@ -103,7 +103,7 @@ func (c *Client) ready(ctx context.Context, refused string) (current, *flight) {
 	case usable && c.pair.notDue():
 		return c.pair, nil
 	case usable && c.pair.usable(): // the refresh goes on beside the request
-		if c.flight == nil && !c.rest.covers(c.pair.RefreshToken) {
+		if c.flight == nil && c.locking == 0 && !c.rest.covers(c.pair.RefreshToken) {
 			c.start(ctx, refused, 0)
 		}
 		return c.pair, nil
@@ -131,30 +131,47 @@ func (c *Client) start(ctx context.Context, refused string, maxWait time.Duratio
 	}()
 }
 
-// leave ends a refresh for which nobody waits any more. Its answer is lost then, which the service forgives.
+// leave is for a caller that does not wait for a refresh any more.
 func (c *Client) leave(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.waiters--; f.waiters == 0 {
-		c.end(f)
-	}
+	f.waiters--
+	c.endIdle(f)
 }
 
-// end ends a refresh. c.mu is held.
-func (c *Client) end(f *flight) {
+// endIdle ends a refresh if nobody waits for it. Its answer is lost then, which the service forgives. c.mu is held.
+func (c *Client) endIdle(f *flight) {
+	if f.waiters > 0 {
+		return
+	}
 	if c.flight == f {
 		c.flight = nil
 	}
 	f.cancel()
 }
 
-// lock takes the lock of the store for a login, a step-up or a logout. None of them waits for a refresh for which nobody waits.
+// idleTime is how long a login, a step-up or a logout waits for a refresh for which nobody else waits.
+const idleTime = 2 * time.Second
+
+// lock takes the lock of the store for a login, a step-up or a logout. A refresh for which nobody waits may hold it. Such a refresh
+// ends after idleTime, because its answer may never come. No other one begins meanwhile.
 func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
 	c.mu.Lock()
-	if c.flight != nil && c.flight.waiters == 0 {
-		c.end(c.flight)
-	}
+	c.locking++
+	f := c.flight
 	c.mu.Unlock()
+	if f != nil {
+		defer time.AfterFunc(idleTime, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.endIdle(f)
+		}).Stop()
+	}
+	defer func() {
+		c.mu.Lock()
+		c.locking--
+		c.mu.Unlock()
+	}()
 	return c.store.Lock(ctx)
 }
 

@@ -6,7 +6,8 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// pendingTime is how long a login waits for its second step, and maxTries is how many codes may be tried meanwhile.
+// pendingTime is how long a login waits for its second step, if the session does not end before. maxTries is how many codes may
+// be tried meanwhile.
 const (
 	pendingTime = 5 * time.Minute
 	maxTries    = 5
@@ -17,7 +18,7 @@ const (
 func (r Rules) Pend(id, userID string, ticket session.Hash, terms Terms, client Client, now session.Millis) session.Session {
 	s := r.New(id, userID, ticket, terms, client, now)
 	s.Current, s.Next, s.SentAt, s.ConfirmedAt = 0, 1, 0, 0
-	s.PendingUntil = now.Add(pendingTime)
+	s.PendingUntil = min(now.Add(pendingTime), s.EndsAt)
 	s.KeepUntil = s.PendingUntil.Add(keepSlack)
 	return s
 }

@@ -66,6 +66,12 @@ func TestATicketAllowsFiveCodesInFiveMinutes(t *testing.T) {
 	require.False(t, ok, "too late")
 	_, ok = rotation.Try(row.Revoke(session.ReasonRevoked, start), ticketHash, start)
 	require.False(t, ok, "revoked")
+
+	short := defaultRules().Pend("sid", "user", ticketHash, rotation.Terms{Absolute: 2 * time.Minute}, rotation.Client{}, start)
+	_, ok = rotation.Try(short, ticketHash, short.EndsAt-ms)
+	require.True(t, ok)
+	_, ok = rotation.Try(short, ticketHash, short.EndsAt)
+	require.False(t, ok, "the session would have ended")
 }
 
 func TestALoginIsCompletedWithinTheTimeOfItsTicket(t *testing.T) {
