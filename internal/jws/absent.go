@@ -11,8 +11,11 @@ import (
 // absentKeys remembers which keys a fetch has not found. A token of such a key is answered 401 even if the budget of fetches is
 // spent. Otherwise strangers who use up the budget would turn the answer into 503, and clients with tokens of a retired key
 // would not refresh: they do that only after a 401.
+//
+// It holds up to 1,024 keys, four in each group. In a full group a new key takes the place of one that nobody has asked for lately.
+// So the keys that strangers make up, each for one token, do not push out a retired key that has clients.
 type absentKeys struct {
-	slots   [256]atomic.Pointer[absentKey]
+	groups  [256][4]atomic.Pointer[absentKey]
 	fetched atomic.Pointer[fetch]
 }
 
@@ -20,6 +23,7 @@ type absentKey struct {
 	name  string
 	set   *keys.Set // the set that lacks the key
 	until time.Time
+	asked atomic.Bool // since it came, or since a new key found no place
 }
 
 // fetch is the newest good fetch.
@@ -33,8 +37,8 @@ const absentFor = time.Minute
 
 var absentSeed = maphash.MakeSeed()
 
-func (a *absentKeys) slot(name string) *atomic.Pointer[absentKey] {
-	return &a.slots[maphash.String(absentSeed, name)%uint64(len(a.slots))]
+func (a *absentKeys) group(name string) *[4]atomic.Pointer[absentKey] {
+	return &a.groups[maphash.String(absentSeed, name)%uint64(len(a.groups))]
 }
 
 // note is called after each good fetch.
@@ -42,13 +46,51 @@ func (a *absentKeys) note(set *keys.Set, now time.Time) { a.fetched.Store(&fetch
 
 // add is called for a key that a good fetch has not found.
 func (a *absentKeys) add(name string, set *keys.Set, now time.Time) {
-	a.slot(name).Store(&absentKey{name, set, now.Add(absentFor)})
+	added := &absentKey{name: name, set: set, until: now.Add(absentFor)}
+	group := a.group(name)
+	var place *atomic.Pointer[absentKey]
+	best := 3
+	for i := range group {
+		rank := 3 // of the place: the lowest is taken
+		switch key := group[i].Load(); {
+		case key != nil && key.name == name:
+			rank = 0
+			added.asked.Store(true)
+		case !a.counts(key, now):
+			rank = 1
+		case !key.asked.Load():
+			rank = 2
+		}
+		if rank < best {
+			place, best = &group[i], rank
+		}
+	}
+	if best < 3 {
+		place.Store(added)
+		return
+	}
+	for i := range group { // the next new key gets the place of one that nobody asks for from now on
+		group[i].Load().asked.Store(false)
+	}
 }
 
+// has reports whether a key counts as absent.
 func (a *absentKeys) has(name string, now time.Time) bool {
-	key, last := a.slot(name).Load(), a.fetched.Load()
-	if key == nil || key.name != name {
+	group := a.group(name)
+	for i := range group {
+		if key := group[i].Load(); key != nil && key.name == name {
+			key.asked.Store(true)
+			return a.counts(key, now)
+		}
+	}
+	return false
+}
+
+// counts reports whether the entry of a key still says that the key is absent.
+func (a *absentKeys) counts(key *absentKey, now time.Time) bool {
+	if key == nil {
 		return false
 	}
+	last := a.fetched.Load()
 	return now.Before(key.until) || last != nil && last.set == key.set && now.Before(last.at.Add(absentFor))
 }

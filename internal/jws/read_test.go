@@ -2,6 +2,7 @@ package jws
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -153,17 +154,38 @@ func TestAbsentKeysAreForgotten(t *testing.T) {
 	require.False(t, a.has("one EdDSA", later.Add(absentFor)))
 	a.note(setOf(t, edKey("three")), later)
 	require.False(t, a.has("one EdDSA", later), "another set may have it")
+}
 
-	for i := range 100_000 { // another name in the same slot takes it
-		if other := fmt.Sprint(i); a.slot(other) == a.slot("one EdDSA") {
-			require.False(t, a.has(other, now))
-			a.add(other, set, now)
-			require.True(t, a.has(other, now))
-			require.False(t, a.has("one EdDSA", now))
-			return
+// However many keys strangers make up, a retired key whose clients come stays known.
+func TestAFloodDoesNotPushOutARetiredKey(t *testing.T) {
+	now, set := time.Unix(1_800_000_000, 0), setOf(t, edKey("two"))
+	for range 20 { // each with a table of its own, and other names
+		var a absentKeys
+		a.note(set, now)
+		a.add("retired", set, now)
+		for range 5_000 {
+			a.add(rand.Text(), set, now)
+			if !a.has("retired", now) {
+				t.Fatal("forgotten")
+			}
+		}
+		for range 2_000 { // somebody asks for each of them again
+			name := rand.Text()
+			a.add(name, set, now)
+			a.has(name, now)
+		}
+		for range 2 { // it needs two fetches at most
+			a.add("retired", set, now)
+		}
+		for range 5_000 {
+			if !a.has("retired", now) {
+				t.Fatal("forgotten")
+			}
+			name := rand.Text()
+			a.add(name, set, now)
+			a.has(name, now)
 		}
 	}
-	require.Fail(t, "no name has the same slot")
 }
 
 // A token without a key id may be from a newer key, which only its signature can tell.
