@@ -1,9 +1,12 @@
 package signet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"sync/atomic"
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/clientip"
@@ -57,7 +60,7 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	}()
 	counted, err := a.count(ctx, names)
 	if err != nil {
-		return nil, a.throttled(ctx, userID, err)
+		return nil, a.throttled(ctx, cmp.Or(userID, a.accounts.userOf(email)), err)
 	}
 	begun = true
 	return &attempt{Attempt: counted, leave: leave}, nil
@@ -111,6 +114,32 @@ func (a *Auth) throttled(ctx context.Context, userID string, err error) error {
 	e := because(ErrTooManyAttempts, nil)
 	e.retryAfter = delayed.RetryAfter
 	return e
+}
+
+// seenAccounts remembers which users were found by their e-mail addresses lately, for the events of attempts that must wait. Such an
+// attempt looks nobody up, because strangers could cause that at any rate, and because its time would tell who has an account.
+type seenAccounts [1024]atomic.Pointer[seenAccount]
+
+type seenAccount struct{ email, userID string }
+
+var seenSeed = maphash.MakeSeed()
+
+func (s *seenAccounts) place(email string) *atomic.Pointer[seenAccount] {
+	return &s[maphash.String(seenSeed, email)%uint64(len(s))]
+}
+
+func (s *seenAccounts) add(email, userID string) {
+	email = userstore.NormalizeEmail(email)
+	s.place(email).Store(&seenAccount{email, userID})
+}
+
+// userOf returns the id of a user, or "".
+func (s *seenAccounts) userOf(email string) string {
+	email = userstore.NormalizeEmail(email)
+	if seen := s.place(email).Load(); seen != nil && seen.email == email {
+		return seen.userID
+	}
+	return ""
 }
 
 // accountsOf returns the one or two names of an account for the throttle: the address if there is one, and the id if it is known.

@@ -134,6 +134,10 @@ func TestEvents(t *testing.T) {
 		s.do(t, "POST", "/auth/login", `{"email":"nobody@mail.com","password":"Wr0ng-Passw0rd"}`)
 	}
 	require.Empty(t, got.take(t, event.LoginThrottled).Subject)
+	for range 11 {
+		s.do(t, "POST", "/auth/login", `{"email":" John@mail.com","password":"Wr0ng-Passw0rd"}`)
+	}
+	require.Equal(t, "1", got.take(t, event.LoginThrottled).Subject)
 	for _, secret := range []string{"Wr0ng-Passw0rd", tokens.AccessToken, tokens.RefreshToken, "a new password", "changeme"} {
 		require.NotContains(t, log.String(), secret)
 	}

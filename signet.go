@@ -85,6 +85,7 @@ type Auth struct {
 	policy    LoginPolicy
 	policySet bool
 	attempts  turns.Turns // by account and network of the client
+	accounts  seenAccounts
 	events    *emitter
 	gate      *gate.Gate
 	sessions  *sessions.Manager    // nil: WithoutSessions

@@ -89,8 +89,8 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	from := now // the refresh token's own beginning
-	if g.usedAt.After(now) { // otherwise a process whose clock is behind would give out a token that has expired for the others
+	from := now // when the refresh token begins: a process whose clock is behind must not give out one that is over for the others
+	if g.usedAt.After(now) {
 		from = g.usedAt
 	}
 	refreshEnd := g.expiry(from, cmp.Or(g.idle, a.lifetimes.Refresh))

@@ -447,7 +447,9 @@ func TestStrictRotationAndARefreshBesideTheCall(t *testing.T) {
 			_, _, err = c.Token(t.Context())
 			require.NoError(t, err, name)
 		}, slow, signet.WithStrictRotation(), signet.WithLogin(signet.LoginPolicy{
-			Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) { return signet.LoginDecision{}, nil }}))
+			Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+				return signet.LoginDecision{}, nil
+			}}))
 	}
 }
 

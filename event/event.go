@@ -14,7 +14,7 @@ type Kind string
 const (
 	LoginOK            Kind = "login_ok"             // a session began
 	LoginFailed        Kind = "login_failed"         // a password was wrong, or the account is unknown or disabled
-	LoginThrottled     Kind = "login_throttled"      // too many attempts: the password was not looked at
+	LoginThrottled     Kind = "login_throttled"      // too many attempts: the password or code was not looked at
 	LoginRefused       Kind = "login_refused"        // the password was right, and the host's own function refused the user
 	SecondStepRequired Kind = "second_step_required" // the password was right, and a code is asked for
 	SecondStepFailed   Kind = "second_step_failed"   // the code was wrong, or came too late
@@ -32,7 +32,8 @@ const (
 )
 
 // Event is one thing that happened. It never holds a secret. Every text is at most 256 bytes long and has only printable
-// characters, so it cannot forge a line of a log. A field that is not known is empty.
+// characters, so it cannot forge a line of a log. A field that is not known is empty. LoginThrottled has a subject if this
+// process has looked at a password of the account lately: nobody is looked up for an attempt that must wait.
 type Event struct {
 	Kind      Kind
 	Time      time.Time
