@@ -14,6 +14,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/userstore"
 )
 
 // A service without WithCookies takes no token from a cookie.
@@ -124,6 +125,22 @@ func TestStatsCountVerifiedTokens(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, before+[]uint64{1, 1, 2, 2, 2}[i], s.Stats().TokensVerified)
 	}
+	public, err := signet.New(newUsers(t), keys.Private(p256(t)), signet.WithPasswordHasher(cheap), signet.WithTokenCache(64<<10))
+	require.NoError(t, err)
+	defer public.Close()
+	var tokens []string
+	for range 500 { // more than the cache has places for claims, and fewer than it has for signatures
+		pair, err := public.IssueFor(t.Context(), userstore.User{ID: "1"})
+		require.NoError(t, err)
+		tokens = append(tokens, pair.AccessToken)
+	}
+	for range 3 {
+		for _, token := range tokens {
+			_, err := public.Verify(t.Context(), token)
+			require.NoError(t, err)
+		}
+	}
+	require.InDelta(t, 500, public.Stats().TokensVerified, 50, "the other tier remembers the signatures")
 	off := newService(t, signet.WithTokenCache(0))
 	token := off.login(t).AccessToken
 	for n := range uint64(3) {

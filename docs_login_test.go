@@ -92,9 +92,14 @@ func socialSnippet(auth *signet.Auth, r *http.Request, user userstore.User, idTo
 	AuthTime int64
 	AMR      []string
 }) (signet.Tokens, error) {
-	tokens, err := auth.IssueFor(auth.ContextWithClient(r), user, signet.LoginDecision{
-		Facts: map[string]any{"auth_time": idToken.AuthTime, "amr": idToken.AMR},
-	})
+	facts := map[string]any{}
+	if idToken.AuthTime != 0 { // a struct of yours, for signet.CustomClaims
+		facts["auth_time"] = idToken.AuthTime
+	}
+	if len(idToken.AMR) > 0 {
+		facts["amr"] = idToken.AMR
+	}
+	tokens, err := auth.IssueFor(auth.ContextWithClient(r), user, signet.LoginDecision{Facts: facts})
 	return tokens, err
 }
 
@@ -108,6 +113,10 @@ func TestTheSnippetForSocialLogins(t *testing.T) {
 	require.NoError(t, err)
 	recent := s.RequireRecentAuth(5 * time.Minute)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	require.Equal(t, 401, serve(t, recent, tokens.AccessToken).Code, "the user has signed in there an hour ago")
+	idToken.AuthTime, idToken.AMR = 0, nil
+	tokens, err = socialSnippet(s.Auth, httptest.NewRequest("GET", "/callback", nil), userstore.User{ID: "1"}, idToken)
+	require.NoError(t, err)
+	require.Equal(t, 200, serve(t, recent, tokens.AccessToken).Code, "the other service does not say when")
 }
 
 // bothSnippet accepts the tokens of an older login too.

@@ -16,12 +16,12 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Login checks an e-mail address and a password and returns a first pair of tokens. The error is
-// [ErrInvalidCredentials] for an unknown address, a wrong password or a disabled user, [ErrTooManyAttempts] when too many
-// passwords were wrong before, [ErrSecondStepRequired] when the user must show a code too ([Auth.SecondStep]),
-// [ErrInvalidRequest] for values that no user can have, and [ErrUnavailable] when a store, the key or the password gate does
-// not answer. [LoginPolicy].Decide can add errors of the host. [ContextWithClient] says what the session stores about the
-// client.
+// Login checks an e-mail address and a password and returns a first pair of tokens. The error is [ErrInvalidCredentials] for an
+// unknown address, a wrong password or a disabled user, [ErrTooManyAttempts] when too many passwords were wrong before,
+// [ErrSecondStepRequired] when the user must show a code too ([Auth.SecondStep]), [ErrInvalidRequest] for values that no user
+// can have, and [ErrUnavailable] when a store, the key or the password gate does not answer. [LoginPolicy].Decide can add
+// errors of the host. [ContextWithClient] says who the client is: the session stores it, and the throttle counts by its
+// address. Without an address no place is known, so an attacker could lock the owner of an account out.
 func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error) {
 	return a.login(ctx, email, password, false)
 }

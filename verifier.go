@@ -134,7 +134,6 @@ func (v *Verifier) verifyAccess(ctx context.Context, token string) (*Claims, err
 			return claims, nil
 		}
 	}
-	v.verified.Add(1)
 	claims, err := v.read(ctx, token, forAccess)
 	if err != nil {
 		return nil, err
@@ -235,6 +234,9 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 		return nil, v.explain(ctx, badTokens, err)
 	}
 	signed, err := from.reader.Verify(ctx, token)
+	if use == forAccess && !signed.Remembered {
+		v.verified.Add(1)
+	}
 	if err != nil {
 		return nil, v.explain(ctx, badTokens, readError(err))
 	}

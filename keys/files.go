@@ -80,7 +80,10 @@ const (
 // A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
 // every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
 // a JWK, {"kty": "oct", "k": "..."}, because a text there may be something else, such as the name of a version. To keep a
-// secret that was a text, k is the base64url form of this text: printf %s "$SECRET" | basenc --base64url -w0 | tr -d =
+// secret that was a text, k is the base64url form of this text:
+//
+//	printf %s "$SECRET" | basenc --base64url -w0 | tr -d =
+//
 // OpenFiles leaves out hidden files and the backup files of editors. If two files hold the same key, OpenFiles uses the one
 // that can sign. It also leaves out the certificate of an authority, such as ca.crt of a TLS secret: a certificate that may
 // sign certificates, or that has issued another certificate in the directory. The first key that can sign is the signing key.

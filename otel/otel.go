@@ -17,7 +17,7 @@
 //	signet.events                  counter of events, by kind and reason
 //	signet.http.duration           histogram of requests in seconds, by operation and outcome
 //	signet.store.duration          histogram of store calls in seconds, by store, method and outcome
-//	signet.tokens.verified         counter of access tokens whose signature was checked (the cache had no answer)
+//	signet.tokens.verified         counter of access tokens whose signature was checked, because the cache did not know it
 //	signet.revocation.lag          gauge in seconds: how old the list of revocations of this process is
 //	signet.hashes.running          gauge of password hashes that run
 //	signet.hashes.waiting          gauge of password hashes that wait for their turn

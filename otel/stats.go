@@ -25,7 +25,7 @@ func Observe(source StatsSource, options ...Option) (stop func() error, err erro
 	}
 	m := newSettings(options).meter()
 	verified, err1 := m.Int64ObservableCounter(verifiedName, metric.WithUnit("{token}"),
-		metric.WithDescription("Access tokens that were not in the cache."))
+		metric.WithDescription("Access tokens whose signature the cache did not know."))
 	lag, err2 := m.Float64ObservableGauge(lagName, metric.WithUnit("s"),
 		metric.WithDescription("Time since this process last read the revocations."))
 	running, err3 := m.Int64ObservableGauge(runningName, metric.WithUnit("{hash}"),

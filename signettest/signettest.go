@@ -92,9 +92,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// AsUser returns the request with a fresh access token of a user in its Authorization header. The user gets exactly
-// these roles. If the subject is new, AsUser first adds the user to Users. For a service of [NewWithUsers], the user must be in the
-// host's store, which also says the roles: there must be none here.
+// AsUser returns the request with a fresh access token of a user in its Authorization header. The user gets exactly these
+// roles. If the subject is new, AsUser first adds the user to Users. For a service of [NewWithUsers], the user must be in the
+// host's store. The roles come from there too, so pass none: otherwise AsUser ends the test.
 func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	s.t.Helper()
 	ctx := r.Context()

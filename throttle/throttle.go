@@ -203,7 +203,7 @@ func (a *Attempt) nobody(ctx context.Context) error {
 
 // passes reports whether an attempt passes that could not be counted.
 func (l *Limiter) passes(ctx context.Context, err error) bool {
-	return l.config.InsecureFailOpen && errors.Is(err, ErrUnavailable) && ctx.Err() == nil
+	return l.config.InsecureFailOpen && l.store != nil && errors.Is(err, ErrUnavailable) && ctx.Err() == nil
 }
 
 // placeOf is the id of an address among the known places of an account; 0: the address is not known.
@@ -282,7 +282,7 @@ func (l *Limiter) Remember(ctx context.Context, name, address string) error {
 // Ready reports whether attempts can be counted now. It is for health checks, and writes a record of its own, because a store
 // that can only be read counts nothing. Its error is [ErrUnavailable]. It is nil if [Config] lets attempts pass without the store.
 func (l *Limiter) Ready(ctx context.Context) error {
-	if l.config.InsecureOff || l.config.InsecureFailOpen {
+	if l.config.InsecureOff || l.config.InsecureFailOpen && l.store != nil {
 		return nil
 	}
 	err := l.update(ctx, keyOf("probe", ""), func(before Record, now time.Time) (Record, time.Time, error) {

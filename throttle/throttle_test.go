@@ -131,6 +131,14 @@ func TestKnownPlaces(t *testing.T) {
 	require.True(t, b.begin(owner, other).Known())
 }
 
+func TestASuccessOfAKnownPlaceDoesNotLetStrangersGuess(t *testing.T) {
+	b := newBench(t)
+	b.signIn(owner, v4(1))
+	b.fail(10, owner, v4(2))
+	b.signIn(owner, v4(1))
+	b.delayed(30*time.Second, owner, v4(9))
+}
+
 func TestKnownPlacesEnd(t *testing.T) {
 	b := newBench(t)
 	b.signIn(owner, v4(1))
@@ -236,8 +244,12 @@ func TestLimitersWithoutAStore(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnavailable)
 	require.ErrorContains(t, err, "throttle.New")
 	require.ErrorIs(t, new(Limiter).Ready(t.Context()), ErrUnavailable)
-	_, err = New((*Memory)(nil), Config{}).Begin(t.Context(), "john@mail.com", "192.0.2.1")
-	require.ErrorIs(t, err, ErrUnavailable)
+	for _, config := range []Config{{}, {InsecureFailOpen: true}} { // a store that is away may come back, and this one never does
+		lost := New((*Memory)(nil), config)
+		_, err = lost.Begin(t.Context(), "john@mail.com", "192.0.2.1")
+		require.ErrorIs(t, err, ErrUnavailable, config)
+		require.ErrorIs(t, lost.Ready(t.Context()), ErrUnavailable, config)
+	}
 }
 
 func TestContinued(t *testing.T) {

@@ -47,6 +47,8 @@ type Verified struct {
 	Payload string      // decoded
 	Keys    *keys.Set   // the set with the key that verified it
 	Signers []*keys.Key // the keys of the set that have signed it: several if one key is there several times
+
+	Remembered bool // its signature was known to be good, and was not checked again
 }
 
 // UnavailableError says that the keys are not available now.
@@ -80,7 +82,7 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	if remember {
 		if token = t.sum(secret); r.good.has(token) {
 			payload, err := t.UnverifiedPayload()
-			return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: head.keys}, err
+			return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: head.keys, Remembered: true}, err
 		}
 	}
 	signature, err := t.decodeSignature()
