@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +16,9 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/password"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -253,4 +260,138 @@ func TestOneAddressWithManyPorts(t *testing.T) {
 		_, err = auth.Login(ctx, fmt.Sprintf("user%d@mail.com", i), "wrong")
 	}
 	require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+}
+
+// A disabled user is refused like an unknown one, and no function of the host learns of the attempt.
+func TestADisabledUser(t *testing.T) {
+	var got record
+	decided := false
+	s := newService(t, signet.WithEvents(got.add), signet.WithLogin(signet.LoginPolicy{
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			decided = true
+			return signet.LoginDecision{}, nil
+		}}))
+	hash, err := cheap.Hash("right password")
+	require.NoError(t, err)
+	require.NoError(t, s.users.Add(t.Context(), userstore.User{ID: "9", Email: "off@mail.com", PasswordHash: hash, Disabled: true}))
+	_, err = s.Login(t.Context(), "off@mail.com", "right password")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	require.False(t, decided)
+	e := got.take(t, event.LoginFailed)
+	require.Equal(t, "disabled", e.Reason)
+	require.Equal(t, "9", e.Subject)
+	user, err := s.Authenticate(t.Context(), "off@mail.com", "right password")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	require.Zero(t, user)
+}
+
+// Who knows only the password of a user with a second factor gets no known place and no new attempts by it.
+func TestARightPasswordIsHalfALogin(t *testing.T) {
+	s := twoSteps(t)
+	ctx := signet.ContextWithClient(t.Context(), "", "192.0.2.66")
+	_, err := s.Authenticate(ctx, "john@mail.com", "changeme")
+	require.NoError(t, err)
+	for range 9 {
+		_, err = s.Authenticate(ctx, "john@mail.com", "wrong")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	}
+	_, err = s.Authenticate(ctx, "john@mail.com", "changeme")
+	require.NoError(t, err)
+	_, err = s.Authenticate(ctx, "john@mail.com", "wrong")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	_, err = s.Authenticate(ctx, "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+}
+
+// countedRecords counts the calls of a throttle's store, and those that wrote.
+type countedRecords struct {
+	throttle.Memory
+	calls, writes int
+}
+
+func (c *countedRecords) Update(ctx context.Context, key throttle.Key,
+	change func(throttle.Record, time.Time) (throttle.Record, time.Time, error)) error {
+	c.calls++
+	return c.Memory.Update(ctx, key, func(before throttle.Record, now time.Time) (throttle.Record, time.Time, error) {
+		after, until, err := change(before, now)
+		if err == nil && after != before {
+			c.writes++
+		}
+		return after, until, err
+	})
+}
+
+// The throttle does the same for every refused login. On a server each call is a round trip, whose time would tell who has an account.
+func TestRefusedLoginsCostTheThrottleTheSame(t *testing.T) {
+	store := &countedRecords{}
+	users := newUsers(t)
+	hash, err := cheap.Hash("right password")
+	require.NoError(t, err)
+	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "9", Email: "off@mail.com", PasswordHash: hash, Disabled: true}))
+	auth := newAuth(t, users, signet.WithLogin(signet.LoginPolicy{Throttle: throttle.New(store, throttle.Config{})}))
+	for n := range 12 { // the last two are throttled
+		var costs [3][2]int
+		for i, email := range []string{"nobody@mail.com", "john@mail.com", "off@mail.com"} {
+			store.calls, store.writes = 0, 0
+			_, err := auth.Login(signet.ContextWithClient(t.Context(), "", "192.0.2.1"), email, "right password")
+			require.Error(t, err)
+			require.Equal(t, n >= 10, errors.Is(err, signet.ErrTooManyAttempts), n)
+			costs[i] = [2]int{store.calls, store.writes}
+		}
+		require.Equal(t, costs[0], costs[1], "a wrong password, %d", n)
+		require.Equal(t, costs[0], costs[2], "a disabled user, %d", n)
+	}
+}
+
+// turnsHasher notes whose password it checks, and waits for a word to go on.
+type turnsHasher struct {
+	password.Hasher
+	goOn  chan struct{}
+	order *[]string
+}
+
+func (h turnsHasher) Verify(hash, pass string) (bool, bool, error) {
+	<-h.goOn
+	*h.order = append(*h.order, pass)
+	return h.Hasher.Verify(hash, pass)
+}
+
+// The logins of one network do not keep the others waiting: clients take turns.
+func TestLoginsOfOneNetworkTakeTurnsWithOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		hasher := turnsHasher{cheap, make(chan struct{}), &order}
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(hasher), signet.WithLogin(signet.LoginPolicy{ParallelHashes: 1}),
+			signet.WithLogger(slog.New(slog.DiscardHandler)))
+		require.NoError(t, err)
+		defer auth.Close()
+		var all sync.WaitGroup
+		logIn := func(address, email, pass string) {
+			all.Go(func() {
+				_, err := auth.Login(signet.ContextWithClient(t.Context(), "", address), email, pass)
+				require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+			})
+			synctest.Wait()
+		}
+		for i := range 12 { // two addresses of one network
+			logIn(fmt.Sprintf("2001:db8::%d", i%2+1), fmt.Sprintf("nobody%d@mail.com", i), "crowd")
+		}
+		logIn("192.0.2.7", "somebody@mail.com", "other")
+		close(hasher.goOn)
+		all.Wait()
+		require.Len(t, order, 13)
+		require.Less(t, slices.Index(order, "other"), 3, "one password was being checked, and one more may come first")
+	})
+}
+
+// New says so if password hashes can take all threads.
+func TestTheLineAboutGOMAXPROCS(t *testing.T) {
+	threads := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(threads)
+	runtime.GOMAXPROCS(2)
+	for parallel, want := range map[int]int{1: 0, 2: 1, 3: 1} {
+		log := &lines{}
+		newAuth(t, newUsers(t), signet.WithLogin(signet.LoginPolicy{ParallelHashes: parallel}), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+		require.Equal(t, want, log.count("GOMAXPROCS to twice"), parallel)
+	}
 }

@@ -1,12 +1,15 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -282,4 +285,50 @@ func requireWait(t testing.TB, got wireAnswer) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, seconds, 30)
 	require.Positive(t, seconds)
+}
+
+// secondSteps lets a user live through everything that has secrets of its own: setting up a second factor, tickets, right and wrong
+// codes, recovery codes and a step-up.
+func (w *attack) secondSteps() {
+	w.t.Helper()
+	send := func(want int, method, path, token string, body any) (got struct {
+		Access       string `json:"access_token"`
+		Refresh      string `json:"refresh_token"`
+		Ticket       string
+		Secret, URI  string
+		RecoveryList []string `json:"recovery_codes"`
+	}) {
+		w.t.Helper()
+		a, err := call(method, w.url+path, token, body)
+		require.NoError(w.t, err)
+		require.Equal(w.t, want, a.status, "%s %s: %s", method, path, a.body)
+		w.hideTokens(a.body)
+		_ = json.Unmarshal(a.body, &got)
+		return got
+	}
+	type fields = map[string]string
+	const email = "mallory@mail.com"
+	password := w.hidden("correct horse ")
+	send(201, "POST", "/api/v1/users", "", fields{"email": email, "password": password, "name": "Mallory"})
+	tokens := send(201, "POST", loginPath, "", fields{"email": email, "password": password})
+	begun := send(201, "POST", "/api/v1/second-factor", tokens.Access, nil)
+	w.hide(begun.Secret, begun.URI)
+	code, err := totp.GenerateCode(begun.Secret, time.Now())
+	require.NoError(w.t, err)
+	recovery := send(201, "POST", "/api/v1/second-factor/confirm", tokens.Access, fields{"code": code}).RecoveryList
+	require.Len(w.t, recovery, 10)
+	w.hide(recovery...)
+
+	asked := send(401, "POST", loginPath, "", fields{"email": email, "password": password})
+	require.NotEmpty(w.t, asked.Ticket)
+	send(401, "POST", loginPath+"/second-step", "", fields{"ticket": asked.Ticket, "code": w.hidden("Wr0ng-")})
+	tokens = send(201, "POST", loginPath+"/second-step", "", fields{"ticket": asked.Ticket, "code": recovery[0]})
+	send(401, "POST", loginPath+"/second-step", "", fields{"ticket": asked.Ticket, "code": recovery[1]})
+	stepUp := func(want int, code string) {
+		w.t.Helper()
+		send(want, "POST", "/api/v1/auth/step-up", tokens.Access, fields{"refreshToken": tokens.Refresh, "code": code})
+	}
+	stepUp(401, w.hidden("Wr0ng-"))
+	stepUp(401, recovery[0])
+	stepUp(201, recovery[1])
 }

@@ -88,6 +88,7 @@ func TestHostile(t *testing.T) {
 				w.checkWire(c)
 			}
 			throttled := w.throttling()
+			w.secondSteps()
 			requireProfile(t, w.url, login(t, w.url)) // it still works
 			w.searchLog()
 			t.Logf("%d cases in %v", len(table)+len(wires)+throttled, time.Since(began).Round(time.Millisecond))
