@@ -3,7 +3,9 @@ package signet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/throttle"
+	"github.com/signet-go/signet/userstore"
 )
 
 // record collects events.
@@ -319,6 +322,15 @@ func TestReadyAndTheStoreThatIsLost(t *testing.T) {
 		require.ErrorIs(t, auth.Ready(t.Context()), want)
 		require.NoError(t, auth.Close())
 	}
+	source := &builtAnew{}
+	source.Store(keys.Private(p256(t)))
+	keyless, err := signet.New(newUsers(t), source, signet.WithPasswordHasher(cheap))
+	require.NoError(t, err)
+	defer keyless.Close()
+	require.NoError(t, keyless.Ready(t.Context()))
+	source.Store(keys.Public(p256(t).Public()))
+	require.ErrorIs(t, keyless.Ready(t.Context()), signet.ErrUnavailable)
+	require.ErrorContains(t, keyless.Ready(t.Context()), "no key that can sign")
 	failing, err := signet.New(failingUsers{}, keys.Secret(secret))
 	require.NoError(t, err)
 	defer failing.Close()
@@ -385,4 +397,97 @@ func TestATheftWhoseAnswerIsLost(t *testing.T) {
 	store.lost.Store(false)
 	_, err = s.Refresh(t.Context(), stolen.RefreshToken)
 	require.ErrorIs(t, err, signet.ErrRevoked)
+}
+
+// Each kind of event that a login, a step-up and a logout can make comes once, for its user and its session.
+func TestTheEventsOfALogin(t *testing.T) {
+	var got record
+	refuse := false
+	s := newService(t, signet.WithEvents(got.add), signet.WithLogin(signet.LoginPolicy{
+		SecondFactor: &onceCodes{next: map[string]int{"1": 100}},
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			if refuse {
+				return signet.LoginDecision{}, signet.NewError(403, "not_confirmed", "confirm your e-mail address first")
+			}
+			return signet.LoginDecision{}, nil
+		}}))
+	refuse = true
+	require.Equal(t, 403, s.do(t, "POST", loginPath, johnsLogin).StatusCode)
+	e := got.take(t, event.LoginRefused)
+	require.Equal(t, []string{"1", "not_confirmed"}, []string{e.Subject, e.Reason})
+	refuse = false
+
+	for i, newPlace := range []bool{true, false} { // the second login is from a known place
+		ticket := s.ticket(t)
+		asked := got.take(t, event.SecondStepRequired)
+		require.Equal(t, "1", asked.Subject)
+		require.Empty(t, asked.Reason)
+		tokensOf(t, s.do(t, "POST", secondStepPath, fmt.Sprintf(`{"ticket":"%s","code":"%d"}`, ticket, 100+i)))
+		e = got.take(t, event.LoginOK)
+		require.Equal(t, event.Event{Kind: event.LoginOK, Time: s.clock.Now(), Subject: "1", SessionID: asked.SessionID, Address: "127.0.0.1",
+			UserAgent: "Go-http-client/1.1", Method: "POST", Path: secondStepPath, NewPlace: newPlace}, e)
+	}
+	for _, newPlace := range []bool{true, false} {
+		tokensOf(t, s.do(t, "POST", loginPath, adminsLogin))
+		require.Equal(t, newPlace, got.take(t, event.LoginOK).NewPlace, "a login with a password alone")
+	}
+
+	tokens := tokensOf(t, s.complete(t, 102))
+	e = got.take(t, event.LoginOK)
+	_, err := s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "103")
+	require.NoError(t, err)
+	raised := got.take(t, event.SteppedUp)
+	require.Equal(t, []string{"1", e.SessionID}, []string{raised.Subject, raised.SessionID})
+	s.clock.advance(time.Minute)
+	_, err = s.Refresh(t.Context(), tokens.RefreshToken) // the client has not got the answer
+	require.NoError(t, err)
+	require.Equal(t, e.SessionID, got.take(t, event.Recovered).SessionID)
+
+	for path, reason := range map[string]string{"/auth/logout": "", "/auth/logout-all": "everywhere"} {
+		tokens := tokensOf(t, s.do(t, "POST", loginPath, adminsLogin))
+		require.Equal(t, 204, s.do(t, "POST", path, "", bearer(tokens.AccessToken)...).StatusCode, path)
+		e = got.take(t, event.LoggedOut)
+		require.Equal(t, []string{"3", reason}, []string{e.Subject, e.Reason}, path)
+	}
+}
+
+// No text of an event is long or can forge a line, wherever it comes from. The same holds for the line of a failed request.
+func TestTheTextsOfEvents(t *testing.T) {
+	const bad = "a\u202eb\nlevel=ERROR"
+	long := strings.Repeat(bad, 50)
+	var got record
+	log := &lines{}
+	s := newService(t, signet.WithEvents(got.add), signet.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		signet.WithLogin(signet.LoginPolicy{Decide: func(_ context.Context, user userstore.User, _ bool) (signet.LoginDecision, error) {
+			if user.ID == "3" {
+				return signet.LoginDecision{}, errors.New("broken")
+			}
+			return signet.LoginDecision{}, signet.NewError(403, "no", "no")
+		}}))
+	hash, err := cheap.Hash("password")
+	require.NoError(t, err)
+	require.NoError(t, s.users.Add(t.Context(), userstore.User{ID: long, Email: "long@mail.com", PasswordHash: hash}))
+	for _, email := range []string{"long@mail.com", "admin@mail.com"} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(fmt.Sprintf(`{"email":"%s","password":"%s"}`, email,
+			map[string]string{"long@mail.com": "password", "admin@mail.com": "admin123"}[email])))
+		r.Method, r.URL.Path = "POST", "/"+long
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("User-Agent", long)
+		r.Header.Set("X-Request-Id", long)
+		r.RemoteAddr = long
+		s.LoginHandler().ServeHTTP(httptest.NewRecorder(), r)
+	}
+	e := got.take(t, event.LoginRefused)
+	for name, text := range map[string]string{"subject": e.Subject, "address": e.Address, "agent": e.UserAgent, "path": e.Path, "request": e.RequestID} {
+		require.NotEmpty(t, text, name)
+		require.LessOrEqual(t, len(text), 256, name)
+		require.NotContains(t, text, "\u202e", name)
+		require.NotContains(t, text, "\n", name)
+	}
+	require.Equal(t, 1, log.count("level=ERROR msg="), "the failure of the host's function")
+	for line := range strings.Lines(log.String()) {
+		require.Regexp(t, "^time=", line)
+		require.Less(t, len(line), 2500)
+		require.NotContains(t, line, "\\u202e")
+	}
 }

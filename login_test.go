@@ -329,6 +329,18 @@ func TestClaimNamesThatBelongToSignet(t *testing.T) {
 	}
 }
 
+// wordCodes is a second factor with one code, which is long enough to be searched in a log.
+type wordCodes struct{}
+
+func (wordCodes) Enrolled(context.Context, string) (bool, error) { return true, nil }
+
+func (wordCodes) Verify(_ context.Context, _, code string) ([]string, error) {
+	if code != "right-c0de" {
+		return nil, nil
+	}
+	return []string{"otp"}, nil
+}
+
 func TestTheLogHoldsNoSecret(t *testing.T) {
 	var log bytes.Buffer
 	s := newService(t, signet.WithLogger(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
@@ -336,8 +348,21 @@ func TestTheLogHoldsNoSecret(t *testing.T) {
 	s.do(t, "POST", "/auth/login", `{"email":"john@mail.com","password":"hunter2-wrong"}`)
 	s.do(t, "GET", "/orders", "", bearer(tokens.AccessToken+"x")...)
 	s.do(t, "POST", "/auth/logout", "", bearer(tokens.AccessToken)...)
-	for _, leak := range []string{"hunter2", tokens.AccessToken, tokens.RefreshToken, string(secret)} {
-		require.False(t, strings.Contains(log.String(), leak), "the log holds %q", leak[:6])
+	require.NoError(t, s.SetPassword(t.Context(), "3", "n3w-passw0rd-of-admin"))
+	require.NoError(t, s.ChangePassword(t.Context(), "3", "n3w-passw0rd-of-admin", "n3wer-passw0rd", ""))
+	require.Error(t, s.ChangePassword(t.Context(), "3", "wr0ng-old-one", "n3west-passw0rd", ""))
+
+	two := newService(t, signet.WithLogger(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		signet.WithLogin(signet.LoginPolicy{SecondFactor: wordCodes{}}))
+	ticket := two.ticket(t)
+	two.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"wr0ng-c0de"}`)
+	second := tokensOf(t, two.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"right-c0de"}`))
+	two.do(t, "POST", secondStepPath, `{"ticket":"`+ticket+`","code":"right-c0de"}`)
+	two.do(t, "POST", stepUpPath, `{"refreshToken":"`+second.RefreshToken+`","code":"wr0ng-c0de"}`, bearer(second.AccessToken)...)
+	_, ticketSecret, _ := strings.Cut(ticket, ".")
+	for _, leak := range []string{"hunter2", tokens.AccessToken, tokens.RefreshToken, string(secret), "passw0rd", "wr0ng-old-one",
+		ticketSecret, "c0de", second.AccessToken, second.RefreshToken} {
+		require.False(t, strings.Contains(log.String(), leak), "the log holds %q", leak[:4])
 	}
 }
 

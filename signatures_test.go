@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"math/big"
 	mathrand "math/rand/v2"
 	"runtime"
@@ -12,11 +13,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/userstore"
 )
 
 func ecKey(t testing.TB, id string) *keys.Key {
@@ -161,4 +164,48 @@ func TestTheOtherSpellingOfASignature(t *testing.T) {
 	claims, err := auth.Verify(t.Context(), other) // a valid spelling, which is verified by itself
 	require.NoError(t, err)
 	require.Equal(t, "1", claims.Subject)
+}
+
+// A remembered signature is no verdict: what changes with time is checked at each use, as for a token in the cache of claims.
+func TestARememberedSignatureIsNoVerdict(t *testing.T) {
+	c := newClock()
+	ring, err := keys.NewRing(ecKey(t, "a"))
+	require.NoError(t, err)
+	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithClock(c.Now), signet.WithTokenCache(64<<10),
+		signet.WithLifetimes(signet.Lifetimes{Access: time.Hour, Refresh: 2 * time.Hour}), signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	defer auth.Close()
+	var tokens []string // more than the cache of claims holds
+	for i := range 300 {
+		pair, err := auth.IssueFor(t.Context(), userstore.User{ID: []string{"1", "3"}[i%2]})
+		require.NoError(t, err)
+		tokens = append(tokens, pair.AccessToken)
+	}
+	verify := func(want func(i int) error) {
+		t.Helper()
+		for i, token := range tokens {
+			_, err := auth.Verify(t.Context(), token)
+			require.ErrorIs(t, err, want(i), i)
+		}
+	}
+	good := func(int) error { return nil }
+	verify(good)
+	checked := auth.Stats().TokensVerified
+	verify(good)
+	require.Less(t, auth.Stats().TokensVerified-checked, uint64(20), "the signatures are remembered")
+
+	require.NoError(t, auth.RevokeUser(t.Context(), "3"))
+	half := func(i int) error { return []error{nil, signet.ErrRevoked}[i%2] }
+	verify(half)
+	c.advance(-5 * time.Minute)
+	verify(func(i int) error { return signet.ErrInvalidToken }) // not yet valid
+	c.advance(5 * time.Minute)
+	verify(half)
+	c.advance(time.Hour)
+	verify(func(i int) error { return []error{signet.ErrExpiredToken, signet.ErrInvalidToken}[i%2] })
+	c.advance(-time.Minute)
+	verify(half)
+	require.NoError(t, ring.Rotate(ecKey(t, "b")))
+	require.NoError(t, ring.Retire("a"))
+	verify(func(int) error { return signet.ErrInvalidToken })
 }

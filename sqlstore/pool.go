@@ -4,31 +4,45 @@ import (
 	"cmp"
 	"database/sql"
 	"log/slog"
+	"sync"
 	"sync/atomic"
+	"weak"
 )
 
-// pool looks at the connections of a database now and then. It says once if their settings make everything slow.
+// pool looks at the connections of a database now and then. It says if their settings make everything slow.
 type pool struct {
-	calls  atomic.Int64
-	closed atomic.Int64 // sql.DBStats.MaxIdleClosed at the last look
-	said   atomic.Bool
+	db      *sql.DB
+	dialect Dialect
+	logger  *slog.Logger // nil: the default one
+	calls   atomic.Int64
+	closed  atomic.Int64 // sql.DBStats.MaxIdleClosed at the last look
 }
+
+// warned are the databases whose pools a store has complained about. It holds no database in memory.
+var warned sync.Map
 
 // lookEvery is the number of calls between two looks.
 const lookEvery = 256
 
-// WithLogger sets the logger that hears if the settings of the database make the store slow. The default is [slog.Default].
-func WithLogger(logger *slog.Logger) Option { return option(func(s *Sessions) { s.logger = logger }) }
+// WithLogger sets the logger that hears if the settings of the database make the store slow. The default is [slog.Default], which
+// [Users] and [Throttle] use too.
+func WithLogger(logger *slog.Logger) Option {
+	return option(func(s *Sessions) { s.pool.logger = logger })
+}
 
 // count counts a call. At every 256th one it looks at the pool.
-func (s *Sessions) count() {
-	if s.pool.calls.Add(1)%lookEvery != 0 || s.pool.said.Load() {
+func (p *pool) count() {
+	if p.calls.Add(1)%lookEvery != 0 {
 		return
 	}
-	stats := s.db.Stats()
-	closed := stats.MaxIdleClosed - s.pool.closed.Swap(stats.MaxIdleClosed)
-	if problem := s.dialect.problem(stats, closed); problem != "" && s.pool.said.CompareAndSwap(false, true) {
-		cmp.Or(s.logger, slog.Default()).Warn("sqlstore: "+problem, "MaxOpenConns", stats.MaxOpenConnections, "open", stats.OpenConnections,
+	stats := p.db.Stats()
+	closed := stats.MaxIdleClosed - p.closed.Swap(stats.MaxIdleClosed)
+	problem := p.dialect.problem(stats, closed)
+	if problem == "" {
+		return
+	}
+	if _, said := warned.LoadOrStore(weak.Make(p.db), true); !said {
+		cmp.Or(p.logger, slog.Default()).Warn("sqlstore: "+problem, "MaxOpenConns", stats.MaxOpenConnections, "open", stats.OpenConnections,
 			"closed", closed, "calls", lookEvery)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 
@@ -19,12 +18,9 @@ import (
 // changed any of them in between. If this process wrote the session last, it remembers the row ([session.Recent]), and the
 // refresh costs the second one only. No other process waits for one that dies. Sessions is safe for concurrent use.
 type Sessions struct {
-	db         *sql.DB
-	dialect    Dialect
+	pool
 	maxPerUser int
 	queries    queries
-	logger     *slog.Logger
-	pool       pool
 	recent     session.Recent[known]
 
 	mu    sync.Mutex
@@ -53,7 +49,7 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // The pool of db matters. With PostgreSQL and MariaDB, call db.SetMaxOpenConns(16), or with what the server can bear, and
 // db.SetMaxIdleConns with the same number. The default of 2 idle connections opens and closes connections all the time, which
 // costs a third of the rate. With SQLite call db.SetMaxOpenConns(1): writers then queue here, and do not poll the lock of the
-// file. The store looks at the pool now and then, and logs a warning once if it is set otherwise.
+// file. The stores of this package look at the pool now and then, and one of them logs a warning if it is set otherwise.
 //
 // The store remembers up to 32,768 rows that it wrote last, in about 20 MB. Such a row need not be read again. So refreshes are
 // cheapest if the load balancer sends all requests of a client to the same process.
@@ -67,7 +63,7 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 	if err := check(db, dialect); err != nil {
 		return nil, err
 	}
-	s := &Sessions{db: db, dialect: dialect, maxPerUser: session.MaxPerUser, queries: queriesOf(dialect)}
+	s := &Sessions{pool: pool{db: db, dialect: dialect}, maxPerUser: session.MaxPerUser, queries: queriesOf(dialect)}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, errors.New("sqlstore.NewSessions: an option is nil")

@@ -14,17 +14,14 @@ import (
 // Users is a [userstore.Store], a [userstore.Writer] and a [userstore.FactorStore] in the tables signet_users and
 // signet_factors. It is for hosts that have no user table of their own. It is safe for concurrent use by any number of
 // processes.
-type Users struct {
-	db      *sql.DB
-	dialect Dialect
-}
+type Users struct{ pool }
 
 // NewUsers returns a store on db. The host closes db. Call [Migrate] before the first use.
 func NewUsers(db *sql.DB, dialect Dialect) (*Users, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
 	}
-	return &Users{db: db, dialect: dialect}, nil
+	return &Users{pool{db: db, dialect: dialect}}, nil
 }
 
 // Add implements [userstore.Writer].
@@ -146,6 +143,7 @@ func (s *Users) find(ctx context.Context, column, value string) (userstore.User,
 	if !s.dialect.holds(value) {
 		return userstore.User{}, userstore.ErrNotFound
 	}
+	s.count()
 	var user userstore.User
 	var roles, profile, attributes []byte
 	var disabled int
