@@ -1,5 +1,5 @@
 # Every module of the workspace, as patterns for the go command. The go command reads go.work.
-MODULES := $(shell go list -m -f '{{.Dir}}/...' | grep -v /tools/)
+MODULES := $(shell go list -m -f '{{.Dir}}/...')
 FUZZTIME ?= 30s
 
 .PHONY: run test lint platforms fuzz bench bench-service faults figures-revocation figures-login load mutation pictures govulncheck deps
