@@ -71,7 +71,9 @@ LOADTIME ?= 5m
 load: deps ## puts a mixed load on the example with PostgreSQL for LOADTIME, writes docs/load.md and docs/load.svg; needs a quiet machine
 	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -timeout 1h -run '^TestLoad$$' ./integration/load/ -load $(LOADTIME) -md docs/load.md -svg docs/load.svg
 
-figures-login: deps ## prints the figures of logins beside their goals; needs a quiet machine and five minutes
+figures-login: deps ## prints the figures of logins beside their goals (docs/login.md); needs a quiet machine and five minutes
+	go test -count=1 -v -run '^TestADayOfAttack$$' ./throttle/
+	SIGNET_REQUIRE_SERVERS=1 go test -count=1 -v -run '^TestHostile$$' ./integration/
 	@# The clients get a higher priority if this user may give it.
 	SIGNET_REQUIRE_SERVERS=1 $$([ "$$(nice -n -10 nice 2>/dev/null)" = -10 ] && echo nice -n -10) go test -count=1 -v -tags figures -run '^TestLoginFigures' -timeout 20m ./integration/
 

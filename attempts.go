@@ -118,19 +118,27 @@ func (a *Auth) throttled(ctx context.Context, userID string, err error) error {
 
 // seenAccounts remembers which users were found by their e-mail addresses lately, for the events of attempts that must wait. Such an
 // attempt looks nobody up, because strangers could cause that at any rate, and because its time would tell who has an account.
-type seenAccounts [1024]atomic.Pointer[seenAccount]
+type seenAccounts struct {
+	places [1024]atomic.Pointer[seenAccount]
+	nobody atomic.Pointer[seenAccount] // the last address that belongs to no user
+}
 
 type seenAccount struct{ email, userID string }
 
 var seenSeed = maphash.MakeSeed()
 
 func (s *seenAccounts) place(email string) *atomic.Pointer[seenAccount] {
-	return &s[maphash.String(seenSeed, email)%uint64(len(s))]
+	return &s.places[maphash.String(seenSeed, email)%uint64(len(s.places))]
 }
 
+// add remembers the user of an address. userID is "" if the address belongs to no user: that takes the same time.
 func (s *seenAccounts) add(email, userID string) {
 	email = userstore.NormalizeEmail(email)
-	s.place(email).Store(&seenAccount{email, userID})
+	place := s.place(email)
+	if userID == "" {
+		place = &s.nobody
+	}
+	place.Store(&seenAccount{email, userID})
 }
 
 // userOf returns the id of a user, or "".

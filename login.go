@@ -166,8 +166,8 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 			return storeError(err)
 		default:
 			also = accountOfID(user.ID)
-			a.accounts.add(email, user.ID)
 		}
+		a.accounts.add(email, user.ID)
 		if err := attempt.Also(ctx, also); err != nil {
 			return a.throttled(ctx, user.ID, err)
 		}
