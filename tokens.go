@@ -26,10 +26,10 @@ import (
 // not hold inside other values: package fmt ignores the methods of unexported fields, and a JSON log handler writes the
 // JSON form. Do not log a value that contains Tokens.
 type Tokens struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
-	TokenType    string `json:"token_type"` // "Bearer"
-	ExpiresIn    int64  `json:"expires_in"` // seconds until the access token expires
+	AccessToken  string `json:"access_token"`  // for the Authorization header of requests
+	RefreshToken string `json:"refresh_token"` // for the next pair, and only for that
+	TokenType    string `json:"token_type"`    // "Bearer"
+	ExpiresIn    int64  `json:"expires_in"`    // seconds until the access token expires
 
 	refreshIn int64  // seconds until the refresh token expires
 	sessionID string // "": there is no session

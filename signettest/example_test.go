@@ -9,6 +9,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/signettest"
+	"github.com/signet-go/signet/userstore"
 )
 
 // The service stands in for the real one in a test of the host's routes. In your program the function is a TestOrders.
@@ -59,4 +60,21 @@ func ExampleAsUser() {
 	handler(rec, signettest.AsUser(httptest.NewRequest("GET", "/orders", nil), "7", "staff"))
 	fmt.Println(rec.Body)
 	// Output: orders of user 7, roles [staff]
+}
+
+// The service of a test can use the host's own user store. In your program the function is a TestProfile.
+func ExampleNewWithUsers() {
+	testProfile := func(t *testing.T) {
+		users := &userstore.Memory{} // in its place stands your store, on a test database
+		if err := users.Add(t.Context(), userstore.User{ID: "7", Email: "kim@mail.com", Profile: map[string]any{"name": "Kim"}}); err != nil {
+			t.Fatal(err)
+		}
+		auth := signettest.NewWithUsers(t, users)
+		rec := httptest.NewRecorder()
+		auth.ProfileHandler().ServeHTTP(rec, auth.AsUser(httptest.NewRequest("GET", "/profile", nil), "7"))
+		if rec.Code != http.StatusOK {
+			t.Errorf("status %d: %s", rec.Code, rec.Body)
+		}
+	}
+	_ = testProfile
 }

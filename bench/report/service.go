@@ -126,6 +126,8 @@ func serviceFigures(b *strings.Builder, run *bench.ServiceRun) {
 	for _, s := range run.Stores {
 		fmt.Fprintf(b, "| %s: proofs of delivery that are stored within 2 s | %s | %s |\n", s.Name,
 			percent(bench.Median(s.Stored)), spread(s.Stored))
+		fmt.Fprintf(b, "| %s: refreshes/s with proofs of delivery, of those without | %s | %s |\n", s.Name, of(s.Proved, s.Checked),
+			spread(s.Proved))
 		if s.Name == "PostgreSQL" {
 			fmt.Fprintf(b, "| %s: HOT updates, of all updates | %s | |\n", s.Name, percent(s.HOT))
 		}

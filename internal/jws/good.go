@@ -44,7 +44,7 @@ func (t Token) sum(secret *[32]byte) sum {
 	h.Write(secret[:])
 	h.Write(t.buf.token)
 	t.buf.sum = h.Sum(t.buf.sum[:0])
-	return sum{binary.LittleEndian.Uint64(t.buf.sum), binary.LittleEndian.Uint64(t.buf.sum[8:]) | 1} // never 0: free
+	return sum{binary.LittleEndian.Uint64(t.buf.sum), max(1, binary.LittleEndian.Uint64(t.buf.sum[8:]))} // 0 means free
 }
 
 func bucketOf(buckets []goodBucket, token sum) *goodBucket {

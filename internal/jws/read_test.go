@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -328,9 +329,10 @@ func TestSignaturesAreRemembered(t *testing.T) {
 			_, err = verify(t, r, damaged(token))
 			require.Equal(t, ErrSignature, err)
 			require.False(t, remembered(damaged(token)))
-			for range 2 {
+			for n := range 2 {
 				got, err := verify(t, r, token)
 				require.NoError(t, err)
+				require.Equal(t, n > 0 && tc.kept, got.Remembered)
 				require.Equal(t, `{"n":1}`, got.Payload)
 				require.Equal(t, src.set, got.Keys)
 				require.Equal(t, tc.kept, remembered(token))
@@ -347,7 +349,7 @@ func TestSignaturesAreRemembered(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, Verified{Type: got.Type, Payload: `{"n":1}`, Keys: src.set, Signers: got.Signers}, got)
+			require.Equal(t, Verified{Type: got.Type, Payload: `{"n":1}`, Keys: src.set, Signers: got.Signers, Remembered: true}, got)
 			require.Len(t, got.Signers, 1)
 			require.Contains(t, tc.header, got.Type)
 		})
@@ -396,9 +398,10 @@ func filled(s *Signatures) []goodBucket {
 	return *s.buckets.Load()
 }
 
-// The sum depends on the secret and on the whole token, and its second half is never 0.
+// The sum depends on the secret and on the whole token, and all its bits count.
 func TestSum(t *testing.T) {
 	seen := map[uint64]bool{}
+	var ones, zeros sum
 	for n := range 200 {
 		for _, secret := range []byte{1, 2} {
 			token, err := Open(fmt.Sprintf("a.b.c%d", n), MaxToken)
@@ -406,11 +409,15 @@ func TestSum(t *testing.T) {
 			got := token.sum(&[32]byte{secret})
 			require.Equal(t, got, token.sum(&[32]byte{secret}))
 			token.Close()
-			require.Equal(t, uint64(1), got[1]&1)
 			require.False(t, seen[got[0]] || seen[got[1]])
 			seen[got[0]], seen[got[1]] = true, true
+			for i := range got {
+				ones[i], zeros[i] = ones[i]|got[i], zeros[i]|^got[i]
+			}
 		}
 	}
+	require.Equal(t, sum{math.MaxUint64, math.MaxUint64}, ones)
+	require.Equal(t, ones, zeros)
 }
 
 // fixed answers every request with a document.
