@@ -30,8 +30,8 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 	writeBody(w, http.StatusCreated, append(b, "}\n"...))
 }
 
-// setCookies writes a pair of tokens into cookies. Both live as long as the session does without a refresh. An access token that has
-// expired is refused anyway.
+// setCookies writes a pair of tokens into cookies. Both cookies live as long as the token that lives longer. A token that has expired
+// is refused anyway.
 func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 	life := time.Duration(max(tokens.ExpiresIn, tokens.refreshIn)) * time.Second
 	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, life)

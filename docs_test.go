@@ -31,8 +31,8 @@ func storesSnippet(ctx context.Context, users signet.UserStore, key *keys.Key) e
 	if err != nil {
 		return err
 	}
-	db.SetMaxOpenConns(16)
-	db.SetMaxIdleConns(16)                                                 // the default of 2 opens and closes connections all the time
+	db.SetMaxOpenConns(16)                                                 // 1 with SQLite
+	db.SetMaxIdleConns(16)                                                 // the same number: the default of 2 opens and closes connections all the time
 	if err := sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL); err != nil { // any number of processes may
 		return err
 	}

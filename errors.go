@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Sentinels for [errors.Is]. The methods of [Auth] and [Verifier] return these errors or an [*Error] that wraps one of them,
-// with three exceptions. An error of the host's functions ([NewError]) is returned as it is, or as a copy that [errors.Is]
-// finds. A mistake of the host or of a store is an [*Error] with the status 500 and the code "server_error". A request from
-// another site ([WithCookies]) is an [*Error] with the status 403 and the code "cross_site_request" ([Verifier.Check]).
-// [WriteError] writes the whole answer for each.
+// The errors of signet, for [errors.Is]. The methods of [Auth] and [Verifier] return them, or an [*Error] that wraps one of
+// them, with three exceptions. An error of the host's functions ([NewError]) is returned as it is, or as a copy that
+// [errors.Is] finds. A mistake of the host or of a store is an [*Error] with the status 500 and the code "server_error". A
+// request from another site ([WithCookies]) is an [*Error] with the status 403 and the code "cross_site_request"
+// ([Verifier.Check]). [WriteError] writes the whole answer for each.
 var (
 	// ErrNoToken says that the request carries no bearer token: 401 with a bare challenge (RFC 6750 section 3.1).
 	ErrNoToken error = &Error{status: 401, code: "missing_token", message: "authentication is required", challenge: bareChallenge}
@@ -53,8 +53,8 @@ var (
 		challenge: errorChallenge}
 	// ErrNotFound says that the route or the named thing does not exist: 404.
 	ErrNotFound error = &Error{status: 404, code: "not_found", message: "not found"}
-	// ErrUnavailable says that a store, a key source or the password gate cannot answer now: 503 with Retry-After. The
-	// same request may succeed later. It never says that a token or a session is bad.
+	// ErrUnavailable says that a store or a key source cannot answer now, or that too many passwords wait to be hashed: 503
+	// with Retry-After. The same request may succeed later. It never says that a token or a session is bad.
 	ErrUnavailable error = &Error{status: 503, code: "temporarily_unavailable", message: "temporarily unavailable; try again",
 		retryAfter: time.Second}
 	// ErrStateless says that there are no sessions to list or to end, because of [WithoutSessions]: 501.

@@ -94,7 +94,7 @@ func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verif
 	return newVerifier(s.verifierConfig, nil, list...), nil
 }
 
-// build checks the fields.
+// build makes the issuer. Its error names a field that is wrong.
 func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 	if t.Issuer == "" {
 		return nil, errors.New("field Issuer is empty")

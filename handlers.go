@@ -121,15 +121,14 @@ func (c carrier) logout() http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := c.auth.logoutEach(c.context(r), tokens); err != nil {
-			if errors.Is(err, ErrInvalidToken) {
-				c.clear(w, r) // if the host puts an old key or issuer back, the cookies would be good again
-			}
-			return err
+		err = c.auth.logoutEach(c.context(r), tokens)
+		if err == nil || errors.Is(err, ErrInvalidToken) { // an invalid token is good again if the host puts an old key or issuer back
+			c.clear(w, r)
 		}
-		c.clear(w, r)
-		noContent(w)
-		return nil
+		if err == nil {
+			noContent(w)
+		}
+		return err
 	}, http.MethodPost)
 }
 

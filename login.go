@@ -19,9 +19,9 @@ import (
 // Login checks an e-mail address and a password and returns a first pair of tokens. The error is [ErrInvalidCredentials] for an
 // unknown address, a wrong password or a disabled user, [ErrTooManyAttempts] when too many passwords were wrong before,
 // [ErrSecondStepRequired] when the user must show a code too ([Auth.SecondStep]), [ErrInvalidRequest] for values that no user
-// can have, and [ErrUnavailable] when a store, the key or the password gate does not answer. [LoginPolicy].Decide can add
-// errors of the host. [ContextWithClient] says who the client is: the session stores it, and the throttle counts by its
-// address. Without an address no place is known, so an attacker could lock the owner of an account out.
+// can have, and [ErrUnavailable] when a store or the key does not answer, or when too many passwords wait to be hashed.
+// [LoginPolicy].Decide can add errors of the host. [ContextWithClient] says who the client is: the session stores it, and the
+// throttle counts by its address. Without an address no place is known, so an attacker could lock the owner of an account out.
 func (a *Auth) Login(ctx context.Context, email, password string) (Tokens, error) {
 	return a.login(ctx, email, password, false)
 }
@@ -144,7 +144,7 @@ func (a *Auth) rememberPlace(ctx context.Context, user userstore.User) {
 	}
 }
 
-// maxEmail is the longest e-mail address, in bytes. User stores accept no longer one (userstore.User.Validate).
+// maxEmail is the longest e-mail address, in bytes. User stores refuse a longer one (userstore.User.Validate).
 const maxEmail = 1024
 
 // authenticate finds the user with these credentials. Every refusal takes the same time. So the time does not show who has an

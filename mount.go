@@ -55,12 +55,13 @@ func (a *Auth) Handler(prefix string) http.Handler {
 //
 //	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 //
-// The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. For the same reason a
-// prefix that changes signs everybody out. The script of the page refreshes: it sends POST prefix/refresh-token before expires_in
-// is over, or after an answer 401 (package client/js does it). A router may cut off the beginning of the path. If a proxy does, the host must
-// put it back in front of r.URL.Path: otherwise the answer is 404. A navigation never refreshes, because two navigations at once
-// would both do it. An answer takes the cookies away only after a logout: a late refusal must not destroy the newer cookies of
-// another tab. CookieHandler panics without [WithCookies], and if the prefix is not a path.
+// The prefix must be the path that the browser sees, because the refresh cookie is sent to this path only. For the same reason
+// a prefix that changes signs everybody out. The script of the page refreshes: it sends POST prefix/refresh-token before
+// expires_in is over, or after an answer 401 (package client/js does it). A router may cut off the beginning of the path. If a
+// proxy does, the host must put it back in front of r.URL.Path: otherwise the answer is 404. A navigation never refreshes,
+// because two navigations at the same time would both do it. Only the answer to a logout takes the cookies away: a late refusal
+// must not destroy the newer cookies of another tab. CookieHandler panics without [WithCookies], and if the prefix is not a
+// path.
 func (a *Auth) CookieHandler(prefix string) http.Handler {
 	prefix, err := a.cookiePath(prefix)
 	if err != nil {
@@ -139,7 +140,7 @@ func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (m *mount) operate(w http.ResponseWriter, r *http.Request, name string, below bool) {
 	m.first.Do(func() {
 		if !below {
-			m.explain(r)
+			m.warnOfPrefix(r)
 		}
 	})
 	name = strings.TrimSuffix(name, "/")
@@ -230,8 +231,8 @@ func matched(r *http.Request) (base string, wild, known bool) {
 	return base, wild, true
 }
 
-// explain logs that the path of the first request is not below the prefix. Most likely the prefix is wrong then.
-func (m *mount) explain(r *http.Request) {
+// warnOfPrefix logs that the path of the first request is not below the prefix. Most likely the prefix is wrong then.
+func (m *mount) warnOfPrefix(r *http.Request) {
 	m.auth.logger.WarnContext(r.Context(),
 		"signet: auth.Handler or CookieHandler answers 404 to a path that is not below its prefix; its documentation says how to mount it",
 		"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))

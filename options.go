@@ -484,9 +484,9 @@ func WithSessionStore(store session.Store) Option {
 
 // WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of times until
 // it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The methods and handlers
-// for sessions answer [ErrStateless]. The option is for clients that always send their first refresh token. Sessions that are
-// switched on later sign everybody out who has logged in without them. A service that had sessions before accepts the tokens of
-// revoked ones again, until they expire: change the key too, and accept the old one no more.
+// for sessions answer [ErrStateless]. The option is for clients that always send their first refresh token. If you take this
+// option away later, everybody who has logged in before must log in again. A service that had sessions before accepts the
+// tokens of revoked ones again, until they expire: change the key too, and accept the old one no more.
 func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
 
 // WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor.
@@ -517,10 +517,10 @@ func WithRefreshProof() Option {
 	return sessionOption("WithRefreshProof", func(s *settings) { s.refreshProof = true })
 }
 
-// WithMaxStaleness sets how long the session store may be unreachable before requests with access tokens of sessions
-// are answered 503. After that time a token that another process revoked could pass. It is from 1 second to 24 hours;
-// the default is 30 seconds. The revocations of other processes are read every second, and at least four times in this
-// time.
+// WithMaxStaleness sets how long the session store may be unreachable before requests with access tokens of sessions are
+// answered 503. After that time a token that another process revoked could pass. It is from 1 second to 24 hours; the default
+// is 30 seconds. Signet reads the revocations of other processes every second, or four times within this time if that is more
+// often.
 func WithMaxStaleness(bound time.Duration) Option {
 	return sessionOption("WithMaxStaleness", func(s *settings) {
 		if bound < time.Second || bound > 24*time.Hour {

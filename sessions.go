@@ -13,9 +13,9 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error.
-// The error is [ErrInvalidToken] for a text that is no token of this service, [ErrUnavailable], or [ErrStateless] under
-// [WithoutSessions]. If it is nil, the store has committed the end.
+// Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error. The
+// error is [ErrInvalidToken] for a text that is no token of this service, [ErrUnavailable], or [ErrStateless] under
+// [WithoutSessions]. If it is nil, the store has stored that the session has ended.
 func (a *Auth) Logout(ctx context.Context, token string) error {
 	claims, err := a.read(ctx, token, forLogout)
 	if err != nil {
@@ -159,28 +159,28 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 }
 
 // SessionContext returns a context for a connection that stays open: server-sent events, a WebSocket, a long poll, a gRPC
-// stream. The context ends as soon as this process knows that the session of the token in ctx has ended. The parameter also
-// names further reasons: with [ErrExpiredToken] the context ends when the token expires, and with [ErrUserChanged] it ends
-// after [Auth.UserChanged]. Any other error in also is a panic. A refresh does not end the context. [context.Cause] returns the
-// reason: [ErrRevoked], one of these two, or [ErrUnavailable] after the service was closed. SessionContext needs no goroutine
-// and no timer. Call the function that it returns when the connection ends. [http.Server.Shutdown] waits for open connections,
-// so cancel their contexts with [http.Server.RegisterOnShutdown].
+// stream. The context ends as soon as this process knows that the session of the token in ctx has ended. reasons are further
+// reasons: with [ErrExpiredToken] the context ends when the token expires, and with [ErrUserChanged] it ends after
+// [Auth.UserChanged]. SessionContext panics if one of them is another error. A refresh does not end the context.
+// [context.Cause] returns the reason: [ErrRevoked], one of these two, or [ErrUnavailable] after the service was closed. For a
+// token of a session it needs no goroutine and no timer. Call the function that it returns when the connection ends.
+// [http.Server.Shutdown] waits for open connections, so cancel their contexts with [http.Server.RegisterOnShutdown].
 //
 // ctx is the context of a request behind [Verifier.RequireAuth], or one of [ContextWithClaims]. Without claims of a session,
 // only the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after
 // the expiry. The time is that of the machine, and not that of [WithClock].
-func SessionContext(ctx context.Context, also ...error) (context.Context, context.CancelFunc) {
-	for _, err := range also {
+func SessionContext(ctx context.Context, reasons ...error) (context.Context, context.CancelFunc) {
+	for _, err := range reasons {
 		if err != ErrExpiredToken && err != ErrUserChanged {
 			panic("signet.SessionContext: only ErrExpiredToken and ErrUserChanged can be asked for")
 		}
 	}
 	claims := sharedClaims(ctx)
-	what := revoked.Watch{Changes: slices.Contains(also, ErrUserChanged)}
+	what := revoked.Watch{Changes: slices.Contains(reasons, ErrUserChanged)}
 	if claims == nil {
 		return context.WithCancel(ctx)
 	}
-	if slices.Contains(also, ErrExpiredToken) {
+	if slices.Contains(reasons, ErrExpiredToken) {
 		what.Expires = claims.ExpiresAt
 	}
 	if claims.revocations == nil {

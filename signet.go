@@ -139,7 +139,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
 	if s.refreshProof { // the use of an access token from before the option, which has a generation, is no proof either
-		a.proofs = nil
+		a.manager = nil
 	}
 	if !s.loginSet {
 		a.undated = new(sync.Once)

@@ -18,7 +18,7 @@ type Stats struct {
 	RevocationLag  time.Duration // the time since the revocations were last read; 0 without sessions
 	HashesRunning  int           // passwords that are hashed now
 	HashesWaiting  int           // passwords that wait for that
-	HashQueueFull  uint64        // logins that were answered 503 because too many passwords waited
+	HashQueueFull  uint64        // passwords that were not hashed, because too many waited or because one had waited for 5 seconds
 	EventsDropped  uint64        // events that the function of WithEvents did not get
 }
 

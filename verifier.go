@@ -26,14 +26,14 @@ type Verifier struct {
 	only        *issuer           // the issuer, if there is exactly one
 	cache       *tokenCache       // nil: off
 	revocations *revoked.View     // nil: the verifier sees no revocations
-	proofs      *sessions.Manager // learns which tokens have arrived; nil: nobody does
+	manager     *sessions.Manager // learns which tokens have arrived; nil: nobody does
 	maxToken    int               // bytes
 
 	undated  *sync.Once // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
 	refusals refusalLog
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
-	verified atomic.Uint64 // access tokens, good or bad, that were not in the cache
+	verified atomic.Uint64 // access tokens, good or bad, whose signature the cache did not know
 	_        [56]byte
 }
 
@@ -83,7 +83,7 @@ func checkSource(what string, source keys.Source) error {
 }
 
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
-	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), proofs: manager,
+	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), manager: manager,
 		maxToken: jws.MaxToken}
 	switch {
 	case manager != nil:
@@ -165,8 +165,8 @@ func (v *Verifier) checkNow(ctx context.Context, claims *Claims, now time.Time) 
 	if err := v.revocations.Check(ctx, &claims.session, now); err != nil {
 		return revocationError(err)
 	}
-	if v.proofs != nil {
-		v.proofs.Prove(&claims.session)
+	if v.manager != nil {
+		v.manager.Prove(&claims.session)
 	}
 	return nil
 }
@@ -226,30 +226,30 @@ const (
 func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, error) {
 	token, err := jws.Open(text, v.maxToken)
 	if err != nil {
-		return nil, v.explain(ctx, badTokens, because(errMalformed, err))
+		return nil, v.logRefusal(ctx, badTokens, because(errMalformed, err))
 	}
 	defer token.Close()
 	from, err := v.issuerOf(token)
 	if err != nil {
-		return nil, v.explain(ctx, badTokens, err)
+		return nil, v.logRefusal(ctx, badTokens, err)
 	}
 	signed, err := from.reader.Verify(ctx, token)
 	if use == forAccess && !signed.Remembered {
 		v.verified.Add(1)
 	}
 	if err != nil {
-		return nil, v.explain(ctx, badTokens, readError(err))
+		return nil, v.logRefusal(ctx, badTokens, signatureError(err))
 	}
 	audience, err := from.audienceOf(signed.Type, use)
 	if err != nil {
-		return nil, v.explain(ctx, goodTokens, err)
+		return nil, v.logRefusal(ctx, goodTokens, err)
 	}
 	claims, origin, err := from.parse(ctx, v, signed.Payload)
 	if err != nil {
-		return nil, v.explain(ctx, goodTokens, err)
+		return nil, v.logRefusal(ctx, goodTokens, err)
 	}
 	if err := from.checkIdentity(claims, audience, signed.Signers); err != nil {
-		return nil, v.explain(ctx, goodTokens, err)
+		return nil, v.logRefusal(ctx, goodTokens, err)
 	}
 	claims.from, claims.keys = from, signed.Keys
 	if claims.revocations = v.revocations; v.revocations != nil {
@@ -286,8 +286,8 @@ func (i *issuer) audienceOf(typ string, use use) ([]string, error) {
 	return nil, errWrongType
 }
 
-// readError is the answer if the signature of a token could not be verified.
-func readError(err error) error {
+// signatureError is the answer if the signature of a token could not be verified.
+func signatureError(err error) error {
 	switch err {
 	case jws.ErrSignature:
 		return errSignature
@@ -377,8 +377,8 @@ func (i *issuer) named(c *Claims) bool {
 	return c.Issuer == i.name
 }
 
-// explain logs why a token was refused, at the level Debug, and returns the error.
-func (v *Verifier) explain(ctx context.Context, topic logTopic, err error) error {
+// logRefusal logs why a token was refused, at the level Debug, and returns the error.
+func (v *Verifier) logRefusal(ctx context.Context, topic logTopic, err error) error {
 	if v.refusals.may(topic) {
 		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
 	}

@@ -53,7 +53,7 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 	return tokens, nil
 }
 
-// Save writes a new file, and gives it the name of the old one when it is on the disk.
+// Save writes the tokens to a new file, waits until it is on the disk, and renames it over the old one.
 func (f *File) Save(_ context.Context, tokens Tokens) error {
 	if tokens == (Tokens{}) {
 		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {

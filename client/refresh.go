@@ -240,7 +240,7 @@ func (c *Client) reread(ctx context.Context) (current, error) {
 	defer c.mu.Unlock()
 	same := c.loaded && stored.AccessToken == c.pair.AccessToken && stored.RefreshToken == c.pair.RefreshToken
 	if !same && !(stored.RefreshToken != "" && newer(c.pair.Tokens, stored)) {
-		c.pair = use(stored)
+		c.pair = newCurrent(stored)
 	}
 	c.loaded = true
 	return c.pair, nil
@@ -254,6 +254,6 @@ func (c *Client) keep(ctx context.Context, tokens Tokens) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pair, c.loaded = use(tokens), true
+	c.pair, c.loaded = newCurrent(tokens), true
 	return nil
 }

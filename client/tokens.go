@@ -33,7 +33,7 @@ func (t Tokens) LogValue() slog.Value { return slog.StringValue(hidden) }
 func (t Tokens) Expiry() time.Time { return t.Received.Add(t.lifetime()) }
 
 func (t Tokens) lifetime() time.Duration {
-	const most = 10 * 365 * 24 * 60 * 60 // signet issues no longer ones, and a Duration holds it
+	const most = 10 * 365 * 24 * 60 * 60 // the longest lifetime that signet gives; it fits into a Duration
 	return time.Duration(min(max(t.ExpiresIn, 0), most)) * time.Second
 }
 
@@ -43,9 +43,9 @@ type current struct {
 	due time.Time // refresh from here on
 }
 
-// use chooses when the pair is refreshed: when 80 to 90 percent of its life are over, at most one minute early. The
+// newCurrent chooses when the pair is refreshed: when 80 to 90 percent of its life are over, at most one minute early. The
 // choice is random, so that many clients that started together do not refresh together.
-func use(t Tokens) current {
+func newCurrent(t Tokens) current {
 	life := t.lifetime()
 	early := min(time.Duration(float64(life)*(0.1+0.1*rand.Float64())), time.Duration(30+rand.Int64N(31))*time.Second)
 	return current{Tokens: t, due: t.Received.Add(life - early)}
@@ -67,7 +67,7 @@ func (c current) usable() bool {
 
 // newer reports whether a is a later pair of the same session than b.
 func newer(a, b Tokens) bool {
-	x, y := mark(a.RefreshToken), mark(b.RefreshToken)
+	x, y := positionOf(a.RefreshToken), positionOf(b.RefreshToken)
 	if x.Session != y.Session || x.Subject != y.Subject {
 		return false
 	}
@@ -79,7 +79,7 @@ func newer(a, b Tokens) bool {
 
 // otherUser reports whether the pair after is of another user than the pair before.
 func otherUser(before, after current) bool {
-	return before.RefreshToken != "" && mark(before.RefreshToken).Subject != mark(after.RefreshToken).Subject
+	return before.RefreshToken != "" && positionOf(before.RefreshToken).Subject != positionOf(after.RefreshToken).Subject
 }
 
 type position struct {
@@ -89,8 +89,8 @@ type position struct {
 	IssuedAt   float64 `json:"iat"`
 }
 
-// mark reads the place of a refresh token in its session. It verifies nothing, because the tokens are our own.
-func mark(token string) (p position) {
+// positionOf reads the place of a refresh token in its session. It verifies nothing, because the tokens are our own.
+func positionOf(token string) (p position) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return p

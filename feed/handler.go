@@ -57,10 +57,10 @@ type keptDocument struct {
 	until time.Time
 }
 
-// NewHandler returns the handler for a session store. It signs with the source that signs the tokens. The error joins
-// all mistakes in the arguments. The store should be a [session.Memory] in tests only: it begins anew when its process
-// restarts, and the followers, which know older cut-offs, then refuse the new tokens of these users. For the same reason restart the
-// followers after a move to another store.
+// NewHandler returns the handler for a session store. It signs with the source that signs the tokens. The error joins all
+// mistakes in the arguments. Use a [session.Memory] in tests only. It is empty after a restart of its process. The followers
+// still know older cut-offs, and then refuse the new tokens of these users. For the same reason restart the followers after a
+// move to another store.
 //
 // GET answers the log behind the cursor in the query parameter "after". Followers that ask with one cursor at the same
 // time cost one read of the store and one signature. POST confirms one session.
@@ -258,7 +258,8 @@ func badRequest(detail string) error {
 // codeUnknownCursor is the code of a 410. The follower begins again.
 const codeUnknownCursor = "unknown_cursor"
 
-// refuse writes the answer for an error. Any error of the store is a 503, and the first of several is logged.
+// refuse writes the answer for an error. An unknown cursor is answered 410, and every other error of the store or of the key
+// 503. Of several in a row the first one is logged.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var p *problem
 	switch {

@@ -37,8 +37,9 @@ const (
 	maxScryptBlock = 64
 )
 
-// ambiguous reports whether a password has a NUL. HMAC, on which PBKDF2 and scrypt are built, pads its key with NULs, and bcrypt
-// repeats the key with a NUL behind it. So these cannot tell such a password from another one without it, and it matches nothing.
+// ambiguous reports whether a password has a NUL. HMAC, on which PBKDF2 and scrypt are built, pads its key with NULs, and
+// bcrypt repeats the key with a NUL behind it. So these three cannot tell a password with a NUL from one without. A password
+// with a NUL therefore matches no such hash.
 func ambiguous(password string) bool { return strings.Contains(password, "\x00") }
 
 func equal(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
@@ -100,8 +101,8 @@ func (h scryptHash) matches(password string) (bool, error) {
 	return err == nil && equal(key, h.key) && !ambiguous(password), err
 }
 
-// newScrypt is for the programs that write N itself and the salt as it is, and whose key has 64 bytes. Any other key is
-// one that was cut.
+// newScrypt is for the programs that write N itself and the salt as it is, and whose key has 64 bytes. A key of another length
+// is not whole.
 func newScrypt(n, r, p, salt string, key []byte) stored {
 	if len(key) != 64 {
 		return nil
@@ -115,13 +116,13 @@ type pbkdf2Hash struct {
 	salt, key  []byte
 }
 
-// newPBKDF2 is for the programs whose key is as long as the digest. Any other key is one that was cut.
+// newPBKDF2 is for the programs whose key is as long as the digest. A key of another length is not whole.
 func newPBKDF2(digest, iterations string, salt, key []byte) stored {
-	hash := pbkdf2Hash{digestOf(digest), number(iterations), salt, key}
-	if hash.digest == nil || len(key) != hash.digest().Size() {
+	h := pbkdf2Hash{digestOf(digest), number(iterations), salt, key}
+	if h.digest == nil || len(key) != h.digest().Size() {
 		return nil
 	}
-	return hash
+	return h
 }
 
 func (h pbkdf2Hash) valid() bool {

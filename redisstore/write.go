@@ -11,8 +11,9 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// swap writes a row in place of the text that was read, if no cut-off has changed since and the user has more sessions than
-// floor. For a new session it returns how many sessions the user has, and otherwise 0 or why nothing was written.
+// swap writes a row in place of the text that was read, if no cut-off has changed since. With a floor it writes only if the
+// user has more sessions than that. The result is negative if nothing was written (rowDiffers, cutDiffers, fewSessions).
+// Otherwise it is the number of the user's sessions for a new row, and 0 for an old one.
 func (s *Store) swap(ctx context.Context, k known, row, before session.Session, floor string) (int, error) {
 	group, ok := session.GroupOfID(row.ID)
 	if !ok {
@@ -33,7 +34,7 @@ func (s *Store) swap(ctx context.Context, k known, row, before session.Session, 
 	}
 	if err == nil && n >= 0 {
 		if k.row != "" {
-			w.score, n = max(w.score, session.Millis(n)), 0
+			w.score, n = max(w.score, session.Millis(n)), 0 // for an old row the script returns its score
 		}
 		s.recent[group].Keep(row.ID, w.written)
 	}
@@ -141,7 +142,7 @@ func (s *Store) changeRemembered(ctx context.Context, ids []string,
 		if ok {
 			ok, err = b.add(s, group, w, now, change)
 		}
-		if !ok || err != nil { // what does not change may be outdated
+		if !ok || err != nil { // what this process remembers may be outdated, so this row is read
 			rest = append(rest, id)
 		}
 	}

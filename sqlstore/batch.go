@@ -56,7 +56,7 @@ func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
 				continue
 			}
 		}
-		rest = append(rest, id) // what does not change may be outdated
+		rest = append(rest, id) // what this process remembers may be outdated, so this row is read
 	}
 	if len(changed) == 0 {
 		return rest, nil, nil

@@ -33,7 +33,7 @@ const (
 	minBatch  = 100
 )
 
-// What a row of the log is.
+// What a row of the log is: the first column of logTail and logCutoffs, which have these numbers as digits.
 const (
 	headRow = iota
 	sessionRow
@@ -59,14 +59,14 @@ const (
 		UNION ALL SELECT 4, user_id, keep_until, data FROM signet_cutoffs BY(signet_cutoffs_log) WHERE pos IS NULL`
 )
 
-// place is a row of the inbox.
-type place struct {
+// inboxRow is a row of the inbox.
+type inboxRow struct {
 	cutoff bool
 	id     string
 }
 
-// ReadLog implements [session.Log]. A cursor is the number of a batch. A page has whole batches: up to the one with the session,
-// or the cut-off, that is at the limit.
+// ReadLog implements [session.Log]. A cursor is the number of a batch. A page has whole batches. Its last one is the batch in
+// which the entry with the number limit is.
 func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	each func(session.Entry)) (page session.Page, err error) {
 	var from, head int64
@@ -145,7 +145,7 @@ func (s *Sessions) readSessions(ctx context.Context, each func(session.Entry), f
 
 // readRows calls each for every row. It returns the head, if it is among the rows, and up to batchSize rows of the inbox.
 func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query string,
-	args ...any) (head int64, inbox []place, err error) {
+	args ...any) (head int64, inbox []inboxRow, err error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
@@ -175,7 +175,7 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 			}
 		}
 		if kind >= inboxSession && len(inbox) < batchSize {
-			inbox = append(inbox, place{kind == inboxCutoff, string(id)})
+			inbox = append(inbox, inboxRow{kind == inboxCutoff, string(id)})
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -186,13 +186,13 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 
 // numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
 // the inbox, and the next call tries half as many: a slow database must not be asked for the same too large batch for ever.
-func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Millis, inbox []place) {
-	seen := make(map[place]bool, len(inbox))
+func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Millis, inbox []inboxRow) {
+	seen := make(map[inboxRow]bool, len(inbox))
 	for _, p := range inbox {
 		seen[p] = true
 	}
 	s.mu.Lock()
-	old := slices.ContainsFunc(inbox, func(p place) bool { return s.inbox[p] })
+	old := slices.ContainsFunc(inbox, func(p inboxRow) bool { return s.inbox[p] })
 	s.inbox = seen
 	size := cmp.Or(s.batch, batchSize)
 	s.mu.Unlock()

@@ -24,8 +24,8 @@ type Sessions struct {
 	recent     session.Recent[known]
 
 	mu    sync.Mutex
-	inbox map[place]bool // what was in the inbox when this process looked last
-	batch int            // how many rows of it the next batch may have; 0: batchSize
+	inbox map[inboxRow]bool // what was in the inbox when this process looked last
+	batch int               // how many rows of it the next batch may have; 0: batchSize
 }
 
 // Option is an option of [NewSessions].

@@ -28,10 +28,10 @@ func (s *Sessions) Update(ctx context.Context, id string,
 				return fmt.Errorf("sqlstore: update: %w", err)
 			}
 			after, err = change(before, at)
-			switch unchanged := err != nil || after == before; {
-			case unchanged && remembered: // the row may be outdated: only a write that was done counts
+			switch nothingToWrite := err != nil || after == before; {
+			case nothingToWrite && remembered: // the row may be outdated: only a write that was done counts
 				continue
-			case unchanged:
+			case nothingToWrite:
 				return err
 			}
 			changed = k
@@ -79,10 +79,9 @@ func (k known) decode() (row session.Session, at session.Moment, err error) {
 // find returns a row that this process remembers, or reads it.
 func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, remembered bool, err error) {
 	if attempt == 0 {
-		k, now, ok := s.recent.Find(id)
-		if ok {
-			k.now = int64(now)
-			return k, true, nil
+		if have, now, ok := s.recent.Find(id); ok {
+			have.now = int64(now)
+			return have, true, nil
 		}
 	}
 	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(k.columns(&k.version, &k.keptUntil, &k.data)...)

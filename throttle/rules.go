@@ -81,7 +81,7 @@ func (b *budget) wait(r rule, now millis) millis {
 		delayed := b.last + min(maxDelay, firstDelay<<over) - now
 		wait = min(wait, max(0, decayed, delayed))
 	}
-	return min(wait, b.debt-(r.free-1)*r.decay)
+	return min(wait, b.debt-(r.free-1)*r.decay) // until then the count is below the free failures
 }
 
 func (b *budget) advance(passed, now millis) {
@@ -209,7 +209,7 @@ func (a *account) takeBack(id uint64, t trace) *budget {
 	return &p.own
 }
 
-// goOn takes an attempt back whose second step is still to come. That of a stranger stays in the debt of the day.
+// goOn takes back an attempt that still waits for its second step. That of a stranger stays in the debt of the day.
 func (a *account) goOn(id uint64, t trace) {
 	if t.known {
 		a.takeBack(id, t)

@@ -76,8 +76,8 @@ type Limiter struct {
 	config Config
 }
 
-// New returns a limiter. If store is nil, it is a new [Memory]. With a nil pointer, which is what is left after an error, every attempt
-// is [ErrUnavailable].
+// New returns a limiter. If store is nil, it is a new [Memory]. If store is a nil pointer, as after a constructor that failed,
+// every attempt returns [ErrUnavailable].
 func New(store Store, config Config) *Limiter {
 	switch {
 	case store == nil:
@@ -167,26 +167,26 @@ func (a *Attempt) Also(ctx context.Context, account string) error {
 		return nil
 	}
 	if account == "" {
-		return a.nobody(ctx)
+		return a.alsoNobody(ctx)
 	}
 	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address}
 	wait, err := also.countAccount(ctx, a.Known())
-	if a.also = also; a.limiter.isCounted(ctx, err) && wait == 0 {
+	if a.also = also; a.limiter.mayGoOn(ctx, err) && wait == 0 {
 		return nil
 	}
 	_ = a.Cancelled(ctx) // as in Begin
 	return delayed(wait, err)
 }
 
-// isCounted reports whether an attempt whose first name was counted may go on after the second one. A store that is full is no
-// reason to wait: it would tell which accounts have a record.
-func (l *Limiter) isCounted(ctx context.Context, err error) bool {
+// mayGoOn reports whether an attempt whose first name was counted may go on after the second one. If the store is full, the
+// attempt goes on: a wait would tell which accounts have a record.
+func (l *Limiter) mayGoOn(ctx context.Context, err error) bool {
 	return err == nil || errors.Is(err, ErrDelayed) || l.passes(ctx, err)
 }
 
-// nobody is Also for an address that belongs to no user. It does the same work on a record that counts nothing and is gone in a
+// alsoNobody is Also for an address that belongs to no user. It does the same work on a record that counts nothing and is gone in a
 // minute, so that the time does not tell whether there is an account.
-func (a *Attempt) nobody(ctx context.Context) error {
+func (a *Attempt) alsoNobody(ctx context.Context) error {
 	err := a.limiter.update(ctx, keyOf("nobody", string(a.account[:])), func(before Record, now time.Time) (Record, time.Time, error) {
 		after, _, err := changedAccount(before, now, func(s *account) bool {
 			s.begin(a.place(), a.Known())
@@ -194,7 +194,7 @@ func (a *Attempt) nobody(ctx context.Context) error {
 		})
 		return after, now.Add(time.Minute), err
 	})
-	if a.limiter.isCounted(ctx, err) {
+	if a.limiter.mayGoOn(ctx, err) {
 		return nil
 	}
 	_ = a.Cancelled(ctx) // as in Begin

@@ -49,7 +49,8 @@ func compact(code string) string {
 	}, code)
 }
 
-// use uses up a code of the app, or a recovery code. It returns ErrWrongCode if the code is none, or no longer one.
+// use uses up a code of the app, or a recovery code. It returns ErrWrongCode for a text that is no code, and for a code that
+// was used or has expired.
 func (r *record) use(code string, now time.Time) error {
 	code = compact(code)
 	if len(code) == r.Digits && strings.Trim(code, "0123456789") == "" {

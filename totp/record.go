@@ -63,15 +63,14 @@ func (r *record) text() string {
 
 // check returns an error for a record that this version has not written. It may be of a later version.
 func (r *record) check() error {
-	short := func(hash []byte) bool { return len(hash) != sha256.Size }
+	wrongSize := func(hash []byte) bool { return len(hash) != sha256.Size }
 	switch {
-	case r.Version != version, r.Algorithm != sha1Name && r.Algorithm != sha256Name, r.Digits != 6 && r.Digits != 8:
-	case len(r.Secret) < 16, len(r.Secret) > 64, r.Last < 0:
-	case len(r.Codes) > recoveryCodes, slices.ContainsFunc(r.Codes, short):
-	default:
-		return nil
+	case r.Version != version, r.Algorithm != sha1Name && r.Algorithm != sha256Name, r.Digits != 6 && r.Digits != 8,
+		len(r.Secret) < 16, len(r.Secret) > 64, r.Last < 0,
+		len(r.Codes) > recoveryCodes, slices.ContainsFunc(r.Codes, wrongSize):
+		return errForm
 	}
-	return errForm
+	return nil
 }
 
 // vault encrypts and decrypts records. It writes with its first key and reads with each.
@@ -104,15 +103,17 @@ func newVault(keys [][]byte) (vault, error) {
 	return v, nil
 }
 
-// owner is the additional data. It binds a value to its factor and its user, so a value in another user's row is not read.
-func owner(userID string) []byte { return []byte("signet factor\x00" + factorName + "\x00" + userID) }
+// additionalData binds a value to its factor and its user, so a value in another user's row is not read.
+func additionalData(userID string) []byte {
+	return []byte("signet factor\x00" + factorName + "\x00" + userID)
+}
 
 func (v vault) seal(userID string, r record) ([]byte, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("totp: encode the state: %w", err)
 	}
-	return v[0].Seal([]byte{sealVersion}, nil, text, owner(userID)), nil
+	return v[0].Seal([]byte{sealVersion}, nil, text, additionalData(userID)), nil
 }
 
 func (v vault) open(userID string, value []byte) (r record, err error) {
@@ -120,7 +121,7 @@ func (v vault) open(userID string, value []byte) (r record, err error) {
 		return record{}, errForm
 	}
 	for _, aead := range v {
-		text, err := aead.Open(nil, nil, value[1:], owner(userID))
+		text, err := aead.Open(nil, nil, value[1:], additionalData(userID))
 		if err != nil {
 			continue
 		}

@@ -140,7 +140,7 @@ func TestUnknownState(t *testing.T) {
 		requireUnreadable(t, f, "u1", what)
 	}
 	for _, text := range []string{"", "{", "null", "[]", `{"v":1} x`, `{"v":"1"}`} {
-		replace(t, store, "u1", f.vault[0].Seal([]byte{sealVersion}, nil, []byte(text), owner("u1")))
+		replace(t, store, "u1", f.vault[0].Seal([]byte{sealVersion}, nil, []byte(text), additionalData("u1")))
 		requireUnreadable(t, f, "u1", text)
 	}
 }
@@ -229,7 +229,7 @@ func FuzzCode(f *testing.F) {
 			require.Error(t, err, "nobody can make up encrypted state")
 			require.Nil(t, amr)
 		}
-		replace(t, store, "u1", fac.vault[0].Seal([]byte{sealVersion}, nil, state, owner("u1")))
+		replace(t, store, "u1", fac.vault[0].Seal([]byte{sealVersion}, nil, state, additionalData("u1")))
 		var r record
 		known := json.Unmarshal(state, &r) == nil && r.check() == nil
 		amr, err = fac.Verify(t.Context(), "u1", code)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// header is the header to which each proxy appends the address of its client. RFC 7239 calls it the common one.
+// header is the header to which each proxy appends the address of its client.
 const header = "X-Forwarded-For"
 
 // maxHops is how many entries of the header are read at most.
@@ -66,8 +66,8 @@ func connection(r *http.Request) string {
 	return host
 }
 
-// isUnixSocket reports whether a connection comes through a Unix socket. Such an address is a path, or begins with @ where the other
-// end has none. Only a program on this machine can be there.
+// isUnixSocket reports whether a connection comes through a Unix socket. Its address is a path. It begins with @ if the other
+// end has no path. Only a program on this machine can be there.
 func isUnixSocket(address string) bool {
 	return strings.HasPrefix(address, "@") || strings.HasPrefix(address, "/")
 }
@@ -124,8 +124,8 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 var nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")
 
 // Client returns the address by which a client is known: an IPv4 address in each of its forms is one client, and so is an IPv6
-// /64, because one client can have all of its addresses. The address may have a port, as that of a connection has. ok is false for
-// a text that is no address.
+// /64, because one client often owns all of its addresses. The address may have a port, as that of a connection has. ok is
+// false for a text that is no address.
 func Client(address string) (client netip.Addr, ok bool) {
 	ip, ok := parsePort(address)
 	if !ok {

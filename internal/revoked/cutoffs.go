@@ -244,13 +244,13 @@ func (c *cutoffs) leave(r *record) {
 }
 
 // expire removes records that have expired. Every ten minutes it scans the tables, and then also removes the answers "no
-// cut-off", whose until is 0. If now is earlier than at the last call, nothing is removed, and what is added from then on is
+// cut-off", whose until is 0. If now is not later than at the last call, nothing is removed, and what is added from then on is
 // judged by now.
 func (c *cutoffs) expire(now session.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	past := now <= c.now()
-	if c.clock.Store(int64(now)); past {
+	notLater := now <= c.now()
+	if c.clock.Store(int64(now)); notLater {
 		c.swept = min(c.swept, now)
 		return
 	}

@@ -5,9 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// seen holds sessions that were looked up in the store and were not revoked, so that each is looked up once. Its
-// memory is bounded: a new session takes the place of another one, which is then looked up again. Nothing is
-// allocated before the first look-up.
+// seen holds the hashes of sessions that were looked up in the store, so that each is looked up once. A View has one for the
+// sessions that were good, about which this comment is, and one for those that were revoked. A revoked session stays revoked,
+// so forget is never called for the second one. Its memory is bounded: a new session takes the place of another one, which is
+// then looked up again. Nothing is allocated before the first look-up.
 //
 // It never holds a session that the log has named. The look-up may find a session good just before it is revoked,
 // and the log may tell that at any time, so there are three cases. If forget was called before begin, the revocation
@@ -31,8 +32,7 @@ func (s *seen) bucket(table []seenBucket, hash uint64) *seenBucket {
 	return &table[hash>>32%uint64(len(table))]
 }
 
-// has reports whether the session with that hash was good when it was looked up, and the log has not named it since.
-// It takes no lock.
+// has reports whether the session with that hash was looked up, and was not forgotten since. It takes no lock.
 func (s *seen) has(hash uint64) bool {
 	table := s.table.Load()
 	if table == nil {
@@ -50,7 +50,7 @@ func (s *seen) has(hash uint64) bool {
 // begin must be called before the look-up.
 func (s *seen) begin(hash uint64) lookUp { return s.lookUps.begin(hash) }
 
-// finish must be called only if the look-up has found a session that is not revoked.
+// finish keeps a session. The caller has looked it up since begin, and found what this seen is for.
 func (s *seen) finish(t lookUp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *seen) reset() {
 // lookUps tell whether the log has named a hash while it was being looked up. There are fewer counters than hashes,
 // so a lookUp may also be void for the sake of another hash. Then what was found is used once, and not kept.
 //
-// begin may be called at any time. The caller of the other methods holds a lock.
+// begin and none may be called at any time. The caller of the other methods holds a lock.
 type lookUps struct {
 	counts atomic.Pointer[[lookUpCounts]atomic.Uint32] // nil: there was no lookUp yet
 }

@@ -103,12 +103,12 @@ func (s *set) add(hash uint64, until session.Millis) {
 }
 
 // expire removes what has expired from compact segments, and rebuilds an exact segment of which at least a third has expired.
-// If now is earlier than at the last call, nothing is removed, and what is added from then on is judged by now.
+// If now is not later than at the last call, nothing is removed, and what is added from then on is judged by now.
 func (s *set) expire(now session.Millis) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	past := minutesPast(now) <= s.now
-	if s.now = minutesPast(now); past {
+	notLater := minutesPast(now) <= s.now
+	if s.now = minutesPast(now); notLater {
 		return
 	}
 	for i := range s.segments {

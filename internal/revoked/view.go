@@ -97,7 +97,7 @@ type View struct {
 	watches watches
 	lookups flight.Group[Status]
 
-	// whole is true when the log was read from its start. Before, what memory does not know may be in the part of the log
+	// whole is true when the log was read from its start. Until then, what memory does not know may be in the part of the log
 	// that was not read yet.
 	whole atomic.Bool
 
@@ -367,9 +367,9 @@ func (v *View) applyAll(e session.Entry) {
 	}
 }
 
-// Learn saves the look-up of a session that this process makes. Call it before the session is made. When the session is in the
-// store, call made with the cut-off of the user that was read in between. If the log has named the session or the user in
-// between, made keeps nothing.
+// Learn makes it unnecessary to look up a session that this process creates. Call it before the session is made. When the
+// session is in the store, call made with the cut-off of the user that was read in between. If the log has named the session or
+// the user in between, made keeps nothing.
 func (v *View) Learn(id, userID string) (made func(user session.Cutoff)) {
 	if v.whole.Load() {
 		return func(session.Cutoff) {}

@@ -17,7 +17,7 @@ import (
 // successor that was never proved to have arrived is replaced, so a lost answer costs nothing. Any other use of an old token
 // is theft and ends the session.
 type Rules struct {
-	Window   time.Duration // how long a superseded token is honoured after that proof; 0 to 60 s
+	Window   time.Duration // how long a token is honoured after its successor was proved to have arrived; 0 to 60 s
 	Idle     time.Duration // how long a session lives without a use: the lifetime of a refresh token
 	Absolute time.Duration // how long a session lives at most
 	Access   time.Duration // the lifetime of an access token
@@ -147,7 +147,7 @@ func (r Rules) settle(s session.Session, now session.Millis) session.Session {
 func (r Rules) decide(s session.Session, generation int64, now session.Millis) (session.Session, Outcome) {
 	open := func(since session.Millis) bool { return !r.Strict && now <= since.Add(r.Window) }
 	pending := s.ConfirmedAt == 0
-	repeat := func(event Event) (session.Session, Outcome) { return s, Outcome{Event: event, Generation: s.Current} }
+	answer := func(event Event) (session.Session, Outcome) { return s, Outcome{Event: event, Generation: s.Current} }
 
 	switch {
 	case generation == s.Current:
@@ -156,25 +156,25 @@ func (r Rules) decide(s session.Session, generation int64, now session.Millis) (
 		}
 		s.Ancestors = prune(s.Ancestors, open)
 		if full(s.Ancestors) { // T4'
-			return repeat(EventCoalesced)
+			return answer(EventCoalesced)
 		}
 		if s.Parent != 0 && open(s.ConfirmedAt) { // T4
 			add(&s.Ancestors, session.Ancestor{Generation: s.Parent, SupersededAt: s.ConfirmedAt})
 		}
 		s.Parent = s.Current
 		replace(&s, now)
-		return repeat(EventRotated)
+		return answer(EventRotated)
 	case r.Strict:
 	case generation == s.Parent && pending:
 		if open(s.SentAt) { // T5
 			s.SentAt = now
-			return repeat(EventRepeated)
+			return answer(EventRepeated)
 		}
 		replace(&s, now) // T6
-		return repeat(EventRecovered)
+		return answer(EventRecovered)
 	case generation == s.Parent && open(s.ConfirmedAt), // T7
 		has(prune(s.Ancestors, open), generation): // T8
-		return repeat(EventRepeated)
+		return answer(EventRepeated)
 	}
 	return s.Revoke(session.ReasonReuse, now), Outcome{Event: EventTheft} // T9
 }
@@ -193,7 +193,7 @@ func prune(list session.Ancestors, open func(since session.Millis) bool) (kept s
 
 func full(list session.Ancestors) bool { return list[len(list)-1].Generation != 0 }
 
-// add puts a into the first free place. One place is free, because the caller has asked full.
+// add puts a into the first free place. One place is free, because the caller has checked full.
 func add(list *session.Ancestors, a session.Ancestor) {
 	free := slices.Index(list[:], session.Ancestor{})
 	list[free] = a

@@ -28,9 +28,9 @@ func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
 	return s.RevokedAt == 0 && now < s.PendingUntil && s.SecretHash.Equal(ticket)
 }
 
-// JustCompleted reports whether the session waits for no second step and is younger than pendingTime. Such a session may come
+// MayHaveTicket reports whether the session waits for no second step and is younger than pendingTime. Such a session may come
 // from a second step, and somebody may still hold its ticket.
-func JustCompleted(s session.Session, now session.Millis) bool {
+func MayHaveTicket(s session.Session, now session.Millis) bool {
 	return s.PendingUntil == 0 && now < s.CreatedAt.Add(pendingTime)
 }
 
@@ -43,7 +43,7 @@ func Try(s session.Session, ticket session.Hash, now session.Millis) (session.Se
 	return s, true
 }
 
-// TakeBack takes an attempt back whose code could not be checked.
+// TakeBack takes back an attempt if its code could not be checked.
 func TakeBack(s session.Session, ticket session.Hash, now session.Millis) session.Session {
 	if waits(s, ticket, now) && s.Tries > 0 {
 		s.Tries--

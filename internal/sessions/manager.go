@@ -38,7 +38,7 @@ type Config struct {
 	Rules        rotation.Rules
 	Logger       *slog.Logger
 	MaxStaleness time.Duration // how long the store may be out of reach before tokens are refused
-	Insecure     bool          // they are never refused for that
+	Insecure     bool          // tokens are accepted however long the store is away
 	Bytes        int           // the memory for revocations
 	Report       func(error)   // called when the store is lost, with the error, and with nil when it is back
 }

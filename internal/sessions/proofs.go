@@ -72,7 +72,7 @@ func (p *proofs) note(ref *revoked.Ref) {
 	}
 }
 
-// recordProofs runs until ctx ends. Full batches follow each other at once, as long as they change something.
+// recordProofs runs until ctx ends. After a full batch that has changed something, the next one follows without a pause.
 func (m *Manager) recordProofs(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -105,7 +105,7 @@ func (m *Manager) recordProofs(ctx context.Context) {
 				p.slot.Store(0) // the next request queues it again
 			}
 			pause := proofPause
-			if changed == 0 { // the store is away; otherwise one row may be bad
+			if changed == 0 { // the store is away: nothing could even be read; otherwise one row may be bad
 				pause = proofRetry + rand.N(proofRetry)
 			}
 			if !wait(pause) {
@@ -132,7 +132,8 @@ func (p *proofs) collect(batch []proof) []proof {
 	return batch
 }
 
-// confirm tells the store, and returns how many sessions it has changed.
+// confirm tells the store. It returns how often the rules have changed a session. After an error, some of these changes may not
+// be stored.
 func (m *Manager) confirm(ctx context.Context, batch []proof) (changed int, err error) {
 	generations := make(map[string]int64, len(batch))
 	for _, p := range batch {

@@ -81,7 +81,7 @@ func (m *Manager) step(ctx context.Context, id, ticket string,
 	row, err := m.update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		waits := row.PendingUntil != 0
 		switch {
-		case waits && !row.SecretHash.Equal(session.HashOf(ticket)), !waits && !rotation.JustCompleted(row, at.Now):
+		case waits && !row.SecretHash.Equal(session.HashOf(ticket)), !waits && !rotation.MayHaveTicket(row, at.Now):
 			return session.Session{}, ErrTicket
 		case !waits, at.Ended(row):
 			return row, ErrTicket
