@@ -22,7 +22,7 @@ import (
 
 // Client is a session with one service. All methods are safe for concurrent use. A Client starts a goroutine only for a
 // refresh. The goroutine ends with the refresh, or when everybody who waited for it has given up. A refresh for which nobody
-// waits is one request. A login, a step-up or a logout waits for it for two seconds, and then ends it.
+// waits is one request. A login ends it. A step-up or a logout ends it when it takes longer than two seconds.
 type Client struct {
 	base    string // without a slash at the end
 	send    *http.Client
@@ -36,13 +36,16 @@ type Client struct {
 	flight  *flight // the running refresh; nil: none
 	locking int     // how many calls wait in lock
 	rest    rest
+	unkept  unkept
 }
 
 // Format implements [fmt.Formatter]. It prints only the name of the type, because a Client holds tokens.
 func (c *Client) Format(s fmt.State, _ rune) { fmt.Fprint(s, "client.Client") }
 
-// attemptTimeout limits one request to the service.
-const attemptTimeout = 20 * time.Second
+const (
+	attemptTimeout = 20 * time.Second // for one request to the service
+	abandonTimeout = 2 * time.Second  // for the end of a session whose tokens could not be kept
+)
 
 // Option configures [New].
 type Option interface{ apply(*Client) error }
@@ -188,12 +191,17 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 	if err != nil {
 		return err
 	}
-	unlock, err := c.lock(ctx)
-	if err != nil {
-		return err
+	unlock, err := c.lock(ctx, 0) // the answer of a refresh would be for a pair that goes
+	if err == nil {
+		defer unlock()
+		err = c.keep(ctx, tokens)
 	}
-	defer unlock()
-	return c.keep(ctx, tokens)
+	if err != nil { // nobody has the tokens of the new session
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+		defer cancel()
+		_, _ = c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
+	}
+	return err
 }
 
 // StepUp shows the service once more who the user is, after an answer 401 with "insufficient_user_authentication" (RFC 9470).
@@ -205,7 +213,7 @@ func (c *Client) StepUp(ctx context.Context, answer string) error {
 	c.mu.Lock()
 	before := c.pair
 	c.mu.Unlock()
-	unlock, err := c.lock(ctx)
+	unlock, err := c.lock(ctx, idleTime)
 	if err != nil {
 		return err
 	}
@@ -218,7 +226,8 @@ func (c *Client) StepUp(ctx context.Context, answer string) error {
 	if err != nil {
 		return err
 	}
-	return c.keep(ctx, pair)
+	_, err = c.keepNext(ctx, pair)
+	return err
 }
 
 // stepUp returns a raised pair, and the access token that it used. The answer is of the user of the pair before. The lock of the
@@ -240,7 +249,7 @@ func (c *Client) stepUp(ctx context.Context, before current, answer, refused str
 // error is [ErrUnavailable] and the tokens stay, so that Logout can be called again. Without a session it does
 // nothing. At a service without sessions it only removes the tokens.
 func (c *Client) Logout(ctx context.Context) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.lock(ctx, idleTime)
 	if err != nil {
 		return err
 	}

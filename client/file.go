@@ -17,7 +17,7 @@ import (
 // File keeps the tokens in a file that processes of one user can share. The file has the mode 0600 and is replaced
 // atomically. Beside it lies a lock file with the ending ".lock", which stays. On Unix the lock is advisory (flock)
 // and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
-// others wait three minutes. The file system must be a local one.
+// others wait three minutes. The file system must be a local one. The path may be a symbolic link to the file.
 //
 // The directory must exist, and only its owner should be able to write to it.
 type File struct{ path string }
@@ -26,6 +26,22 @@ type File struct{ path string }
 func NewFile(path string) *File { return &File{path} }
 
 const maxFile = 64 << 10
+
+// target is the file itself if path is a symbolic link to it. Otherwise Save would replace the link.
+func (f *File) target() string {
+	path := f.path
+	for range 40 { // as many links as Linux follows
+		next, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(next) {
+			next = filepath.Join(filepath.Dir(path), next)
+		}
+		path = next
+	}
+	return path
+}
 
 // Load reads the file. A file that other users can read is an error on Unix, because the tokens may be known to them.
 func (f *File) Load(context.Context) (tokens Tokens, err error) {
@@ -56,7 +72,7 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 // Save writes the tokens to a new file, waits until it is on the disk, and renames it over the old one.
 func (f *File) Save(_ context.Context, tokens Tokens) error {
 	if tokens == (Tokens{}) {
-		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(f.target()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("client.File: %w", err)
 		}
 		return nil
@@ -65,7 +81,7 @@ func (f *File) Save(_ context.Context, tokens Tokens) error {
 	if err != nil {
 		return errors.New("client.File: the tokens cannot be written as JSON")
 	}
-	if err := replace(f.path, data); err != nil {
+	if err := replace(f.target(), data); err != nil {
 		return fmt.Errorf("client.File: %w", err)
 	}
 	return nil
@@ -96,8 +112,9 @@ func replace(path string, data []byte) error {
 
 // Lock waits for the other processes, or for the end of ctx.
 func (f *File) Lock(ctx context.Context) (unlock func(), err error) {
+	path := f.target() + ".lock"
 	for {
-		unlock, err := tryLock(f.path + ".lock")
+		unlock, err := tryLock(path)
 		if err != nil {
 			return nil, fmt.Errorf("client.File: %w", err)
 		}

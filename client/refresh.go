@@ -23,6 +23,7 @@ func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Tim
 
 // flight is one refresh. The counter belongs to Client.mu; pair and err can be read when done is closed.
 type flight struct {
+	began   time.Time
 	done    chan struct{}
 	cancel  context.CancelFunc
 	maxWait time.Duration // how long it waits for a service that is away
@@ -70,7 +71,7 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	c.mu.Lock()
 	before := c.pair
 	c.mu.Unlock()
-	for {
+	for again := false; ; {
 		if err := ctx.Err(); err != nil {
 			return current{}, err
 		}
@@ -87,6 +88,9 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 		switch {
 		case f.err == nil && otherUser(before, f.pair):
 			return current{}, errOtherUser
+		case f.err == nil && refused != "" && f.pair.AccessToken == refused && !again: // the refresh was over before the token was refused
+			again = true
+			continue
 		case f.maxWait < c.maxWait && errors.Is(f.err, ErrUnavailable): // it began before somebody waited for it
 			continue
 		}
@@ -117,7 +121,7 @@ func (c *Client) ready(ctx context.Context, refused string) (current, *flight) {
 // start begins a refresh that does not end with the context of one caller. c.mu is held.
 func (c *Client) start(ctx context.Context, refused string, maxWait time.Duration) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &flight{done: make(chan struct{}), cancel: cancel, maxWait: maxWait}
+	f := &flight{began: time.Now(), done: make(chan struct{}), cancel: cancel, maxWait: maxWait}
 	c.flight = f
 	go func() {
 		defer cancel()
@@ -150,29 +154,41 @@ func (c *Client) endIdle(f *flight) {
 	f.cancel()
 }
 
-// idleTime is how long a login, a step-up or a logout waits for a refresh for which nobody else waits.
+// idleTime is how long a refresh may take for which nobody waits, when a step-up or a logout wants the lock of the store.
 const idleTime = 2 * time.Second
 
-// lock takes the lock of the store for a login, a step-up or a logout. A refresh for which nobody waits may hold it. Such a refresh
-// ends after idleTime, because its answer may never come. No other one begins meanwhile.
-func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
+// lock takes the lock of the store. A refresh for which nobody waits may hold it. lock ends such a refresh that takes longer than
+// mayTake, because its answer may never come. It also ends it when ctx ends. No other one begins meanwhile.
+func (c *Client) lock(ctx context.Context, mayTake time.Duration) (unlock func(), err error) {
 	c.mu.Lock()
 	c.locking++
 	f := c.flight
 	c.mu.Unlock()
-	if f != nil {
-		defer time.AfterFunc(idleTime, func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.endIdle(f)
-		}).Stop()
-	}
 	defer func() {
 		c.mu.Lock()
 		c.locking--
 		c.mu.Unlock()
 	}()
-	return c.store.Lock(ctx)
+	if f == nil {
+		return c.store.Lock(ctx)
+	}
+	end := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.endIdle(f)
+	}
+	late := time.AfterFunc(mayTake-time.Since(f.began), end)
+	defer late.Stop()
+	if unlock, err = c.store.Lock(ctx); err != nil {
+		end()
+	}
+	return unlock, err
+}
+
+// unkept is a pair that the store could not save, and the refresh token whose successor it has.
+type unkept struct {
+	after string
+	pair  Tokens
 }
 
 func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Duration) (pair current, err error) {
@@ -198,6 +214,14 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	if tokens.RefreshToken == "" {
 		return current{}, ErrSignedOut
 	}
+	c.mu.Lock()
+	unkept := c.unkept
+	c.mu.Unlock()
+	if unkept.after == tokens.RefreshToken {
+		if tokens, err = c.keepNext(ctx, unkept.pair); err != nil {
+			return current{}, err
+		}
+	}
 	if tokens.notDue() && tokens.AccessToken != refused {
 		return tokens, nil
 	}
@@ -221,12 +245,7 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	if err != nil {
 		return current{}, err
 	}
-	if err := c.keep(ctx, pair); err != nil {
-		return current{}, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pair, nil
+	return c.keepNext(ctx, pair)
 }
 
 // reread takes over what the store has. The lock of the store is held. Only an older pair of the same session, in a
@@ -256,4 +275,19 @@ func (c *Client) keep(ctx context.Context, tokens Tokens) error {
 	defer c.mu.Unlock()
 	c.pair, c.loaded = newCurrent(tokens), true
 	return nil
+}
+
+// keepNext is keep for the successor of the pair in use. If storing fails, the successor is not lost: the next refresh begins with
+// it. The lock of the store is held.
+func (c *Client) keepNext(ctx context.Context, tokens Tokens) (current, error) {
+	c.mu.Lock()
+	c.unkept = unkept{c.pair.RefreshToken, tokens}
+	c.mu.Unlock()
+	if err := c.keep(ctx, tokens); err != nil {
+		return current{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unkept = unkept{}
+	return c.pair, nil
 }

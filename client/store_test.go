@@ -1,0 +1,184 @@
+package client_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet"
+	"github.com/signet-go/signet/client"
+	"github.com/signet-go/signet/userstore"
+)
+
+// fullDisk is a store that cannot save while it is full.
+type fullDisk struct {
+	client.Memory
+	full atomic.Bool
+}
+
+var errFull = errors.New("no space left on device")
+
+func (s *fullDisk) Save(ctx context.Context, tokens client.Tokens) error {
+	if s.full.Load() {
+		return errFull
+	}
+	return s.Memory.Save(ctx, tokens)
+}
+
+// onDisk is bubble with such a store.
+func onDisk(t *testing.T, test func(t *testing.T, auth *signet.Auth, c *client.Client, store *fullDisk, d *direct), opts ...signet.Option) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t, opts...)
+		defer auth.Close()
+		d, store := &direct{handler: handler}, &fullDisk{}
+		c, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(store))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		test(t, auth, c, store, d)
+	})
+}
+
+// A pair that could not be saved is not lost: when the store can save again, the session goes on with it. Meanwhile no further refresh
+// is sent.
+func TestAPairThatCouldNotBeSaved(t *testing.T) {
+	for _, stepUp := range []bool{false, true} {
+		onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
+			time.Sleep(100 * time.Second)
+			store.full.Store(true)
+			refreshes := int64(1)
+			if stepUp {
+				store.full.Store(false)
+				_, _, err := c.Token(t.Context())
+				require.NoError(t, err)
+				store.full.Store(true)
+				require.ErrorIs(t, c.StepUp(t.Context(), "changeme"), errFull)
+				time.Sleep(100 * time.Second)
+			}
+			for range 20 {
+				_, _, err := c.Token(t.Context())
+				require.ErrorIs(t, err, errFull)
+				require.Equal(t, refreshes, d.refreshes.Load())
+			}
+			store.full.Store(false)
+			for range 3 {
+				_, _, err := c.Token(t.Context())
+				require.NoError(t, err)
+				time.Sleep(100 * time.Second)
+			}
+		}, slow, signet.WithStrictRotation(), signet.WithLogin(signet.LoginPolicy{
+			Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+				return signet.LoginDecision{}, nil
+			}}))
+	}
+}
+
+// A login whose tokens nobody gets leaves no session behind.
+func TestALoginThatCannotBeKept(t *testing.T) {
+	onDisk(t, func(t *testing.T, auth *signet.Auth, c *client.Client, store *fullDisk, _ *direct) {
+		require.NoError(t, c.Logout(t.Context()))
+		store.full.Store(true)
+		require.ErrorIs(t, c.Login(t.Context(), "john@mail.com", "changeme"), errFull)
+		store.full.Store(false)
+		unlock, err := store.Lock(t.Context()) // of another process
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Login(ctx, "john@mail.com", "changeme"), context.DeadlineExceeded)
+		unlock()
+		list, err := auth.Sessions(t.Context(), "1")
+		require.NoError(t, err)
+		require.Empty(t, list)
+		_, _, err = c.Token(t.Context())
+		require.ErrorIs(t, err, client.ErrSignedOut)
+	})
+}
+
+// slowUnlock is a store whose unlock takes a while, as on a server.
+type slowUnlock struct{ client.Memory }
+
+func (s *slowUnlock) Lock(ctx context.Context) (unlock func(), err error) {
+	held, err := s.Memory.Lock(ctx)
+	return func() { time.Sleep(200 * time.Millisecond); held() }, err
+}
+
+// A token that is refused while the refresh that has brought it still ends is not returned again.
+func TestATokenThatIsRefusedWhileItsRefreshEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t)
+		defer auth.Close()
+		d := &direct{handler: handler}
+		c, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(&slowUnlock{}))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		var mu sync.Mutex
+		tokens := map[string][]string{}
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path != "/echo" {
+				return nil, nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			name := r.Header.Get("Name")
+			tokens[name] = append(tokens[name], r.Header.Get("Authorization"))
+			if len(tokens[name]) == 1 { // each request is refused once
+				return &http.Response{StatusCode: 401, Header: http.Header{}, Body: http.NoBody}, nil
+			}
+			return nil, nil
+		}
+		var all sync.WaitGroup
+		for _, name := range []string{"one", "other"} {
+			all.Go(func() {
+				r, _ := http.NewRequest("GET", "http://service/echo", nil)
+				r.Header.Set("Name", name)
+				answer, err := c.Transport(d).RoundTrip(r)
+				if err != nil || answer.StatusCode != 200 {
+					t.Errorf("%s: %v, %v", name, answer, err)
+				}
+			})
+			time.Sleep(100 * time.Millisecond) // the refresh of the first one is over, and its unlock is not
+		}
+		all.Wait()
+		require.Len(t, tokens["one"], 2)
+		require.Len(t, tokens["other"], 2)
+		require.Equal(t, tokens["one"][1], tokens["other"][0])
+		require.NotEqual(t, tokens["other"][0], tokens["other"][1], "it was refused")
+	})
+}
+
+// Two processes that name one file by a path and by a symbolic link share it.
+func TestASymbolicLinkToAFile(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "tokens"), filepath.Join(dir, "link")
+	require.NoError(t, os.Symlink("tokens", link)) // to a file that does not exist yet
+	one, other := client.NewFile(path), client.NewFile(link)
+	for _, store := range []*client.File{other, one, other} {
+		tokens := client.Tokens{AccessToken: rand.Text(), RefreshToken: rand.Text(), ExpiresIn: 60}
+		require.NoError(t, store.Save(t.Context(), tokens))
+		for _, reader := range []*client.File{one, other} {
+			read, err := reader.Load(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, tokens.RefreshToken, read.RefreshToken)
+		}
+	}
+	unlock, err := one.Lock(t.Context())
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = other.Lock(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	unlock()
+	require.NoError(t, other.Save(t.Context(), client.Tokens{}))
+	read, err := one.Load(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, read)
+}
