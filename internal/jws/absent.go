@@ -12,8 +12,9 @@ import (
 // spent. Otherwise strangers who use up the budget would turn the answer into 503, and clients with tokens of a retired key
 // would not refresh: they do that only after a 401.
 //
-// It holds up to 1,024 keys, four in each group. In a full group a new key takes the place of one that nobody has asked for lately.
-// So the keys that strangers make up, each for one token, do not push out a retired key that has clients.
+// It holds up to 1,024 keys, four in each group. In a full group a new key takes the place of one that is asked for less often
+// than new keys come. So strangers push a retired key out only if they ask for each of their keys about as often as clients ask
+// for that one.
 type absentKeys struct {
 	groups  [256][4]atomic.Pointer[absentKey]
 	fetched atomic.Pointer[fetch]
@@ -23,7 +24,7 @@ type absentKey struct {
 	name  string
 	set   *keys.Set // the set that lacks the key
 	until time.Time
-	asked atomic.Bool // since it came, or since a new key found no place
+	asked atomic.Int32 // how often it was asked for, at most maxAsked, less the new keys that found no place
 }
 
 // fetch is the newest good fetch.
@@ -34,6 +35,8 @@ type fetch struct {
 
 // absentFor is how long a key counts as absent after a fetch. The issuer may publish it in the meantime.
 const absentFor = time.Minute
+
+const maxAsked = 255
 
 var absentSeed = maphash.MakeSeed()
 
@@ -55,10 +58,11 @@ func (a *absentKeys) add(name string, set *keys.Set, now time.Time) {
 		switch key := group[i].Load(); {
 		case key != nil && key.name == name:
 			rank = 0
-			added.asked.Store(true)
+			added.asked.Store(key.asked.Load())
+			added.ask()
 		case !a.counts(key, now):
 			rank = 1
-		case !key.asked.Load():
+		case key.asked.Load() <= 0:
 			rank = 2
 		}
 		if rank < best {
@@ -69,8 +73,14 @@ func (a *absentKeys) add(name string, set *keys.Set, now time.Time) {
 		place.Store(added)
 		return
 	}
-	for i := range group { // the next new key gets the place of one that nobody asks for from now on
-		group[i].Load().asked.Store(false)
+	for i := range group {
+		group[i].Load().asked.Add(-1)
+	}
+}
+
+func (k *absentKey) ask() {
+	if k.asked.Load() < maxAsked {
+		k.asked.Add(1)
 	}
 }
 
@@ -79,7 +89,7 @@ func (a *absentKeys) has(name string, now time.Time) bool {
 	group := a.group(name)
 	for i := range group {
 		if key := group[i].Load(); key != nil && key.name == name {
-			key.asked.Store(true)
+			key.ask()
 			return a.counts(key, now)
 		}
 	}
