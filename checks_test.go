@@ -14,6 +14,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -125,7 +126,8 @@ func TestStatsCountVerifiedTokens(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, before+[]uint64{1, 1, 2, 2, 2}[i], s.Stats().TokensVerified)
 	}
-	public, err := signet.New(newUsers(t), keys.Private(p256(t)), signet.WithPasswordHasher(cheap), signet.WithTokenCache(64<<10))
+	public, err := signet.New(newUsers(t), keys.Private(p256(t)), signet.WithPasswordHasher(cheap), signet.WithTokenCache(64<<10),
+		signet.WithSessionStore(&session.Memory{MaxPerUser: 1000}))
 	require.NoError(t, err)
 	defer public.Close()
 	var tokens []string

@@ -19,6 +19,7 @@ import (
 
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -172,7 +173,8 @@ func TestARememberedSignatureIsNoVerdict(t *testing.T) {
 	ring, err := keys.NewRing(ecKey(t, "a"))
 	require.NoError(t, err)
 	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithClock(c.Now), signet.WithTokenCache(64<<10),
-		signet.WithLifetimes(signet.Lifetimes{Access: time.Hour, Refresh: 2 * time.Hour}), signet.WithLogger(slog.New(slog.DiscardHandler)))
+		signet.WithLifetimes(signet.Lifetimes{Access: time.Hour, Refresh: 2 * time.Hour}), signet.WithLogger(slog.New(slog.DiscardHandler)),
+		signet.WithSessionStore(&session.Memory{MaxPerUser: 1000, Clock: c.Now}))
 	require.NoError(t, err)
 	defer auth.Close()
 	var tokens []string // more than the cache of claims holds

@@ -32,8 +32,8 @@ const (
 )
 
 // Event is one thing that happened. It never holds a secret. Every text is at most 256 bytes long and has only printable
-// characters, so it cannot forge a line of a log. A field that is not known is empty. LoginThrottled has a subject if this
-// process has looked at a password of the account lately: nobody is looked up for an attempt that must wait.
+// characters, so it cannot forge a line of a log. A field that is not known is empty. LoginThrottled of a login has a subject
+// if an earlier login at this process has found the user lately: nobody is looked up for an attempt that must wait.
 type Event struct {
 	Kind      Kind
 	Time      time.Time

@@ -18,7 +18,7 @@ import (
 // changed any of them in between. If this process wrote the session last, it remembers the row ([session.Recent]), and the
 // refresh costs the second one only. No other process waits for one that dies. Sessions is safe for concurrent use.
 type Sessions struct {
-	pool
+	database
 	maxPerUser int
 	queries    queries
 	recent     session.Recent[known]
@@ -63,7 +63,7 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 	if err := check(db, dialect); err != nil {
 		return nil, err
 	}
-	s := &Sessions{pool: pool{db: db, dialect: dialect}, maxPerUser: session.MaxPerUser, queries: queriesOf(dialect)}
+	s := &Sessions{database: newDatabase(db, dialect), maxPerUser: session.MaxPerUser, queries: queriesOf(dialect)}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, errors.New("sqlstore.NewSessions: an option is nil")

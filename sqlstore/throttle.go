@@ -17,7 +17,7 @@ import (
 // places, at most 30 days. Writes delete the records whose time is over. Strangers can make three records for each password that
 // the service hashes. A Throttle is safe for concurrent use by any number of processes.
 type Throttle struct {
-	pool
+	database
 	readQuery, insert, update, remove, expire string
 }
 
@@ -37,7 +37,7 @@ func NewThrottle(db *sql.DB, dialect Dialect) (*Throttle, error) {
 		insert += ` ON CONFLICT (id) DO NOTHING`
 	}
 	return &Throttle{
-		pool: pool{db: db, dialect: dialect},
+		database: newDatabase(db, dialect),
 		readQuery: dialect.sql(`SELECT NOW_MS, t.version, t.data FROM (SELECT 1 AS one) AS one
 			LEFT JOIN signet_throttle AS t ON t.id = ?`),
 		insert: dialect.sql(insert),

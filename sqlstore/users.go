@@ -14,14 +14,14 @@ import (
 // Users is a [userstore.Store], a [userstore.Writer] and a [userstore.FactorStore] in the tables signet_users and
 // signet_factors. It is for hosts that have no user table of their own. It is safe for concurrent use by any number of
 // processes.
-type Users struct{ pool }
+type Users struct{ database }
 
 // NewUsers returns a store on db. The host closes db. Call [Migrate] before the first use.
 func NewUsers(db *sql.DB, dialect Dialect) (*Users, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
 	}
-	return &Users{pool{db: db, dialect: dialect}}, nil
+	return &Users{newDatabase(db, dialect)}, nil
 }
 
 // Add implements [userstore.Writer].
