@@ -143,6 +143,13 @@ func TestStatsCountVerifiedTokens(t *testing.T) {
 		}
 	}
 	require.InDelta(t, 500, public.Stats().TokensVerified, 50, "the other tier remembers the signatures")
+	before = s.Stats().TokensVerified
+	pair := s.login(t)
+	_, err = s.Refresh(t.Context(), pair.RefreshToken)
+	require.NoError(t, err)
+	_, err = s.Verify(t.Context(), "garbage")
+	require.Error(t, err)
+	require.Equal(t, before, s.Stats().TokensVerified)
 	off := newService(t, signet.WithTokenCache(0))
 	token := off.login(t).AccessToken
 	for n := range uint64(3) {

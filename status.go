@@ -14,7 +14,7 @@ import (
 
 // Stats are numbers for a monitoring system. Counters begin at 0 with the service.
 type Stats struct {
-	TokensVerified uint64        // access tokens, good or bad, whose signature the cache did not know
+	TokensVerified uint64        // access tokens that can be read, and whose signature the cache did not know
 	RevocationLag  time.Duration // the time since the revocations were last read; 0 without sessions
 	HashesRunning  int           // passwords that are hashed now
 	HashesWaiting  int           // passwords that wait for that

@@ -33,7 +33,7 @@ type Verifier struct {
 	refusals refusalLog
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line
-	verified atomic.Uint64 // access tokens, good or bad, whose signature the cache did not know
+	verified atomic.Uint64 // access tokens that can be read, and whose signature the cache did not know
 	_        [56]byte
 }
 

@@ -17,14 +17,14 @@
 //	signet.events                  counter of events, by kind and reason
 //	signet.http.duration           histogram of requests in seconds, by operation and outcome
 //	signet.store.duration          histogram of store calls in seconds, by store, method and outcome
-//	signet.tokens.verified         counter of access tokens whose signature was checked, because the cache did not know it
+//	signet.tokens.verified         counter of access tokens that can be read, and whose signature the cache did not know
 //	signet.revocation.lag          gauge in seconds: how old the list of revocations of this process is
 //	signet.hashes.running          gauge of password hashes that run
 //	signet.hashes.waiting          gauge of password hashes that wait for their turn
 //	signet.hashes.refused          counter of password hashes that were refused because the queue was full
 //	signet.events.dropped          counter of events that the host's own function was too slow for
 //
-// The share of requests that the token cache answered is 1 minus signet.tokens.verified over the requests with a token.
+// The share of requests that the token cache answered is 1 minus signet.tokens.verified over the requests with a good token.
 //
 // No attribute of a metric or a span names a user, an address, a session or a token, and each has only a few values.
 package otel
