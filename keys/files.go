@@ -31,6 +31,7 @@ type Files struct {
 	cfg    filesConfig
 	path   string
 	sum    [sha256.Size]byte // of the files whose keys are in state
+	last   [sha256.Size]byte // of the files as they were read last
 	stop   context.CancelFunc
 	follow sync.WaitGroup
 }
@@ -93,9 +94,10 @@ const (
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.
 //
-// If a later read fails, or if a file then holds something else, the keys stay as they were and the error is logged. A
-// warning is logged for each key file that every user of the machine can read. If several files are texts of secrets, the name of
-// the one that signs is logged.
+// A change counts when two reads, a second apart, have found the same. So a change of several files is taken as a whole if each
+// of its steps follows within a second. If a later read fails, or if a file then holds something else, the keys stay as they
+// were and the error is logged. A warning is logged for each key file that every user of the machine can read. If several files
+// are texts of secrets, the name of the one that signs is logged.
 func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	cfg := filesConfig{interval: 10 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
@@ -111,7 +113,13 @@ func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 		return nil, errors.New("keys.OpenFiles: the logger is nil; leave the option out for slog.Default()")
 	}
 	f := &Files{cfg: cfg, path: path}
-	if err := f.read(); err != nil {
+	settled, err := f.read()
+	for tries := 0; err == nil && !settled; tries++ {
+		if settled, err = f.read(); err == nil && !settled && tries == 10 {
+			err = fmt.Errorf("%s changes all the time", path)
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("keys.OpenFiles: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -154,16 +162,21 @@ func (f *Files) Format(state fmt.State, _ rune) {
 }
 
 func (f *Files) run(ctx context.Context) {
-	ticker := time.NewTicker(f.cfg.interval)
-	defer ticker.Stop()
+	timer := time.NewTimer(f.cfg.interval)
+	defer timer.Stop()
 	logged := "" // the error that was logged last, and not again while it lasts
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
-		switch err := f.read(); {
+		settled, err := f.read()
+		timer.Reset(f.cfg.interval)
+		if !settled {
+			timer.Reset(settleTime)
+		}
+		switch {
 		case err == nil && logged != "":
 			f.cfg.logger.Info("keys: the key files can be read again", "path", f.path)
 			logged = ""
@@ -175,24 +188,29 @@ func (f *Files) run(ctx context.Context) {
 	}
 }
 
+// settleTime is the time between the two reads that must agree. Who changes several files may need longer than a moment.
+const settleTime = time.Second
+
 // read replaces the set if the files have changed. If they have not changed, the set keeps its pointer, so that
-// verified tokens stay verified.
-func (f *Files) read() error {
+// verified tokens stay verified. settled is false if the files were different at the last read: somebody may have changed only a
+// part of them yet, so the next read decides.
+func (f *Files) read() (settled bool, err error) {
 	files, err := readKeyFiles(f.path)
 	if err != nil {
-		return err
+		return true, err
 	}
-	sum := sumOf(files)
-	if f.sum == sum {
-		return nil
+	sum, last := sumOf(files), f.last
+	f.last = sum
+	if sum == f.sum || sum != last {
+		return sum == f.sum, nil
 	}
 	set, err := f.parse(files)
 	if err != nil {
-		return err
+		return true, err
 	}
 	f.sum = sum
 	f.state.Store(set)
-	return nil
+	return true, nil
 }
 
 // parse returns the keys of the files, and logs what the operator should look at.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,29 @@ func TestOpenFilesFollowsADirectory(t *testing.T) {
 	require.NoError(t, files.Close())
 	require.NoError(t, files.Close())
 	require.NotContains(t, log.String(), encode(string(other)))
+}
+
+// Somebody puts the second key first, one file after the other. No set has only one of the keys: live tokens would be refused.
+func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := folder{t, t.TempDir()}
+		one, two := jwkOf(t, "one", secret), jwkOf(t, "two", other)
+		f.write("a", one)
+		f.write("b", two)
+		files := f.open()
+		defer files.Close()
+		for step := range 50 {
+			switch step {
+			case 9: // 900 ms
+				f.write("a", two)
+			case 12: // it was read in between
+				f.write("b", one)
+			}
+			require.Len(t, files.Current().Keys(), 2, step)
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Equal(t, []string{"two", "one"}, files.Current().IDs())
+	})
 }
 
 func TestOpenFilesReadsEveryKindOfFile(t *testing.T) {
