@@ -24,10 +24,11 @@ const (
 	outcomeCanceled  = "canceled"  // the caller went away
 	outcomeTimeout   = "timeout"   // the caller's time was over
 	outcomeError     = "error"     // the store could not answer
+	outcomePanic     = "panic"     // the store or the caller's own function panicked
 )
 
 var callOutcomes = []string{
-	outcomeOK, outcomeNotFound, outcomeConflict, outcomeUnchanged, outcomeCanceled, outcomeTimeout, outcomeError,
+	outcomeOK, outcomeNotFound, outcomeConflict, outcomeUnchanged, outcomeCanceled, outcomeTimeout, outcomeError, outcomePanic,
 }
 
 // method measures the calls of one method of a store. The attributes of all outcomes are made once.
@@ -72,36 +73,42 @@ func (c calls) method(name string) *method {
 	return m
 }
 
-// call is one call of a method.
-type call struct {
-	m     *method
-	ctx   context.Context
-	span  trace.Span
-	begin time.Time
-}
-
-func (m *method) begin(ctx context.Context) call {
+// run makes a call with a span and a measurement, also if do panics. own is the error that the caller's function returned to the
+// store, or nil.
+func (m *method) run(ctx context.Context, own *error, do func(ctx context.Context) error) error {
 	ctx, span := m.tracer.Start(ctx, m.span, m.start...)
-	return call{m, ctx, span, time.Now()}
+	if own == nil {
+		own = new(error)
+	}
+	begin, err := time.Now(), errPanic
+	defer func() { m.end(ctx, span, begin, outcome(err, *own)) }()
+	err = do(ctx)
+	return err
 }
 
-// end notes how the call ended. own is an error that the caller's function returned; the store answered well then. The
-// text of an error is left out of the span: the text of a database's error may hold the row.
-func (c call) end(err, own error) {
-	took := time.Since(c.begin).Seconds()
-	r := c.m.results[outcome(err, own)]
-	c.m.duration.Record(c.ctx, took, r.measured...)
-	c.span.SetAttributes(r.span)
-	if o := r.span.Value.AsString(); o == outcomeError || o == outcomeTimeout {
-		c.span.SetStatus(codes.Error, o)
+// errPanic stands for the error of a call that has not returned.
+var errPanic = errors.New("panic")
+
+// end notes how a call ended. The store answered well if the caller's function returned the error. The text of an error is left out
+// of the span: the text of a database's error may hold the row.
+func (m *method) end(ctx context.Context, span trace.Span, begin time.Time, outcome string) {
+	took := time.Since(begin).Seconds()
+	r := m.results[outcome]
+	m.duration.Record(ctx, took, r.measured...)
+	span.SetAttributes(r.span)
+	switch outcome {
+	case outcomeError, outcomeTimeout, outcomePanic:
+		span.SetStatus(codes.Error, outcome)
 	}
-	c.span.End()
+	span.End()
 }
 
 func outcome(err, own error) string {
 	switch {
 	case err == nil:
 		return outcomeOK
+	case err == errPanic:
+		return outcomePanic
 	case own != nil && errors.Is(err, own), errors.Is(err, throttle.ErrDelayed): // a full throttle has answered too
 		return outcomeUnchanged
 	case errors.Is(err, session.ErrNotFound), errors.Is(err, userstore.ErrNotFound):

@@ -93,8 +93,8 @@ type recorder struct {
 }
 
 func (r *recorder) note(status int) {
-	if r.class == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) && status < 600 {
-		r.class = status / 100
+	if r.class == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		r.class = min(status/100, 5)
 	}
 }
 
@@ -111,11 +111,10 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// as returns the recorder with the optional methods that net/http gives to w. Handlers that stream, or that take the
-// connection over, ask for them.
+// as returns the recorder with the optional methods of w: http.Flusher, http.Hijacker and io.ReaderFrom. Handlers that stream, or
+// that take the connection over, ask for them.
 func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
-	_, flushes := w.(http.Flusher)
-	_, hijacks := w.(http.Hijacker)
+	flushes, hijacks := can[http.Flusher](w), can[http.Hijacker](w)
 	_, reads := w.(io.ReaderFrom)
 	switch {
 	case flushes && hijacks && reads:
@@ -128,19 +127,36 @@ func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
 	return r
 }
 
+// can reports whether [http.ResponseController] finds the methods of T in w, or in a writer that w wraps.
+func can[T any](w http.ResponseWriter) bool {
+	for {
+		if _, ok := w.(T); ok {
+			return true
+		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = wrapper.Unwrap()
+	}
+}
+
 // flushRecorder is for HTTP/2, and for other writers that can flush.
 type flushRecorder struct{ *recorder }
 
-func (r flushRecorder) Flush() {
+func (r flushRecorder) Flush() { _ = r.FlushError() }
+
+// FlushError is Flush for [http.ResponseController].
+func (r flushRecorder) FlushError() error {
 	r.note(http.StatusOK)
-	r.ResponseWriter.(http.Flusher).Flush()
+	return http.NewResponseController(r.ResponseWriter).Flush()
 }
 
 // hijackRecorder is for writers of routers, which often have no ReadFrom.
 type hijackRecorder struct{ flushRecorder }
 
 func (r hijackRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffer, err := r.ResponseWriter.(http.Hijacker).Hijack()
+	conn, buffer, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err == nil {
 		r.note(http.StatusSwitchingProtocols)
 	}

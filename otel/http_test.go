@@ -1,12 +1,15 @@
 package otel_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/otel"
@@ -26,6 +29,8 @@ func TestOutcomesOfHandlers(t *testing.T) {
 		"created":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, "2xx"},
 		"early hints": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(404) }, "4xx"},
 		"twice":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); _, _ = io.WriteString(w, "x") }, "5xx"},
+		"no class":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(600) }, "5xx"},
+		"the largest": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(999) }, "5xx"},
 		"redirect":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }, "3xx"},
 		"flush":       {func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }, "2xx"},
 		"controller":  {func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }, "2xx"},
@@ -33,6 +38,10 @@ func TestOutcomesOfHandlers(t *testing.T) {
 			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("x"))
 		}, "2xx"},
 		"panic": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "panic"},
+		"flush and panic": {func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, "2xx"},
 		"hijack": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
@@ -40,21 +49,53 @@ func TestOutcomesOfHandlers(t *testing.T) {
 			}
 		}, "1xx"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			tm := newTelemetry()
-			handler, done := otel.Handler("orders", tc.handle, tm.all...), make(chan struct{})
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer close(done)
-				handler.ServeHTTP(w, r)
-			}))
-			defer server.Close()
-			response, err := http.Post(server.URL, "text/plain", nil) // a client does not repeat a POST
-			if err == nil {
-				_ = response.Body.Close()
+		for _, wrapped := range []bool{false, true} { // by a middleware whose writer has only Unwrap
+			if wrapped && name == "copy" {
+				continue
 			}
-			<-done
-			require.Equal(t, map[string]int{"orders " + tc.want: 1}, requests(t, tm))
-		})
+			t.Run(fmt.Sprint(name, wrapped), func(t *testing.T) {
+				tm := newTelemetry()
+				handler, done := otel.Handler("orders", tc.handle, tm.all...), make(chan struct{})
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					defer close(done)
+					if wrapped {
+						w = unwrapper{w}
+					}
+					handler.ServeHTTP(w, r)
+				}))
+				defer server.Close()
+				response, err := http.Post(server.URL, "text/plain", nil) // a client does not repeat a POST
+				if err == nil {
+					_ = response.Body.Close()
+				}
+				<-done
+				require.Equal(t, map[string]int{"orders " + tc.want: 1}, requests(t, tm))
+			})
+		}
+	}
+}
+
+type unwrapper struct{ http.ResponseWriter }
+
+func (u unwrapper) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// A handler that streams ends when a flush fails, so it must hear of that.
+func TestTheErrorOfAFlush(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		flushed := make(chan error, 1)
+		server := httptest.NewUnstartedServer(otel.Handler("events", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			controller := http.NewResponseController(w)
+			assert.NoError(t, controller.SetWriteDeadline(time.Now().Add(-time.Second)))
+			_, _ = io.WriteString(w, "data: 1\n\n")
+			flushed <- controller.Flush()
+		}), newTelemetry().all...))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		if response, err := server.Client().Get(server.URL); err == nil {
+			_ = response.Body.Close()
+		}
+		require.Error(t, <-flushed, "HTTP/2: %v", http2)
+		server.Close()
 	}
 }
 

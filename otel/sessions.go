@@ -54,63 +54,63 @@ type sessions struct {
 }
 
 func (s *sessions) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
-	c := s.create.begin(ctx)
 	var own error
-	err := s.inner.Create(c.ctx, userID, func(at session.Moment) (row session.Session, err error) {
-		row, own = make(at)
-		return row, own
+	return s.create.run(ctx, &own, func(ctx context.Context) error {
+		return s.inner.Create(ctx, userID, func(at session.Moment) (row session.Session, err error) {
+			row, own = make(at)
+			return row, own
+		})
 	})
-	c.end(err, own)
-	return err
 }
 
 func (s *sessions) Update(
 	ctx context.Context, id string, change func(session.Session, session.Moment) (session.Session, error),
 ) error {
-	c := s.update.begin(ctx)
 	var own error
-	err := s.inner.Update(c.ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
-		row, own = change(row, at)
-		return row, own
+	return s.update.run(ctx, &own, func(ctx context.Context) error {
+		return s.inner.Update(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
+			row, own = change(row, at)
+			return row, own
+		})
 	})
-	c.end(err, own)
-	return err
 }
 
-func (s *sessions) List(ctx context.Context, userID string, limit int) ([]session.Session, session.Moment, error) {
-	c := s.list.begin(ctx)
-	rows, at, err := s.inner.List(c.ctx, userID, limit)
-	c.end(err, nil)
+func (s *sessions) List(ctx context.Context, userID string, limit int) (rows []session.Session, at session.Moment, err error) {
+	err = s.list.run(ctx, nil, func(ctx context.Context) (err error) {
+		rows, at, err = s.inner.List(ctx, userID, limit)
+		return err
+	})
 	return rows, at, err
 }
 
 func (s *sessions) Cut(
 	ctx context.Context, userID string, change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error),
 ) error {
-	c := s.cut.begin(ctx)
 	var own error
-	err := s.inner.Cut(c.ctx, userID, func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
-		var after session.Cutoff
-		after, own = change(before, latest, now)
-		return after, own
+	return s.cut.run(ctx, &own, func(ctx context.Context) error {
+		return s.inner.Cut(ctx, userID, func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error) {
+			var after session.Cutoff
+			after, own = change(before, latest, now)
+			return after, own
+		})
 	})
-	c.end(err, own)
-	return err
 }
 
-func (s *sessions) DeleteExpired(ctx context.Context, before session.Millis, limit int) (int, error) {
-	c := s.deleteExpired.begin(ctx)
-	n, err := s.inner.DeleteExpired(c.ctx, before, limit)
-	c.end(err, nil)
+func (s *sessions) DeleteExpired(ctx context.Context, before session.Millis, limit int) (n int, err error) {
+	err = s.deleteExpired.run(ctx, nil, func(ctx context.Context) (err error) {
+		n, err = s.inner.DeleteExpired(ctx, before, limit)
+		return err
+	})
 	return n, err
 }
 
 func (s *sessions) ReadLog(
 	ctx context.Context, after session.Cursor, limit int, each func(session.Entry),
-) (session.Page, error) {
-	c := s.readLog.begin(ctx)
-	page, err := s.inner.ReadLog(c.ctx, after, limit, each)
-	c.end(err, nil)
+) (page session.Page, err error) {
+	err = s.readLog.run(ctx, nil, func(ctx context.Context) (err error) {
+		page, err = s.inner.ReadLog(ctx, after, limit, each)
+		return err
+	})
 	return page, err
 }
 
@@ -122,8 +122,7 @@ type batcher struct {
 func (b batcher) UpdateBatch(
 	ctx context.Context, ids []string, change func(row session.Session, now session.Millis) session.Session,
 ) error {
-	c := b.update.begin(ctx)
-	err := b.inner.UpdateBatch(c.ctx, ids, change)
-	c.end(err, nil)
-	return err
+	return b.update.run(ctx, nil, func(ctx context.Context) error {
+		return b.inner.UpdateBatch(ctx, ids, change)
+	})
 }

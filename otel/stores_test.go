@@ -254,13 +254,16 @@ func TestOutcomesOfTheSessionStore(t *testing.T) {
 	require.NoError(t, err)
 	_, err = store.ReadLog(ctx, session.Start, 10, func(session.Entry) {})
 	require.NoError(t, err)
+	require.Panics(t, func() {
+		_ = store.Create(ctx, user, func(session.Moment) (session.Session, error) { panic("a function of the host") })
+	})
 
 	require.Equal(t, map[string]int{
 		"session Create ok": 1, "session Create unchanged": 1, "session Update ok": 1, "session Update unchanged": 1,
 		"session Update not_found": 1, "session List ok": 1, "session Cut unchanged": 1, "session DeleteExpired ok": 1,
-		"session ReadLog ok": 1,
+		"session ReadLog ok": 1, "session Create panic": 1,
 	}, storeCalls(t, tm))
-	require.Len(t, tm.spans.Ended(), 9)
+	require.Len(t, tm.spans.Ended(), 10)
 	requireSilent(t, tm, user, id)
 }
 

@@ -26,12 +26,11 @@ type throttles struct {
 
 func (t throttles) Update(ctx context.Context, key throttle.Key,
 	change func(before throttle.Record, now time.Time) (throttle.Record, time.Time, error)) error {
-	c := t.update.begin(ctx)
 	var own error
-	err := t.inner.Update(c.ctx, key, func(before throttle.Record, now time.Time) (after throttle.Record, until time.Time, err error) {
-		after, until, own = change(before, now)
-		return after, until, own
+	return t.update.run(ctx, &own, func(ctx context.Context) error {
+		return t.inner.Update(ctx, key, func(before throttle.Record, now time.Time) (after throttle.Record, until time.Time, err error) {
+			after, until, own = change(before, now)
+			return after, until, own
+		})
 	})
-	c.end(err, own)
-	return err
 }

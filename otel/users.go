@@ -46,17 +46,19 @@ type users struct {
 	findByEmail, findByID *method
 }
 
-func (u *users) FindByEmail(ctx context.Context, email string) (userstore.User, error) {
-	c := u.findByEmail.begin(ctx)
-	user, err := u.inner.FindByEmail(c.ctx, email)
-	c.end(err, nil)
+func (u *users) FindByEmail(ctx context.Context, email string) (user userstore.User, err error) {
+	err = u.findByEmail.run(ctx, nil, func(ctx context.Context) (err error) {
+		user, err = u.inner.FindByEmail(ctx, email)
+		return err
+	})
 	return user, err
 }
 
-func (u *users) FindByID(ctx context.Context, id string) (userstore.User, error) {
-	c := u.findByID.begin(ctx)
-	user, err := u.inner.FindByID(c.ctx, id)
-	c.end(err, nil)
+func (u *users) FindByID(ctx context.Context, id string) (user userstore.User, err error) {
+	err = u.findByID.run(ctx, nil, func(ctx context.Context) (err error) {
+		user, err = u.inner.FindByID(ctx, id)
+		return err
+	})
 	return user, err
 }
 
@@ -66,10 +68,9 @@ type passwordUpdater struct {
 }
 
 func (p passwordUpdater) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error {
-	c := p.update.begin(ctx)
-	err := p.inner.UpdatePasswordHash(c.ctx, id, oldHash, newHash)
-	c.end(err, nil)
-	return err
+	return p.update.run(ctx, nil, func(ctx context.Context) error {
+		return p.inner.UpdatePasswordHash(ctx, id, oldHash, newHash)
+	})
 }
 
 type factors struct {
@@ -77,16 +78,16 @@ type factors struct {
 	find, replace *method
 }
 
-func (f factors) Factor(ctx context.Context, userID, name string) ([]byte, error) {
-	c := f.find.begin(ctx)
-	value, err := f.inner.Factor(c.ctx, userID, name)
-	c.end(err, nil)
+func (f factors) Factor(ctx context.Context, userID, name string) (value []byte, err error) {
+	err = f.find.run(ctx, nil, func(ctx context.Context) (err error) {
+		value, err = f.inner.Factor(ctx, userID, name)
+		return err
+	})
 	return value, err
 }
 
 func (f factors) ReplaceFactor(ctx context.Context, userID, name string, oldValue, newValue []byte) error {
-	c := f.replace.begin(ctx)
-	err := f.inner.ReplaceFactor(c.ctx, userID, name, oldValue, newValue)
-	c.end(err, nil)
-	return err
+	return f.replace.run(ctx, nil, func(ctx context.Context) error {
+		return f.inner.ReplaceFactor(ctx, userID, name, oldValue, newValue)
+	})
 }

@@ -46,6 +46,7 @@ type Service struct {
 	t     testing.TB
 	key   *keys.Key
 	store signet.UserStore
+	mu    sync.Mutex // for AsUser
 }
 
 // New returns a service that has the user of the constants. Its key and its password hasher are cheap, its sessions are
@@ -97,6 +98,8 @@ func must(t testing.TB, err error) {
 // host's store. The roles come from there too, so pass none: otherwise AsUser ends the test.
 func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	ctx := r.Context()
 	if s.Users == nil {
 		if len(roles) > 0 {

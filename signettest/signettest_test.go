@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,4 +153,25 @@ func testAUserStoreOfTheHost(t *testing.T, opts []signet.Option) {
 	guarded := auth.RequireRole("staff")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	guarded.ServeHTTP(rec, auth.AsUser(httptest.NewRequest("GET", "/", nil), "ada"))
 	require.Equal(t, 200, rec.Code)
+}
+
+// Subtests that run at the same time may ask for the same user with different roles.
+func TestAsUserInParallel(t *testing.T) {
+	auth := signettest.New(t)
+	admins := auth.RequireRole("admin")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			role, want := "admin", http.StatusOK
+			if i%2 == 0 {
+				role, want = "customer", http.StatusForbidden
+			}
+			w := httptest.NewRecorder()
+			admins.ServeHTTP(w, auth.AsUser(httptest.NewRequest("GET", "/", nil), fmt.Sprint(i%6/2), role))
+			if w.Code != want {
+				t.Errorf("a user with the role %s got %d", role, w.Code)
+			}
+		})
+	}
+	all.Wait()
 }
