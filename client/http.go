@@ -128,7 +128,7 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 		RetryAfter: retryAfter(resp.Header)}
 }
 
-func cut(text string) string { return text[:min(len(text), 300)] }
+func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), 300)], "") }
 
 // retryAfter reads both forms of Retry-After (RFC 9110 section 10.2.3). A date counts from the Date of the
 // answer, so the clock of this machine does not matter.

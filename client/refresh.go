@@ -68,9 +68,10 @@ func (r rest) refusal() error {
 // again. If another user signs in while valid waits, it returns errOtherUser, because the caller wants to send a request of the
 // earlier user.
 func (c *Client) valid(ctx context.Context, refused string) (current, error) {
-	c.mu.Lock()
-	before := c.pair
-	c.mu.Unlock()
+	before, err := c.first(ctx)
+	if err != nil {
+		return current{}, err
+	}
 	for again := false; ; {
 		if err := ctx.Err(); err != nil {
 			return current{}, err
@@ -95,6 +96,35 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 			continue
 		}
 		return f.pair, f.err
+	}
+}
+
+// first returns the pair in use. If there is none yet, it takes the stored one, without the lock: another process may hold that for
+// long, and what is stored may be good.
+func (c *Client) first(ctx context.Context) (pair current, err error) {
+	c.mu.Lock()
+	pair, loaded := c.pair, c.loaded
+	c.mu.Unlock()
+	if loaded {
+		return pair, nil
+	}
+	defer recovered(&err)
+	stored, err := c.store.Load(ctx)
+	if err != nil {
+		return current{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.loaded {
+		c.pair, c.loaded = newCurrent(stored), true
+	}
+	return c.pair, nil
+}
+
+// recovered makes an error of a panic of the host's store or transport.
+func recovered(err *error) {
+	if reason := recover(); reason != nil {
+		*err = fmt.Errorf("the token store or the transport panicked: %v", reason)
 	}
 }
 
@@ -192,11 +222,7 @@ type unkept struct {
 }
 
 func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Duration) (pair current, err error) {
-	defer func() {
-		if reason := recover(); reason != nil { // in this goroutine nobody else recovers
-			pair, err = current{}, fmt.Errorf("the token store or the transport panicked: %v", reason)
-		}
-	}()
+	defer recovered(&err) // in this goroutine nobody else recovers
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {
 		return current{}, err

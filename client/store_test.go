@@ -182,3 +182,24 @@ func TestASymbolicLinkToAFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, read)
 }
+
+// A new process uses the token of the store without waiting: for another process that holds the lock, or for a service that is away.
+func TestTheFirstCallOfAProcess(t *testing.T) {
+	onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
+		token, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		unlock, err := store.Lock(t.Context())
+		require.NoError(t, err)
+		defer unlock()
+		for _, left := range []time.Duration{90 * time.Second, 6 * time.Second} { // good, and due
+			time.Sleep(time.Until(expiry) - left)
+			other, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(store))
+			require.NoError(t, err)
+			start := time.Now()
+			got, _, err := other.Token(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, token, got)
+			require.Zero(t, time.Since(start))
+		}
+	}, slow)
+}

@@ -47,6 +47,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/signet-go/signet/internal/isnil"
@@ -133,17 +135,19 @@ func (r *remote) locate(address string) error {
 	if err != nil {
 		return errors.New("the URL is malformed")
 	}
+	if query, err := url.ParseQuery(u.RawQuery); err != nil || query.Has("after") || query.Has("limit") {
+		return errors.New("the query of the URL is malformed, or has one of the parameters after and limit")
+	}
 	r.url = u
 	r.rule = safeurl.Rule{Host: u.Host, Insecure: r.insecureHTTP}
 	return r.rule.Check(u)
 }
 
 // ReadLog implements [session.Log].
-func (r *remote) ReadLog(ctx context.Context, after session.Cursor, _ int, each func(session.Entry)) (session.Page, error) {
+func (r *remote) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
 	u := *r.url
-	query := u.Query()
-	query.Set("after", string(after))
-	u.RawQuery = query.Encode()
+	asked := url.Values{"after": {string(after)}, "limit": {strconv.Itoa(limit)}}.Encode()
+	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+asked, "&") // what the host has written there stays as it is
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return session.Page{}, err

@@ -356,6 +356,48 @@ func TestALongLog(t *testing.T) {
 	})
 }
 
+// So much is revoked at a time that a page of it is too long for the link. The follower asks for smaller pages, and catches up.
+func TestASlowLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		f := s.follow(feed.WithMaxStaleness(5*time.Second), feed.WithMemory(16<<20))
+		tok := s.login("u")
+		time.Sleep(settle)
+		s.set(func() { s.rate = 125_000 })
+		var gone []token
+		for i := range 10_000 {
+			gone = append(gone, s.login(fmt.Sprint("user", i)))
+			s.endAll(gone[i].userID, "")
+		}
+		time.Sleep(time.Minute)
+		require.NoError(t, f.check(tok))
+		for _, tok := range gone {
+			require.ErrorIs(t, f.check(tok), revoked.ErrRevoked)
+		}
+	})
+}
+
+// The query of the host stays as it is.
+func TestTheQueryOfTheURL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		queries := make(chan string, 100)
+		s.tamper = func(r *http.Request, _ *http.Response, body string) string {
+			queries <- r.URL.RawQuery
+			return body
+		}
+		f, err := feed.Open(address+"?key=a+b&flag", s.ring, feed.WithClient(&http.Client{Transport: s}), feed.WithIssuer(issuerName))
+		require.NoError(t, err)
+		time.Sleep(settle)
+		require.NoError(t, f.Close())
+		require.Equal(t, "key=a+b&flag&after=end&limit=5000", <-queries)
+	})
+	for _, query := range []string{"?key=a;b", "?key=100%", "?after=end", "?limit=1"} {
+		_, err := feed.Open(address+query, newService(t).ring)
+		require.ErrorContains(t, err, "the query of the URL is malformed", query)
+	}
+}
+
 // The service has lost its log.
 func TestALogThatDoesNotGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

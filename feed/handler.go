@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,7 @@ import (
 
 const (
 	timeout   = 5 * time.Second        // for one call of the store or of the service
-	pageSize  = 10_000                 // entries
+	pageSize  = 10_000                 // entries of a list at most
 	maxCursor = 2 << 10                // bytes
 	maxBody   = 8 << 10                // bytes
 	maxNonce  = 64                     // bytes
@@ -48,10 +49,10 @@ type Handler struct {
 	failing        atomic.Bool
 
 	mu   sync.Mutex
-	kept map[session.Cursor]keptDocument
+	kept map[string]keptDocument
 }
 
-// keptDocument is a signed list that is served to everybody who asks with the same cursor.
+// keptDocument is a signed list that is served to everybody who asks with the same query.
 type keptDocument struct {
 	text  string
 	until time.Time
@@ -62,8 +63,9 @@ type keptDocument struct {
 // still know older cut-offs, and then refuse the new tokens of these users. For the same reason restart the followers after a
 // move to another store.
 //
-// GET answers the log behind the cursor in the query parameter "after". Followers that ask with one cursor at the same
-// time cost one read of the store and one signature. POST confirms one session.
+// GET answers the log behind the cursor in the query parameter "after": up to 10,000 entries, or as many as the parameter
+// "limit" says. Followers that ask the same at the same time cost one read of the store and one signature. POST confirms one
+// session.
 //
 // Several processes may serve the feed of one store, behind one address. Their clocks must agree within half a second.
 //
@@ -72,7 +74,7 @@ type keptDocument struct {
 // through.
 func NewHandler(store session.Store, source keys.Source, opts ...HandlerOption) (*Handler, error) {
 	h := &Handler{config: defaults(), store: store, source: source, lists: jws.NewWriter(listType),
-		answers: jws.NewWriter(statusType), kept: map[session.Cursor]keptDocument{}}
+		answers: jws.NewWriter(statusType), kept: map[string]keptDocument{}}
 	for _, opt := range opts {
 		if isnil.Value(opt) {
 			h.mistake("NewHandler", "an option is nil")
@@ -130,42 +132,51 @@ func (h *Handler) list(r *http.Request) (string, error) {
 	if err != nil || len(query["after"]) > 1 || len(after) > maxCursor || !utf8.ValidString(string(after)) {
 		return "", badRequest("the query is malformed")
 	}
-	return h.reads.Do(r.Context(), string(after), func(ctx context.Context) (string, error) {
+	most := pageSize
+	if query.Has("limit") {
+		asked, err := strconv.ParseUint(query.Get("limit"), 10, 31)
+		if err != nil || asked == 0 || len(query["limit"]) > 1 {
+			return "", badRequest("the query is malformed")
+		}
+		most = min(int(asked), pageSize)
+	}
+	question := strconv.Itoa(most) + " " + string(after)
+	return h.reads.Do(r.Context(), question, func(ctx context.Context) (string, error) {
 		began := time.Now()
-		if document, ok := h.keptFor(after, began); ok {
+		if document, ok := h.keptFor(question, began); ok {
 			return document, nil
 		}
-		document, err := h.read(ctx, after, began)
+		document, err := h.read(ctx, after, most, began)
 		if err == nil {
-			h.keep(after, document, began.Add(keepFor))
+			h.keep(question, document, began.Add(keepFor))
 		}
 		return document, err
 	})
 }
 
-func (h *Handler) keptFor(after session.Cursor, now time.Time) (string, bool) {
+func (h *Handler) keptFor(question string, now time.Time) (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	kept, ok := h.kept[after]
+	kept, ok := h.kept[question]
 	return kept.text, ok && now.Before(kept.until)
 }
 
-func (h *Handler) keep(after session.Cursor, document string, until time.Time) {
+func (h *Handler) keep(question, document string, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	maps.DeleteFunc(h.kept, func(_ session.Cursor, kept keptDocument) bool { return !now.Before(kept.until) })
+	maps.DeleteFunc(h.kept, func(_ string, kept keptDocument) bool { return !now.Before(kept.until) })
 	if len(h.kept) < maxKept {
-		h.kept[after] = keptDocument{document, until}
+		h.kept[question] = keptDocument{document, until}
 	}
 }
 
 // read reads the log and signs what it finds.
-func (h *Handler) read(ctx context.Context, after session.Cursor, began time.Time) (string, error) {
+func (h *Handler) read(ctx context.Context, after session.Cursor, most int, began time.Time) (string, error) {
 	ctx, limited := limit.New(ctx, timeout)
 	defer limited.Release()
 	l := list{issuer: h.issuer, time: session.MillisOf(began), after: after}
-	page, err := h.store.ReadLog(ctx, after, pageSize, func(e session.Entry) { l.entries = append(l.entries, named(e)) })
+	page, err := h.store.ReadLog(ctx, after, most, func(e session.Entry) { l.entries = append(l.entries, named(e)) })
 	if err != nil {
 		return "", err
 	}

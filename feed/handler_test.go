@@ -53,6 +53,9 @@ func TestRefusals(t *testing.T) {
 		{"semicolon", "GET", "?after=1;2", "", "", 400, "invalid_request", nil},
 		{"escape", "GET", "?after=%zz", "", "", 400, "invalid_request", nil},
 		{"two cursors", "GET", "?after=1&after=2", "", "", 400, "invalid_request", nil},
+		{"limit 0", "GET", "?limit=0", "", "", 400, "invalid_request", nil},
+		{"negative limit", "GET", "?limit=-1", "", "", 400, "invalid_request", nil},
+		{"two limits", "GET", "?limit=1&limit=2", "", "", 400, "invalid_request", nil},
 		{"long cursor", "GET", "?after=" + strings.Repeat("1", 2049), "", "", 400, "invalid_request", nil},
 		{"no text", "GET", "?after=%ff", "", "", 400, "invalid_request", nil},
 		{"unknown cursor", "GET", "?after=77", "", "", 410, "unknown_cursor", nil},
@@ -176,6 +179,22 @@ func TestDocumentsAreShared(t *testing.T) {
 		require.Equal(t, int64(32+3*8), reads(40, time.Second), "32 are kept")
 		require.Equal(t, int64(1), reads(1, 0))
 	})
+}
+
+// A list has as many entries as the follower has asked for, and 10,000 at most.
+func TestTheLimitOfAList(t *testing.T) {
+	s := newService(t)
+	for i := range 10_100 {
+		s.endAll(fmt.Sprint("user", i), "")
+	}
+	for query, want := range map[string]int{"": 10_000, "?limit=100": 100, "?limit=1000000": 10_000} {
+		recorder := httptest.NewRecorder()
+		s.handler.ServeHTTP(recorder, httptest.NewRequest("GET", "/"+query, nil))
+		require.Equal(t, 200, recorder.Code)
+		var list struct{ Users []any }
+		require.NoError(t, json.Unmarshal([]byte(payload(t, recorder.Body.String())), &list))
+		require.Len(t, list.Users, want, query)
+	}
 }
 
 func TestNewHandlerChecksItsArguments(t *testing.T) {

@@ -49,6 +49,7 @@ type service struct {
 	handler http.Handler
 	tamper  func(r *http.Request, answer *http.Response, body string) string // nil: answers arrive as they are
 	away    bool
+	rate    int // of the link, in bytes a second; 0: it takes no time
 
 	gets, posts atomic.Int64
 }
@@ -91,7 +92,7 @@ var errAway = errors.New("the service is away")
 
 func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
-	handler, tamper, away := s.handler, s.tamper, s.away
+	handler, tamper, away, rate := s.handler, s.tamper, s.away, s.rate
 	s.mu.Unlock()
 	if away {
 		return nil, errAway
@@ -110,7 +111,27 @@ func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
 		body := tamper(r, answer, recorder.Body.String())
 		answer.Body = io.NopCloser(strings.NewReader(body))
 	}
+	if rate > 0 {
+		answer.Body = slowBody{answer.Body, r.Context(), rate}
+	}
 	return answer, nil
+}
+
+// slowBody is a body behind a slow link.
+type slowBody struct {
+	io.ReadCloser
+	ctx  context.Context
+	rate int // bytes a second
+}
+
+func (b slowBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	select {
+	case <-time.After(time.Duration(n) * time.Second / time.Duration(b.rate)):
+		return n, err
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	}
 }
 
 // get returns what the service answers now.

@@ -14,6 +14,7 @@ import (
 const (
 	historyPage = 100_000               // entries in one read of the old part of the log
 	tailPage    = 5_000                 // entries in one read of its end
+	leastPage   = 100                   // entries in one read of a source that is slow
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
 	expireEvery = time.Minute
 	retryAfter  = time.Second
@@ -29,7 +30,7 @@ var errBehind = errors.New("the answers are older than MaxStaleness: the source 
 func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var history history
 	defer func() { history.end() }()
-	failing := false
+	failing, size := false, tailPage
 	for {
 		if cursor != session.End && !history.begun() {
 			v.expire()
@@ -39,7 +40,8 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			return
 		}
 		before := cursor
-		next, err := v.pull(ctx, cursor)
+		next, err := v.pull(ctx, cursor, size)
+		size = nextSize(size, tailPage, err)
 		if err == nil && v.Fresh(time.Now()) == ErrStale {
 			err = errBehind
 		}
@@ -136,10 +138,10 @@ func (v *View) rest(ctx context.Context) bool {
 }
 
 // pull reads what is behind the cursor, to the end of the log.
-func (v *View) pull(ctx context.Context, cursor session.Cursor) (session.Cursor, error) {
+func (v *View) pull(ctx context.Context, cursor session.Cursor, size int) (session.Cursor, error) {
 	for {
 		began := time.Now()
-		page, err := v.read(ctx, cursor, tailPage)
+		page, err := v.read(ctx, cursor, size)
 		if err != nil {
 			return cursor, err
 		}
@@ -180,13 +182,13 @@ func (v *View) readHistory(ctx context.Context) {
 			return
 		case errors.Is(err, session.ErrCursor):
 			cursor = session.Start
-		case err != nil: // a slow source may be able to answer less
-			if size = max(size/2, tailPage); !slow {
+		case err != nil:
+			if size = nextSize(size, historyPage, err); !slow {
 				v.Logger.Warn("signet: the old part of the log of revocations cannot be read yet", "source", v.Name, "error", err)
 			}
 			slow = true
 		case page.More:
-			cursor, size = page.Next, min(2*size, historyPage)
+			cursor, size = page.Next, nextSize(size, historyPage, nil)
 			continue
 		case !v.Remote || page.Now >= since:
 			v.whole.Store(true)
@@ -203,6 +205,15 @@ func (v *View) readHistory(ctx context.Context) {
 		case <-time.After(retryAfter):
 		}
 	}
+}
+
+// nextSize returns how many entries the next page may have. A slow source, or one behind a slow link, may be able to answer less in
+// time.
+func nextSize(size, most int, err error) int {
+	if err != nil {
+		return max(size/2, leastPage)
+	}
+	return min(2*size, most)
 }
 
 // read reads one page. A panic of the source becomes an error, because in the background nobody else recovers.

@@ -131,7 +131,7 @@ func Open(cfg Config) (*View, error) {
 	cursor := session.End
 	if !cfg.Remote {
 		var err error
-		if cursor, err = v.pull(ctx, cursor); err != nil {
+		if cursor, err = v.pull(ctx, cursor, tailPage); err != nil {
 			stop()
 			return nil, err
 		}
