@@ -20,9 +20,10 @@ import (
 	"time"
 )
 
-// Client is a session with one service. All methods are safe for concurrent use. A Client starts a goroutine only for a
-// refresh. The goroutine ends with the refresh, or when everybody who waited for it has given up. A refresh for which nobody
-// waits is one request. A login ends it. A step-up or a logout ends it when it takes longer than two seconds.
+// Client is a session with one service. All methods are safe for concurrent use. A Client starts a goroutine for a refresh, and
+// for the end of a session whose login came too late. The goroutine of a refresh ends with it, or when everybody who waited for
+// it has given up. A refresh for which nobody waits is one request. A login ends it. A step-up or a logout ends it when it
+// takes longer than two seconds.
 type Client struct {
 	base    string // without a slash at the end
 	send    *http.Client
@@ -191,17 +192,32 @@ func (c *Client) signIn(ctx context.Context, path string, body map[string]string
 	if err != nil {
 		return err
 	}
-	unlock, err := c.lock(ctx, 0) // the answer of a refresh would be for a pair that goes
-	if err == nil {
-		defer unlock()
-		err = c.keep(ctx, tokens)
-	}
-	if err != nil { // nobody has the tokens of the new session
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
-		defer cancel()
-		_, _ = c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
+	err = c.begin(ctx, tokens)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		go c.abandon(ctx, tokens)
+	default:
+		c.abandon(ctx, tokens)
 	}
 	return err
+}
+
+// begin replaces the pair in use by that of a new session.
+func (c *Client) begin(ctx context.Context, tokens Tokens) error {
+	unlock, err := c.lock(ctx, 0) // the answer of a refresh would be for a pair that goes
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.keep(ctx, tokens)
+}
+
+// abandon ends a session of which nobody has the tokens.
+func (c *Client) abandon(ctx context.Context, tokens Tokens) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	_, _ = c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
 }
 
 // StepUp shows the service once more who the user is, after an answer 401 with "insufficient_user_authentication" (RFC 9470).

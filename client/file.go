@@ -36,7 +36,11 @@ func (f *File) target() string {
 			break
 		}
 		if !filepath.IsAbs(next) {
-			next = filepath.Join(filepath.Dir(path), next)
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path)) // otherwise ".." in next would mean another directory
+			if err != nil {
+				break
+			}
+			next = filepath.Join(dir, next)
 		}
 		path = next
 	}

@@ -221,6 +221,15 @@ type unkept struct {
 	pair  Tokens
 }
 
+// unkeptTime is how long such a pair is the right one. Afterwards another process may have refreshed with the same token, and the
+// service has replaced the pair. It sends the next one to who asks with that token again.
+const unkeptTime = 5 * time.Second
+
+func (u unkept) follows(token string) bool {
+	age := time.Since(u.pair.Received)
+	return u.after == token && age >= 0 && age < unkeptTime
+}
+
 func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Duration) (pair current, err error) {
 	defer recovered(&err) // in this goroutine nobody else recovers
 	unlock, err := c.store.Lock(ctx)
@@ -243,7 +252,7 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	c.mu.Lock()
 	unkept := c.unkept
 	c.mu.Unlock()
-	if unkept.after == tokens.RefreshToken {
+	if unkept.follows(tokens.RefreshToken) {
 		if tokens, err = c.keepNext(ctx, unkept.pair); err != nil {
 			return current{}, err
 		}

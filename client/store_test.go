@@ -53,21 +53,19 @@ func onDisk(t *testing.T, test func(t *testing.T, auth *signet.Auth, c *client.C
 func TestAPairThatCouldNotBeSaved(t *testing.T) {
 	for _, stepUp := range []bool{false, true} {
 		onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
-			time.Sleep(100 * time.Second)
-			store.full.Store(true)
-			refreshes := int64(1)
 			if stepUp {
-				store.full.Store(false)
-				_, _, err := c.Token(t.Context())
-				require.NoError(t, err)
 				store.full.Store(true)
 				require.ErrorIs(t, c.StepUp(t.Context(), "changeme"), errFull)
-				time.Sleep(100 * time.Second)
+				store.full.Store(false)
+				require.NoError(t, c.StepUp(t.Context(), "changeme"))
 			}
+			time.Sleep(100 * time.Second)
+			store.full.Store(true)
 			for range 20 {
 				_, _, err := c.Token(t.Context())
 				require.ErrorIs(t, err, errFull)
-				require.Equal(t, refreshes, d.refreshes.Load())
+				require.EqualValues(t, 1, d.refreshes.Load())
+				time.Sleep(100 * time.Millisecond)
 			}
 			store.full.Store(false)
 			for range 3 {
@@ -79,6 +77,36 @@ func TestAPairThatCouldNotBeSaved(t *testing.T) {
 			Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
 				return signet.LoginDecision{}, nil
 			}}))
+	}
+}
+
+// Two processes share a store that is full for a while. None of them takes the other one for a thief: after some seconds a pair that
+// could not be saved may have been replaced.
+func TestTwoProcessesAndAFullStore(t *testing.T) {
+	for _, pause := range []time.Duration{2 * time.Second, 15 * time.Second, time.Minute} {
+		onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
+			other, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(store))
+			require.NoError(t, err)
+			_, _, err = other.Token(t.Context())
+			require.NoError(t, err)
+			time.Sleep(100 * time.Second)
+			store.full.Store(true)
+			for range 3 {
+				for _, process := range []*client.Client{c, other} {
+					_, _, err = process.Token(t.Context())
+					require.ErrorIs(t, err, errFull)
+					time.Sleep(pause)
+				}
+			}
+			store.full.Store(false)
+			for range 4 {
+				for _, process := range []*client.Client{c, other} {
+					_, _, err = process.Token(t.Context())
+					require.NoError(t, err, pause)
+					time.Sleep(50 * time.Second)
+				}
+			}
+		}, slow)
 	}
 }
 
@@ -95,6 +123,7 @@ func TestALoginThatCannotBeKept(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, c.Login(ctx, "john@mail.com", "changeme"), context.DeadlineExceeded)
 		unlock()
+		synctest.Wait()
 		list, err := auth.Sessions(t.Context(), "1")
 		require.NoError(t, err)
 		require.Empty(t, list)
@@ -170,6 +199,14 @@ func TestASymbolicLinkToAFile(t *testing.T) {
 			require.Equal(t, tokens.RefreshToken, read.RefreshToken)
 		}
 	}
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700)) // a link with ".." in a directory that is a link
+	require.NoError(t, os.Symlink(filepath.Join("a", "b"), filepath.Join(dir, "alias")))
+	require.NoError(t, os.Symlink(filepath.Join("..", "..", "tokens"), filepath.Join(dir, "a", "b", "link")))
+	far := client.NewFile(filepath.Join(dir, "alias", "link"))
+	require.NoError(t, far.Save(t.Context(), client.Tokens{AccessToken: "a", RefreshToken: "far", ExpiresIn: 60}))
+	near, err := one.Load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "far", near.RefreshToken)
 	unlock, err := one.Lock(t.Context())
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

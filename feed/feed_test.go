@@ -377,6 +377,27 @@ func TestASlowLink(t *testing.T) {
 	})
 }
 
+// Much was revoked while the service was away. The follower begins with small pages, and soon asks for large ones again.
+func TestMuchIsRevokedWhileTheServiceIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		f := s.follow(feed.WithMaxStaleness(5*time.Second), feed.WithMemory(16<<20))
+		tok := s.login("u")
+		time.Sleep(settle)
+		s.set(func() { s.away = true })
+		time.Sleep(time.Minute)
+		require.ErrorIs(t, f.check(tok), revoked.ErrStale)
+		for i := range 20_000 {
+			s.endAll(fmt.Sprint("user", i), "")
+		}
+		before := s.gets.Load()
+		s.set(func() { s.away, s.rate = false, 10_000_000 })
+		time.Sleep(3 * time.Second)
+		require.NoError(t, f.check(tok))
+		require.Less(t, s.gets.Load()-before, int64(20))
+	})
+}
+
 // The query of the host stays as it is.
 func TestTheQueryOfTheURL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -32,6 +32,7 @@ type Files struct {
 	path   string
 	sum    [sha256.Size]byte // of the files whose keys are in state
 	last   [sha256.Size]byte // of the files as they were read last
+	unlike int               // how many reads in a row were different from the one before
 	stop   context.CancelFunc
 	follow sync.WaitGroup
 }
@@ -114,10 +115,8 @@ func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	}
 	f := &Files{cfg: cfg, path: path}
 	settled, err := f.read()
-	for tries := 0; err == nil && !settled; tries++ {
-		if settled, err = f.read(); err == nil && !settled && tries == 10 {
-			err = fmt.Errorf("%s changes all the time", path)
-		}
+	for err == nil && !settled {
+		settled, err = f.read()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keys.OpenFiles: %w", err)
@@ -177,7 +176,7 @@ func (f *Files) run(ctx context.Context) {
 			timer.Reset(settleTime)
 		}
 		switch {
-		case err == nil && logged != "":
+		case err == nil && logged != "" && settled:
 			f.cfg.logger.Info("keys: the key files can be read again", "path", f.path)
 			logged = ""
 		case err != nil && err.Error() != logged:
@@ -201,9 +200,17 @@ func (f *Files) read() (settled bool, err error) {
 	}
 	sum, last := sumOf(files), f.last
 	f.last = sum
-	if sum == f.sum || sum != last {
-		return sum == f.sum, nil
+	switch {
+	case sum == f.sum:
+		f.unlike = 0
+		return true, nil
+	case sum != last:
+		if f.unlike++; f.unlike > 10 {
+			err = errors.New("the files change all the time")
+		}
+		return false, err
 	}
+	f.unlike = 0
 	set, err := f.parse(files)
 	if err != nil {
 		return true, err

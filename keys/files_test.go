@@ -115,6 +115,26 @@ func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
 	})
 }
 
+// Files that change at every read are not taken, and the log says so, once.
+func TestOpenFilesThatChangeAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, log := folder{t, t.TempDir()}, &syncBuffer{}
+		f.write("a", jwkOf(t, "one", secret))
+		files := f.open(keys.WithLogger(log.logger()))
+		defer files.Close()
+		time.Sleep(700 * time.Millisecond)
+		for i := range 60 {
+			f.write("a", jwkOf(t, fmt.Sprint("other", i), other))
+			time.Sleep(time.Second)
+			require.Equal(t, []string{"one"}, files.Current().IDs())
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "the files change all the time"))
+		time.Sleep(3 * time.Second)
+		require.Equal(t, []string{"other59"}, files.Current().IDs())
+		require.Equal(t, 1, strings.Count(log.String(), "can be read again"))
+	})
+}
+
 func TestOpenFilesReadsEveryKindOfFile(t *testing.T) {
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(rsaKey())
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package otel
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -111,10 +112,20 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
+// FlushError is for [http.ResponseController].
+func (r *recorder) FlushError() error {
+	err := http.NewResponseController(r.ResponseWriter).Flush()
+	if !errors.Is(err, http.ErrNotSupported) {
+		r.note(http.StatusOK)
+	}
+	return err
+}
+
 // as returns the recorder with the optional methods of w: http.Flusher, http.Hijacker and io.ReaderFrom. Handlers that stream, or
 // that take the connection over, ask for them.
 func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
-	flushes, hijacks := can[http.Flusher](w), can[http.Hijacker](w)
+	_, flushes := w.(http.Flusher)
+	_, hijacks := w.(http.Hijacker)
 	_, reads := w.(io.ReaderFrom)
 	switch {
 	case flushes && hijacks && reads:
@@ -127,36 +138,16 @@ func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
 	return r
 }
 
-// can reports whether [http.ResponseController] finds the methods of T in w, or in a writer that w wraps.
-func can[T any](w http.ResponseWriter) bool {
-	for {
-		if _, ok := w.(T); ok {
-			return true
-		}
-		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return false
-		}
-		w = wrapper.Unwrap()
-	}
-}
-
 // flushRecorder is for HTTP/2, and for other writers that can flush.
 type flushRecorder struct{ *recorder }
 
 func (r flushRecorder) Flush() { _ = r.FlushError() }
 
-// FlushError is Flush for [http.ResponseController].
-func (r flushRecorder) FlushError() error {
-	r.note(http.StatusOK)
-	return http.NewResponseController(r.ResponseWriter).Flush()
-}
-
 // hijackRecorder is for writers of routers, which often have no ReadFrom.
 type hijackRecorder struct{ flushRecorder }
 
 func (r hijackRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffer, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	conn, buffer, err := r.ResponseWriter.(http.Hijacker).Hijack()
 	if err == nil {
 		r.note(http.StatusSwitchingProtocols)
 	}

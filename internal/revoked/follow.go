@@ -40,8 +40,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			return
 		}
 		before := cursor
-		next, err := v.pull(ctx, cursor, size)
-		size = nextSize(size, tailPage, err)
+		next, err := v.pull(ctx, cursor, &size)
 		if err == nil && v.Fresh(time.Now()) == ErrStale {
 			err = errBehind
 		}
@@ -138,10 +137,11 @@ func (v *View) rest(ctx context.Context) bool {
 }
 
 // pull reads what is behind the cursor, to the end of the log.
-func (v *View) pull(ctx context.Context, cursor session.Cursor, size int) (session.Cursor, error) {
+func (v *View) pull(ctx context.Context, cursor session.Cursor, size *int) (session.Cursor, error) {
 	for {
 		began := time.Now()
-		page, err := v.read(ctx, cursor, size)
+		page, err := v.read(ctx, cursor, *size)
+		*size = v.nextSize(*size, tailPage, time.Since(began), err)
 		if err != nil {
 			return cursor, err
 		}
@@ -176,19 +176,21 @@ func (v *View) readHistory(ctx context.Context) {
 	began, cursor := time.Now(), session.Start
 	size, slow := historyPage, false
 	for {
+		asked := time.Now()
 		page, err := v.read(ctx, cursor, size)
+		size = v.nextSize(size, historyPage, time.Since(asked), err)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, session.ErrCursor):
 			cursor = session.Start
 		case err != nil:
-			if size = nextSize(size, historyPage, err); !slow {
+			if !slow {
 				v.Logger.Warn("signet: the old part of the log of revocations cannot be read yet", "source", v.Name, "error", err)
 			}
 			slow = true
 		case page.More:
-			cursor, size = page.Next, nextSize(size, historyPage, nil)
+			cursor = page.Next
 			continue
 		case !v.Remote || page.Now >= since:
 			v.whole.Store(true)
@@ -207,13 +209,16 @@ func (v *View) readHistory(ctx context.Context) {
 	}
 }
 
-// nextSize returns how many entries the next page may have. A slow source, or one behind a slow link, may be able to answer less in
-// time.
-func nextSize(size, most int, err error) int {
-	if err != nil {
+// nextSize returns how many entries the next page may have, after one that took so long. A slow source, or one behind a slow link, may
+// be able to answer less in time.
+func (v *View) nextSize(size, most int, took time.Duration, err error) int {
+	switch {
+	case err != nil:
 		return max(size/2, leastPage)
+	case took < v.Timeout/4:
+		return min(2*size, most)
 	}
-	return min(2*size, most)
+	return size
 }
 
 // read reads one page. A panic of the source becomes an error, because in the background nobody else recovers.

@@ -131,7 +131,8 @@ func Open(cfg Config) (*View, error) {
 	cursor := session.End
 	if !cfg.Remote {
 		var err error
-		if cursor, err = v.pull(ctx, cursor, tailPage); err != nil {
+		size := tailPage
+		if cursor, err = v.pull(ctx, cursor, &size); err != nil {
 			stop()
 			return nil, err
 		}
