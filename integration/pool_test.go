@@ -18,18 +18,9 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// failingWriter is a log that must stay empty.
-type failingWriter struct{ t *testing.T }
-
-func (w failingWriter) Write(p []byte) (int, error) {
-	w.t.Errorf("the default logger got %s", p)
-	return len(p), nil
-}
-
-// TestPoolWarning uses pools of connections with good and with bad settings. The stores on a bad one warn once, whichever they are.
+// TestPoolWarning uses pools of connections with good and with bad settings. The stores on a bad one warn once, whichever they are,
+// and the logger of the session store hears it.
 func TestPoolWarning(t *testing.T) {
-	before := slog.Default()
-	defer slog.SetDefault(before)
 	const idle, connections = "set db.SetMaxIdleConns", "set db.SetMaxOpenConns(1)"
 	for _, tc := range []struct {
 		name       string
@@ -57,13 +48,7 @@ func TestPoolWarning(t *testing.T) {
 			var log bytes.Buffer
 			logger := slog.New(slog.NewTextHandler(&log, nil))
 			users := sqlUsers(t, db, d.dialect)
-			slog.SetDefault(logger)
-			var options []sqlstore.Option
-			if strings.Contains(tc.uses, "sessions") { // then the logger of the sessions hears it, whichever store looks
-				slog.SetDefault(slog.New(slog.NewTextHandler(failingWriter{t}, nil)))
-				options = append(options, sqlstore.WithLogger(logger))
-			}
-			sessions, err := sqlstore.NewSessions(db, d.dialect, options...)
+			sessions, err := sqlstore.NewSessions(db, d.dialect, sqlstore.WithLogger(logger))
 			require.NoError(t, err)
 			records, err := sqlstore.NewThrottle(db, d.dialect)
 			require.NoError(t, err)

@@ -267,6 +267,39 @@ func TestLogRowsRead(t *testing.T) {
 	}
 }
 
+// TestLogPagesStaySmall: a reader behind a slow link asks for few entries, and gets few, also if much was revoked at one moment.
+func TestLogPagesStaySmall(t *testing.T) {
+	for _, kind := range databases {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			d := kind.host(t).fresh(t).database
+			db := openSQL(t, *d)
+			store := sqlSessions(t, db, d.dialect)
+			fillRevoked(t, db, d.dialect, 9_500)
+			first := newReader(store, 5000)
+			for range 3 { // what is found for the second time gets its numbers
+				first.requirePull(t)
+			}
+			require.Len(t, first.seen, 9_500)
+			slow := newReader(store, 100)
+			pages := 0
+			for more := true; more; pages++ {
+				before := slow.entries
+				page, err := store.ReadLog(t.Context(), slow.cursor, slow.limit, func(e session.Entry) {
+					slow.entries++
+					slow.seen[e.ID] = e
+				})
+				require.NoError(t, err)
+				require.LessOrEqual(t, slow.entries-before, 1_000)
+				slow.cursor, more = page.Next, page.More
+			}
+			require.Len(t, slow.seen, 9_500)
+			require.GreaterOrEqual(t, pages, 10)
+			require.Equal(t, 9_500, slow.entries, "each once")
+		})
+	}
+}
+
 // TestLogSlowDatabase: a batch that is too large for a slow database is not tried for ever.
 func TestLogSlowDatabase(t *testing.T) {
 	t.Parallel()

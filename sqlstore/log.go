@@ -15,8 +15,8 @@ import (
 )
 
 // The log has batches. All rows of a batch have the same number. The row of signet_log has the number of the newest batch, the
-// head. The rows of a batch and the new head are committed together, and one batch after the other, because each changes the
-// row of signet_log. So whoever sees a head in a snapshot sees all rows up to it.
+// head. The rows of some batches and the new head are committed together, and nobody else makes batches meanwhile, because that
+// changes the row of signet_log. So whoever sees a head in a snapshot sees all rows up to it.
 //
 // The number of a batch is the database's time in microseconds, or a larger one if the head is not smaller. So a database that
 // has lost batches, in a failover or because a backup was restored, gives the batches that follow larger numbers than the lost
@@ -27,10 +27,10 @@ import (
 // transaction of a revocation was open: its row is in the inbox when it becomes visible. A process that finds a row in the
 // inbox for the second time numbers the inbox.
 
-// batchSize is how many rows have the same number at most. minBatch is as small as batches get when the database is slow.
 const (
-	batchSize = 10_000
-	minBatch  = 100
+	sameNumber = 1_000  // how many rows a batch has at most
+	batchSize  = 10_000 // how many rows of the inbox are numbered together at most
+	minBatch   = 100    // the same when the database is slow
 )
 
 // What a row of the log is: the first column of logTail and logCutoffs, which have these numbers as digits.
@@ -223,9 +223,9 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	}
 }
 
-// number makes a batch of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
-// the head was read, or is making one. now is the database's time then. It waits for nobody: who holds the row of signet_log may
-// have stopped.
+// number makes batches of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
+// the head was read, or is making one. now is the database's time then. It waits for nobody: who holds the row of signet_log
+// may have stopped.
 func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -242,14 +242,17 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 			return false, err
 		}
 	}
-	next := max(head+1, int64(now)*1000)
-	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), next, head)
+	first := max(head+1, int64(now)*1000)
+	batches := (len(sessions) + sameNumber - 1) / sameNumber
+	batches += (len(users) + sameNumber - 1) / sameNumber
+	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), first+int64(batches)-1, head)
 	if err != nil {
 		return false, err
 	}
 	if n, err := result.RowsAffected(); n != 1 || err != nil {
 		return false, err
 	}
+	next := first
 	for _, table := range []struct {
 		name, id string
 		ids      []string
@@ -258,13 +261,14 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 		if d == MariaDB {
 			hint = " FORCE INDEX (PRIMARY)"
 		}
-		for some := range slices.Chunk(table.ids, 1000) {
+		for some := range slices.Chunk(table.ids, sameNumber) {
 			list, args := idList(some)
 			_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+table.name+hint+` SET pos = ? WHERE pos IS NULL AND `+table.id+` IN `+list),
 				append([]any{next}, args...)...)
 			if err != nil {
 				return false, err
 			}
+			next++
 		}
 	}
 	return true, tx.Commit()
