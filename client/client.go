@@ -213,7 +213,7 @@ func (c *Client) begin(ctx context.Context, tokens Tokens) error {
 	return c.keep(ctx, tokens)
 }
 
-// abandon ends a session of which nobody has the tokens.
+// abandon ends a session whose tokens were not kept. Perhaps nobody has them.
 func (c *Client) abandon(ctx context.Context, tokens Tokens) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()

@@ -440,6 +440,41 @@ func TestALogoutWithADeadlineBesideARefresh(t *testing.T) {
 	}, slow)
 }
 
+// The two seconds of such a refresh begin with it, and not with the logout.
+func TestALogoutLateInARefresh(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		_, expiry, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(expiry) - 10*time.Second)
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/refresh-token") {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return nil, nil
+		}
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(1500 * time.Millisecond)
+		start := time.Now()
+		require.NoError(t, c.Logout(t.Context()))
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+	}, slow)
+}
+
+// The message of an error is cut between two characters.
+func TestALongMessage(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		d.before = func(*http.Request) (*http.Response, error) {
+			body := io.NopCloser(strings.NewReader(`{"code":"no","message":"a` + strings.Repeat("ж", 200) + `"}`))
+			return &http.Response{StatusCode: 403, Header: http.Header{}, Body: body}, nil
+		}
+		var refused *client.Error
+		require.ErrorAs(t, c.Login(t.Context(), "john@mail.com", "changeme"), &refused)
+		require.Equal(t, "a"+strings.Repeat("ж", 149), refused.Message)
+	})
+}
+
 // A step-up and a logout that fails use the answer of such a refresh: a service with strict rotation sends it only once.
 func TestStrictRotationAndARefreshBesideTheCall(t *testing.T) {
 	for name, act := range map[string]func(*testing.T, *client.Client){

@@ -49,7 +49,8 @@ type filesOption func(*filesConfig)
 
 func (o filesOption) applyFiles(c *filesConfig) { o(c) }
 
-// WithInterval sets how often [OpenFiles] reads the files again: at least one second. The default is 10 seconds.
+// WithInterval sets how often [OpenFiles] reads the files again: at least one second. The default is 10 seconds. A change
+// counts at the next read, a second later.
 func WithInterval(interval time.Duration) FilesOption {
 	return filesOption(func(c *filesConfig) { c.interval = interval })
 }

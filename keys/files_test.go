@@ -99,13 +99,13 @@ func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
 		one, two := jwkOf(t, "one", secret), jwkOf(t, "two", other)
 		f.write("a", one)
 		f.write("b", two)
-		files := f.open()
+		files := f.open(keys.WithInterval(10 * time.Second))
 		defer files.Close()
-		for step := range 50 {
+		for step := range 140 { // for 14 seconds
 			switch step {
-			case 9: // 900 ms
+			case 99: // 9.9 s
 				f.write("a", two)
-			case 12: // it was read in between
+			case 102: // it was read in between
 				f.write("b", one)
 			}
 			require.Len(t, files.Current().Keys(), 2, step)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/signet-go/signet/otel"
 	"github.com/signet-go/signet/session"
@@ -264,6 +265,7 @@ func TestOutcomesOfTheSessionStore(t *testing.T) {
 		"session ReadLog ok": 1, "session Create panic": 1,
 	}, storeCalls(t, tm))
 	require.Len(t, tm.spans.Ended(), 10)
+	require.Equal(t, codes.Error, tm.spans.Ended()[9].Status().Code, "the panic")
 	requireSilent(t, tm, user, id)
 }
 

@@ -81,7 +81,7 @@ func (b *budget) wait(r rule, now millis) millis {
 		delayed := b.last + min(maxDelay, firstDelay<<over) - now
 		wait = min(wait, max(0, decayed, delayed))
 	}
-	return min(wait, b.debt-(r.free-1)*r.decay) // until then the count is below the free failures
+	return min(wait, b.debt-(r.free-1)*r.decay) // by then the count is below the free failures
 }
 
 func (b *budget) advance(passed, now millis) {

@@ -13,8 +13,8 @@ import (
 // would not refresh: they do that only after a 401.
 //
 // It holds up to 1,024 keys, four in each group. In a full group a new key takes the place of one that is asked for less often
-// than new keys come. So strangers push a retired key out only if they ask for each of their keys about as often as clients ask
-// for that one.
+// than new keys come. So the keys that strangers make up take the places of each other. They push a retired key out only if
+// about a thousand of them come for each time that a client asks for it.
 type absentKeys struct {
 	groups  [256][4]atomic.Pointer[absentKey]
 	fetched atomic.Pointer[fetch]
@@ -65,7 +65,7 @@ func (a *absentKeys) add(name string, set *keys.Set, now time.Time) {
 		case key.asked.Load() <= 0:
 			rank = 2
 		}
-		if rank < best {
+		if rank < best || rank == best && rank == 2 { // of several such places, the newest key makes room: new keys come at the end
 			place, best = &group[i], rank
 		}
 	}

@@ -215,7 +215,7 @@ func TestAFullGroupOfAbsentKeys(t *testing.T) {
 	a.add(names[6], set, now)
 	require.Equal(t, []int{0, 3, 4, 5}, known(), "all were asked for again")
 	a.add(names[6], set, now)
-	require.Equal(t, []int{0, 3, 4, 6}, known(), "5 has the first place without an ask to its credit")
+	require.Equal(t, []int{0, 4, 5, 6}, known(), "3 has the last place without an ask to its credit")
 	for range 1000 {
 		a.has(names[0], now)
 	}

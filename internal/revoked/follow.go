@@ -13,6 +13,7 @@ import (
 
 const (
 	historyPage = 100_000               // entries in one read of the old part of the log
+	remotePage  = 10_000                // the same, if the source is the feed of another service
 	tailPage    = 5_000                 // entries in one read of its end
 	leastPage   = 100                   // entries in one read of a source that is slow
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
@@ -174,11 +175,15 @@ func (v *View) readHistory(ctx context.Context) {
 	// may be older, because a cache may stand in between, and the clocks of several machines differ.
 	since := session.Millis(v.now.Load()).Add(remoteSkew)
 	began, cursor := time.Now(), session.Start
-	size, slow := historyPage, false
+	most, slow := historyPage, false
+	if v.Remote {
+		most = remotePage
+	}
+	size := most
 	for {
 		asked := time.Now()
 		page, err := v.read(ctx, cursor, size)
-		size = v.nextSize(size, historyPage, time.Since(asked), err)
+		size = v.nextSize(size, most, time.Since(asked), err)
 		switch {
 		case ctx.Err() != nil:
 			return
