@@ -37,7 +37,6 @@ type Client struct {
 	flight  *flight // the running refresh; nil: none
 	locking int     // how many calls wait in lock
 	rest    rest
-	unkept  unkept
 }
 
 // Format implements [fmt.Formatter]. It prints only the name of the type, because a Client holds tokens.
@@ -215,9 +214,11 @@ func (c *Client) begin(ctx context.Context, tokens Tokens) error {
 
 // abandon ends a session whose tokens were not kept. Perhaps nobody has them.
 func (c *Client) abandon(ctx context.Context, tokens Tokens) {
+	var err error
+	defer recovered(&err) // it may be in a goroutine of its own
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
-	_, _ = c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
+	_, err = c.post(ctx, "/logout", "", map[string]string{"refreshToken": tokens.RefreshToken})
 }
 
 // StepUp shows the service once more who the user is, after an answer 401 with "insufficient_user_authentication" (RFC 9470).
@@ -242,8 +243,7 @@ func (c *Client) StepUp(ctx context.Context, answer string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.keepNext(ctx, pair)
-	return err
+	return c.keep(ctx, pair)
 }
 
 // stepUp returns a raised pair, and the access token that it used. The answer is of the user of the pair before. The lock of the
@@ -254,6 +254,9 @@ func (c *Client) stepUp(ctx context.Context, before current, answer, refused str
 		err = errOtherUser
 	}
 	if err != nil {
+		return Tokens{}, "", err
+	}
+	if err := c.store.Save(ctx, pair.Tokens); err != nil { // as before a refresh
 		return Tokens{}, "", err
 	}
 	body := map[string]string{"refreshToken": pair.RefreshToken, "code": answer}

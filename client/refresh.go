@@ -215,21 +215,6 @@ func (c *Client) lock(ctx context.Context, mayTake time.Duration) (unlock func()
 	return unlock, err
 }
 
-// unkept is a pair that the store could not save, and the refresh token whose successor it has.
-type unkept struct {
-	after string
-	pair  Tokens
-}
-
-// unkeptTime is how long such a pair is the right one. Afterwards another process may have refreshed with the same token, and the
-// service has replaced the pair. It sends the next one to who asks with that token again.
-const unkeptTime = 5 * time.Second
-
-func (u unkept) follows(token string) bool {
-	age := time.Since(u.pair.Received)
-	return u.after == token && age >= 0 && age < unkeptTime
-}
-
 func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Duration) (pair current, err error) {
 	defer recovered(&err) // in this goroutine nobody else recovers
 	unlock, err := c.store.Lock(ctx)
@@ -249,16 +234,11 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	if tokens.RefreshToken == "" {
 		return current{}, ErrSignedOut
 	}
-	c.mu.Lock()
-	unkept := c.unkept
-	c.mu.Unlock()
-	if unkept.follows(tokens.RefreshToken) {
-		if tokens, err = c.keepNext(ctx, unkept.pair); err != nil {
-			return current{}, err
-		}
-	}
 	if tokens.notDue() && tokens.AccessToken != refused {
 		return tokens, nil
+	}
+	if err := c.store.Save(ctx, tokens.Tokens); err != nil { // a store that cannot save must not cost the next pair
+		return current{}, err
 	}
 	var pair Tokens
 	err = patiently(ctx, maxWait, func() (err error) {
@@ -280,7 +260,12 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	if err != nil {
 		return current{}, err
 	}
-	return c.keepNext(ctx, pair)
+	if err := c.keep(ctx, pair); err != nil {
+		return current{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pair, nil
 }
 
 // reread takes over what the store has. The lock of the store is held. Only an older pair of the same session, in a
@@ -310,19 +295,4 @@ func (c *Client) keep(ctx context.Context, tokens Tokens) error {
 	defer c.mu.Unlock()
 	c.pair, c.loaded = newCurrent(tokens), true
 	return nil
-}
-
-// keepNext is keep for the successor of the pair in use. If storing fails, the successor is not lost: the next refresh begins with
-// it. The lock of the store is held.
-func (c *Client) keepNext(ctx context.Context, tokens Tokens) (current, error) {
-	c.mu.Lock()
-	c.unkept = unkept{c.pair.RefreshToken, tokens}
-	c.mu.Unlock()
-	if err := c.keep(ctx, tokens); err != nil {
-		return current{}, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.unkept = unkept{}
-	return c.pair, nil
 }

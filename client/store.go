@@ -11,7 +11,8 @@ import (
 type TokenStore interface {
 	// Load returns the stored pair, or the zero Tokens if there is none.
 	Load(ctx context.Context) (Tokens, error)
-	// Save replaces the stored pair as a whole, durably. The zero Tokens removes it. Load must never see a half of it.
+	// Save replaces the stored pair as a whole, durably. The zero Tokens removes it. Load must never see a half of it. Before a
+	// refresh the client saves the pair in use once more: a store that cannot save must not cost the next pair.
 	Save(ctx context.Context, tokens Tokens) error
 	// Lock waits until nobody else holds the lock of this session, among all processes that share the store. The client
 	// holds it during a refresh, a logout, a step-up and the end of a login. Load and Save do not need it. unlock is called once.

@@ -48,40 +48,36 @@ func onDisk(t *testing.T, test func(t *testing.T, auth *signet.Auth, c *client.C
 	})
 }
 
-// A pair that could not be saved is not lost: when the store can save again, the session goes on with it. Meanwhile no further refresh
-// is sent.
-func TestAPairThatCouldNotBeSaved(t *testing.T) {
-	for _, stepUp := range []bool{false, true} {
-		onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
-			if stepUp {
-				store.full.Store(true)
-				require.ErrorIs(t, c.StepUp(t.Context(), "changeme"), errFull)
-				store.full.Store(false)
-				require.NoError(t, c.StepUp(t.Context(), "changeme"))
-			}
+// While the store cannot save, no refresh and no step-up is sent: the answer would be lost, and a service with strict rotation sends
+// it only once. When the store can save again, the session goes on.
+func TestAStoreThatCannotSave(t *testing.T) {
+	onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
+		store.full.Store(true)
+		require.ErrorIs(t, c.StepUp(t.Context(), "changeme"), errFull)
+		store.full.Store(false)
+		require.NoError(t, c.StepUp(t.Context(), "changeme"))
+		for range 3 {
 			time.Sleep(100 * time.Second)
+			before := d.refreshes.Load()
 			store.full.Store(true)
 			for range 20 {
 				_, _, err := c.Token(t.Context())
 				require.ErrorIs(t, err, errFull)
-				require.EqualValues(t, 1, d.refreshes.Load())
-				time.Sleep(100 * time.Millisecond)
+				require.Equal(t, before, d.refreshes.Load())
+				time.Sleep(time.Second)
 			}
 			store.full.Store(false)
-			for range 3 {
-				_, _, err := c.Token(t.Context())
-				require.NoError(t, err)
-				time.Sleep(100 * time.Second)
-			}
-		}, slow, signet.WithStrictRotation(), signet.WithLogin(signet.LoginPolicy{
-			Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
-				return signet.LoginDecision{}, nil
-			}}))
-	}
+			_, _, err := c.Token(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, before+1, d.refreshes.Load())
+		}
+	}, slow, signet.WithStrictRotation(), signet.WithLogin(signet.LoginPolicy{
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			return signet.LoginDecision{}, nil
+		}}))
 }
 
-// Two processes share a store that is full for a while. None of them takes the other one for a thief: after some seconds a pair that
-// could not be saved may have been replaced.
+// Two processes share a store that is full for a while. None of them is taken for a thief.
 func TestTwoProcessesAndAFullStore(t *testing.T) {
 	for _, pause := range []time.Duration{2 * time.Second, 15 * time.Second, time.Minute} {
 		onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
@@ -106,7 +102,7 @@ func TestTwoProcessesAndAFullStore(t *testing.T) {
 					time.Sleep(50 * time.Second)
 				}
 			}
-		}, slow)
+		}, slow, signet.WithReuseWindow(0))
 	}
 }
 
@@ -129,6 +125,27 @@ func TestALoginThatCannotBeKept(t *testing.T) {
 		require.Empty(t, list)
 		_, _, err = c.Token(t.Context())
 		require.ErrorIs(t, err, client.ErrSignedOut)
+	})
+}
+
+// A transport that panics ends no program, although nobody waits for the end of such a session.
+func TestAPanicWhileNobodyWaits(t *testing.T) {
+	onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
+		panicked := make(chan struct{}, 1)
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/auth/logout" {
+				panicked <- struct{}{}
+				panic("a fault of the transport")
+			}
+			return nil, nil
+		}
+		unlock, err := store.Lock(t.Context())
+		require.NoError(t, err)
+		defer unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Login(ctx, "john@mail.com", "changeme"), context.DeadlineExceeded)
+		<-panicked
 	})
 }
 
