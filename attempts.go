@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"strings"
-	"sync/atomic"
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/clientip"
@@ -115,43 +112,6 @@ func (a *Auth) throttled(ctx context.Context, userID string, err error) error {
 	e := because(ErrTooManyAttempts, nil)
 	e.retryAfter = delayed.RetryAfter
 	return e
-}
-
-// seenAccounts remembers which users were found by their e-mail addresses lately, for the events of attempts that must wait.
-// Such an attempt looks nobody up, because strangers could cause that at any rate, and because its time would tell who has an
-// account.
-type seenAccounts struct {
-	places [1024]atomic.Pointer[seenAccount]
-	nobody atomic.Pointer[seenAccount] // the last address that belongs to no user
-}
-
-type seenAccount struct{ email, userID string }
-
-var seenSeed = maphash.MakeSeed()
-
-func (s *seenAccounts) place(email string) *atomic.Pointer[seenAccount] {
-	return &s.places[maphash.String(seenSeed, email)%uint64(len(s.places))]
-}
-
-// add remembers the user of an address. userID is "" if the address belongs to no user, or no longer to one. That takes the same
-// time. Without the copies the memory of the whole request would stay, and some servers use it again.
-func (s *seenAccounts) add(email, userID string) {
-	email = strings.Clone(userstore.NormalizeEmail(email))
-	place := s.place(email)
-	before := place.Load()
-	if userID == "" && (before == nil || before.email != email) {
-		place = &s.nobody
-	}
-	place.Store(&seenAccount{email, strings.Clone(userID)})
-}
-
-// userOf returns the id of a user, or "".
-func (s *seenAccounts) userOf(email string) string {
-	email = userstore.NormalizeEmail(email)
-	if seen := s.place(email).Load(); seen != nil && seen.email == email {
-		return seen.userID
-	}
-	return ""
 }
 
 // accountsOf returns the one or two names of an account for the throttle: the address if there is one, and the id if it is known.
