@@ -343,7 +343,7 @@ func TestRefusedLoginsCostTheThrottleTheSame(t *testing.T) {
 	}
 }
 
-// turnsHasher notes whose password it checks, and waits for a word to go on.
+// turnsHasher notes each password that it checks. Before each check it waits until the test lets it go on.
 type turnsHasher struct {
 	password.Hasher
 	goOn  chan struct{}

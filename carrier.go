@@ -39,8 +39,8 @@ func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Token
 }
 
 // SetCookies gives a pair of tokens to a browser in the cookies of [Auth.CookieHandler]. It is for hosts that sign users in by
-// themselves: with [Auth.IssueFor] after a social login, or with [Auth.Login], and [Auth.ContextWithClient], after a form of
-// their own. prefix is that of CookieHandler. Call it before you write the answer:
+// themselves: with [Auth.IssueFor] after a social login, or with [Auth.Login] after a form of their own. Both need a context of
+// [Auth.ContextWithClient]. prefix is that of CookieHandler. Call it before you write the answer:
 //
 //	tokens, err := auth.IssueFor(auth.ContextWithClient(r), user)
 //	if err == nil {

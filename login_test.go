@@ -329,7 +329,7 @@ func TestClaimNamesThatBelongToSignet(t *testing.T) {
 	}
 }
 
-// wordCodes is a second factor with one code, which is long enough to be searched in a log.
+// wordCodes is a second factor with one code. The code is so long that it can be searched in a log.
 type wordCodes struct{}
 
 func (wordCodes) Enrolled(context.Context, string) (bool, error) { return true, nil }

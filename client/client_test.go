@@ -389,14 +389,10 @@ func TestARefreshBesideTheCall(t *testing.T) {
 				time.Sleep(time.Until(expiry) - 10*time.Second) // it is due, and good
 				before := d.refreshes.Load()
 				d.before = func(r *http.Request) (*http.Response, error) {
-					switch {
-					case !strings.HasSuffix(r.URL.Path, "/refresh-token"):
-						return nil, nil
-					case answer == "503":
+					if answer == "503" && isRefresh(r) {
 						return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"20"}}, Body: http.NoBody}, nil
 					}
-					<-r.Context().Done()
-					return nil, r.Context().Err()
+					return hangingRefresh(r)
 				}
 				status, err := get(c, d, "http://service/echo")
 				require.NoError(t, err)
@@ -415,22 +411,33 @@ func TestARefreshBesideTheCall(t *testing.T) {
 	}
 }
 
+func isRefresh(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/refresh-token") }
+
+// hangingRefresh gives no answer to a refresh. Other requests go on.
+func hangingRefresh(r *http.Request) (*http.Response, error) {
+	if !isRefresh(r) {
+		return nil, nil
+	}
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// beginHangingRefresh waits until the token is due, and uses it. So a refresh begins for which nobody waits, and gets no answer.
+func beginHangingRefresh(t *testing.T, c *client.Client, d *direct) {
+	t.Helper()
+	_, expiry, err := c.Token(t.Context())
+	require.NoError(t, err)
+	time.Sleep(time.Until(expiry) - 10*time.Second)
+	d.before = hangingRefresh
+	_, _, err = c.Token(t.Context())
+	require.NoError(t, err)
+	synctest.Wait()
+}
+
 // A caller with little time ends such a refresh too, so the next try is good.
 func TestALogoutWithADeadlineBesideARefresh(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
-		_, expiry, err := c.Token(t.Context())
-		require.NoError(t, err)
-		time.Sleep(time.Until(expiry) - 10*time.Second)
-		d.before = func(r *http.Request) (*http.Response, error) {
-			if strings.HasSuffix(r.URL.Path, "/refresh-token") {
-				<-r.Context().Done()
-				return nil, r.Context().Err()
-			}
-			return nil, nil
-		}
-		_, _, err = c.Token(t.Context())
-		require.NoError(t, err)
-		synctest.Wait()
+		beginHangingRefresh(t, c, d)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, c.Logout(ctx), context.DeadlineExceeded)
@@ -443,18 +450,7 @@ func TestALogoutWithADeadlineBesideARefresh(t *testing.T) {
 // The two seconds of such a refresh begin with it, and not with the logout.
 func TestALogoutLateInARefresh(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
-		_, expiry, err := c.Token(t.Context())
-		require.NoError(t, err)
-		time.Sleep(time.Until(expiry) - 10*time.Second)
-		d.before = func(r *http.Request) (*http.Response, error) {
-			if strings.HasSuffix(r.URL.Path, "/refresh-token") {
-				<-r.Context().Done()
-				return nil, r.Context().Err()
-			}
-			return nil, nil
-		}
-		_, _, err = c.Token(t.Context())
-		require.NoError(t, err)
+		beginHangingRefresh(t, c, d)
 		time.Sleep(1500 * time.Millisecond)
 		start := time.Now()
 		require.NoError(t, c.Logout(t.Context()))

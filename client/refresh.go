@@ -184,7 +184,8 @@ func (c *Client) endIdle(f *flight) {
 	f.cancel()
 }
 
-// idleTime is how long a refresh may take for which nobody waits, when a step-up or a logout wants the lock of the store.
+// idleTime is how long a refresh for which nobody else waits may take in all, while a step-up or a logout waits for the lock of
+// the store.
 const idleTime = 2 * time.Second
 
 // lock takes the lock of the store. A refresh for which nobody waits may hold it. lock ends such a refresh that takes longer than

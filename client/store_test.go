@@ -20,7 +20,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// fullDisk is a store that cannot save while it is full.
+// fullDisk is a store in memory. While full is set, it cannot save.
 type fullDisk struct {
 	client.Memory
 	full atomic.Bool
@@ -77,7 +77,7 @@ func TestAStoreThatCannotSave(t *testing.T) {
 		}}))
 }
 
-// Two processes share a store that is full for a while. None of them is taken for a thief.
+// Two processes share a store that cannot save for a while. Neither of them is taken for a thief.
 func TestTwoProcessesAndAFullStore(t *testing.T) {
 	for _, pause := range []time.Duration{2 * time.Second, 15 * time.Second, time.Minute} {
 		onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {

@@ -43,8 +43,8 @@ type current struct {
 	due time.Time // refresh from here on
 }
 
-// newCurrent chooses when the pair is refreshed: when 80 to 90 percent of its life are over, at most one minute early. The
-// choice is random, so that many clients that started together do not refresh together.
+// newCurrent takes a pair into use, and chooses when it is refreshed: after 80 to 90 percent of its life, but not earlier than
+// a minute before its end. The choice is random, so that many clients that started together do not refresh together.
 func newCurrent(t Tokens) current {
 	life := t.lifetime()
 	early := min(time.Duration(float64(life)*(0.1+0.1*rand.Float64())), time.Duration(30+rand.Int64N(31))*time.Second)

@@ -172,10 +172,11 @@ func (f *Files) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		settled, err := f.read()
-		timer.Reset(f.cfg.interval)
+		pause := f.cfg.interval
 		if !settled {
-			timer.Reset(settleTime)
+			pause = settleTime
 		}
+		timer.Reset(pause)
 		switch {
 		case err == nil && logged != "" && settled:
 			f.cfg.logger.Info("keys: the key files can be read again", "path", f.path)

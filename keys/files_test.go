@@ -115,7 +115,7 @@ func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
 	})
 }
 
-// Files that change at every read are not taken, and the log says so, once.
+// If the files are different at every read, the keys stay as they were, and the log says so once.
 func TestOpenFilesThatChangeAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, log := folder{t, t.TempDir()}, &syncBuffer{}

@@ -223,6 +223,12 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	}
 }
 
+// rowsOf are rows of a table, by their ids.
+type rowsOf struct {
+	table, id string // id is the column
+	ids       []string
+}
+
 // number makes batches of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
 // the head was read, or is making one. now is the database's time then. It waits for nobody: who holds the row of signet_log
 // may have stopped.
@@ -242,33 +248,31 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 			return false, err
 		}
 	}
+	var batches []rowsOf
+	for ids := range slices.Chunk(sessions, sameNumber) {
+		batches = append(batches, rowsOf{"signet_sessions", "id", ids})
+	}
+	for ids := range slices.Chunk(users, sameNumber) {
+		batches = append(batches, rowsOf{"signet_cutoffs", "user_id", ids})
+	}
 	first := max(head+1, int64(now)*1000)
-	batches := (len(sessions) + sameNumber - 1) / sameNumber
-	batches += (len(users) + sameNumber - 1) / sameNumber
-	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), first+int64(batches)-1, head)
+	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), first+int64(len(batches))-1, head)
 	if err != nil {
 		return false, err
 	}
 	if n, err := result.RowsAffected(); n != 1 || err != nil {
 		return false, err
 	}
-	next := first
-	for _, table := range []struct {
-		name, id string
-		ids      []string
-	}{{"signet_sessions", "id", sessions}, {"signet_cutoffs", "user_id", users}} {
-		hint := "" // MariaDB could use the index on pos, and would then wait for everybody who is revoking a session
-		if d == MariaDB {
-			hint = " FORCE INDEX (PRIMARY)"
-		}
-		for some := range slices.Chunk(table.ids, sameNumber) {
-			list, args := idList(some)
-			_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+table.name+hint+` SET pos = ? WHERE pos IS NULL AND `+table.id+` IN `+list),
-				append([]any{next}, args...)...)
-			if err != nil {
-				return false, err
-			}
-			next++
+	hint := "" // MariaDB could use the index on pos, and would then wait for everybody who is revoking a session
+	if d == MariaDB {
+		hint = " FORCE INDEX (PRIMARY)"
+	}
+	for i, b := range batches {
+		list, args := idList(b.ids)
+		_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+b.table+hint+` SET pos = ? WHERE pos IS NULL AND `+b.id+` IN `+list),
+			append([]any{first + int64(i)}, args...)...)
+		if err != nil {
+			return false, err
 		}
 	}
 	return true, tx.Commit()

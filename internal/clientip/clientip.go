@@ -66,8 +66,8 @@ func connection(r *http.Request) string {
 	return host
 }
 
-// isUnixSocket reports whether a connection comes through a Unix socket. Its address is a path. It begins with @ if the other
-// end has no path. Only a program on this machine can be there.
+// isUnixSocket reports whether a connection comes through a Unix socket, and so from a program on this machine. Such an address
+// is a path, or begins with @.
 func isUnixSocket(address string) bool {
 	return strings.HasPrefix(address, "@") || strings.HasPrefix(address, "/")
 }

@@ -13,8 +13,8 @@ import (
 // would not refresh: they do that only after a 401.
 //
 // It holds up to 1,024 keys, four in each group. In a full group a new key takes the place of one that is asked for less often
-// than new keys come. So the keys that strangers make up take the places of each other. They push a retired key out only if
-// about a thousand of them come for each time that a client asks for it.
+// than new keys come. So the keys that strangers make up take the places of each other. A retired key is pushed out only if
+// about a thousand of them come between two questions of its clients.
 type absentKeys struct {
 	groups  [256][4]atomic.Pointer[absentKey]
 	fetched atomic.Pointer[fetch]
