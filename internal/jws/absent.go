@@ -54,16 +54,16 @@ func (a *absentKeys) add(name string, set *keys.Set, now time.Time) {
 	var place *atomic.Pointer[absentKey]
 	best := 3
 	for i := range group {
-		rank := 3 // of the place: the lowest is taken
+		rank := 3 // of the place; the lowest is taken, and 3 is kept
 		switch key := group[i].Load(); {
 		case key != nil && key.name == name:
-			rank = 0
+			rank = 0 // the same key
 			added.asked.Store(key.asked.Load())
 			added.ask()
 		case !a.counts(key, now):
-			rank = 1
+			rank = 1 // free, or over
 		case key.asked.Load() <= 0:
-			rank = 2
+			rank = 2 // asked for less often than new keys have come
 		}
 		if rank < best || rank == best && rank == 2 { // of several such places, the newest key makes room: new keys come at the end
 			place, best = &group[i], rank
