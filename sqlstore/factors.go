@@ -16,7 +16,7 @@ func (s *Users) Factor(ctx context.Context, userID, name string) ([]byte, error)
 		return nil, fmt.Errorf("%w, or the user has no such factor", userstore.ErrNotFound)
 	}
 	var value []byte
-	row := s.db.QueryRowContext(ctx, s.dialect.sql(`SELECT value FROM signet_factors WHERE user_id = ? AND name = ?`),
+	row := queryRow(ctx, s.db, s.dialect.sql(`SELECT value FROM signet_factors WHERE user_id = ? AND name = ?`),
 		userID, name)
 	err := row.Scan(&value)
 	switch {

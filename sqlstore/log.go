@@ -15,8 +15,8 @@ import (
 )
 
 // The log has batches. All rows of a batch have the same number. The row of signet_log has the number of the newest batch, the
-// head. The rows of some batches and the new head are committed together, and nobody else makes batches meanwhile, because that
-// changes the row of signet_log. So whoever sees a head in a snapshot sees all rows up to it.
+// head. The rows of a batch and the new head are committed together, and nobody else makes a batch meanwhile, because that changes
+// the row of signet_log. So whoever sees a head in a snapshot sees all rows up to it.
 //
 // The number of a batch is the database's time in microseconds, or a larger one if the head is not smaller. So a database that
 // has lost batches, in a failover or because a backup was restored, gives the batches that follow larger numbers than the lost
@@ -81,7 +81,7 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	}
 	var ends [2]sql.NullInt64
 	last := max(1, limit) - 1
-	err = s.db.QueryRowContext(ctx, s.queries.ends, from, last, from, last).Scan(&page.Now, &head, &ends[0], &ends[1])
+	err = queryRow(ctx, s.db, s.queries.ends, from, last, from, last).Scan(&page.Now, &head, &ends[0], &ends[1])
 	if err == nil {
 		s.recent.Clock(page.Now)
 	}
@@ -223,24 +223,12 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	}
 }
 
-// rowsOf are rows of a table, by their ids.
-type rowsOf struct {
-	table, id string // id is the column
-	ids       []string
-}
-
 // number makes batches of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
-// the head was read, or is making one. now is the database's time then. It waits for nobody: who holds the row of signet_log
-// may have stopped.
+// the head was read, or if somebody holds the row of signet_log: it does not wait for a transaction that may stay open.
 func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return false, err
-	}
-	defer tx.Rollback()
 	if d != SQLite {
 		var same int64
-		row := tx.QueryRowContext(ctx, d.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
+		row := queryRow(ctx, db, d.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
 		switch err := row.Scan(&same); {
 		case errors.Is(err, sql.ErrNoRows), err != nil && held(err):
 			return false, nil
@@ -248,32 +236,57 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 			return false, err
 		}
 	}
-	var batches []rowsOf
-	for ids := range slices.Chunk(sessions, sameNumber) {
-		batches = append(batches, rowsOf{"signet_sessions", "id", ids})
-	}
-	for ids := range slices.Chunk(users, sameNumber) {
-		batches = append(batches, rowsOf{"signet_cutoffs", "user_id", ids})
-	}
-	first := max(head+1, int64(now)*1000)
-	result, err := tx.ExecContext(ctx, d.sql(`UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`), first+int64(len(batches))-1, head)
-	if err != nil {
-		return false, err
-	}
-	if n, err := result.RowsAffected(); n != 1 || err != nil {
-		return false, err
-	}
-	hint := "" // MariaDB could use the index on pos, and would then wait for everybody who is revoking a session
-	if d == MariaDB {
-		hint = " FORCE INDEX (PRIMARY)"
-	}
-	for i, b := range batches {
-		list, args := idList(b.ids)
-		_, err := tx.ExecContext(ctx, d.sql(`UPDATE `+b.table+hint+` SET pos = ? WHERE pos IS NULL AND `+b.id+` IN `+list),
-			append([]any{first + int64(i)}, args...)...)
-		if err != nil {
-			return false, err
+	next := max(head+1, int64(now)*1000)
+	for _, rows := range []struct {
+		table, id string // id is the column
+		ids       []string
+	}{{"signet_sessions", "id", sessions}, {"signet_cutoffs", "user_id", users}} {
+		for ids := range slices.Chunk(rows.ids, sameNumber) {
+			if done, err = numberBatch(ctx, db, d, head, next, rows.table, rows.id, ids); !done {
+				return false, err
+			}
+			head, next = next, next+1
 		}
 	}
-	return true, tx.Commit()
+	return true, nil
+}
+
+// numberBatch makes one batch if the head is still the same. It is one statement, so nobody waits for a transaction of a process
+// that stops, or loses its connection, in the middle of it.
+func numberBatch(ctx context.Context, db *sql.DB, d Dialect, head, next int64, table, id string, ids []string) (done bool, err error) {
+	list, args := idList(ids)
+	var n int64
+	switch d {
+	case PostgreSQL:
+		n, err = exec(ctx, db, d.sql(`WITH log AS (SELECT 1 FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE),
+			batch AS (UPDATE `+table+` SET pos = ? WHERE pos IS NULL AND EXISTS (SELECT 1 FROM log) AND `+id+` IN `+list+`)
+			UPDATE signet_log SET head = ? WHERE id = 1 AND EXISTS (SELECT 1 FROM log)`),
+			slices.Concat([]any{head, next}, args, []any{next})...)
+	case MariaDB: // without the hint it could use the index on pos, and would then wait for everybody who is revoking a session
+		n, err = exec(ctx, db, `UPDATE signet_log log LEFT JOIN `+table+` t FORCE INDEX (PRIMARY) ON t.pos IS NULL AND t.`+id+` IN `+list+`
+			SET log.head = ?, t.pos = ? WHERE log.id = 1 AND log.head = ?`, append(args, next, next, head)...)
+	default:
+		n, err = numberSQLite(ctx, db, head, next, `UPDATE `+table+` SET pos = ? WHERE pos IS NULL AND `+id+` IN `+list, append([]any{next}, args...))
+	}
+	return n > 0, err
+}
+
+// numberSQLite needs a transaction, because SQLite has no statement for two tables. There is no connection that could be lost.
+func numberSQLite(ctx context.Context, db *sql.DB, head, next int64, update string, args []any) (n int64, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback()
+	result, err := tx.ExecContext(ctx, `UPDATE signet_log SET head = ? WHERE id = 1 AND head = ?`, next, head)
+	if err != nil {
+		return 0, err
+	}
+	if n, err = result.RowsAffected(); n != 1 || err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, update, args...); err != nil {
+		return 0, err
+	}
+	return n, tx.Commit()
 }

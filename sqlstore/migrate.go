@@ -63,7 +63,7 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 // applied returns how many files were applied. It returns 0 if nobody can tell yet. If all were, an account may call Migrate that
 // must not create tables.
 func applied(ctx context.Context, db *sql.DB, d Dialect) (version int) {
-	row := db.QueryRowContext(ctx, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
+	row := queryRow(ctx, db, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
 	if row.Scan(&version) != nil {
 		return 0
 	}
@@ -73,7 +73,7 @@ func applied(ctx context.Context, db *sql.DB, d Dialect) (version int) {
 // fillLog makes the only row of signet_log, if somebody has emptied the tables.
 func fillLog(ctx context.Context, db *sql.DB, d Dialect) error {
 	var rows int
-	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM signet_log").Scan(&rows); err != nil || rows > 0 {
+	if err := queryRow(ctx, db, "SELECT COUNT(*) FROM signet_log").Scan(&rows); err != nil || rows > 0 {
 		return err
 	}
 	insert := `INSERT INTO signet_log (id, head) SELECT 1, COALESCE(MAX(pos), 0) FROM
@@ -114,7 +114,7 @@ func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version i
 	if d == MariaDB {
 		text, engine = "VARBINARY(64)", " ENGINE=InnoDB"
 		var commits bool
-		if err := conn.QueryRowContext(ctx, "SELECT @@autocommit").Scan(&commits); err != nil || !commits {
+		if err := queryRow(ctx, conn, "SELECT @@autocommit").Scan(&commits); err != nil || !commits {
 			return 0, cmp.Or(err, errors.New("autocommit is off, so nothing would be stored; set autocommit=1 for the connections"))
 		}
 	}
@@ -123,7 +123,7 @@ func step(ctx context.Context, db *sql.DB, d Dialect, names []string) (version i
 	if err != nil {
 		return 0, err
 	}
-	row := conn.QueryRowContext(ctx, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
+	row := queryRow(ctx, conn, d.sql("SELECT version FROM signet_schema WHERE component = ?"), component)
 	if err := row.Scan(&version); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, err
 	}
@@ -165,17 +165,17 @@ func apply(ctx context.Context, conn *sql.Conn, d Dialect, name string) error {
 // lock keeps other processes out. It returns a function that ends the lock. Where the database can undo a CREATE, that
 // function also commits, or rolls back after an error.
 func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) error, err error) {
-	begin, end, undo := "BEGIN", "COMMIT", "ROLLBACK"
+	begin, end, cancelled := "BEGIN", "COMMIT", "ROLLBACK"
 	switch d {
 	case SQLite:
 		begin = "BEGIN IMMEDIATE"
 	case MariaDB:
-		begin, end, undo = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
+		begin, end, cancelled = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
 			"SELECT RELEASE_LOCK('signet_schema')"
 	}
 	if d == MariaDB {
 		var got sql.NullInt64
-		if err := conn.QueryRowContext(ctx, begin).Scan(&got); err != nil {
+		if err := queryRow(ctx, conn, begin).Scan(&got); err != nil {
 			return nil, err
 		}
 		if got.Int64 != 1 {
@@ -188,17 +188,17 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 		// The lock must be released even if ctx has ended.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if err != nil {
-			conn.ExecContext(ctx, undo)
-			return err
+		if err == nil {
+			_, err = conn.ExecContext(ctx, end)
 		}
-		if _, err = conn.ExecContext(ctx, end); err != nil {
-			conn.ExecContext(ctx, undo) // SQLite's transaction stays open after a COMMIT that found the file locked
+		if err != nil { // SQLite's transaction stays open after a COMMIT that found the file locked
+			undo(ctx, conn, d, cancelled)
 		}
 		return err
 	}
-	if d == PostgreSQL { // the role may have limits for statements of another kind
+	if d == PostgreSQL { // the role may have limits for statements of another kind, and this process may lose its connection
 		for _, statement := range []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = 0",
+			"SET LOCAL idle_in_transaction_session_timeout = '1min'",
 			"SELECT pg_advisory_xact_lock(7374736967)", "SET LOCAL lock_timeout = '5s'"} {
 			if _, err := conn.ExecContext(ctx, statement); err != nil {
 				return nil, finish(err)
@@ -213,7 +213,7 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 // inbox still has the entries of the rows that were just taken out of it.
 func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
 	var from sql.NullInt64
-	row := db.QueryRowContext(ctx, `SELECT MIN(revoked_at) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`)
+	row := queryRow(ctx, db, `SELECT MIN(revoked_at) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`)
 	if err := row.Scan(&from); err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func numberNow(ctx context.Context, db *sql.DB, d Dialect, ids []string) (done b
 	for attempt := 0; time.Now().Before(end); attempt++ {
 		var head int64
 		var now session.Millis
-		if err := db.QueryRowContext(ctx, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
+		if err := queryRow(ctx, db, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
 			return false, err
 		}
 		done, err := number(ctx, db, d, head, now, ids, nil)

@@ -119,7 +119,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 	for attempt := 0; ; attempt++ {
 		var m moment
 		var live int
-		err := s.db.QueryRowContext(ctx, s.queries.createRead, user, user).Scan(m.columns(&live)...)
+		err := queryRow(ctx, s.db, s.queries.createRead, user, user).Scan(m.columns(&live)...)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", emptied(err))
 		}
@@ -254,7 +254,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	var data []byte
 	var before session.Cutoff
 	user := s.text(userID)
-	err = s.db.QueryRowContext(ctx, s.queries.cutRead, user, user).Scan(&now, &latest, &version, &data)
+	err = queryRow(ctx, s.db, s.queries.cutRead, user, user).Scan(&now, &latest, &version, &data)
 	if err == nil && version > 0 {
 		err = before.UnmarshalJSON(data)
 	}
@@ -284,7 +284,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 // false if no cut-off of a user has a keep_until earlier than before.
 func (s *Sessions) dueCutoffs(ctx context.Context, before session.Millis, limit int) (until session.Millis, some bool, err error) {
 	var first, next sql.NullInt64
-	err = s.db.QueryRowContext(ctx, s.queries.dueCutoffs, before, before, limit).Scan(&first, &next)
+	err = queryRow(ctx, s.db, s.queries.dueCutoffs, before, before, limit).Scan(&first, &next)
 	if err != nil || !first.Valid {
 		return 0, false, emptied(err)
 	}

@@ -67,7 +67,7 @@ func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 	end := time.Now().Add(execTime)
 	for attempt := 0; ; attempt++ {
 		var row throttleRow
-		err := t.db.QueryRowContext(ctx, t.readQuery, key[:]).Scan(&row.now, &row.version, &row.data)
+		err := queryRow(ctx, t.db, t.readQuery, key[:]).Scan(&row.now, &row.version, &row.data)
 		if collided(err) && time.Now().Before(end) { // as under SERIALIZABLE
 			if err = pause(ctx, attempt); err == nil {
 				continue

@@ -84,7 +84,7 @@ func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, r
 			return have, true, nil
 		}
 	}
-	err = s.db.QueryRowContext(ctx, s.queries.updateRead, s.text(id)).Scan(k.columns(&k.version, &k.keptUntil, &k.data)...)
+	err = queryRow(ctx, s.db, s.queries.updateRead, s.text(id)).Scan(k.columns(&k.version, &k.keptUntil, &k.data)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, false, session.ErrNotFound
 	}

@@ -147,7 +147,7 @@ func (s *Users) find(ctx context.Context, column, value string) (userstore.User,
 	var user userstore.User
 	var roles, profile, attributes []byte
 	var disabled int
-	row := s.db.QueryRowContext(ctx, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes
+	row := queryRow(ctx, s.db, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes
 		FROM signet_users
 		WHERE `+column+` = ?`), value)
 	err := row.Scan(&user.ID, &user.Email, &user.PasswordHash, &roles, &disabled, &profile, &attributes)

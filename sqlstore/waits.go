@@ -1,0 +1,60 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"time"
+)
+
+// Every wait for a database server ends with the context of the call. Some parts of database/sql have no context: Commit and Rollback
+// of [sql.Tx], and the end of an answer that [sql.Row] leaves unread. There go-sql-driver/mysql waits for a silent server as long as
+// the connection lives. So this package uses neither with a server.
+
+// queryer is a database, or one connection to it.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// queryRow is QueryRowContext, and its answer is read to the end.
+func queryRow(ctx context.Context, db queryer, query string, args ...any) onlyRow {
+	rows, err := db.QueryContext(ctx, query, args...)
+	return onlyRow{rows, err}
+}
+
+// onlyRow is the answer to a query for one row.
+type onlyRow struct {
+	rows *sql.Rows
+	err  error
+}
+
+// Scan is that of [sql.Row].
+func (r onlyRow) Scan(dest ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		return cmp.Or(r.rows.Err(), sql.ErrNoRows)
+	}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	for r.rows.Next() { // there is no second row, but the end
+	}
+	return r.rows.Err()
+}
+
+// undo sends a statement that ends what a connection has begun, also if ctx has ended. If that fails, the connection is not used
+// again. SQLite's is: there is no network, and the error only says that nothing was open.
+func undo(ctx context.Context, conn *sql.Conn, d Dialect, statement string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, statement); err != nil && d != SQLite {
+		conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+// undoTime is how long the end of a transaction may take that was given up.
+const undoTime = time.Second
