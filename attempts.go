@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/signet-go/signet/event"
-	"github.com/signet-go/signet/internal/clientip"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
@@ -63,9 +62,6 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	begun = true
 	return &attempt{Attempt: counted, leave: leave}, nil
 }
-
-// networkOf is the network of the client. It takes turns with others to hash passwords.
-func networkOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
 
 // count counts an attempt for an account with one or two names. If the first name must wait, count tries the other one: a place
 // that one name knows is a known place. So an owner with a new e-mail address still gets in from a known place.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"github.com/signet-go/signet/event"
-	"github.com/signet-go/signet/internal/rotation"
 )
 
 // emitter logs events, and gives them to the host's function.
@@ -159,58 +156,4 @@ func (m *emitter) storeState(err error) {
 		return
 	}
 	m.emit(context.Background(), event.Event{Kind: event.StoreBack})
-}
-
-// caller is what a context says about where a call came from.
-type caller struct {
-	rotation.Client
-	method, path, requestID string
-	cookies                 bool // tokens travel in cookies
-}
-
-type callerKey struct{}
-
-// ContextWithClient returns a context with a description of the client. [Auth.Login], [Auth.IssueFor] and
-// [Auth.Refresh] store it in the session, for the list of a user's sessions. The limits for attempts to log in
-// ([LoginPolicy]) count by the address, which may have a port behind it. Only printable characters are kept, and at most 256
-// bytes of each text.
-func ContextWithClient(ctx context.Context, userAgent, address string) context.Context {
-	from := callerOf(ctx)
-	from.Client = rotation.Client{UserAgent: label(userAgent), Address: label(address)}
-	return context.WithValue(ctx, callerKey{}, from)
-}
-
-func callerOf(ctx context.Context) caller {
-	from, _ := ctx.Value(callerKey{}).(caller)
-	return from
-}
-
-func clientOf(ctx context.Context) rotation.Client { return callerOf(ctx).Client }
-
-// maxLabel is the longest text about a client that a session keeps, in bytes.
-const maxLabel = 256
-
-// label returns a copy of text without characters that cannot be shown. Characters that are not printable could change
-// the direction of the text around them, or hide a part of it. It is a copy because some servers (fasthttp) use the
-// memory of a request again.
-func label(text string) string {
-	text = strings.Clone(text[:min(len(text), maxLabel)])
-	if isPrintASCII(text) { // nearly always
-		return text
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
-}
-
-func isPrintASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return false
-		}
-	}
-	return true
 }

@@ -1,9 +1,7 @@
 package signet
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -11,53 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/strictjson"
-	"github.com/signet-go/signet/userstore"
 )
-
-// decide asks the host about a login, and returns the terms of the session and whether a second step is needed.
-func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (terms rotation.Terms, pending bool, err error) {
-	ctx, limited := limit.New(ctx, storeTimeout) // for the host's function and the second factor together
-	defer limited.Release()
-	var d LoginDecision
-	if a.policy.Decide != nil {
-		if d, err = a.policy.Decide(ctx, user, remember); err != nil {
-			return terms, false, storeError(err)
-		}
-	}
-	if terms, err = a.terms(d, []string{"pwd"}); err != nil {
-		return terms, false, err
-	}
-	if a.policy.SecondFactor == nil {
-		if d.SecondStep {
-			err = internal(errors.New("LoginPolicy.Decide asks for a second step, and there is no SecondFactor; set LoginPolicy.SecondFactor"))
-		}
-		return terms, false, err
-	}
-	enrolled, err := a.enrolled(ctx, user.ID)
-	if err != nil {
-		return terms, false, storeError(err)
-	}
-	return terms, d.SecondStep || enrolled, nil
-}
-
-// enrolled reports whether a user has set a second factor up.
-func (a *Auth) enrolled(ctx context.Context, userID string) (bool, error) {
-	if a.policy.SecondFactor == nil {
-		return false, nil
-	}
-	ctx, limited := limit.New(ctx, storeTimeout)
-	defer limited.Release()
-	return a.policy.SecondFactor.Enrolled(ctx, userID)
-}
-
-// mayHaveFactor reports whether a user has set a second factor up, or nobody can tell.
-func (a *Auth) mayHaveFactor(ctx context.Context, userID string) bool {
-	enrolled, err := a.enrolled(ctx, userID)
-	return enrolled || err != nil
-}
 
 // terms checks a decision. methods are how the user has authenticated, if signet knows.
 func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, err error) {

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
-	"github.com/signet-go/signet/internal/clientip"
-	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -60,26 +57,4 @@ func (a *Auth) Ready(ctx context.Context) error {
 		return unavailable(fmt.Errorf("the session store: %w", err))
 	}
 	return nil
-}
-
-// ContextWithClient returns the context of a request with its client: its user agent, and the address of the connection or
-// the one that a trusted proxy names ([WithTrustedProxies]). Signet's handlers call it. Handlers of the host that log users
-// in should call it too.
-func (a *Auth) ContextWithClient(r *http.Request) context.Context {
-	return context.WithValue(r.Context(), callerKey{}, a.caller(r))
-}
-
-func (a *Auth) caller(r *http.Request) caller {
-	return caller{Client: rotation.Client{UserAgent: label(r.UserAgent()), Address: label(a.clientAddress(r))},
-		method: label(r.Method), path: label(r.URL.Path), requestID: label(r.Header.Get("X-Request-Id"))}
-}
-
-// clientAddress finds the address of the client. It warns once if there seems to be a proxy that nobody has named.
-func (a *Auth) clientAddress(r *http.Request) string {
-	address, ignored := clientip.Of(r, a.proxies)
-	if ignored && a.warnedProxy.CompareAndSwap(false, true) {
-		a.logger.WarnContext(r.Context(), "signet: a request has X-Forwarded-For, and no proxy is trusted: all clients behind "+
-			"the proxy count as one; see WithTrustedProxies", "connection", address)
-	}
-	return address
 }

@@ -3,9 +3,6 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"slices"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/signet-go/signet/session"
 )
@@ -98,32 +95,4 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 		}
 	}
 	return again, nil
-}
-
-// call is one call of a script.
-type call struct {
-	keys []string
-	args []any
-}
-
-// run calls a script several times in one round trip to each server. Each answer has its own error.
-func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]*redis.Cmd, error) {
-	cmds := make([]*redis.Cmd, len(calls))
-	unknown := func(cmd *redis.Cmd) bool { return cmd == nil || redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }
-	pipelined := func(eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
-		_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, call := range calls {
-				if unknown(cmds[i]) {
-					cmds[i] = eval(ctx, pipe, call.keys, call.args...)
-				}
-			}
-			return nil
-		})
-		return err
-	}
-	err := pipelined(script.EvalSha)
-	if slices.ContainsFunc(cmds, unknown) {
-		err = pipelined(script.Eval)
-	}
-	return cmds, err
 }

@@ -1,6 +1,11 @@
 package redisstore
 
-import "github.com/redis/go-redis/v9"
+import (
+	"context"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // The scripts compare, swap and move bytes. They do not know the rules of rotation or of cut-offs.
 
@@ -217,3 +222,31 @@ if have == ARGV[2] then return 1 end -- the client's own write, repeated because
 if have ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 return 1`)
+
+// call is one call of a script.
+type call struct {
+	keys []string
+	args []any
+}
+
+// run calls a script several times in one round trip to each server. Each answer has its own error.
+func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]*redis.Cmd, error) {
+	cmds := make([]*redis.Cmd, len(calls))
+	unknown := func(cmd *redis.Cmd) bool { return cmd == nil || redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }
+	pipelined := func(eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
+		_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, call := range calls {
+				if unknown(cmds[i]) {
+					cmds[i] = eval(ctx, pipe, call.keys, call.args...)
+				}
+			}
+			return nil
+		})
+		return err
+	}
+	err := pipelined(script.EvalSha)
+	if slices.ContainsFunc(cmds, unknown) {
+		err = pipelined(script.Eval)
+	}
+	return cmds, err
+}

@@ -12,7 +12,7 @@ import (
 
 // The sentences that failures print must be those of package session.
 func TestSentences(t *testing.T) {
-	kittest.Sentences(t, "contract.go", "../store.go", "../session.go", "../cutoff.go", "../log.go")
+	kittest.Sentences(t, "contract.go", "../store.go", "../session.go", "../cutoff.go", "../log.go", "../excess.go")
 }
 
 // The kit allows stores that expire rows by themselves, at some time after a day, and stores that are a Notifier and a
