@@ -121,7 +121,7 @@ const maxTime = 253402300799
 
 // parseClaims reads a payload whose signature was verified. It checks the form of the claims, and that the required
 // ones are there. Identity and time are checked elsewhere. The error names the claim and the rule, but never a value.
-func parseClaims(payload string) (c *Claims, from origin, err error) {
+func parseClaims(payload string) (c *Claims, made origin, err error) {
 	c = &Claims{payload: payload}
 	s := strictjson.Scan(payload)
 	for s.Next() {
@@ -147,24 +147,24 @@ func parseClaims(payload string) (c *Claims, from origin, err error) {
 		case "nbf":
 			c.NotBefore = numericDate(&s)
 		case "gen":
-			from.generation = s.Int()
+			made.generation = s.Int()
 		case "ver":
-			from.version = versionOf(&s)
+			made.version = versionOf(&s)
 		case "cnf":
 			refuseBound(&s)
 		}
 	}
 	switch {
 	case s.Err() != nil:
-		return nil, from, s.Err()
+		return nil, made, s.Err()
 	case c.Subject == "":
-		return nil, from, errNoSubject
+		return nil, made, errNoSubject
 	case c.ExpiresAt.IsZero():
-		return nil, from, errNoExpiry
+		return nil, made, errNoExpiry
 	case c.IssuedAt.IsZero():
-		return nil, from, errNoIssueTime
+		return nil, made, errNoIssueTime
 	}
-	return c, from, nil
+	return c, made, nil
 }
 
 var (

@@ -81,8 +81,8 @@ func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
 	own := unverified(access)
 	token, newest := "", own.number
 	for _, cookie := range m.named(r, refreshCookie) { // of the own ones there may be two, if the path of the mount has changed
-		if id := unverified(cookie.Value); id.whose == own.whose && id.number >= newest {
-			token, newest = cookie.Value, id.number
+		if other := unverified(cookie.Value); other.whose == own.whose && other.number >= newest {
+			token, newest = cookie.Value, other.number
 		}
 	}
 	if token == "" {
@@ -98,10 +98,10 @@ type cookieOwner struct {
 }
 
 // unverified reads a token without any check. It only chooses between cookies: what is chosen is verified.
-func unverified(text string) (id cookieOwner) {
+func unverified(text string) (owner cookieOwner) {
 	token, err := jws.Open(text, maxCookie)
 	if err != nil {
-		return id
+		return owner
 	}
 	defer token.Close()
 	payload, _ := token.UnverifiedPayload()
@@ -114,14 +114,14 @@ func unverified(text string) (id cookieOwner) {
 		case "sid":
 			sid = s.String()
 		case "gen":
-			id.number = s.Int()
+			owner.number = s.Int()
 		}
 	}
 	if s.Err() != nil {
 		return cookieOwner{}
 	}
-	id.whose = sub + "\x00" + sid
-	return id
+	owner.whose = sub + "\x00" + sid
+	return owner
 }
 
 // named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one

@@ -153,7 +153,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 	if trimmed := strings.TrimSpace(email); trimmed == "" || len(email) > maxEmail || strings.ContainsFunc(trimmed, unicode.IsControl) {
 		return userstore.User{}, nil, badRequest(`field "email" is not an e-mail address`)
 	}
-	if err := checkPassword(pass); err != nil {
+	if err := checkPasswordForm(pass); err != nil {
 		return userstore.User{}, nil, err
 	}
 	var user userstore.User
@@ -267,8 +267,8 @@ func codeNeeded(id, secret string) error {
 	return e
 }
 
-// checkPassword refuses passwords that no user can have.
-func checkPassword(pass string) error {
+// checkPasswordForm refuses passwords that no user can have.
+func checkPasswordForm(pass string) error {
 	switch {
 	case pass == "":
 		return badRequest(`field "password" is empty`)

@@ -58,7 +58,7 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 
 // checkAgain checks the password of a user who is signed in.
 func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string) (*attempt, error) {
-	if err := checkPassword(pass); err != nil {
+	if err := checkPasswordForm(pass); err != nil {
 		return nil, err
 	}
 	return a.try(ctx, user.Email, user.ID, func(*attempt) error {

@@ -24,7 +24,7 @@ var (
 	// errCode is the answer to a wrong code.
 	errCode = &Error{status: 401, code: "invalid_code", message: "the code is wrong", challenge: bareChallenge,
 		kind: ErrInvalidCredentials, failure: true}
-	errSessions = invalidToken("the two tokens are of different sessions")
+	errTwoSessions = invalidToken("the two tokens are of different sessions")
 )
 
 // SecondStep ends a login that [Auth.Login] answered with [ErrSecondStepRequired]: ticket is [Error.Ticket], and code is one of
@@ -162,7 +162,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 		return Tokens{}, err
 	}
 	if access.SessionID != claims.SessionID || access.Subject != claims.Subject {
-		return Tokens{}, errSessions
+		return Tokens{}, errTwoSessions
 	}
 	if err := a.mayStepUp(ctx, claims); err != nil {
 		return Tokens{}, err

@@ -244,7 +244,7 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	if err != nil {
 		return nil, v.logRefusal(ctx, goodTokens, err)
 	}
-	claims, origin, err := from.parse(ctx, v, signed.Payload)
+	claims, made, err := from.parse(ctx, v, signed.Payload)
 	if err != nil {
 		return nil, v.logRefusal(ctx, goodTokens, err)
 	}
@@ -253,7 +253,7 @@ func (v *Verifier) read(ctx context.Context, text string, use use) (*Claims, err
 	}
 	claims.from, claims.keys = from, signed.Keys
 	if claims.revocations = v.revocations; v.revocations != nil {
-		claims.session = v.revocations.Ref(claims.SessionID, claims.Subject, origin.version, origin.generation)
+		claims.session = v.revocations.Ref(claims.SessionID, claims.Subject, made.version, made.generation)
 	}
 	return claims, nil
 }

@@ -36,7 +36,7 @@ type Client struct {
 	loaded  bool
 	flight  *flight // the running refresh; nil: none
 	locking int     // how many calls wait in lock
-	rest    rest
+	backoff backoff
 }
 
 // Format implements [fmt.Formatter]. It prints only the name of the type, because a Client holds tokens.

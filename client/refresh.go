@@ -32,35 +32,35 @@ type flight struct {
 	err     error
 }
 
-// rest is a time in which no refresh is sent with a refresh token, because the last one failed.
-type rest struct {
+// backoff is a time in which no refresh is sent with a refresh token, because the last one failed.
+type backoff struct {
 	token       string
 	from, until time.Time
-	asked       *Error // the answer whose Retry-After asks for the rest; nil: none, and then a call that needs a new token may refresh
+	asked       *Error // the answer whose Retry-After asks for it; nil: none, and then a call that needs a new token may refresh
 }
 
-// restAfter returns the rest after a refresh: up to a minute if the service asks for it, and otherwise a second.
-func restAfter(token string, err error) rest {
+// backoffAfter returns the backoff after a refresh: up to a minute if the service asks for it, and otherwise a second.
+func backoffAfter(token string, err error) backoff {
 	if err == nil {
-		return rest{}
+		return backoff{}
 	}
-	r := rest{token: token, from: time.Now().Round(0)}
-	r.until = r.from.Add(time.Second)
+	b := backoff{token: token, from: time.Now().Round(0)}
+	b.until = b.from.Add(time.Second)
 	if refused, ok := errors.AsType[*Error](err); ok && refused.RetryAfter > 0 {
-		r.until, r.asked = r.from.Add(min(refused.RetryAfter, time.Minute)), refused
+		b.until, b.asked = b.from.Add(min(refused.RetryAfter, time.Minute)), refused
 	}
-	return r
+	return b
 }
 
-func (r rest) covers(token string) bool {
+func (b backoff) covers(token string) bool {
 	now := time.Now()
-	return token == r.token && now.Before(r.until) && !now.Before(r.from)
+	return token == b.token && now.Before(b.until) && !now.Before(b.from)
 }
 
-// refusal is the answer that asks for the rest, with the time that is left.
-func (r rest) refusal() error {
-	left := *r.asked
-	left.RetryAfter = time.Until(r.until)
+// refusal is the answer that asks for the backoff, with the time that is left.
+func (b backoff) refusal() error {
+	left := *b.asked
+	left.RetryAfter = time.Until(b.until)
 	return &left
 }
 
@@ -137,7 +137,7 @@ func (c *Client) ready(ctx context.Context, refused string) (current, *flight) {
 	case usable && c.pair.notDue():
 		return c.pair, nil
 	case usable && c.pair.usable(): // the refresh goes on beside the request
-		if c.flight == nil && c.locking == 0 && !c.rest.covers(c.pair.RefreshToken) {
+		if c.flight == nil && c.locking == 0 && !c.backoff.covers(c.pair.RefreshToken) {
 			c.start(ctx, refused, 0)
 		}
 		return c.pair, nil
@@ -244,16 +244,16 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	var pair Tokens
 	err = patiently(ctx, maxWait, func() (err error) {
 		c.mu.Lock()
-		rest := c.rest
+		backoff := c.backoff
 		c.mu.Unlock()
-		if rest.asked != nil && rest.covers(tokens.RefreshToken) {
-			return rest.refusal()
+		if backoff.asked != nil && backoff.covers(tokens.RefreshToken) {
+			return backoff.refusal()
 		}
 		pair, err = c.tokens(ctx, "/refresh-token", "", map[string]string{"refreshToken": tokens.RefreshToken})
 		return err
 	})
 	c.mu.Lock()
-	c.rest = restAfter(tokens.RefreshToken, err)
+	c.backoff = backoffAfter(tokens.RefreshToken, err)
 	c.mu.Unlock()
 	if isStatus(err, http.StatusUnauthorized) {
 		return current{}, errors.Join(fmt.Errorf("%w: %w", ErrSignedOut, err), c.keep(ctx, Tokens{}))

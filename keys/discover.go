@@ -51,9 +51,9 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 func (p place) metadataURLs() []string {
 	issuer, _ := url.Parse(p.issuer) // open has checked it
 	plain := strings.TrimSuffix(p.issuer, "/")
-	behind := *issuer
-	behind.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(issuer.Path, "/")
-	return []string{plain + "/.well-known/openid-configuration", behind.String()}
+	inFront := *issuer
+	inFront.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(issuer.Path, "/")
+	return []string{plain + "/.well-known/openid-configuration", inFront.String()}
 }
 
 // jwksURI reads the metadata at an address, and returns the URL of the keys.

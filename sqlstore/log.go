@@ -28,9 +28,9 @@ import (
 // inbox for the second time numbers the inbox.
 
 const (
-	sameNumber = 1_000  // how many rows a batch has at most
-	batchSize  = 10_000 // how many rows of the inbox are numbered together at most
-	minBatch   = 100    // the same when the database is slow
+	batchSize   = 1_000  // how many rows a batch has at most
+	mostAtOnce  = 10_000 // how many rows of the inbox are numbered in one transaction at most
+	leastAtOnce = 100    // the same when the database is slow
 )
 
 // What a row of the log is: the first column of logTail and logCutoffs, which have these numbers as digits.
@@ -143,7 +143,7 @@ func (s *Sessions) readSessions(ctx context.Context, each func(session.Entry), f
 	return nil
 }
 
-// readRows calls each for every row. It returns the head, if it is among the rows, and up to batchSize rows of the inbox.
+// readRows calls each for every row. It returns the head, if it is among the rows, and up to mostAtOnce rows of the inbox.
 func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query string,
 	args ...any) (head int64, inbox []inboxRow, err error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
@@ -174,7 +174,7 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 				each(session.CutEntry(string(id), c))
 			}
 		}
-		if kind >= inboxSession && len(inbox) < batchSize {
+		if kind >= inboxSession && len(inbox) < mostAtOnce {
 			inbox = append(inbox, inboxRow{kind == inboxCutoff, string(id)})
 		}
 	}
@@ -185,7 +185,7 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 }
 
 // numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
-// the inbox, and the next call tries half as many: a slow database must not be asked for the same too large batch for ever.
+// the inbox, and the next call tries half as many: a slow database must not be asked for too much again and again.
 func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Millis, inbox []inboxRow) {
 	seen := make(map[inboxRow]bool, len(inbox))
 	for _, p := range inbox {
@@ -194,13 +194,13 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	s.mu.Lock()
 	old := slices.ContainsFunc(inbox, func(p inboxRow) bool { return s.inbox[p] })
 	s.inbox = seen
-	size := cmp.Or(s.batch, batchSize)
+	atOnce := cmp.Or(s.atOnce, mostAtOnce)
 	s.mu.Unlock()
 	if !old {
 		return
 	}
 	var sessions, users []string
-	for _, p := range inbox[:min(len(inbox), size)] {
+	for _, p := range inbox[:min(len(inbox), atOnce)] {
 		if p.cutoff {
 			users = append(users, p.id)
 		} else {
@@ -208,7 +208,7 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 		}
 	}
 	patience := time.Second
-	if size == minBatch { // so the statements themselves are slow
+	if atOnce == leastAtOnce { // so the statements themselves are slow
 		patience *= 4
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -217,9 +217,9 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.batch = max(size/2, minBatch)
+		s.atOnce = max(atOnce/2, leastAtOnce)
 	} else {
-		s.batch = min(2*size, batchSize)
+		s.atOnce = min(2*atOnce, mostAtOnce)
 	}
 }
 
@@ -241,7 +241,7 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 		table, id string // id is the column
 		ids       []string
 	}{{"signet_sessions", "id", sessions}, {"signet_cutoffs", "user_id", users}} {
-		for ids := range slices.Chunk(rows.ids, sameNumber) {
+		for ids := range slices.Chunk(rows.ids, batchSize) {
 			if done, err = numberBatch(ctx, db, d, head, next, rows.table, rows.id, ids); !done {
 				return false, err
 			}

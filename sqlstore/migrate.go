@@ -229,7 +229,7 @@ func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
 		if err != nil || !done {
 			return err
 		}
-		from.Int64, from.Valid = last, len(ids) == batchSize
+		from.Int64, from.Valid = last, len(ids) == mostAtOnce
 	}
 	return nil
 }
@@ -255,9 +255,9 @@ func numberNow(ctx context.Context, db *sql.DB, d Dialect, ids []string) (done b
 	return false, nil
 }
 
-// oldest returns the ids of a batch, and when the last one of them was revoked.
+// oldest returns the ids of up to mostAtOnce sessions, and when the last one of them was revoked.
 func oldest(ctx context.Context, db *sql.DB, query string, from int64) (ids []string, last int64, err error) {
-	rows, err := db.QueryContext(ctx, query, from, batchSize)
+	rows, err := db.QueryContext(ctx, query, from, mostAtOnce)
 	if err != nil {
 		return nil, 0, err
 	}

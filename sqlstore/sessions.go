@@ -23,9 +23,9 @@ type Sessions struct {
 	queries    queries
 	recent     session.Recent[known]
 
-	mu    sync.Mutex
-	inbox map[inboxRow]bool // what was in the inbox when this process looked last
-	batch int               // how many rows of it the next batch may have; 0: batchSize
+	mu     sync.Mutex
+	inbox  map[inboxRow]bool // what was in the inbox when this process looked last
+	atOnce int               // how many rows of it are numbered next; 0: mostAtOnce
 }
 
 // Option is an option of [NewSessions].

@@ -47,30 +47,30 @@ func (t Token) sum(secret *[32]byte) sum {
 	return sum{binary.LittleEndian.Uint64(t.buf.sum), max(1, binary.LittleEndian.Uint64(t.buf.sum[8:]))} // 0 means free
 }
 
-func bucketOf(buckets []goodBucket, token sum) *goodBucket {
-	return &buckets[token[0]%uint64(len(buckets))]
+func bucketOf(buckets []goodBucket, hash sum) *goodBucket {
+	return &buckets[hash[0]%uint64(len(buckets))]
 }
 
-func (s *Signatures) has(token sum) bool {
+func (s *Signatures) has(hash sum) bool {
 	buckets := s.buckets.Load()
 	if buckets == nil {
 		return false
 	}
-	b := bucketOf(*buckets, token)
+	b := bucketOf(*buckets, hash)
 	for i := range b {
-		if b[i][1].Load() == token[1] && b[i][0].Load() == token[0] {
+		if b[i][1].Load() == hash[1] && b[i][0].Load() == hash[0] {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *Signatures) add(token sum) {
+func (s *Signatures) add(hash sum) {
 	if s.buckets.Load() == nil {
 		made := make([]goodBucket, s.size)
 		s.buckets.CompareAndSwap(nil, &made)
 	}
-	b := bucketOf(*s.buckets.Load(), token)
+	b := bucketOf(*s.buckets.Load(), hash)
 	place := int(s.next.Add(1) % uint32(len(b)))
 	for i := range b {
 		if b[i][1].Load() == 0 {
@@ -79,8 +79,8 @@ func (s *Signatures) add(token sum) {
 		}
 	}
 	b[place][1].Store(0)
-	b[place][0].Store(token[0])
-	b[place][1].Store(token[1])
+	b[place][0].Store(hash[0])
+	b[place][1].Store(hash[1])
 }
 
 // worthRemembering reports whether it is cheaper to look a signature up than to verify it, whether the token will come again, and

@@ -78,9 +78,9 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 		}
 	}
 	verifiedWith, remember := set, known && r.good != nil && head.worthRemembering()
-	var token sum
+	var hash sum
 	if remember {
-		if token = t.sum(secret); r.good.has(token) {
+		if hash = t.sum(secret); r.good.has(hash) {
 			payload, err := t.UnverifiedPayload()
 			return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: head.keys, Remembered: true}, err
 		}
@@ -103,7 +103,7 @@ func (r *Reader) Verify(ctx context.Context, t Token) (Verified, error) {
 	case !known:
 		r.remember(set, t.header, head)
 	case remember && set == verifiedWith:
-		r.good.add(token)
+		r.good.add(hash)
 	}
 	payload, err := t.UnverifiedPayload()
 	return Verified{Type: head.typ, Payload: payload, Keys: set, Signers: signers}, err
