@@ -61,7 +61,7 @@ func clientOf(ctx context.Context) rotation.Client { return callerOf(ctx).Client
 // networkOf is the network of the client. It takes turns with others to hash passwords.
 func networkOf(ctx context.Context) string { return clientip.Network(clientOf(ctx).Address) }
 
-// maxLabel is the longest text about a client that a session keeps, in bytes.
+// maxLabel is the longest text of a request that sessions, events and the log keep, in bytes.
 const maxLabel = 256
 
 // label returns a copy of text without characters that cannot be shown. Characters that are not printable could change

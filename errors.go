@@ -31,7 +31,8 @@ var (
 	// new token. It is an ErrInvalidToken too.
 	ErrUserChanged error = invalidToken("the token's user has changed; refresh it")
 	// ErrInvalidCredentials says that the e-mail address is unknown, the password is wrong, or the account is disabled:
-	// 401. The answer does not say which.
+	// 401. The answer does not say which. A wrong code ("invalid_code") and a ticket of a second step that cannot be used any
+	// more ("invalid_ticket") are this error too.
 	ErrInvalidCredentials error = &Error{status: 401, code: "invalid_credentials", message: "e-mail address or password is wrong",
 		challenge: bareChallenge}
 	// ErrSecondStepRequired says that the password was right, and that the user must show a code too: 401. The [*Error] has
@@ -57,7 +58,7 @@ var (
 	// with Retry-After. The same request may succeed later. It never says that a token or a session is bad.
 	ErrUnavailable error = &Error{status: 503, code: "temporarily_unavailable", message: "temporarily unavailable; try again",
 		retryAfter: time.Second}
-	// ErrStateless says that there are no sessions to list or to end, because of [WithoutSessions]: 501.
+	// ErrStateless says that the call needs sessions, and that there are none because of [WithoutSessions]: 501.
 	ErrStateless error = &Error{status: 501, code: "not_implemented", message: "this service keeps no sessions"}
 )
 

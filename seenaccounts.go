@@ -13,7 +13,7 @@ import (
 // account.
 type seenAccounts struct {
 	places [1024]atomic.Pointer[seenAccount]
-	nobody atomic.Pointer[seenAccount] // the last address that belongs to no user
+	nobody atomic.Pointer[seenAccount] // where add writes an address of no user, so that it takes the same time; nobody reads it
 }
 
 type seenAccount struct{ email, userID string }
@@ -24,8 +24,8 @@ func (s *seenAccounts) place(email string) *atomic.Pointer[seenAccount] {
 	return &s.places[maphash.String(seenSeed, email)%uint64(len(s.places))]
 }
 
-// add remembers the user of an address. userID is "" if the address belongs to no user, or no longer to one. That takes the same
-// time. Without the copies the memory of the whole request would stay, and some servers use it again.
+// add remembers the user of an address, and takes the same time if there is none: then userID is "". Without the copies the
+// memory of the whole request would stay, and some servers use it again.
 func (s *seenAccounts) add(email, userID string) {
 	email = strings.Clone(userstore.NormalizeEmail(email))
 	place := s.place(email)

@@ -195,8 +195,8 @@ func (k *Key) Err() error {
 	return k.err
 }
 
-// Equal reports whether two keys have the same id, key material, algorithm and issuer. A private key is equal to its public half. A key
-// with an error is equal only to itself.
+// Equal reports whether two keys have the same id, key material, algorithm and issuer. A private key is equal to its public half.
+// Of two public RSA keys, both or neither must be of a JWK that names no algorithm. A key with an error equals only itself.
 func (k *Key) Equal(other *Key) bool {
 	if k.Err() != nil || other.Err() != nil { // or nil
 		return k == other

@@ -89,8 +89,7 @@ func (m *method) run(ctx context.Context, own *error, do func(ctx context.Contex
 // errPanic stands for the error of a call that has not returned.
 var errPanic = errors.New("panic")
 
-// end notes how a call ended. The store answered well if the caller's function returned the error. The text of an error is left out
-// of the span: the text of a database's error may hold the row.
+// end notes how a call ended. The text of an error is left out of the span: the text of a database's error may hold the row.
 func (m *method) end(ctx context.Context, span trace.Span, begin time.Time, outcome string) {
 	took := time.Since(begin).Seconds()
 	r := m.results[outcome]
@@ -103,6 +102,7 @@ func (m *method) end(ctx context.Context, span trace.Span, begin time.Time, outc
 	span.End()
 }
 
+// outcome names how a call ended. The store answered well if own, the error of the caller's function, is the reason.
 func outcome(err, own error) string {
 	switch {
 	case err == nil:

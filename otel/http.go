@@ -121,8 +121,8 @@ func (r *recorder) FlushError() error {
 	return err
 }
 
-// as returns the recorder with the optional methods of w: http.Flusher, http.Hijacker and io.ReaderFrom. Handlers that stream, or
-// that take the connection over, ask for them.
+// as returns the recorder with the optional methods of w that handlers ask for when they stream, or take the connection over:
+// http.Flusher, then http.Hijacker, then io.ReaderFrom. Each of these is there only together with those before it.
 func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
 	_, flushes := w.(http.Flusher)
 	_, hijacks := w.(http.Hijacker)

@@ -17,7 +17,7 @@ type StatsSource interface {
 
 // Observe reports the numbers of source whenever OpenTelemetry collects; see the list of metrics of this package. It
 // starts no goroutine. Call stop before another service takes the place of this one, and when the service is closed; a
-// second call does nothing. The error is what the provider said to the names, and nothing is reported then. Observe
+// second call does nothing. The error is that of the provider if it refuses the metrics. Then nothing is reported. Observe
 // panics if source is nil.
 func Observe(source StatsSource, options ...Option) (stop func() error, err error) {
 	if source == nil {
