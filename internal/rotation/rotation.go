@@ -221,7 +221,7 @@ func (r Rules) use(s *session.Session, now session.Millis) {
 
 // keepUntil returns the time until which a row must be kept for tokens that are handed out now.
 func (r Rules) keepUntil(s session.Session, now session.Millis) session.Millis {
-	return min(now.Add(max(r.IdleOf(s), r.Access)), s.EndsAt).Add(keepSlack)
+	return min(now.Add(max(r.idleOf(s), r.Access)), s.EndsAt).Add(keepSlack)
 }
 
 // LiveUntil returns the time at which the last token expires that the session has handed out so far.
@@ -238,11 +238,11 @@ func (r Rules) Confirm(s session.Session, generation int64, now session.Millis) 
 
 // Expired reports whether the session's time is over.
 func (r Rules) Expired(s session.Session, now session.Millis) bool {
-	return now >= s.EndsAt || now >= s.LastUsedAt.Add(r.IdleOf(s))
+	return now >= s.EndsAt || now >= s.LastUsedAt.Add(r.idleOf(s))
 }
 
-// IdleOf is how long the session lives without a use.
-func (r Rules) IdleOf(s session.Session) time.Duration {
+// idleOf is how long the session lives without a use.
+func (r Rules) idleOf(s session.Session) time.Duration {
 	if s.Idle != 0 {
 		return time.Duration(s.Idle) * time.Millisecond
 	}

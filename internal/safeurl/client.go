@@ -25,7 +25,7 @@ func (r Rule) Client(given *http.Client) (client *http.Client, end func()) {
 		own.HTTP2.SendPingTimeout, own.HTTP2.PingTimeout = 5*time.Second, 5*time.Second
 		client.Transport, end = own, own.CloseIdleConnections
 	}
-	client.CheckRedirect = r.Redirects(client.CheckRedirect)
+	client.CheckRedirect = r.redirects(client.CheckRedirect)
 	return client, end
 }
 

@@ -30,9 +30,9 @@ func (r Rule) Check(u *url.URL) error {
 	return fmt.Errorf("the URL's scheme %q is not https; in a network that you trust, use WithInsecureHTTP", u.Scheme)
 }
 
-// Redirects returns a function for [http.Client].CheckRedirect. It allows at most three redirects, and none from https to
+// redirects returns a function for [http.Client].CheckRedirect. It allows at most three redirects, and none from https to
 // http. own is the function of the client's owner, or nil.
-func (r Rule) Redirects(own func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+func (r Rule) redirects(own func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(request *http.Request, via []*http.Request) error {
 		if r.Check(request.URL) != nil || len(via) > 3 || via[0].URL.Scheme == "https" && request.URL.Scheme != "https" {
 			return errors.New("the redirect is refused")
