@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // carrier is how tokens travel between a mount and its clients: in bodies, or in cookies.
@@ -33,9 +32,9 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 // setCookies writes a pair of tokens into cookies. Both cookies live as long as the token that lives longer. A token that has expired
 // is refused anyway.
 func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Tokens) {
-	life := time.Duration(max(tokens.ExpiresIn, tokens.refreshIn)) * time.Second
-	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, life)
-	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, life)
+	seconds := int(max(tokens.ExpiresIn, tokens.refreshIn))
+	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, seconds)
+	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, seconds)
 }
 
 // SetCookies gives a pair of tokens to a browser in the cookies of [Auth.CookieHandler]. It is for hosts that sign users in by

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/strictjson"
@@ -207,12 +206,12 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && address.IsLoopback()
 }
 
-// set gives a cookie to the browser.
-func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, life time.Duration) {
+// set gives a cookie to the browser, which keeps it for maxAge seconds.
+func (m *cookieMode) set(w http.ResponseWriter, r *http.Request, name, path, value string, maxAge int) {
 	if !isLoopback(r.Host) && strings.EqualFold(r.Header.Get("Origin"), "http://"+r.Host) && !m.warned.Swap(true) {
 		m.log.Warn("signet: over http a browser keeps no cookies of this service, so nobody stays signed in; it needs https, or localhost")
 	}
-	http.SetCookie(w, m.cookie(name, path, value, int(life/time.Second), m.plain(r)))
+	http.SetCookie(w, m.cookie(name, path, value, maxAge, m.plain(r)))
 }
 
 // remove takes a cookie away, in each form that counts here.

@@ -313,14 +313,15 @@ func (f *foreign) collect(c *Claims, claim, raw string) (fault bool) {
 
 // subject reads "sub": a text, or a whole number if the host says so.
 func (f *foreign) subject(s *strictjson.Scanner) string {
-	if f.numericSubject && s.Raw()[0] != '"' {
-		if n := s.Int(); n < 0 || n > maxSafeID {
-			s.Mistyped("a text, or a whole number up to 2^53-1")
-		} else {
-			return strconv.FormatInt(n, 10)
-		}
+	if !f.numericSubject || s.Raw()[0] == '"' {
+		return s.String()
 	}
-	return s.String()
+	n := s.Int()
+	if n < 0 || n > maxSafeID {
+		s.Mistyped("a text, or a whole number up to 2^53-1")
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // otherSubject reads the JSON value of the claim that stands for "sub". It returns "" if the value names nobody.
@@ -378,8 +379,7 @@ func listAt(value string, path []string) (list []string, ok bool) {
 		s := strictjson.Scan(value)
 		for s.Next() {
 			if s.Name() == path[0] && s.Raw() != "null" {
-				list, ok = listAt(s.Raw(), path[1:])
-				return list, ok
+				return listAt(s.Raw(), path[1:])
 			}
 		}
 		return nil, s.Err() == nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
 )
 
@@ -210,12 +211,12 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 // serves an empty set. Caches may keep an answer for 300 seconds. Answers have an ETag.
 func (a *Auth) JWKSHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		set := a.keys.Current()
+		set, err := a.currentKeys()
+		if err != nil {
+			return err
+		}
 		body, err := set.JWKS()
-		switch {
-		case set == nil:
-			return unavailable(err)
-		case err != nil:
+		if err != nil {
 			return internal(err)
 		}
 		servePublic(w, r, "application/jwk-set+json", body)
@@ -237,9 +238,9 @@ func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 		panic(fmt.Sprintf("signet.MetadataHandler: %q is not the URL of the keys", jwksURI))
 	}
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		set := a.keys.Current()
-		if set == nil {
-			return unavailable(errors.New("the key source has no keys"))
+		set, err := a.currentKeys()
+		if err != nil {
+			return err
 		}
 		algorithms := []string{}
 		for _, key := range set.Keys() {
@@ -260,6 +261,13 @@ func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 		servePublic(w, r, "application/json", body)
 		return nil
 	}, http.MethodGet, http.MethodHead)
+}
+
+func (a *Auth) currentKeys() (*keys.Set, error) {
+	if set := a.keys.Current(); set != nil {
+		return set, nil
+	}
+	return nil, unavailable(errors.New("the key source has no keys"))
 }
 
 // servePublic serves a document that everybody may read. Caches may keep it for 300 seconds.

@@ -98,14 +98,18 @@ func sessionOption(name string, apply func(*settings)) Option {
 	})
 }
 
-// newVerifierSettings collects options for the function with that name.
-func newVerifierSettings(function string, opts []VerifierOption) verifierSettings {
-	s := verifierSettings{verifierConfig: verifierConfig{
+func defaultVerifierSettings() verifierSettings {
+	return verifierSettings{verifierConfig: verifierConfig{
 		types:  []string{jws.AccessType},
 		leeway: 30 * time.Second,
 		clock:  time.Now,
 		logger: slog.Default(),
 	}, cacheSize: defaultCacheSize}
+}
+
+// newVerifierSettings collects options for the function with that name.
+func newVerifierSettings(function string, opts []VerifierOption) verifierSettings {
+	s := defaultVerifierSettings()
 	for _, opt := range opts {
 		if isnil.Value(opt) {
 			s.mistake(function, "an option is nil")
@@ -117,9 +121,10 @@ func newVerifierSettings(function string, opts []VerifierOption) verifierSetting
 	return s
 }
 
+// newSettings collects options for New.
 func newSettings(opts []Option) settings {
 	s := settings{
-		verifierSettings: newVerifierSettings("New", nil),
+		verifierSettings: defaultVerifierSettings(),
 		hasher:           password.Default(),
 		reuseWindow:      10 * time.Second,
 		maxStaleness:     30 * time.Second,

@@ -34,13 +34,14 @@ func (a *Auth) Logout(ctx context.Context, token string) error {
 	return err
 }
 
-// forget makes this process refuse the access tokens of a session that the store has lost: until then, which is when a known
-// token expires, but at least for the longest lifetime of an access token, because newer tokens of the session may exist.
-func (a *Auth) forget(id string, then time.Time) {
-	if until := a.clock().Add(max(a.lifetimes.Access, sessions.DefaultAccess)); until.After(then) {
-		then = until
+// forget makes this process refuse the access tokens of a session that the store has lost. expiry is that of a token of the
+// session, or zero. Newer tokens of it may exist, so they are refused for at least the longest lifetime of an access token.
+func (a *Auth) forget(id string, expiry time.Time) {
+	until := a.clock().Add(max(a.lifetimes.Access, sessions.DefaultAccess))
+	if expiry.After(until) {
+		until = expiry
 	}
-	a.sessions.Forget(id, session.MillisOf(then))
+	a.sessions.Forget(id, session.MillisOf(until))
 }
 
 // logoutEach ends the sessions of some tokens. Tokens of nobody do not matter if another one was good.

@@ -242,18 +242,28 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireRecentAuth", next, func(c *Claims) error {
 			authTime, level := authenticationOf(c.payload)
-			age := v.clock().Unix() - authTime
-			recent := maxAge == 0 || authTime != 0 && age <= int64(maxAge/time.Second) && age >= -int64(v.leeway/time.Second)
-			if recent && (len(acr) == 0 || slices.Contains(acr, level)) {
+			if v.isRecent(authTime, maxAge) && (len(acr) == 0 || slices.Contains(acr, level)) {
 				return nil
 			}
-			if v.undated != nil && authTime == 0 {
-				v.undated.Do(func() {
-					v.logger.Warn("signet: RequireRecentAuth refuses every token, because none says when the user has authenticated; " +
-						"set LoginPolicy.Decide or LoginPolicy.SecondFactor")
-				})
+			if authTime == 0 && v.undated != nil {
+				v.undated.Do(v.warnUndated)
 			}
 			return refused
 		})
 	}
+}
+
+// isRecent reports whether a user has authenticated within maxAge; a maxAge of 0 asks for no time. authTime is in Unix seconds,
+// and 0 if it is not known.
+func (v *Verifier) isRecent(authTime int64, maxAge time.Duration) bool {
+	if maxAge == 0 {
+		return true
+	}
+	age := v.clock().Unix() - authTime
+	return authTime != 0 && age <= int64(maxAge/time.Second) && age >= -int64(v.leeway/time.Second)
+}
+
+func (v *Verifier) warnUndated() {
+	v.logger.Warn("signet: RequireRecentAuth refuses every token, because none says when the user has authenticated; " +
+		"set LoginPolicy.Decide or LoginPolicy.SecondFactor")
 }

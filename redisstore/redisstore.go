@@ -165,13 +165,13 @@ type written struct {
 // batch is how many rows or entries one command reads at most, so that no command keeps the server busy.
 const batch = 1000
 
-func (s *Store) groupKey(n int) string { return s.groups[n].prefix }
-func (s *Store) logKey(n int) string   { return s.groups[n].log }
-func (s *Store) allKey(n int) string   { return s.groups[n].all }
+func (s *Store) logKey(n int) string            { return s.groups[n].log }
+func (s *Store) allKey(n int) string            { return s.groups[n].all }
+func (s *Store) rowKey(n int, id string) string { return s.groups[n].prefix + "s:" + id }
 
 // userKey returns the key of a user's list ("u:") or cut-off ("c:").
 func (s *Store) userKey(kind, userID string) string {
-	return s.groupKey(session.GroupOfUser(userID)) + kind + userID
+	return s.groups[session.GroupOfUser(userID)].prefix + kind + userID
 }
 
 // known is what a read has found. The texts are compared again when something is written.
@@ -320,7 +320,7 @@ func (s *Store) find(ctx context.Context, group int, id string, attempt int) (k 
 }
 
 func (s *Store) read(ctx context.Context, group int, id string) (k known, row session.Session, err error) {
-	keys := []string{s.groupKey(group) + "s:" + id, s.allKey(group)}
+	keys := []string{s.rowKey(group, id), s.allKey(group)}
 	args := []any{s.groups[group].cut}
 	for {
 		answer, err := readScript.Run(ctx, s.client, keys, args...).Slice()
@@ -394,11 +394,11 @@ func (s *Store) List(ctx context.Context, userID string, limit int) ([]session.S
 // gone, and returns how many that were. Programs that know no cut-offs leave revoked sessions in the list. A row that this
 // version cannot read is left out if skip is set, and otherwise it is an error.
 func (s *Store) rows(ctx context.Context, userID string, ids []string, skip bool) (live []session.Session, removed int, err error) {
-	group := s.groupKey(session.GroupOfUser(userID))
+	group := session.GroupOfUser(userID)
 	for part := range slices.Chunk(ids, batch) {
 		keys := make([]string, len(part))
 		for i, id := range part {
-			keys[i] = group + "s:" + id
+			keys[i] = s.rowKey(group, id)
 		}
 		_, texts, err := rowsOf(rowsScript.Run(ctx, s.client, keys))
 		if err != nil {

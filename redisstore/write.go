@@ -23,7 +23,7 @@ func (s *Store) swap(ctx context.Context, k known, row, before session.Session, 
 	if err != nil {
 		return 0, err
 	}
-	cutKeys := []string{s.groupKey(group) + "c:" + row.UserID, s.allKey(group)}
+	cutKeys := []string{s.groups[group].cut + row.UserID, s.allKey(group)}
 	var n int64
 	if w.mark != "" && w.list == listedLate && floor == noFloor { // nearly every refresh
 		n, err = refreshScript.Run(ctx, s.client, append(cutKeys, w.key), k.user, k.all, w.mark, w.row, w.expires).Int64()
@@ -76,7 +76,7 @@ func (s *Store) prepare(group int, old written, row, before session.Session) (ro
 	if err != nil {
 		return rowWrite{}, err
 	}
-	w := rowWrite{written: old, key: s.groupKey(group) + "s:" + row.ID, listKey: s.groupKey(group) + "u:" + row.UserID, id: row.ID,
+	w := rowWrite{written: old, key: s.rowKey(group, row.ID), listKey: s.userKey("u:", row.UserID), id: row.ID,
 		keepUntil: row.KeepUntil, expires: expiry(row.KeepUntil), list: listed}
 	if mark, _, _ := strings.Cut(old.row, " "); mark != "" {
 		w.mark = mark + " "
@@ -169,7 +169,7 @@ func (s *Store) changeBatch(ctx context.Context, ids []string,
 			groups, reads = append(groups, group), append(reads, call{})
 		}
 		read := &reads[len(reads)-1]
-		read.keys = append(read.keys, s.groupKey(group)+"s:"+id)
+		read.keys = append(read.keys, s.rowKey(group, id))
 	}
 	answers, err := s.run(ctx, rowsScript, reads)
 	if err != nil {
