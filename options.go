@@ -513,11 +513,12 @@ func WithStrictRotation() Option {
 }
 
 // WithRefreshProof makes only the use of a new refresh token a proof that the client has received it. By default the use of the
-// new access token is a proof too. It is for pages that a server renders and that refresh while they do so: such a server may
-// use the new access token and be unable to store the pair, and the browser comes back with the old refresh token. It costs
-// time: a thief who uses the old token after the owner has refreshed is noticed only when the owner refreshes again, and a
-// thief's access token is good until it expires. It is also for browsers that lose power often: they write cookies and storage to the
-// disk some seconds late. See docs/browsers.md.
+// new access token is a proof too. The option is for clients that may use the new access token, lose the pair, and come back with
+// the old refresh token. There are two kinds. A server that refreshes while it renders a page may be unable to store the pair. A
+// browser whose machine loses power often writes cookies and storage to the disk some seconds late. See docs/browsers.md.
+//
+// The option costs time: a thief who uses the old token after the owner has refreshed is noticed only when the owner refreshes
+// again, and the thief's access token is good until it expires.
 func WithRefreshProof() Option {
 	return sessionOption("WithRefreshProof", func(s *settings) { s.refreshProof = true })
 }

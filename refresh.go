@@ -75,7 +75,7 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Se
 			return Tokens{}, unavailable(err)
 		}
 		out = rotation.Outcome{Event: rotation.EventUnknown}
-		if presented.ExpiredAt != 0 { // so the row was no longer needed
+		if presented.ExpiredAt != 0 { // the store may have deleted the row, because its time was over
 			out.Event = rotation.EventExpired
 		}
 	}

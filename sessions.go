@@ -192,7 +192,7 @@ func SessionContext(ctx context.Context, reasons ...error) (context.Context, con
 	}
 	watched, cancel := context.WithCancelCause(ctx)
 	stop := claims.revocations.Watch(ctx, claims.session, what, func(reason error) { cancel(revocationError(reason)) })
-	freed := context.AfterFunc(watched, stop) // for callers that forget it, when ctx ends
+	freed := context.AfterFunc(watched, stop) // when ctx ends, for callers that never call the function
 	return watched, func() {
 		freed()
 		stop()

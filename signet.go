@@ -138,7 +138,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		}
 	}
 	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
-	if s.refreshProof { // the use of an access token from before the option, which has a generation, is no proof either
+	if s.refreshProof { // then no access token is a proof, not even one from before the option, which names a generation
 		a.manager = nil
 	}
 	if !s.loginSet {
@@ -221,7 +221,7 @@ const maxUserID = 1024
 
 var errUserID = internal(errors.New("the user's ID is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL"))
 
-// canBeUserID reports whether every store can hold the id. No user has another one.
+// canBeUserID reports whether every store can hold the id. A user with any other id cannot log in.
 func canBeUserID(id string) bool {
 	return id != "" && len(id) <= maxUserID && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }

@@ -107,7 +107,7 @@ func WithMaxWait(limit time.Duration) Option {
 }
 
 // New returns a client for the service below baseURL, which includes the prefix of its routes: https://host/api/v1/auth. Over
-// http everybody on the way can read the tokens. It sends nothing. The error joins all mistakes in the arguments.
+// http everybody on the way can read the tokens. New sends nothing. Its error joins all mistakes in the arguments.
 func New(baseURL string, opts ...Option) (*Client, error) {
 	c := &Client{
 		// A login or a refresh never follows a redirect: the body has secrets.

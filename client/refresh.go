@@ -21,7 +21,7 @@ func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Tim
 	return pair.AccessToken, pair.Expiry(), nil
 }
 
-// flight is one refresh. The counter belongs to Client.mu; pair and err can be read when done is closed.
+// flight is one refresh. Client.mu guards waiters. pair and err can be read when done is closed.
 type flight struct {
 	began   time.Time
 	done    chan struct{}
@@ -189,7 +189,7 @@ func (c *Client) endIdle(f *flight) {
 const idleTime = 2 * time.Second
 
 // lock takes the lock of the store. A refresh for which nobody waits may hold it. lock ends such a refresh that takes longer than
-// mayTake, because its answer may never come. It also ends it when ctx ends. No other one begins meanwhile.
+// mayTake, because its answer may never come. It also ends it when ctx ends. No other such refresh begins meanwhile.
 func (c *Client) lock(ctx context.Context, mayTake time.Duration) (unlock func(), err error) {
 	c.mu.Lock()
 	c.locking++

@@ -34,7 +34,7 @@ const (
 	maxCursor = 2 << 10                // bytes
 	maxBody   = 8 << 10                // bytes
 	maxNonce  = 64                     // bytes
-	keepFor   = 100 * time.Millisecond // for which a signed document is served again
+	keepFor   = 100 * time.Millisecond // how long a signed document is served again
 	maxKept   = 32                     // cursors with such a document
 )
 

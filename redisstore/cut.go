@@ -52,6 +52,7 @@ func (s *Store) cut(ctx context.Context, cuts []cut,
 	change func(before session.Cutoff, latest, now session.Millis) (session.Cutoff, error)) (again []cut, err error) {
 	var reads, writes []call
 	for _, c := range cuts {
+		// The script returns two cut-offs, those of a user and of everybody. Here both are this one, and the first is used.
 		reads = append(reads, call{append([]string{c.key, c.key}, c.list...), []any{0, listSlack}})
 	}
 	answers, err := s.run(ctx, momentScript, reads)

@@ -72,7 +72,7 @@ func (s *Sessions) changeRemembered(ctx context.Context, ids []string,
 	written = map[string]int64{}
 	for i, c := range changed {
 		rest, written[c.ID] = append(rest, c.ID), c.version
-		if i < len(changed)-n && err == nil {
+		if i < len(changed)-n && err == nil { // so many were outdated: it does not matter which of them Tried counts
 			s.recent.Tried(c.ID, false)
 		} else {
 			s.recent.Forget(c.ID)

@@ -165,8 +165,8 @@ func (a *account) wait(p *place) millis {
 	return max(p.own.wait(accountRule, a.at), a.placesDay+hour-placesLimit, p.day+hour-placeLimit)
 }
 
-// begin charges an attempt, or says how long it must wait. known says that another name of the account knows the place, and counts for
-// it: then only the debt of the day of all known places counts here too.
+// begin charges an attempt, or returns how long it must wait. If known is set, another name of the account knows the place, and
+// is charged for it. Then this name is charged only for the day of all known places.
 func (a *account) begin(id uint64, known bool) (t trace, wait millis) {
 	p := a.place(id)
 	if p == nil && known {

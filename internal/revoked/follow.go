@@ -19,8 +19,8 @@ const (
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
 	expireEvery = time.Minute
 	retryAfter  = time.Second
-	longPush    = time.Minute // a subscription that has lasted so long was good
-	remoteSkew  = 500 * time.Millisecond
+	longPush    = time.Minute            // a subscription that has lasted so long was good
+	remoteSkew  = 500 * time.Millisecond // how far the clocks of the machines behind a remote source may be apart
 )
 
 // errBehind is for a source that answers, and whose answers are too old by the time that they are here.

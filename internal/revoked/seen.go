@@ -5,10 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// seen holds the hashes of sessions that were looked up in the store, so that each is looked up once. A View has one for the
-// sessions that were good, about which this comment is, and one for those that were revoked. A revoked session stays revoked,
-// so forget is never called for the second one. Its memory is bounded: a new session takes the place of another one, which is
-// then looked up again. Nothing is allocated before the first look-up.
+// seen holds the hashes of sessions that were looked up in the store, so that each is looked up once. Its memory is bounded: a
+// new session takes the place of another one, which is then looked up again. Nothing is allocated before the first look-up.
+//
+// A View has two: one for sessions that were good, and one for those that were revoked. A revoked session stays revoked, so
+// forget is never called for the second one. The following is about the first one.
 //
 // It never holds a session that the log has named. The look-up may find a session good just before it is revoked,
 // and the log may tell that at any time, so there are three cases. If forget was called before begin, the revocation

@@ -50,10 +50,10 @@ const (
 	EventCoalesced Event = "coalesced" // no new generation was made: too many windows are open
 	EventRecovered Event = "recovered" // the successor had never arrived and was replaced
 	EventUnknown   Event = "unknown"   // no such session, another secret, or revoked before
-	EventExpired   Event = "expired"
-	EventUser      Event = "user"
-	EventTheft     Event = "theft"
-	EventOlder     Event = "older" // a step-up with a token that is not the current one; nothing changed
+	EventExpired   Event = "expired"   // the token or the session; nothing changed
+	EventUser      Event = "user"      // the user is missing or disabled, and the session was ended
+	EventTheft     Event = "theft"     // a superseded token was used, and the session was ended
+	EventOlder     Event = "older"     // a step-up with a token that is not the current one; nothing changed
 )
 
 // Outcome is the answer to a refresh.
