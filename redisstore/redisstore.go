@@ -114,7 +114,8 @@ func isNil(client redis.UniversalClient) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// New returns a [Store] on the client. The host closes the client. Set ContextTimeoutEnabled in the client's options.
+// New returns a [Store] on the client. The host closes the client. New sends nothing. Its error names a mistake in the
+// arguments. Set ContextTimeoutEnabled in the client's options.
 // Without it go-redis does not end its wait for a stalled server with the deadline of a context. It waits as long as its own
 // timeouts allow. A context that is cancelled before its deadline does not end such a wait.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {

@@ -27,7 +27,7 @@ type Throttle struct {
 }
 
 // NewThrottle returns a [Throttle] on the client. The host closes the client. Set ContextTimeoutEnabled in the client's
-// options, as for [New]. It may be the client of a [Store], with the same prefix.
+// options, as for [New]. It may be the client of a [Store], with the same prefix. The error names a mistake in the arguments.
 func NewThrottle(client redis.UniversalClient, opts ...ThrottleOption) (*Throttle, error) {
 	t := &Throttle{client: client, prefix: "signet"}
 	for _, opt := range opts {

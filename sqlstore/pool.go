@@ -43,7 +43,8 @@ func poolOf(db *sql.DB) *pool {
 // lookEvery is the number of calls between two looks.
 const lookEvery = 256
 
-// WithLogger sets the logger that hears if the settings of the database make its stores slow. The default is [slog.Default].
+// WithLogger sets the logger that hears if the settings of the database make its stores slow. All stores on one *[sql.DB] share
+// it. The default, also for nil, is [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return option(func(s *Sessions) { s.pool.logger.Store(logger) })
 }

@@ -40,11 +40,13 @@ func (o option) apply(s *Sessions) { o(s) }
 // a larger limit, a login revokes up to 100 of them, and the next login goes on.
 func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUser = n }) }
 
-// NewSessions returns a store on db. The host closes db. Call [Migrate] before the first use. With go-sql-driver/mysql, set
-// interpolateParams=true. Otherwise every query costs a second round trip. Leave the isolation level of MariaDB and MySQL at
-// REPEATABLE READ, their default: with READ COMMITTED a refresh could be committed beside a cut-off that it does not know. Leave
-// PostgreSQL at READ COMMITTED, its default. If the default of your cluster is SERIALIZABLE, set READ COMMITTED for the
-// connections: with SERIALIZABLE some reads fail under load.
+// NewSessions returns a store on db. The host closes db. Call [Migrate] before the first use. The error names a mistake in the
+// arguments.
+//
+// With go-sql-driver/mysql, set interpolateParams=true. Otherwise every query costs a second round trip. Leave the isolation
+// level of MariaDB and MySQL at REPEATABLE READ, their default: with READ COMMITTED a refresh could be committed beside a cut-off
+// that it does not know. Leave PostgreSQL at READ COMMITTED, its default. If the default of your cluster is SERIALIZABLE, set
+// READ COMMITTED for the connections: with SERIALIZABLE some reads fail under load.
 //
 // The pool of db matters. With PostgreSQL and MariaDB, call db.SetMaxOpenConns(16), or with what the server can bear, and
 // db.SetMaxIdleConns with the same number. The default of 2 idle connections opens and closes connections all the time, which

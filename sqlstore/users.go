@@ -16,7 +16,8 @@ import (
 // processes.
 type Users struct{ database }
 
-// NewUsers returns a store on db. The host closes db. Call [Migrate] before the first use.
+// NewUsers returns a store on db. The host closes db. Call [Migrate] before the first use. The error says that db is nil, or that
+// the dialect is unknown.
 func NewUsers(db *sql.DB, dialect Dialect) (*Users, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
