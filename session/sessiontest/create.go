@@ -74,14 +74,14 @@ func (k kit) userIDs() {
 		rows = append(rows, k.create(fmt.Sprintf("session%d", i), userID))
 	}
 	for _, row := range rows {
-		got, _ := k.list1(row.UserID)
+		got, _ := k.listAll(row.UserID)
 		conformance.Equal(k, []string{row.ID}, ids(got), listReturns, "List(%+q), not those of others", row.UserID)
 		requireEqual(k, row, got[0], keptAsItIs, "user id %+q", row.UserID)
 		k.requireRow(row, keptAsItIs, fmt.Sprintf("user id %+q", row.UserID))
 	}
 	for _, userID := range []string{"b", "a  ", "x%", "session0", rows[0].ID, strings.Repeat("x", 199),
 		strings.Repeat("x", 199) + "Y"} {
-		got, _ := k.list1(userID)
+		got, _ := k.listAll(userID)
 		conformance.SameElements(k, nil, got, listReturns, "List(%+q): there is no such user", userID)
 	}
 }
@@ -132,7 +132,7 @@ func (k kit) createTwice() {
 		conformance.Error(k, err, createStores, "a second Create of one id")
 		k.requireRow(first, createStores, "after a second Create of its id")
 	}
-	rows, _ := k.list1(users[1])
+	rows, _ := k.listAll(users[1])
 	conformance.SameElements(k, nil, rows, createStores, "List of the user of a Create that failed")
 	conformance.Equal(k, 0, len(k.readAll(10).revoked), createStores, "the log after a Create, of a revoked row, that failed")
 }
@@ -149,7 +149,7 @@ func (k kit) createParallel() {
 		})
 	})
 	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "%d Creates at once", n)
-	rows, _ := k.list1("u1")
+	rows, _ := k.listAll("u1")
 	conformance.SameElements(k, want, ids(rows), listReturns, "after %d Creates at once", n)
 }
 
@@ -167,7 +167,7 @@ func (k kit) createRace() {
 	conformance.True(k, winner >= 0, createStores, "%d Creates of one id at once: none succeeded", n)
 	for i := range n {
 		conformance.Equal(k, i == winner, won[i], createStores, "%d Creates of one id at once: one succeeds", n)
-		rows, _ := k.list1(users[i])
+		rows, _ := k.listAll(users[i])
 		conformance.Equal(k, map[bool]int{true: 1}[won[i]], len(rows),
 			createStores, "%d Creates of one id at once: only the row of the one that succeeded is there", n)
 	}

@@ -67,7 +67,7 @@ func (k kit) requireCuts(userID string, user, all session.Cutoff, what string) {
 		return session.Session{}, stop
 	})
 	conformance.Same(k, err, stop, createError, "Create with a make that fails")
-	rows, _ := k.list1(userID)
+	rows, _ := k.listAll(userID)
 	for _, row := range rows[:min(1, len(rows))] {
 		var last session.Moment // only the last call of change counts
 		err := k.store.Update(k.ctx, row.ID, func(row session.Session, at session.Moment) (session.Session, error) {
@@ -387,7 +387,7 @@ func (k kit) cutAndCreate() {
 			newest.Store(k.cut(userID, end).Ended)
 		}
 		conformance.NoError(k, errors.Join(<-done...), createAgain, "%d Creates for u1, and Cut(%q)", writers*each, userID)
-		rows, _ := k.list1("u1")
+		rows, _ := k.listAll("u1")
 		conformance.True(k, len(rows) >= writers*each, createStores, "%d sessions after %d Creates", len(rows), writers*each)
 	}
 }

@@ -172,22 +172,21 @@ func (h *historian) apply(id, what string, rule func(session.Session, session.Mi
 	var given, wrote session.Session // of the last call of change: only that one counts
 	var moment session.Moment
 	var now session.Millis
-	inner := rule
-	rule = func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
+	verdict := func(row session.Session, now session.Millis) (session.Session, rotation.Outcome) {
 		if h.moment(row.UserID, now).Ended(row) {
 			return row.Revoke(session.ReasonRevoked, now), rotation.Outcome{}
 		}
-		return inner(row, now)
+		return rule(row, now)
 	}
 	err := h.store.Update(h.ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		given, moment, now = row, at, at.Now+h.ahead
-		wrote, _ = rule(row, now)
+		wrote, _ = verdict(row, now)
 		return wrote, nil
 	})
 	conformance.NoError(h, err, updateReplaces, "%s", what)
 	h.requireMoment(moment, given.UserID, what)
 	requireEqual(h, tracked, given, updateReplaces, "the row that change was given, %s", what)
-	row, outcome := rule(tracked, now)
+	row, outcome := verdict(tracked, now)
 	h.rows[id] = row
 	if outcome.Generation != 0 {
 		h.given[id] = append(h.given[id], outcome.Generation)
@@ -217,7 +216,7 @@ func (h *historian) end() {
 		}
 	}
 	for _, userID := range userIDs {
-		rows, at := h.list1(userID)
+		rows, at := h.listAll(userID)
 		conformance.SameElements(h, live[userID], rows, listReturns, "at the end of the history, List(%+q)", userID)
 		h.requireMoment(at, userID, "at the end of the history, List")
 	}

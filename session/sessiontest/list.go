@@ -10,7 +10,7 @@ import (
 )
 
 func (k kit) list() {
-	rows, at := k.list1("u1")
+	rows, at := k.listAll("u1")
 	conformance.SameElements(k, nil, rows, listReturns, "an empty store")
 	conformance.Equal(k, session.Moment{Now: at.Now}, at, listReturns, "an empty store")
 	live, other := k.create("live", "u1"), k.create("other", "u2")
@@ -19,10 +19,10 @@ func (k kit) list() {
 	expired = k.update(expired.ID, revoke(session.ReasonExpired))
 	k.create("revoked when it was created", "u1", revoke(session.ReasonLogout))
 	user, all := k.cut("u1", end), k.cut("", outdate) // the sessions that a cut-off has ended stay in the list
-	rows, at = k.list1("u1")
+	rows, at = k.listAll("u1")
 	conformance.SameElements(k, []session.Session{live, expired}, rows, listReturns, "u1 has two, and two that are revoked")
 	conformance.Equal(k, session.Moment{Now: at.Now, User: user, All: all}, at, listReturns, "u1 has a cut-off")
-	rows, at = k.list1("u2")
+	rows, at = k.listAll("u2")
 	conformance.SameElements(k, []session.Session{other}, rows, listReturns, "u2 has one")
 	conformance.Equal(k, session.Moment{Now: at.Now, All: all}, at, listReturns, "u2 has no cut-off")
 }
@@ -57,7 +57,7 @@ func (k kit) capEvicts() {
 	for i := range most {
 		k.create(fmt.Sprintf("s%d", i), "u1", unused(100+i*37%most)) // 37 and 100 have no common divisor
 	}
-	rows, _ := k.list1("u1")
+	rows, _ := k.listAll("u1")
 	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after %d Creates", most)
 
 	byUse := slices.SortedFunc(slices.Values(rows), func(a, b session.Session) int { return int(a.LastUsedAt - b.LastUsedAt) })
@@ -65,7 +65,7 @@ func (k kit) capEvicts() {
 	evicted := func(row session.Session, what string) {
 		k.Helper()
 		want[row.ID] = row.KeepUntil
-		rows, _ := k.list1("u1")
+		rows, _ := k.listAll("u1")
 		conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after %s", what)
 		got, err := k.get(row.ID)
 		conformance.NoError(k, err, keepsRows, "after %s", what)
@@ -90,10 +90,10 @@ func (k kit) capEvicts() {
 		k.create(fmt.Sprintf("newer%d", i), "u1", unused(1000))
 	}
 	k.create("revoked when it was created", "u2", revoke(session.ReasonLogout))
-	rows, _ = k.list1("u1")
+	rows, _ = k.listAll("u1")
 	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after three logouts and three logins")
 	conformance.Equal(k, len(want)+1, len(k.readAll(10).revoked), capEvicts, "the log after three logouts and three logins")
-	rows, _ = k.list1(neighbours(2)[1])
+	rows, _ = k.listAll(neighbours(2)[1])
 	conformance.Equal(k, 2, len(rows), capEvicts, "the number of sessions of another user")
 }
 
@@ -105,7 +105,7 @@ func (k kit) capTimeOver() {
 	}
 	k.create("over", "u1", unused(1), keep(-1000))
 	k.create("new", "u1")
-	rows, _ := k.list1("u1")
+	rows, _ := k.listAll("u1")
 	for _, name := range []string{"s0", fmt.Sprintf("s%d", most-2), "new"} {
 		conformance.True(k, slices.Contains(ids(rows), id("u1", name)), capOldest, "the session %s was evicted, and one whose time is over is there", name)
 	}
@@ -117,7 +117,7 @@ func (k kit) capPending() {
 	for i := range most + 1 {
 		k.create(fmt.Sprintf("p%d", i), "u1", unused(10000-6*i), func(row *session.Session, now session.Millis) { row.PendingUntil = now + 1000*1000 })
 	}
-	rows, _ := k.list1("u1")
+	rows, _ := k.listAll("u1")
 	conformance.Equal(k, session.MaxPending, len(rows), capEvicts, "the number of logins that wait, after %d of them", most+1)
 	conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("p%d", most))), capOldest, "the newest login was evicted")
 }
@@ -134,11 +134,11 @@ func (k kit) capParallel() {
 		})
 	})
 	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "%d Creates at once", n)
-	rows, _ := k.list1("u1")
+	rows, _ := k.listAll("u1")
 	conformance.True(k, most <= len(rows) && len(rows) <= most+n/2, capEvicts,
 		"%d live sessions after %d Creates at once", len(rows), n)
 	k.create("next", "u1")
-	rows, _ = k.list1("u1")
+	rows, _ = k.listAll("u1")
 	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after the next Create")
 	for i := range n {
 		conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("p%d", i))), capOldest,

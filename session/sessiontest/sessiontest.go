@@ -174,7 +174,7 @@ func (k kit) requireRow(want session.Session, sentence, what string) {
 	got, err := k.get(want.ID)
 	conformance.NoError(k, err, sentence, "Update of id %q, %s", want.ID, what)
 	requireEqual(k, want, got, sentence, "Update of id %q, %s", want.ID, what)
-	rows, _ := k.list1(want.UserID)
+	rows, _ := k.listAll(want.UserID)
 	i := slices.Index(ids(rows), want.ID)
 	conformance.Equal(k, want.Revoked(), i < 0, listReturns, "List(%q): is it without id %q, %s", want.UserID, want.ID, what)
 	if i >= 0 {
@@ -195,12 +195,12 @@ func (k kit) requireNoRow(id, userID, sentence, what string) {
 	k.Helper()
 	_, err := k.get(id)
 	conformance.ErrorIs(k, err, session.ErrNotFound, sentence, "Update of id %q, %s", id, what)
-	rows, _ := k.list1(userID)
+	rows, _ := k.listAll(userID)
 	conformance.True(k, !slices.Contains(ids(rows), id), sentence, "List(%q) shows %q, %s", userID, ids(rows), what)
 }
 
-// list1 returns all sessions of a user that are not revoked.
-func (k kit) list1(userID string) ([]session.Session, session.Moment) {
+// listAll returns all sessions of a user that are not revoked.
+func (k kit) listAll(userID string) ([]session.Session, session.Moment) {
 	k.Helper()
 	rows, at, err := k.store.List(k.ctx, userID, 1000)
 	conformance.NoError(k, err, listReturns, "List(%q)", userID)
