@@ -43,6 +43,10 @@ func (m *cookieMode) cookieName(cookie string) string {
 	return m.service + "-" + cookie
 }
 
+func (m *cookieMode) secureName(cookie string) string {
+	return securePrefixes[cookie] + m.cookieName(cookie)
+}
+
 const (
 	accessCookie  = "access_token"
 	refreshCookie = "refresh_token"
@@ -126,7 +130,7 @@ func unverified(text string) (owner cookieOwner) {
 // named returns the cookies with that name. There are several if a neighbour, such as another host of the same site, has set one
 // too.
 func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
-	cookies := r.CookiesNamed(securePrefixes[name] + m.cookieName(name))
+	cookies := r.CookiesNamed(m.secureName(name))
 	if len(cookies) == 0 && isDevelopment(r) {
 		cookies = r.CookiesNamed(m.cookieName(name))
 	}
@@ -136,7 +140,7 @@ func (m *cookieMode) named(r *http.Request, name string) []*http.Cookie {
 // plain reports whether the browser gets cookies that need no https. A browser that sends secure ones gets secure ones again:
 // otherwise the old ones would go on to count.
 func (m *cookieMode) plain(r *http.Request) bool {
-	sent := func(name string) bool { return len(r.CookiesNamed(securePrefixes[name]+m.cookieName(name))) > 0 }
+	sent := func(name string) bool { return len(r.CookiesNamed(m.secureName(name))) > 0 }
 	return isDevelopment(r) && !sent(accessCookie) && !sent(refreshCookie)
 }
 
@@ -224,10 +228,10 @@ func (m *cookieMode) remove(w http.ResponseWriter, r *http.Request, name, path s
 }
 
 func (m *cookieMode) cookie(name, path, value string, maxAge int, plain bool) *http.Cookie {
-	prefix := securePrefixes[name]
+	full := m.secureName(name)
 	if plain {
-		prefix = ""
+		full = m.cookieName(name)
 	}
-	return &http.Cookie{Name: prefix + m.cookieName(name), Value: value, Path: path, HttpOnly: true, Secure: !plain,
+	return &http.Cookie{Name: full, Value: value, Path: path, HttpOnly: true, Secure: !plain,
 		SameSite: http.SameSiteLaxMode, MaxAge: maxAge}
 }

@@ -88,7 +88,7 @@ func NewIssuersVerifier(trusted []TrustedIssuer, opts ...VerifierOption) (*Verif
 		}
 		list = append(list, iss)
 	}
-	if err := errors.Join(s.errs...); err != nil {
+	if err := s.err(nil); err != nil {
 		return nil, err
 	}
 	return newVerifier(s.verifierConfig, nil, list...), nil

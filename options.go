@@ -194,6 +194,9 @@ func (s *verifierSettings) mistake(option, format string, args ...any) {
 	s.errs = append(s.errs, fmt.Errorf("signet.%s: %w", option, fmt.Errorf(format, args...)))
 }
 
+// err joins the mistakes in the options with another error, which may be nil.
+func (s *verifierSettings) err(other error) error { return errors.Join(append(s.errs, other)...) }
+
 // The greatest lengths of texts that each token carries, in bytes.
 const (
 	maxName = 1024
@@ -606,6 +609,3 @@ func WithEvents(handle func(ctx context.Context, e event.Event)) Option {
 // WithoutCORS makes [Auth.Handler] answer no CORS requests. It is for hosts with a CORS middleware of their own, and
 // for services that no browser calls from another origin.
 func WithoutCORS() Option { return option(func(s *settings) { s.withoutCORS = true }) }
-
-// err joins the mistakes in the options with another error of New.
-func (s *settings) err(other error) error { return errors.Join(append(s.errs, other)...) }

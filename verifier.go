@@ -2,7 +2,6 @@ package signet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -57,8 +56,7 @@ type issuer struct {
 // here until it expires. Then use short access lifetimes at the issuer ([WithLifetimes]).
 func NewVerifier(source keys.Source, opts ...VerifierOption) (*Verifier, error) {
 	s := newVerifierSettings("NewVerifier", opts)
-	err := checkSource("NewVerifier", source)
-	if err := errors.Join(append(s.errs, err)...); err != nil {
+	if err := s.err(checkSource("NewVerifier", source)); err != nil {
 		return nil, err
 	}
 	return newVerifier(s.verifierConfig, nil, s.own(source)), nil

@@ -236,8 +236,7 @@ func (c *Client) StepUp(ctx context.Context, answer string) error {
 	}
 	defer unlock()
 	pair, used, err := c.stepUp(ctx, before, answer, "")
-	var no *Error
-	if errors.As(err, &no) && no.Code == "invalid_token" && used != "" { // an answer before this one was lost
+	if no, ok := errors.AsType[*Error](err); ok && no.Code == "invalid_token" && used != "" { // an answer before this one was lost
 		pair, _, err = c.stepUp(ctx, before, answer, used)
 	}
 	if err != nil {

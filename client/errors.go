@@ -83,6 +83,6 @@ func (e ownError) Timeout() bool {
 }
 
 func isStatus(err error, status int) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Status == status
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == status
 }

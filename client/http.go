@@ -161,8 +161,7 @@ func patiently(ctx context.Context, maxWait time.Duration, try func() error) err
 			return ctx.Err()
 		}
 		wait := pause/2 + rand.N(pause)
-		var refused *Error
-		if errors.As(err, &refused) && refused.RetryAfter > 0 {
+		if refused, ok := errors.AsType[*Error](err); ok && refused.RetryAfter > 0 {
 			wait = refused.RetryAfter + rand.N(100*time.Millisecond)
 		}
 		if time.Now().Add(wait).After(end) {

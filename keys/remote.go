@@ -183,11 +183,11 @@ func (r *Remote) Current() *Set {
 // the call. The fetch continues when ctx ends, because other callers may wait for it. If the newest fetch failed,
 // Refetch returns its error, even if older keys are still in use. The error is [ErrTooSoon] if the budget is spent.
 func (r *Remote) Refetch(ctx context.Context, lacking *Set) (*Set, error) {
-	if r == nil {
-		return nil, errors.New("keys: the Remote is nil; make it with keys.OpenURL")
+	if err := r.Err(); err != nil {
+		return nil, err
 	}
-	if r.turn == nil || r.closed.Load() {
-		return r.set.Load(), r.Err()
+	if r.closed.Load() {
+		return r.set.Load(), nil
 	}
 	defer r.waiting.Add(-1)
 	if r.waiting.Add(1) > maxWaiting { // the fetch that runs may bring the key for the next try

@@ -10,10 +10,12 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
+var errNoFactor = fmt.Errorf("%w, or the user has no such factor", userstore.ErrNotFound)
+
 // Factor implements [userstore.FactorStore].
 func (s *Users) Factor(ctx context.Context, userID, name string) ([]byte, error) {
 	if !s.dialect.holds(userID) || !s.dialect.holds(name) {
-		return nil, fmt.Errorf("%w, or the user has no such factor", userstore.ErrNotFound)
+		return nil, errNoFactor
 	}
 	var value []byte
 	row := queryRow(ctx, s.db, s.dialect.sql(`SELECT value FROM signet_factors WHERE user_id = ? AND name = ?`),
@@ -21,7 +23,7 @@ func (s *Users) Factor(ctx context.Context, userID, name string) ([]byte, error)
 	err := row.Scan(&value)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return nil, fmt.Errorf("%w, or the user has no such factor", userstore.ErrNotFound)
+		return nil, errNoFactor
 	case err != nil:
 		return nil, fmt.Errorf("sqlstore: factor: %w", err)
 	}
@@ -34,7 +36,7 @@ func (s *Users) ReplaceFactor(ctx context.Context, userID, name string, oldValue
 		return err
 	}
 	if !s.dialect.holds(userID) {
-		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, userID)
+		return notFound(userID)
 	}
 	if bytes.Equal(oldValue, newValue) { // MariaDB does not count a row that a statement leaves as it is
 		return s.compareFactor(ctx, userID, name, oldValue, true)
@@ -80,7 +82,7 @@ func (s *Users) compareFactor(ctx context.Context, userID, name string, oldValue
 	}
 	switch {
 	case errors.Is(err, userstore.ErrNotFound):
-		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, userID)
+		return notFound(userID)
 	case err != nil:
 		return err
 	case equal && bytes.Equal(value, oldValue):
@@ -92,7 +94,7 @@ func (s *Users) compareFactor(ctx context.Context, userID, name string, oldValue
 // explainFactor returns ErrNotFound for the error of a statement if the user was deleted while it ran.
 func (s *Users) explainFactor(ctx context.Context, userID string, err error) error {
 	if _, lookErr := s.FindByID(ctx, userID); errors.Is(lookErr, userstore.ErrNotFound) {
-		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, userID)
+		return notFound(userID)
 	}
 	return fmt.Errorf("sqlstore: replace factor: %w", err)
 }

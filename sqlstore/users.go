@@ -44,7 +44,7 @@ func (s *Users) Update(ctx context.Context, user userstore.User) error {
 		return err
 	}
 	if !s.dialect.holds(user.ID) {
-		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, user.ID)
+		return notFound(user.ID)
 	}
 	n, err := s.exec(ctx, `UPDATE signet_users SET email_key = ?, email = ?, roles = ?, disabled = ?, profile = ?, attributes = ?
 		WHERE id = ?`, columns...)
@@ -58,14 +58,14 @@ func (s *Users) Update(ctx context.Context, user userstore.User) error {
 // Delete implements [userstore.Writer].
 func (s *Users) Delete(ctx context.Context, id string) error {
 	if !s.dialect.holds(id) {
-		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, id)
+		return notFound(id)
 	}
 	n, err := s.exec(ctx, `DELETE FROM signet_users WHERE id = ?`, id)
 	if err != nil {
 		return fmt.Errorf("sqlstore: delete: %w", err)
 	}
 	if n == 0 {
-		return fmt.Errorf("%w: id %q", userstore.ErrNotFound, id)
+		return notFound(id)
 	}
 	return nil
 }
@@ -92,6 +92,8 @@ func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash str
 	}
 	return nil
 }
+
+func notFound(id string) error { return fmt.Errorf("%w: id %q", userstore.ErrNotFound, id) }
 
 func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	return exec(ctx, s.db, s.dialect.sql(query), args...)
