@@ -29,7 +29,7 @@ import (
 
 const (
 	batchSize   = 1_000  // how many rows a batch has at most
-	mostAtOnce  = 10_000 // how many rows of the inbox are numbered in one transaction at most
+	mostAtOnce  = 10_000 // how many rows of the inbox are numbered after one look at most
 	leastAtOnce = 100    // the same when the database is slow
 )
 
