@@ -55,7 +55,8 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 			leave()
 		}
 	}()
-	counted, err := a.count(ctx, names)
+	// If the client went away meanwhile, nobody would know whether the attempt was counted, and it could not be taken back.
+	counted, err := a.count(context.WithoutCancel(ctx), names)
 	if err != nil {
 		return nil, a.throttled(ctx, cmp.Or(userID, a.accounts.userOf(email)), err)
 	}
@@ -180,7 +181,6 @@ func (a *Auth) end(ctx context.Context, attempt *attempt, result verdict) {
 	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
 	defer limited.Release()
 	if err := result(attempt.Attempt, ctx); err != nil {
-		a.logger.WarnContext(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer",
-			"error", err)
+		a.warnUnstored(ctx, "signet: an attempt to log in counts as a failure, because the throttle's store did not answer", "error", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/signet-go/signet/event"
@@ -126,6 +127,9 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	return tokens, err
 }
 
+// placeTimeout is for a place that is remembered: a sign-in must not wait long for what only helps a later one.
+const placeTimeout = time.Second
+
 // rememberPlace makes the client's address a known place of the user, for a host that calls [Auth.Authenticate] and then makes
 // steps of its own. For a user with a second factor, Authenticate does not do it. IssueFor does, because it is called when all
 // steps were right.
@@ -134,12 +138,13 @@ func (a *Auth) rememberPlace(ctx context.Context, user userstore.User) {
 	if a.policy.SecondFactor == nil || address == "" {
 		return
 	}
-	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	ctx, limited := limit.New(context.WithoutCancel(ctx), placeTimeout)
 	defer limited.Release()
 	for _, name := range accountsOf(user.Email, user.ID) {
 		if err := a.policy.Throttle.Remember(ctx, name, address); err != nil {
-			a.logger.WarnContext(ctx, "signet: the place of a sign-in is not remembered, because the throttle's store did not answer",
+			a.warnUnstored(ctx, "signet: the place of a sign-in is not remembered, because the throttle's store did not answer",
 				"user", user.ID, "error", err)
+			return
 		}
 	}
 }
@@ -168,7 +173,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 			also = accountOfID(user.ID)
 		}
 		a.accounts.add(email, user.ID)
-		if err := attempt.Also(ctx, also); err != nil {
+		if err := attempt.Also(context.WithoutCancel(ctx), also); err != nil { // as in begin
 			return a.throttled(ctx, user.ID, err)
 		}
 		outdated, err := a.verifyPassword(ctx, user, pass)
@@ -312,7 +317,7 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 		hash, err = a.replaceHash(ctx, store, user, hash)
 	}
 	if err != nil {
-		a.logger.WarnContext(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
+		a.warnUnstored(ctx, "signet: an outdated password hash was not replaced", "user", user.ID, "error", err)
 		return user.PasswordHash
 	}
 	return hash
@@ -322,6 +327,7 @@ func (a *Auth) upgradeHash(ctx context.Context, user userstore.User, pass string
 // answers nil in both cases. If the store has kept only the beginning of the hash, with which nobody could log in, replaceHash
 // puts the old one back.
 func (a *Auth) replaceHash(ctx context.Context, store userstore.PasswordUpdater, user userstore.User, hash string) (kept string, err error) {
+	ctx = context.WithoutCancel(ctx) // if the client goes away between two steps, half a hash must not stay
 	if err := a.updateHash(ctx, store, user, hash); err != nil {
 		return "", err
 	}

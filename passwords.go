@@ -105,6 +105,7 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 		if err := may(user); err != nil {
 			return err
 		}
+		ctx = context.WithoutCancel(ctx) // a new password and sessions that go on must not be what is left if the client goes away
 		switch kept, err := a.replaceHash(ctx, store, user, hash); {
 		case errors.Is(err, errCutHash):
 			return internal(err)
@@ -132,7 +133,7 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 	defer limited.Release()
 	for _, name := range accountsOf(user.Email, user.ID) {
 		if err := forgive(bounded, name); err != nil {
-			a.logger.WarnContext(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
+			a.warnUnstored(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 		}
 	}
 	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})

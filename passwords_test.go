@@ -106,7 +106,7 @@ func TestAStoreThatCutsTheReplacedHash(t *testing.T) {
 	old, err := password.Bcrypt{Cost: 4}.Hash("brought over")
 	require.NoError(t, err)
 	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "9", Email: "old@mail.com", PasswordHash: old}))
-	auth, err := signet.New(users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	auth, err := signet.New(users, keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	require.NoError(t, err)
 	defer auth.Close()
 	for range 2 {
@@ -114,6 +114,7 @@ func TestAStoreThatCutsTheReplacedHash(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 2, log.count("is its column too short"), log)
+	require.Equal(t, 1, log.count(`level=WARN msg="signet: an outdated password hash was not replaced`), log)
 }
 
 // Links to set a new password do not let anybody guess the codes of a second factor without a limit.

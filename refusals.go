@@ -1,7 +1,9 @@
 package signet
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +24,7 @@ const (
 	keysAway                   // what comes while the keys of an issuer cannot be had
 	overload                   // what comes while too many passwords are checked
 	storeAway                  // what comes while a store, or a function of the host, does not answer
+	unstored                   // what a store did not keep although the request has succeeded
 	topics
 )
 
@@ -45,4 +48,13 @@ func (l *refusalLog) silences(err error) bool {
 		return !l.may(storeAway)
 	}
 	return false
+}
+
+// warnUnstored logs that a store did not keep something that the request goes on without: once in a minute, and otherwise at Debug.
+func (v *Verifier) warnUnstored(ctx context.Context, text string, args ...any) {
+	level := slog.LevelDebug
+	if v.refusals.may(unstored) {
+		level = slog.LevelWarn
+	}
+	v.logger.Log(ctx, level, text, args...)
 }

@@ -57,7 +57,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	}
 	var amr []string
 	attempt, err := a.try(ctx, user.Email, user.ID, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
-		if row, err = a.sessions.Try(ctx, id, secret); err != nil {
+		if row, err = a.sessions.Try(context.WithoutCancel(ctx), id, secret); err != nil { // so that it is taken back if it was counted
 			return loginTicketError(err)
 		}
 		checked := false
