@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/signet-go/signet/session"
 )
@@ -120,6 +121,7 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 	for group, p := range places {
 		calls = append(calls, call{[]string{s.logKey(group)}, []any{p.score, p.hash, p.near, perGroup}})
 	}
+	asked := time.Now()
 	answers, err := s.run(ctx, logScript, calls)
 	if err != nil {
 		return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
@@ -133,7 +135,7 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 			return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
 		}
 		now, _ := values[0].(int64)
-		s.recent[group].Clock(session.Millis(now))
+		s.recent[group].Clock(session.Millis(now), asked)
 		if page.Now == 0 || session.Millis(now) < page.Now {
 			page.Now = session.Millis(now)
 		}

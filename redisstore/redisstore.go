@@ -227,11 +227,12 @@ func (k *known) set(now session.Millis, w written) error {
 // Create implements [session.Store].
 func (s *Store) Create(ctx context.Context, userID string, make func(session.Moment) (session.Session, error)) error {
 	for attempt := 0; ; attempt++ {
+		asked := time.Now()
 		k, err := s.moment(ctx, userID, 0)
 		if err != nil {
 			return fmt.Errorf("redisstore: create: %w", err)
 		}
-		s.recent[session.GroupOfUser(userID)].Clock(k.at.Now)
+		s.recent[session.GroupOfUser(userID)].Clock(k.at.Now, asked)
 		row, err := make(k.at)
 		if err != nil {
 			return err
@@ -314,8 +315,9 @@ func (s *Store) find(ctx context.Context, group int, id string, attempt int) (k 
 			return k, row, true, err
 		}
 	}
+	asked := time.Now()
 	if k, row, err = s.read(ctx, group, id); err == nil {
-		s.recent[group].Clock(k.at.Now)
+		s.recent[group].Clock(k.at.Now, asked)
 	}
 	return k, row, false, err
 }

@@ -19,7 +19,7 @@ func TestRecent(t *testing.T) {
 		_, _, ok := r.Find("a")
 		require.False(t, ok, "the store's time is not known")
 
-		r.Clock(1000)
+		r.Clock(1000, time.Now())
 		time.Sleep(3 * time.Second)
 		row, now, ok := r.Find("a")
 		require.True(t, ok)
@@ -39,7 +39,7 @@ func TestRecent(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		_, _, ok = r.Find("a")
 		require.False(t, ok, "the store's time was read too long ago")
-		r.Clock(12_000)
+		r.Clock(12_000, time.Now())
 		_, now, ok = r.Find("a")
 		require.True(t, ok)
 		require.EqualValues(t, 12_000, now)
@@ -63,23 +63,31 @@ func TestRecentKeepsTheTime(t *testing.T) {
 			require.True(t, ok)
 			return now
 		}
-		r.Clock(100_000)
+		r.Clock(100_000, time.Now())
 		time.Sleep(time.Second)
-		r.Clock(100_400) // it was read 0.6 s ago
+		r.Clock(100_400, time.Now()) // it was read 0.6 s ago
 		require.EqualValues(t, 101_000, now())
-		r.Clock(101_050)
+		r.Clock(101_050, time.Now())
 		require.EqualValues(t, 101_050, now())
-		r.Clock(90_000)
+		r.Clock(90_000, time.Now())
 		require.EqualValues(t, 90_000, now())
+		r.Clock(93_000, time.Now())
+		asked := time.Now()
+		time.Sleep(4 * time.Second)
+		r.Clock(93_000, asked) // it was read up to four seconds ago
+		require.EqualValues(t, 97_000, now(), "an answer that took long is not of a clock that was set back")
 		time.Sleep(11 * time.Second)
-		r.Clock(100_500)
+		r.Clock(100_400, asked)
+		_, _, ok := r.Find("a")
+		require.False(t, ok, "nor does it tell the time")
+		r.Clock(100_500, time.Now())
 		require.EqualValues(t, 100_500, now(), "the time before is too old")
 	})
 }
 
 func TestRecentIsBounded(t *testing.T) {
 	r := session.Recent[int]{Rows: 10}
-	r.Clock(1)
+	r.Clock(1, time.Now())
 	for i := range 100 {
 		r.Keep(fmt.Sprint(i), i)
 		found := 0
@@ -97,7 +105,7 @@ func TestRecentIsBounded(t *testing.T) {
 // A process that shares its sessions with others must not lose a round trip at each refresh.
 func TestRecentWithOtherProcesses(t *testing.T) {
 	var r session.Recent[int]
-	r.Clock(1)
+	r.Clock(1, time.Now())
 	offered := func(rounds int, newest func(i int) bool) (n int) {
 		for i := range rounds {
 			r.Keep("a", i)
@@ -122,7 +130,7 @@ func TestRecentIsSafeForConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			for j := range 1000 {
 				id := fmt.Sprint(j % 6)
-				r.Clock(session.Millis(j))
+				r.Clock(session.Millis(j), time.Now())
 				r.Keep(id, i)
 				_, _, ok := r.Find(id)
 				r.Tried(id, ok)
@@ -131,7 +139,7 @@ func TestRecentIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	all.Wait()
-	r.Clock(1)
+	r.Clock(1, time.Now())
 	kept := 0
 	for j := range 6 {
 		r.Keep(fmt.Sprint(j), j)

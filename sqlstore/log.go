@@ -81,9 +81,10 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	}
 	var ends [2]sql.NullInt64
 	last := max(1, limit) - 1
+	asked := time.Now()
 	err = queryRow(ctx, s.db, s.queries.ends, from, last, from, last).Scan(&page.Now, &head, &ends[0], &ends[1])
 	if err == nil {
-		s.recent.Clock(page.Now)
+		s.recent.Clock(page.Now, asked)
 	}
 	switch {
 	case err != nil:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/signet-go/signet/session"
 )
@@ -121,11 +122,12 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 	for attempt := 0; ; attempt++ {
 		var m moment
 		var live int
+		asked := time.Now()
 		err := queryRow(ctx, s.db, s.queries.createRead, user, user).Scan(m.columns(&live)...)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", emptied(err))
 		}
-		s.recent.Clock(session.Millis(m.now))
+		s.recent.Clock(session.Millis(m.now), asked)
 		if attempt == 0 || m.user != made.user || m.all != made.all {
 			if at, err = m.read(); err != nil {
 				return fmt.Errorf("sqlstore: create: %w", err)

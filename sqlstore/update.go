@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/signet-go/signet/session"
 )
@@ -84,6 +85,7 @@ func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, r
 			return have, true, nil
 		}
 	}
+	asked := time.Now()
 	err = queryRow(ctx, s.db, s.queries.updateRead, s.text(id)).Scan(k.columns(&k.version, &k.keptUntil, &k.data)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, false, session.ErrNotFound
@@ -91,7 +93,7 @@ func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, r
 	if err != nil {
 		return k, false, fmt.Errorf("sqlstore: read: %w", err)
 	}
-	s.recent.Clock(session.Millis(k.now))
+	s.recent.Clock(session.Millis(k.now), asked)
 	return k, false, nil
 }
 
