@@ -27,7 +27,7 @@ import (
 // The functions below hold the snippets of README.md and docs/, word for word, so that the compiler reads them. TestSnippets compares.
 
 func storesSnippet(ctx context.Context, users signet.UserStore, key *keys.Key) error {
-	db, err := sql.Open("pgx", "postgres://...") // your driver; signet imports none
+	db, err := sql.Open("pgx", "postgres://...?connect_timeout=5") // your driver; signet imports none
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -87,13 +89,25 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 	kind, rest, _ := strings.Cut(source, ":")
 	switch kind {
 	case "postgres", "postgresql":
-		return "pgx", source, sqlstore.PostgreSQL, nil
+		u, err := url.Parse(source)
+		if err != nil {
+			return "", "", "", errors.New("this is no URL") // the error of Parse has the password
+		}
+		if query := u.Query(); !query.Has("connect_timeout") { // or a silent server would keep everybody waiting for two minutes
+			query.Set("connect_timeout", "5")
+			u.RawQuery = query.Encode()
+		}
+		return "pgx", u.String(), sqlstore.PostgreSQL, nil
 	case "mysql":
 		config, err := mysql.ParseDSN(rest)
 		if err != nil {
 			return "", "", "", err
 		}
 		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
+		// Without these a silent server would keep everybody waiting for ever.
+		config.Timeout = cmp.Or(config.Timeout, 5*time.Second)
+		config.ReadTimeout = cmp.Or(config.ReadTimeout, 10*time.Second)
+		config.WriteTimeout = cmp.Or(config.WriteTimeout, 10*time.Second)
 		return "mysql", config.FormatDSN(), sqlstore.MariaDB, nil
 	case "sqlite":
 		// Several processes write to one file: wait for each other, and let readers go on.

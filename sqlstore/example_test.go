@@ -42,7 +42,7 @@ func ExampleNewSessions() {
 // A host without a user table keeps users in signet's own one, beside the sessions.
 func ExampleNewUsers() {
 	ctx := context.Background()
-	db, err := sql.Open("mysql", "shop:PASSWORD@/shop?interpolateParams=true") // the driver is go-sql-driver/mysql
+	db, err := sql.Open("mysql", "shop:PASSWORD@/shop?interpolateParams=true&timeout=5s&readTimeout=10s&writeTimeout=10s") // go-sql-driver/mysql
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func ExampleNewUsers() {
 // Several processes count the failures of logins together.
 func ExampleNewThrottle() {
 	ctx := context.Background()
-	db, err := sql.Open("pgx", "postgres://...") // the driver is jackc/pgx
+	db, err := sql.Open("pgx", "postgres://...?connect_timeout=5") // the driver is jackc/pgx
 	if err != nil {
 		log.Fatal(err)
 	}
