@@ -23,8 +23,10 @@ lint:
 	go tool staticcheck $(MODULES)
 	go tool staticcheck -tags figures ./integration/
 
-platforms: ## checks that everything compiles for 32 bits and for Windows, with its tests
+platforms: ## checks that everything compiles for 32 bits and for Windows, with its tests, and the packages for WebAssembly
 	GOOS=windows GOARCH=386 go vet ./... ./redisstore/... ./totp/...
+	GOOS=js GOARCH=wasm go build . ./feed ./keys ./client
+	GOOS=wasip1 GOARCH=wasm go build . ./feed ./keys ./client
 
 fuzz: ## runs each fuzz target for FUZZTIME
 	@set -e; for package in . ./feed ./internal/clientip ./internal/gate ./internal/jws ./internal/rotation ./internal/strictjson ./keys \

@@ -94,7 +94,7 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 		return "", nil
 	}
 	if r.ContentLength > maxBody { // before a byte was read, and before the client is asked to go on
-		return "", errBodyTooLarge
+		return "", bodyTooLarge(maxBody)
 	}
 	body := scratch.Get()
 	defer scratch.Put(body)
@@ -106,16 +106,19 @@ func readAll(w http.ResponseWriter, r *http.Request) (string, error) {
 		return body.String(), nil
 	case errors.Is(err, os.ErrDeadlineExceeded): // the server's ReadTimeout
 		return "", errTooSlow
-	case errors.As(err, new(*http.MaxBytesError)):
-		return "", errBodyTooLarge
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok { // the host may have a smaller limit
+		return "", bodyTooLarge(tooLarge.Limit)
 	}
 	return "", badRequest("the body could not be read")
 }
 
 var errTooSlow = &Error{status: http.StatusRequestTimeout, code: "request_timeout", message: "the body came too slowly", kind: ErrInvalidRequest}
 
-var errBodyTooLarge = &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
-	message: fmt.Sprintf("the body is longer than %d bytes", maxBody), kind: ErrInvalidRequest}
+func bodyTooLarge(limit int64) *Error {
+	return &Error{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+		message: fmt.Sprintf("the body is longer than %d bytes", limit), kind: ErrInvalidRequest}
+}
 
 // parseBody reads the wanted fields that are present. A name that appears twice is an error, because another parser
 // could read the other value.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,4 +159,65 @@ func TestStatsCountVerifiedTokens(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, n+1, off.Stats().TokensVerified)
 	}
+}
+
+// A guard of another service stands outside. Its user is nobody here.
+func TestOptionalAuthInsideAnotherService(t *testing.T) {
+	admin := newAuth(t, newUsers(t), signet.WithIssuer("https://admin.example"))
+	shop, err := signet.NewVerifier(keys.Secret([]byte("h2GtY7vKq0RfLw4XzPd8JmNc5BsAe1Ui")), signet.WithIssuer("https://shop.example"))
+	require.NoError(t, err)
+	tokens, err := admin.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	show := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "subject="+signet.Subject(r.Context()))
+	})
+	withoutHeader := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Authorization") // as if the outer token was in a cookie of the outer service
+			next.ServeHTTP(w, r)
+		})
+	}
+	require.Equal(t, "subject=", serve(t, admin.RequireAuth(withoutHeader(shop.OptionalAuth(show))), tokens.AccessToken).Body.String())
+	require.Equal(t, "subject=1", serve(t, admin.RequireAuth(withoutHeader(admin.OptionalAuth(show))), tokens.AccessToken).Body.String())
+	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shop.OptionalAuth(show).ServeHTTP(w, r.WithContext(signet.ContextWithClaims(r.Context(), &signet.Claims{Subject: "of the host"})))
+	})
+	require.Equal(t, "subject=of the host", serve(t, withoutHeader(own), "").Body.String())
+}
+
+// Some routers set no path values. The host hears why no session is ever found.
+func TestSessionsHandlerWithoutAPathValue(t *testing.T) {
+	log := &lines{}
+	auth := newAuth(t, newUsers(t), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	for range 2 {
+		r := httptest.NewRequest("DELETE", "/sessions/x", nil)
+		r.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+		w := httptest.NewRecorder()
+		auth.SessionsHandler().ServeHTTP(w, r)
+		require.Equal(t, 404, w.Code)
+	}
+	require.Equal(t, 1, log.count("SetPathValue"), log)
+}
+
+func TestABodyAboveTheLimitOfTheHost(t *testing.T) {
+	auth := newAuth(t, newUsers(t))
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/login", strings.NewReader(`{"email":"john@mail.com","password":"changeme"}`))
+	r.Header.Set("Content-Type", "application/json")
+	http.MaxBytesHandler(auth.LoginHandler(), 20).ServeHTTP(w, r)
+	require.Equal(t, 413, w.Code)
+	require.Contains(t, w.Body.String(), "longer than 20 bytes")
+}
+
+// Some clients read no fractions of a second, and others need them in each time.
+func TestTheTimesInTheListOfSessions(t *testing.T) {
+	store := &session.Memory{Clock: func() time.Time { return time.Now().Truncate(time.Second).Add(123 * time.Millisecond) }}
+	auth := newAuth(t, newUsers(t), signet.WithSessionStore(store))
+	tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	w := serve(t, auth.SessionsHandler(), tokens.AccessToken)
+	require.Equal(t, 200, w.Code)
+	require.Regexp(t, `"created_at":"[^".]+","last_used_at":"[^".]+","expires_at":"[^".]+"`, w.Body.String())
 }

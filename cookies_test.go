@@ -163,7 +163,11 @@ func TestABrowserKeepsItsTokensInCookies(t *testing.T) {
 	require.Equal(t, "subject=1", b.do(t, "GET", "/orders", "").body)
 	require.Equal(t, 200, b.do(t, "GET", "/web/auth/profile", "").StatusCode)
 	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", "Bearer garbage").StatusCode, "the header alone counts")
-	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", "Basic x").StatusCode, "any header")
+	for _, path := range []string{"/orders", "/web/auth/profile", "/optional"} {
+		require.Equal(t, 401, b.do(t, "GET", path, "", "Authorization", "bearer garbage").StatusCode, path)
+		require.Equal(t, 200, b.do(t, "GET", path, "", "Authorization", "Basic c3RhZ2luZzpwYXNz").StatusCode, "the password for a proxy")
+	}
+	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", "Bearer").StatusCode, "a header without a token")
 
 	for _, body := range []string{"", "{}"} {
 		got = b.do(t, "POST", "/web/auth/refresh-token", body)

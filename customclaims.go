@@ -18,7 +18,8 @@ import (
 //
 // A json tag matches exactly: a claim "TENANT" does not fill the field with the tag "tenant". encoding/json ignores
 // case, so a user who can name a claim could replace a claim of the issuer. A field without a tag matches the claim
-// whose name differs only in case; two such claims are an error.
+// whose name differs only in case; two such claims are an error. A number in a field of type any is a float64, which rounds
+// integers above 2^53: give such a claim a field of its own type.
 func CustomClaims[T any](c *Claims) (T, error) {
 	var custom T
 	if c == nil || c.payload == "" {

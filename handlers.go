@@ -158,6 +158,8 @@ func (c carrier) logoutAll() http.Handler {
 //
 //	mux.Handle("GET /sessions", auth.SessionsHandler())
 //	mux.Handle("DELETE /sessions/{id}", auth.SessionsHandler())
+//
+// Behind a router that does not set path values, such as gorilla/mux, gin or echo v4, call r.SetPathValue("id", ...) first.
 func (a *Auth) SessionsHandler() http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method == http.MethodDelete {
@@ -177,7 +179,11 @@ func (a *Auth) listSessions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for i := range list {
-		list[i].Current = list[i].ID == claims.SessionID
+		s := &list[i]
+		s.Current = s.ID == claims.SessionID
+		for _, at := range []*time.Time{&s.CreatedAt, &s.LastUsedAt, &s.ExpiresAt} {
+			*at = at.Truncate(time.Second) // some clients read no fractions of a second, or need them always
+		}
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"sessions": list})
 }
@@ -188,6 +194,11 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := r.PathValue("id")
+	if id == "" {
+		a.withoutID.Do(func() {
+			a.logger.WarnContext(r.Context(), `signet: a session is to be ended, and the request has no path value "id"; call r.SetPathValue before SessionsHandler`)
+		})
+	}
 	found, err := a.revoke(a.ContextWithClient(r), id, session.ReasonLogout, func(row session.Session) error {
 		if row.UserID != claims.Subject {
 			return ErrNotFound

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/signet-go/signet/internal/isnil"
@@ -31,11 +32,11 @@ func (v *Verifier) check(r *http.Request) (*Claims, error) {
 	return v.verifyAccess(r.Context(), token)
 }
 
-// credentials returns the access token of a request: that of the Authorization header, or that of the cookie if there is no such
-// header.
+// credentials returns the access token of a request: that of the Authorization header, or that of the cookie if that header has
+// nothing for signet.
 func (v *Verifier) credentials(r *http.Request) (string, error) {
 	token, err := bearerToken(r)
-	if err == nil || v.cookies == nil || len(r.Header["Authorization"]) > 0 {
+	if err == nil || v.cookies == nil || hasBearer(r) {
 		return token, err
 	}
 	if token, err = v.cookies.token(r, accessCookie); err == nil || v.cookies.sentForDevelopment(r) {
@@ -125,11 +126,28 @@ func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 		switch {
 		case err == nil:
 			next.ServeHTTP(w, r.WithContext(withClaims(r.Context(), claims)))
-		case errors.Is(err, ErrNoToken), len(r.Header["Authorization"]) == 0 && (errors.Is(err, ErrInvalidToken) || err == errTwoValues):
+		case errors.Is(err, ErrNoToken), !hasBearer(r) && (errors.Is(err, ErrInvalidToken) || err == errTwoValues):
+			if others := sharedClaims(r.Context()); others != nil && !v.mayHaveMade(others) { // a guard of another service stands outside
+				r = r.WithContext(withClaims(r.Context(), nil))
+			}
 			next.ServeHTTP(w, r)
 		default:
 			v.refuse(w, r, err)
 		}
+	})
+}
+
+// mayHaveMade reports whether claims are from a token of this Verifier, or from the host itself ([ContextWithClaims]).
+func (v *Verifier) mayHaveMade(c *Claims) bool {
+	return c.from == nil || v.issuers[c.Issuer] == c.from || slices.Contains(v.patterns, c.from)
+}
+
+// hasBearer reports whether the Authorization header says something to signet, even if that is no token. A browser sends the
+// password for a proxy with the scheme Basic in each request.
+func hasBearer(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header["Authorization"], func(header string) bool {
+		scheme, _, _ := strings.Cut(strings.Trim(header, " \t"), " ")
+		return strings.EqualFold(scheme, "Bearer")
 	})
 }
 

@@ -294,7 +294,8 @@ func WithClock(now func() time.Time) VerifierOption {
 }
 
 // WithLogger sets the logger for failures of stores and key sources, for refused tokens, and for the events of
-// sessions. Signet never logs a password, a token, a hash or a key. The default is [slog.Default].
+// sessions. Signet never logs a password, a token, a hash or a key. The default is [slog.Default]. The logger's handler must not
+// panic: signet logs in goroutines of its own too, where a panic would end the program.
 func WithLogger(logger *slog.Logger) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if logger == nil {
@@ -480,6 +481,10 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 // restart, an access token that was revoked before the restart is valid again until it expires. The same holds for a move to
 // another store: change the key with it, and do not run processes on both stores at one time. Restart the services that follow the
 // revocations (package feed) too, after the move: they know cut-offs of the old store, and would refuse new tokens.
+//
+// All services on one store must have the same users, because a session belongs to a user's id: a user 1 of another service would
+// see and end the sessions of user 1 here. Services with users of their own, such as tenants, need stores of their own (a schema or
+// a database in SQL, redisstore.WithPrefix), or ids that are unique over all of them.
 func WithSessionStore(store session.Store) Option {
 	return sessionOption("WithSessionStore", func(s *settings) {
 		if isnil.Value(store) {

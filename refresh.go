@@ -16,7 +16,8 @@ import (
 // Simultaneous calls with one token get the same pair.
 //
 // The error is [ErrInvalidToken] ([ErrExpiredToken], [ErrRevoked]), or [ErrUnavailable] when a store or the key does
-// not answer. After ErrUnavailable the same token can be sent again.
+// not answer. After ErrUnavailable the same token can be sent again. A refresh that has begun does not end with ctx, because its
+// result counts for other calls with the same token: Refresh can return up to five seconds later.
 func (a *Auth) Refresh(ctx context.Context, refreshToken string) (Tokens, error) {
 	claims, err := a.verifyRefresh(ctx, refreshToken)
 	if err != nil {

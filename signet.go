@@ -79,6 +79,7 @@ type Auth struct {
 	proxies      []netip.Prefix
 	warnedProxy  atomic.Bool
 	warnedUsers  atomic.Bool
+	withoutID    sync.Once // warns of a router that sets no path value
 	withoutCORS  bool
 	refreshProof bool
 

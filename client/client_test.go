@@ -292,7 +292,7 @@ func TestBodiesAndOrigins(t *testing.T) {
 func TestAWrongPasswordIsSentOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
 		calls := 0
-		for code, again := range map[string]bool{"invalid_credentials": false, "invalid_code": false, "invalid_token": true} {
+		for code, again := range map[string]bool{"invalid_credentials": false, "invalid_code": false, "insufficient_user_authentication": false, "invalid_token": true} {
 			d.before = func(r *http.Request) (*http.Response, error) {
 				if r.URL.Path != "/echo" {
 					return nil, nil

@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -380,10 +379,9 @@ func sumOf(files []keyFile) [sha256.Size]byte {
 	return [sha256.Size]byte(sum.Sum(nil))
 }
 
-// readKeyFile reads a regular file of limited length. It opens the file with O_NONBLOCK, because it would otherwise
-// wait for a writer if the file is a named pipe.
+// readKeyFile reads a regular file of limited length. If the file is a named pipe, it must not wait for a writer.
 func readKeyFile(name string) (keyFile, error) {
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(name, os.O_RDONLY|openWithoutWaiting, 0)
 	if err != nil {
 		return keyFile{}, err
 	}
