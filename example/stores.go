@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -89,15 +88,14 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 	kind, rest, _ := strings.Cut(source, ":")
 	switch kind {
 	case "postgres", "postgresql":
-		u, err := url.Parse(source)
-		if err != nil {
-			return "", "", "", errors.New("this is no URL") // the error of Parse has the password
+		if !strings.Contains(source, "connect_timeout=") { // or a silent server would keep everybody waiting for two minutes
+			separator := "?"
+			if strings.Contains(source, "?") {
+				separator = "&"
+			}
+			source += separator + "connect_timeout=5"
 		}
-		if query := u.Query(); !query.Has("connect_timeout") { // or a silent server would keep everybody waiting for two minutes
-			query.Set("connect_timeout", "5")
-			u.RawQuery = query.Encode()
-		}
-		return "pgx", u.String(), sqlstore.PostgreSQL, nil
+		return "pgx", source, sqlstore.PostgreSQL, nil
 	case "mysql":
 		config, err := mysql.ParseDSN(rest)
 		if err != nil {
