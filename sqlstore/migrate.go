@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -207,6 +208,19 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 	}
 	return finish, nil
 }
+
+// undo sends a statement that ends what a connection has begun, also if ctx has ended. If that fails, the connection is not used
+// again. SQLite's is: there is no network, and the error only says that nothing was open.
+func undo(ctx context.Context, conn *sql.Conn, d Dialect, statement string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, statement); err != nil && d != SQLite {
+		conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+// undoTime is how long the end of a transaction may take that was given up.
+const undoTime = time.Second
 
 // numberOld takes the sessions that were revoked before the log existed out of the inbox, so that the first look of each
 // process into the log is small. It goes through them in the order of revoked_at, and not of the inbox: the index of the

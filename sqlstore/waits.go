@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
-	"time"
 )
 
 // Every wait for a database server ends with the context of the call. Some parts of database/sql have no context: Commit and Rollback
@@ -45,16 +43,3 @@ func (r onlyRow) Scan(dest ...any) error {
 	}
 	return r.rows.Err()
 }
-
-// undo sends a statement that ends what a connection has begun, also if ctx has ended. If that fails, the connection is not used
-// again. SQLite's is: there is no network, and the error only says that nothing was open.
-func undo(ctx context.Context, conn *sql.Conn, d Dialect, statement string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-	defer cancel()
-	if _, err := conn.ExecContext(ctx, statement); err != nil && d != SQLite {
-		conn.Raw(func(any) error { return driver.ErrBadConn })
-	}
-}
-
-// undoTime is how long the end of a transaction may take that was given up.
-const undoTime = time.Second
