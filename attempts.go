@@ -141,8 +141,8 @@ var (
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// verdictOf returns the verdict on an attempt that ended with err. Only a wrong password or code is a failure. All other errors say that
-// nobody could tell, or that the answer was right and something else refused it.
+// verdictOf returns the verdict on an attempt that ended with err. Only a wrong password or code is a failure. All other errors
+// say that nobody could tell, or that the answer was right and something else refused it.
 func verdictOf(err error) verdict {
 	switch {
 	case err == nil:

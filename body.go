@@ -66,8 +66,8 @@ const (
 	mediaForm = "application/x-www-form-urlencoded"
 )
 
-// mediaType returns the type of the body. Many clients of the contract send forms. Headers with the same name are one list (RFC 9110
-// section 5.3), and a list is no media type.
+// mediaType returns the type of the body. Many clients of the contract send forms. Headers with the same name are one list (RFC
+// 9110 section 5.3), and a list is no media type.
 func mediaType(r *http.Request) (string, error) {
 	if encoding := strings.Join(r.Header["Content-Encoding"], ", "); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return "", unsupported("send the body without Content-Encoding")

@@ -31,8 +31,9 @@ type cachePlace struct {
 	entry atomic.Pointer[verifiedToken]
 }
 
-// cacheLabel says what is in a place. Its highest 40 bits are those of the hash. Then come 16 bits for the minute in which the token
-// expires, and 8 bits for the cost. A label is only a hint: for a moment, it may belong to an entry that was replaced or removed.
+// cacheLabel says what is in a place. Its highest 40 bits are those of the hash. Then come 16 bits for the minute in which the
+// token expires, and 8 bits for the cost. A label is only a hint: for a moment, it may belong to an entry that was replaced or
+// removed.
 type cacheLabel uint64
 
 func labelOf(hash uint64, expires minute, cost int) cacheLabel {

@@ -29,8 +29,8 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 	writeBody(w, http.StatusCreated, append(b, "}\n"...))
 }
 
-// setCookies writes a pair of tokens into cookies. Both cookies live as long as the token that lives longer. A token that has expired
-// is refused anyway.
+// setCookies writes a pair of tokens into cookies. Both cookies live as long as the token that lives longer. A token that has
+// expired is refused anyway.
 func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 	seconds := int(max(tokens.ExpiresIn, tokens.refreshIn))
 	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, seconds)

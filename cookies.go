@@ -155,7 +155,8 @@ func (m *cookieMode) sentForDevelopment(r *http.Request) bool {
 // maxEnded is how many tokens of one request a logout looks at.
 const maxEnded = 8
 
-// all returns the tokens of all cookies, but at most maxEnded. The access token comes first, because no neighbour can set its cookie.
+// all returns the tokens of all cookies, but at most maxEnded. The access token comes first, because no neighbour can set its
+// cookie.
 func (m *cookieMode) all(r *http.Request) (tokens []string, err error) {
 	for _, cookie := range append(m.named(r, accessCookie), m.named(r, refreshCookie)...) {
 		if cookie.Value != "" {

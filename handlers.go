@@ -236,10 +236,9 @@ func (a *Auth) JWKSHandler() http.Handler {
 }
 
 // MetadataHandler serves the metadata of this service (OpenID Connect Discovery 1.0). Mount it at
-// ISSUER/.well-known/openid-configuration. There go-oidc, Spring, .NET and Kubernetes find the keys of an issuer.
-// jwksURI is the public URL of [Auth.JWKSHandler]. The document names no endpoint for login, because the login of the
-// contract is not one of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer, and if jwksURI is no
-// absolute URL.
+// ISSUER/.well-known/openid-configuration. There go-oidc, Spring, .NET and Kubernetes find the keys of an issuer. jwksURI is
+// the public URL of [Auth.JWKSHandler]. The document names no endpoint for login, because the login of the contract is not one
+// of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer, and if jwksURI is no absolute URL.
 func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 	issuer := a.Verifier.issuer
 	if issuer == "" {

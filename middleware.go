@@ -11,10 +11,10 @@ import (
 	"github.com/signet-go/signet/keys"
 )
 
-// Check checks a request and writes no answer. It returns the claims of its access token, or an error that is
-// [ErrNoToken], [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable], or that of a request from another site
-// ([WithCookies]), with the code "cross_site_request". [WriteError] writes the answer for each. Check sets no Vary header: an answer
-// that a cache may keep needs "Vary: Authorization, Cookie".
+// Check checks a request and writes no answer. It returns the claims of its access token, or an error that is [ErrNoToken],
+// [ErrInvalidRequest], [ErrInvalidToken] or [ErrUnavailable], or that of a request from another site ([WithCookies]), with the
+// code "cross_site_request". [WriteError] writes the answer for each. Check sets no Vary header: an answer that a cache may
+// keep needs "Vary: Authorization, Cookie".
 func (v *Verifier) Check(r *http.Request) (*Claims, error) {
 	claims, err := v.check(r)
 	if err != nil {

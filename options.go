@@ -439,8 +439,8 @@ func WithLogin(policy LoginPolicy) Option {
 	})
 }
 
-// WithPasswordHasher sets how passwords are hashed and verified. The default is [password.Default]. To change it while several processes
-// run, see [password.Chain]: a process that cannot read a hash refuses the right password.
+// WithPasswordHasher sets how passwords are hashed and verified. The default is [password.Default]. To change it while several
+// processes run, see [password.Chain]: a process that cannot read a hash refuses the right password.
 func WithPasswordHasher(hasher password.Hasher) Option {
 	return option(func(s *settings) {
 		if isnil.Value(hasher) {
@@ -482,9 +482,9 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 // another store: change the key with it, and do not run processes on both stores at one time. Restart the services that follow the
 // revocations (package feed) too, after the move: they know cut-offs of the old store, and would refuse new tokens.
 //
-// All services on one store must have the same users, because a session belongs to a user's id: a user 1 of another service would
-// see and end the sessions of user 1 here. Services with users of their own, such as tenants, need stores of their own (a schema or
-// a database in SQL, redisstore.WithPrefix), or ids that are unique over all of them.
+// All services on one store must have the same users, because a session belongs to a user's id: user 1 of another service
+// would see and end the sessions of user 1 here. Services with users of their own, such as tenants, need stores of their own (a
+// schema or a database in SQL, redisstore.WithPrefix), or ids that are unique over all of them.
 func WithSessionStore(store session.Store) Option {
 	return sessionOption("WithSessionStore", func(s *settings) {
 		if isnil.Value(store) {

@@ -11,8 +11,8 @@ import (
 	"github.com/signet-go/signet/internal/jws"
 )
 
-// refusalLog says which refusals are logged: of each topic at most one in a minute. So strangers cannot fill the log, and they cannot
-// hide what is wrong with the tokens of an issuer. It is safe for concurrent use.
+// refusalLog says which refusals are logged: of each topic at most one in a minute. So strangers cannot fill the log, and they
+// cannot hide what is wrong with the tokens of an issuer. It is safe for concurrent use.
 type refusalLog [topics]atomic.Int64 // when one was logged last, in Unix seconds
 
 // logTopic is a kind of refusal.
@@ -50,7 +50,8 @@ func (l *refusalLog) silences(err error) bool {
 	return false
 }
 
-// warnUnstored logs that a store did not keep something that the request goes on without: once in a minute, and otherwise at Debug.
+// warnUnstored logs that a store did not keep something that the request goes on without: once in a minute, and otherwise at
+// Debug.
 func (v *Verifier) warnUnstored(ctx context.Context, text string, args ...any) {
 	level := slog.LevelDebug
 	if v.refusals.may(unstored) {

@@ -286,8 +286,8 @@ func (c *Client) Logout(ctx context.Context) error {
 	return c.keep(ctx, Tokens{})
 }
 
-// nothingToEnd reports whether a logout was refused because the session has ended already, or because the service has no sessions. It
-// is false for the answer of a proxy, and for that of a check that the host has put in front.
+// nothingToEnd reports whether a logout was refused because the session has ended already, or because the service has no
+// sessions. It is false for the answer of a proxy, and for that of a check that the host has put in front.
 func nothingToEnd(err error) bool {
 	refused, ok := errors.AsType[*Error](err)
 	if !ok {

@@ -99,8 +99,8 @@ func (c *Client) valid(ctx context.Context, refused string) (current, error) {
 	}
 }
 
-// first returns the pair in use. If there is none yet, it takes the stored one, without the lock: another process may hold that for
-// long, and what is stored may be good.
+// first returns the pair in use. If there is none yet, it takes the stored one, without the lock: another process may hold that
+// for long, and what is stored may be good.
 func (c *Client) first(ctx context.Context) (pair current, err error) {
 	c.mu.Lock()
 	pair, loaded := c.pair, c.loaded

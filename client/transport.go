@@ -71,8 +71,8 @@ func asksForProof(header http.Header) bool {
 	return strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), anotherProof)
 }
 
-// isWrongAnswer reports whether the body of an answer 401 says that a password or a code was wrong, or that another proof is needed
-// (also if a gateway has taken the challenge away), and so that a new token would not help.
+// isWrongAnswer reports whether the body of an answer 401 says that a password or a code was wrong, or that another proof is
+// needed (also if a gateway has taken the challenge away), and so that a new token would not help.
 func isWrongAnswer(header http.Header, body []byte) bool {
 	var problem struct{ Code string }
 	if !strings.HasPrefix(header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &problem) != nil {

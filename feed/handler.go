@@ -187,8 +187,8 @@ func (h *Handler) read(ctx context.Context, after session.Cursor, most int, bega
 	return h.sign(ctx, h.lists, l.encode())
 }
 
-// behind is how far the clock of the store is behind this machine's. Followers compare KeepUntil, which is by the store's clock, with
-// the time of the document.
+// behind is how far the clock of the store is behind this machine's. Followers compare KeepUntil, which is by the store's
+// clock, with the time of the document.
 func behind(here, store session.Millis) session.Millis { return max(0, here-store) }
 
 func (h *Handler) sign(ctx context.Context, writer *jws.Writer, payload []byte) (string, error) {

@@ -20,8 +20,8 @@ type PBKDF2 struct {
 
 func (p PBKDF2) iterations() int { return cmp.Or(p.Iterations, 600_000) }
 
-// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than [MaxLength] bytes, [ErrInvalid] for one with a NUL, and
-// another error if the number of iterations is out of range.
+// Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than [MaxLength] bytes, [ErrInvalid] for one with a
+// NUL, and another error if the number of iterations is out of range.
 func (p PBKDF2) Hash(password string) (string, error) {
 	if len(password) > MaxLength {
 		return "", ErrTooLong

@@ -32,7 +32,8 @@ type Policy struct {
 	// [ErrNotChecked].
 	InsecureFailOpen bool
 
-	// calls is how many calls of Blocked run now, by package atomic. A Policy is copied before its first use, so it holds no atomic.Int32.
+	// calls is how many calls of Blocked run now, by package atomic. A Policy is copied before its first use, so it holds no
+	// atomic.Int32.
 	calls int32
 }
 

@@ -34,9 +34,9 @@ const (
 	recentTry   = 16 // of so many rows one is offered, if most are outdated
 )
 
-// Clock notes the store's time. asked is when the store was asked for it. Rows are offered only for ten seconds after that, and only
-// while this machine's clock goes on evenly. An answer does not count if it took longer than a second, or if it shows an older time
-// than one before it, by less than a second: its time has passed. Otherwise the store's clock was set back.
+// Clock notes the store's time. asked is when the store was asked for it. Rows are offered only for ten seconds after that, and
+// only while this machine's clock goes on evenly. An answer does not count if it took longer than a second, or if it shows an
+// older time than one before it, by less than a second: its time has passed. Otherwise the store's clock was set back.
 func (r *Recent[T]) Clock(now Millis, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

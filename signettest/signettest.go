@@ -125,9 +125,9 @@ func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http
 	return withToken(r, tokens.AccessToken)
 }
 
-// Token returns an access token with any claims, signed with the key of the service and with its type. If claims do not have "sub",
-// "iat", "exp", "iss", "aud" or "sid", Token adds them: the known user, now, in an hour, those of the service, and the id of a
-// session that the store does not know. A claim that is nil is left out.
+// Token returns an access token with any claims, signed with the key of the service and with its type. If claims do not have
+// "sub", "iat", "exp", "iss", "aud" or "sid", Token adds them: the known user, now, in an hour, those of the service, and the
+// id of a session that the store does not know. A claim that is nil is left out.
 func (s *Service) Token(claims map[string]any) string {
 	s.t.Helper()
 	form := issued.FormOf(s.Auth)

@@ -185,8 +185,8 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 	return head, inbox, nil
 }
 
-// numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows stay in
-// the inbox, and the next call tries half as many: a slow database must not be asked for too much again and again.
+// numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows
+// stay in the inbox, and the next call tries half as many: a slow database must not be asked for too much again and again.
 func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Millis, inbox []inboxRow) {
 	seen := make(map[inboxRow]bool, len(inbox))
 	for _, p := range inbox {

@@ -88,8 +88,8 @@ func fillLog(ctx context.Context, db *sql.DB, d Dialect) error {
 	return err
 }
 
-// metAnother reports whether an error of MariaDB can come from a process that migrates at another node of a Galera cluster. The lock
-// is only of one node.
+// metAnother reports whether an error of MariaDB can come from a process that migrates at another node of a Galera cluster. The
+// lock is only of one node.
 func metAnother(err error) bool {
 	return collided(err) || slices.ContainsFunc([]string{"1050", "1060", "1061", "1062", "1091", "1826"}, func(number string) bool {
 		return strings.Contains(err.Error(), "Error "+number+" ")

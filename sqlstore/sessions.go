@@ -54,10 +54,10 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // costs a third of the rate. With SQLite call db.SetMaxOpenConns(1): writers then queue here, and do not poll the lock of the
 // file. The stores of this package look at the pool now and then, and one of them logs a warning if it is set otherwise.
 //
-// Give the driver time limits of its own. database/sql opens connections one after the other, and without a context: one server that
-// takes a connection and stays silent would keep everybody waiting for another one, for minutes or for ever. With pgx, set
-// connect_timeout=5. With go-sql-driver/mysql, set timeout=5s&readTimeout=10s&writeTimeout=10s; [Migrate] may take longer than that,
-// so on large tables give it a database without readTimeout.
+// Give the driver time limits of its own. database/sql opens connections one after the other, and without a context: one server
+// that takes a connection and stays silent would keep everybody waiting for another one, for minutes or for ever. With pgx, set
+// connect_timeout=5. With go-sql-driver/mysql, set timeout=5s&readTimeout=10s&writeTimeout=10s; [Migrate] may take longer than
+// that, so on large tables give it a database without readTimeout.
 //
 // The store remembers up to 32,768 rows that it wrote last, in about 20 MB. Such a row need not be read again. So refreshes are
 // cheapest if the load balancer sends all requests of a client to the same process.
@@ -303,8 +303,8 @@ func (s *Sessions) dueCutoffs(ctx context.Context, before session.Millis, limit 
 	return before, true, nil
 }
 
-// keepCutoffs looks at the cut-offs that may be deleted. It keeps each of them until the sessions that it has ended are deleted too:
-// without the cut-off these would be good again.
+// keepCutoffs looks at the cut-offs that may be deleted. It keeps each of them until the sessions that it has ended are deleted
+// too: without the cut-off these would be good again.
 func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error {
 	rows, err := s.db.QueryContext(ctx, s.queries.outlived, before)
 	if err != nil {

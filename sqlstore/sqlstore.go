@@ -1,6 +1,6 @@
-// Package sqlstore keeps sessions ([Sessions]), users ([Users]) and the failures of logins ([Throttle]) in a SQL database. Any number of
-// processes can use the same database. The package works on PostgreSQL and its wire-compatible clusters, on MariaDB and MySQL, and on SQLite. It
-// imports no driver: the host opens the database with a driver of its choice.
+// Package sqlstore keeps sessions ([Sessions]), users ([Users]) and the failures of logins ([Throttle]) in a SQL database. Any
+// number of processes can use the same database. The package works on PostgreSQL and its wire-compatible clusters, on MariaDB
+// and MySQL, and on SQLite. It imports no driver: the host opens the database with a driver of its choice.
 //
 // # Several database servers
 //
@@ -17,8 +17,8 @@
 // it is: a session that was made on another node a moment ago is refused with 401, and a revoked token passes until the
 // node has caught up. With it, both are answered 503 if the node needs too long.
 //
-// For the same reasons, do not send reads to a replica of any database. If a server becomes read-only, its open connections stay in
-// the pool, and every write fails. Let the driver give them up (rejectReadOnly=true with go-sql-driver/mysql,
+// For the same reasons, do not send reads to a replica of any database. If a server becomes read-only, its open connections
+// stay in the pool, and every write fails. Let the driver give them up (rejectReadOnly=true with go-sql-driver/mysql,
 // target_session_attrs=read-write with pgx), and set [sql.DB.SetConnMaxLifetime].
 package sqlstore
 

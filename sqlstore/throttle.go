@@ -10,19 +10,19 @@ import (
 	"github.com/signet-go/signet/throttle"
 )
 
-// Throttle is a [throttle.Store] in a SQL database, for services that run as several processes. The database's clock counts. A write
-// costs two round trips, and an attempt that must wait costs one; a login makes about six calls.
+// Throttle is a [throttle.Store] in a SQL database, for services that run as several processes. The database's clock counts. A
+// write costs two round trips, and an attempt that must wait costs one; a login makes about six calls.
 //
-// A record takes about 200 bytes. It stays until the failures in it are forgotten, at most some days, or while the account has known
-// places, at most 30 days. Writes delete the records whose time is over. Strangers can make three records for each password that
-// the service hashes. A Throttle is safe for concurrent use by any number of processes.
+// A record takes about 200 bytes. It stays until the failures in it are forgotten, at most some days, or while the account has
+// known places, at most 30 days. Writes delete the records whose time is over. Strangers can make three records for each
+// password that the service hashes. A Throttle is safe for concurrent use by any number of processes.
 type Throttle struct {
 	database
 	readQuery, insert, update, remove, expire string
 }
 
-// NewThrottle returns a Throttle on a database that has the tables of [Migrate]. Give it to throttle.New. The host closes the database.
-// The error says that the database is nil, or that the dialect is unknown.
+// NewThrottle returns a Throttle on a database that has the tables of [Migrate]. Give it to throttle.New. The host closes the
+// database. The error says that the database is nil, or that the dialect is unknown.
 func NewThrottle(db *sql.DB, dialect Dialect) (*Throttle, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err
@@ -53,7 +53,8 @@ const (
 	expireLimit = 128
 )
 
-// throttleRow is a record as it was read. The version of each write is random. So a row that was deleted and made again is another one.
+// throttleRow is a record as it was read. The version of each write is random. So a row that was deleted and made again is
+// another one.
 type throttleRow struct {
 	now     int64 // milliseconds
 	version sql.NullInt64

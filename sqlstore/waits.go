@@ -6,9 +6,9 @@ import (
 	"database/sql"
 )
 
-// Every wait for a database server ends with the context of the call. Some parts of database/sql have no context: Commit and Rollback
-// of [sql.Tx], and the end of an answer that [sql.Row] leaves unread. There go-sql-driver/mysql waits for a silent server as long as
-// the connection lives. So this package uses neither with a server.
+// Every wait for a database server ends with the context of the call. Some parts of database/sql have no context: Commit and
+// Rollback of [sql.Tx], and the end of an answer that [sql.Row] leaves unread. There go-sql-driver/mysql waits for a silent
+// server as long as the connection lives. So this package uses neither with a server.
 
 // queryer is a database, or one connection to it.
 type queryer interface {

@@ -89,8 +89,8 @@ func New(store Store, config Config) *Limiter {
 }
 
 // Attempt is one attempt that may be made. It counts as a failure until Succeeded, Continued or Cancelled takes that back. Only
-// the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must return before they
-// are called.
+// the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must return
+// before they are called.
 type Attempt struct {
 	limiter        *Limiter
 	account        Key
@@ -184,8 +184,8 @@ func (l *Limiter) mayGoOn(ctx context.Context, err error) bool {
 	return err == nil || errors.Is(err, ErrDelayed) || l.passes(ctx, err)
 }
 
-// alsoNobody is Also for an address that belongs to no user. It does the same work on a record that counts nothing and is gone in a
-// minute, so that the time does not tell whether there is an account.
+// alsoNobody is Also for an address that belongs to no user. It does the same work on a record that counts nothing and is gone
+// in a minute, so that the time does not tell whether there is an account.
 func (a *Attempt) alsoNobody(ctx context.Context) error {
 	err := a.limiter.update(ctx, keyOf("nobody", string(a.account[:])), func(before Record, now time.Time) (Record, time.Time, error) {
 		after, _, err := changedAccount(before, now, func(s *account) bool {

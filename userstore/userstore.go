@@ -112,8 +112,8 @@ type Writer interface {
 // only look alike, such as the Latin and the Cyrillic a, are different. Addresses that differ in dots or +tags are
 // different, as most mail servers treat them.
 //
-// A domain with letters beyond ASCII stays as it is, and its other form, xn--..., is another address here. Chromium sends that form
-// from an <input type="email">, and other browsers and apps do not: let the field be type="text" inputmode="email".
+// A domain with letters beyond ASCII stays as it is, and its other form, xn--..., is another address here. Chromium sends that
+// form from an <input type="email">, and other browsers and apps do not: let the field be type="text" inputmode="email".
 func NormalizeEmail(email string) string {
 	return norm.NFC.String(strings.ToLower(norm.NFC.String(strings.TrimSpace(email))))
 }

@@ -306,8 +306,8 @@ func findProgram(name string) (string, bool) {
 
 var systemDirs = []string{"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
 
-// Missing ends a test that needs a program that is not here. The test is skipped, or it fails if the servers are required. So a CI run that has tested nothing
-// cannot pass.
+// Missing ends a test that needs a program that is not here. The test is skipped, or it fails if the servers are required. So a
+// CI run that has tested nothing cannot pass.
 func Missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("SIGNET_REQUIRE_SERVERS") == "1" {

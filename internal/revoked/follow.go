@@ -214,8 +214,8 @@ func (v *View) readHistory(ctx context.Context) {
 	}
 }
 
-// nextSize returns how many entries the next page may have, after one that took so long. A slow source, or one behind a slow link, may
-// be able to answer less in time.
+// nextSize returns how many entries the next page may have, after one that took so long. A slow source, or one behind a slow
+// link, may be able to answer less in time.
 func (v *View) nextSize(size, most int, took time.Duration, err error) int {
 	switch {
 	case err != nil:
