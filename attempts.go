@@ -55,18 +55,26 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 			leave()
 		}
 	}()
-	// If the client went away meanwhile, nobody would know whether the attempt was counted, and it could not be taken back.
-	counted, err := a.count(context.WithoutCancel(ctx), names)
+	counted, err := a.count(ctx, names)
 	if err != nil {
 		return nil, a.throttled(ctx, cmp.Or(userID, a.accounts.userOf(email)), err)
 	}
 	begun = true
-	return &attempt{Attempt: counted, leave: leave}, nil
+	started := &attempt{Attempt: counted, leave: leave}
+	if err := ctx.Err(); err != nil { // the client went away meanwhile: no code must be used up
+		a.end(ctx, started, cancelled)
+		return nil, unavailable(err)
+	}
+	return started, nil
 }
 
 // count counts an attempt for an account with one or two names. If the first name must wait, count tries the other one: a place
 // that one name knows is a known place. So an owner with a new e-mail address still gets in from a known place.
+//
+// It goes on if the client goes away. Otherwise nobody would know whether the attempt was counted, and it could not be taken back.
 func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, error) {
+	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
 	attempt, err := a.countAs(ctx, names)
 	if len(names) < 2 || !errors.Is(err, throttle.ErrDelayed) {
 		return attempt, err
@@ -97,6 +105,13 @@ func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, 
 		err = attempt.Also(ctx, names[1])
 	}
 	return attempt, err
+}
+
+// countAlso counts an attempt for a second name of its account. It goes on if the client goes away, as count does.
+func (a *Auth) countAlso(ctx context.Context, attempt *attempt, name string) error {
+	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	defer limited.Release()
+	return attempt.Also(ctx, name)
 }
 
 // throttled is the answer to an attempt that was not counted, because there were too many or because nobody could tell.

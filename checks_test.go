@@ -179,10 +179,20 @@ func TestOptionalAuthInsideAnotherService(t *testing.T) {
 	}
 	require.Equal(t, "subject=", serve(t, admin.RequireAuth(withoutHeader(shop.OptionalAuth(show))), tokens.AccessToken).Body.String())
 	require.Equal(t, "subject=1", serve(t, admin.RequireAuth(withoutHeader(admin.OptionalAuth(show))), tokens.AccessToken).Body.String())
+	anyIssuer, err := signet.NewVerifier(keys.Secret(secret))
+	require.NoError(t, err)
+	require.Equal(t, "subject=1", serve(t, anyIssuer.RequireAuth(withoutHeader(anyIssuer.OptionalAuth(show))), tokens.AccessToken).Body.String())
+
+	sameService, err := signet.NewVerifier(keys.Secret(secret), signet.WithIssuer("https://admin.example"))
+	require.NoError(t, err)
+	require.Equal(t, "subject=1", serve(t, admin.RequireAuth(withoutHeader(sameService.OptionalAuth(show))), tokens.AccessToken).Body.String())
+
+	verified, err := admin.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err)
 	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		shop.OptionalAuth(show).ServeHTTP(w, r.WithContext(signet.ContextWithClaims(r.Context(), &signet.Claims{Subject: "of the host"})))
+		shop.OptionalAuth(show).ServeHTTP(w, r.WithContext(signet.ContextWithClaims(r.Context(), verified)))
 	})
-	require.Equal(t, "subject=of the host", serve(t, withoutHeader(own), "").Body.String())
+	require.Equal(t, "subject=1", serve(t, withoutHeader(own), "").Body.String(), "the host has put it there")
 }
 
 // Some routers set no path values. The host hears why no session is ever found.

@@ -86,6 +86,7 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 func ContextWithClaims(ctx context.Context, claims *Claims) context.Context {
 	if claims != nil {
 		claims = claims.clone()
+		claims.from = nil // they are the host's now
 	}
 	return withClaims(ctx, claims)
 }

@@ -62,7 +62,10 @@ func (b *browser) do(t *testing.T, method, path, body string, headers ...string)
 	}
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+		r.Header.Del(headers[i])
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
 	}
 	res, err := b.client.Do(r)
 	require.NoError(t, err)
@@ -167,7 +170,10 @@ func TestABrowserKeepsItsTokensInCookies(t *testing.T) {
 		require.Equal(t, 401, b.do(t, "GET", path, "", "Authorization", "bearer garbage").StatusCode, path)
 		require.Equal(t, 200, b.do(t, "GET", path, "", "Authorization", "Basic c3RhZ2luZzpwYXNz").StatusCode, "the password for a proxy")
 	}
-	require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", "Bearer").StatusCode, "a header without a token")
+	for _, header := range []string{"Bearer", "Bearer\tgarbage", "Bearer,", "Basic c3RhZ2luZzpwYXNz, Bearer garbage"} {
+		require.Equal(t, 401, b.do(t, "GET", "/orders", "", "Authorization", header).StatusCode, header)
+	}
+	require.Equal(t, 400, b.do(t, "GET", "/orders", "", "Authorization", "Basic x", "Authorization", "Basic y").StatusCode, "which one?")
 
 	for _, body := range []string{"", "{}"} {
 		got = b.do(t, "POST", "/web/auth/refresh-token", body)

@@ -14,6 +14,7 @@ import (
 	"github.com/signet-go/signet/internal/sessions"
 	"github.com/signet-go/signet/password"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -144,7 +145,9 @@ func (a *Auth) rememberPlace(ctx context.Context, user userstore.User) {
 		if err := a.policy.Throttle.Remember(ctx, name, address); err != nil {
 			a.warnUnstored(ctx, "signet: the place of a sign-in is not remembered, because the throttle's store did not answer",
 				"user", user.ID, "error", err)
-			return
+			if !errors.Is(err, throttle.ErrDelayed) { // a store that is full may still know the other name
+				return
+			}
 		}
 	}
 }
@@ -173,7 +176,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 			also = accountOfID(user.ID)
 		}
 		a.accounts.add(email, user.ID)
-		if err := attempt.Also(context.WithoutCancel(ctx), also); err != nil { // as in begin
+		if err := a.countAlso(ctx, attempt, also); err != nil {
 			return a.throttled(ctx, user.ID, err)
 		}
 		outdated, err := a.verifyPassword(ctx, user, pass)

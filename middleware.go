@@ -3,6 +3,7 @@ package signet
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ func (v *Verifier) check(r *http.Request) (*Claims, error) {
 // nothing for signet.
 func (v *Verifier) credentials(r *http.Request) (string, error) {
 	token, err := bearerToken(r)
-	if err == nil || v.cookies == nil || hasBearer(r) {
+	if err == nil || err == errTwoTokens || v.cookies == nil || hasBearer(r) {
 		return token, err
 	}
 	if token, err = v.cookies.token(r, accessCookie); err == nil || v.cookies.sentForDevelopment(r) {
@@ -137,18 +138,35 @@ func (v *Verifier) OptionalAuth(next http.Handler) http.Handler {
 	})
 }
 
-// mayHaveMade reports whether claims are from a token of this Verifier, or from the host itself ([ContextWithClaims]).
+// mayHaveMade reports whether claims are from a token that this Verifier could have accepted, or from the host itself
+// ([ContextWithClaims]).
 func (v *Verifier) mayHaveMade(c *Claims) bool {
-	return c.from == nil || v.issuers[c.Issuer] == c.from || slices.Contains(v.patterns, c.from)
+	if c.from == nil {
+		return true
+	}
+	for _, own := range append(slices.Collect(maps.Values(v.issuers)), v.patterns...) {
+		if own == c.from || own.name != "" && own.name == c.from.name || own.reader.Current() == c.keys {
+			return true
+		}
+	}
+	return false
 }
 
 // hasBearer reports whether the Authorization header says something to signet, even if that is no token. A browser sends the
 // password for a proxy with the scheme Basic in each request.
 func hasBearer(r *http.Request) bool {
-	return slices.ContainsFunc(r.Header["Authorization"], func(header string) bool {
-		scheme, _, _ := strings.Cut(strings.Trim(header, " \t"), " ")
-		return strings.EqualFold(scheme, "Bearer")
-	})
+	for _, header := range r.Header["Authorization"] {
+		for part := range strings.SplitSeq(header, ",") { // a proxy may have joined two headers
+			scheme := strings.TrimLeft(part, " \t")
+			if end := strings.IndexAny(scheme, " \t"); end >= 0 {
+				scheme = scheme[:end]
+			}
+			if strings.EqualFold(scheme, "Bearer") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // bearerToken returns the token of the Authorization header. Another scheme is no token, and neither is the Bearer

@@ -335,9 +335,9 @@ func WithTokenCache(bytes int) VerifierOption {
 }
 
 // WithCookies lets [Verifier.RequireAuth] and the other middleware find the access token in a cookie when a request has no
-// Authorization header, and it is needed for [Auth.CookieHandler]. A request that is authenticated by a cookie must not come from
-// another site: requests with an unsafe method are checked by [http.CrossOriginProtection], and WebSocket upgrades by the
-// same rules. Others are answered 403 "cross_site_request".
+// "Authorization: Bearer" header, and it is needed for [Auth.CookieHandler]. A request that is authenticated by a cookie must
+// not come from another site: requests with an unsafe method are checked by [http.CrossOriginProtection], and WebSocket
+// upgrades by the same rules. Others are answered 403 "cross_site_request".
 //
 // The cookies are __Host-access_token and __Secure-refresh_token (with [Cookies].Service __Host-SERVICE-access_token and so on),
 // both Secure, HttpOnly and SameSite=Lax (RFC 6265bis section 4.1.3). For http on a loopback host they have the names access_token

@@ -105,14 +105,13 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 		if err := may(user); err != nil {
 			return err
 		}
-		ctx = context.WithoutCancel(ctx) // a new password and sessions that go on must not be what is left if the client goes away
 		switch kept, err := a.replaceHash(ctx, store, user, hash); {
 		case errors.Is(err, errCutHash):
 			return internal(err)
 		case err != nil:
 			return storeError(err)
 		case kept == hash:
-			return a.passwordChanged(ctx, user, keep)
+			return a.passwordChanged(context.WithoutCancel(ctx), user, keep) // the new password is stored already
 		}
 	}
 	return internal(errors.New("the user store has not stored a password hash as it was given, or others change it all the time"))

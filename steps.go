@@ -57,7 +57,8 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	}
 	var amr []string
 	attempt, err := a.try(ctx, user.Email, user.ID, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
-		if row, err = a.sessions.Try(context.WithoutCancel(ctx), id, secret); err != nil { // so that it is taken back if it was counted
+		// It goes on if the client goes away. Otherwise nobody would know whether the try was counted.
+		if row, err = a.sessions.Try(context.WithoutCancel(ctx), id, secret); err != nil {
 			return loginTicketError(err)
 		}
 		checked := false
@@ -66,6 +67,9 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 				a.sessions.TakeBack(context.WithoutCancel(ctx), id, secret)
 			}
 		}()
+		if err := ctx.Err(); err != nil { // so the code is not used up
+			return unavailable(err)
+		}
 		amr, err = a.checkCode(ctx, user, code)
 		checked = err == nil || asError(err).failure
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -98,14 +97,13 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 		return "pgx", source, sqlstore.PostgreSQL, nil
 	case "mysql":
 		config, err := mysql.ParseDSN(rest)
-		if err != nil {
-			return "", "", "", err
+		if err != nil { // the error can have the password
+			return "", "", "", errors.New("this is no data source name of go-sql-driver/mysql: USER:PASSWORD@tcp(HOST:3306)/DATABASE")
 		}
-		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
-		// Without these a silent server would keep everybody waiting for ever.
-		config.Timeout = cmp.Or(config.Timeout, 5*time.Second)
-		config.ReadTimeout = cmp.Or(config.ReadTimeout, 10*time.Second)
-		config.WriteTimeout = cmp.Or(config.WriteTimeout, 10*time.Second)
+		config.InterpolateParams = true                           // or every query would be prepared first, which costs a second round trip
+		if !strings.Contains(strings.ToLower(rest), "timeout=") { // or a silent server would keep everybody waiting for ever
+			config.Timeout, config.ReadTimeout, config.WriteTimeout = 5*time.Second, 10*time.Second, 10*time.Second
+		}
 		return "mysql", config.FormatDSN(), sqlstore.MariaDB, nil
 	case "sqlite":
 		// Several processes write to one file: wait for each other, and let readers go on.

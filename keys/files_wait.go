@@ -2,4 +2,4 @@
 
 package keys
 
-const openWithoutWaiting = 0 // these systems have no named pipes
+const openWithoutWaiting = 0 // there is no such flag

@@ -41,7 +41,7 @@ func (r *Recent[T]) Clock(now Millis, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := time.Now()
-	if at.Sub(asked) > recentJump {
+	if max(at.Sub(asked), at.Round(0).Sub(asked.Round(0))) > recentJump { // the calendar goes on while the machine sleeps
 		return
 	}
 	passed := at.Sub(r.readAt)
