@@ -135,7 +135,7 @@ func (s *Sessions) readBatch(ctx context.Context, ids []string) (found []known, 
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() // before change: there may be only one connection
+	defer closeRows(rows) // before change: there may be only one connection
 	for rows.Next() {
 		var k known
 		if err := rows.Scan(&k.now, &k.version, &k.data); err != nil {

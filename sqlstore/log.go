@@ -129,7 +129,7 @@ func (s *Sessions) readSessions(ctx context.Context, each func(session.Entry), f
 	if err != nil {
 		return fmt.Errorf("sqlstore: log: %w", err)
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	for rows.Next() {
 		var id string
 		var keepUntil int64
@@ -151,7 +151,7 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 	if err != nil {
 		return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	var kind, number int64
 	var id, data sql.RawBytes
 	for rows.Next() {
@@ -252,8 +252,8 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 	return true, nil
 }
 
-// numberBatch makes one batch if the head is still the same. It is one statement, so nobody waits for a transaction of a process
-// that stops, or loses its connection, in the middle of it.
+// numberBatch makes one batch if the head is still the same. It is one statement. A process that stops, or loses its connection,
+// between the statements of a transaction would keep others waiting.
 func numberBatch(ctx context.Context, db *sql.DB, d Dialect, head, next int64, table, id string, ids []string) (done bool, err error) {
 	list, args := idList(ids)
 	var n int64

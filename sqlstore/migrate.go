@@ -175,12 +175,9 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 			"SELECT RELEASE_LOCK('signet_schema')"
 	}
 	if d == MariaDB {
-		var got sql.NullInt64
-		if err := queryRow(ctx, conn, begin).Scan(&got); err != nil {
+		if err := lockMariaDB(ctx, conn, begin); err != nil {
+			discard(conn)
 			return nil, err
-		}
-		if got.Int64 != 1 {
-			return nil, errors.New("another process holds the lock signet_schema for longer than 60 s")
 		}
 	} else if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return nil, err
@@ -194,6 +191,9 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 		}
 		if err != nil { // SQLite's transaction stays open after a COMMIT that found the file locked
 			undo(ctx, conn, d, cancelled)
+		}
+		if d == MariaDB {
+			discard(conn)
 		}
 		return err
 	}
@@ -215,8 +215,27 @@ func undo(ctx context.Context, conn *sql.Conn, d Dialect, statement string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, statement); err != nil && d != SQLite {
-		conn.Raw(func(any) error { return driver.ErrBadConn })
+		discard(conn)
 	}
+}
+
+// discard closes a connection in place of giving it back to the pool.
+func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
+
+// lockMariaDB takes a lock that ends with the connection. If this process falls silent, the server gives its connection up after a
+// minute, and not after eight hours as by default. So the connection is of no other use.
+func lockMariaDB(ctx context.Context, conn *sql.Conn, lock string) error {
+	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 60"); err != nil {
+		return err
+	}
+	var got sql.NullInt64
+	if err := queryRow(ctx, conn, lock).Scan(&got); err != nil {
+		return err
+	}
+	if got.Int64 != 1 {
+		return errors.New("another process holds the lock signet_schema for longer than 60 s")
+	}
+	return nil
 }
 
 // undoTime is how long the end of a transaction may take that was given up.
@@ -258,8 +277,14 @@ func numberNow(ctx context.Context, db *sql.DB, d Dialect, ids []string) (done b
 		if err := queryRow(ctx, db, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
 			return false, err
 		}
-		done, err := number(ctx, db, d, head, now, ids, nil)
-		if done || err != nil && !collided(err) {
+		bounded, cancel := context.WithDeadline(ctx, end)
+		done, err := number(bounded, db, d, head, now, ids, nil)
+		late := bounded.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case late && !done:
+			return false, nil
+		case done || err != nil && !collided(err):
 			return done, err
 		}
 		if err := pause(ctx, attempt); err != nil {
@@ -275,7 +300,7 @@ func oldest(ctx context.Context, db *sql.DB, query string, from int64) (ids []st
 	if err != nil {
 		return nil, 0, err
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	for rows.Next() {
 		var id string
 		if err := rows.Scan(&id, &last); err != nil {

@@ -175,7 +175,7 @@ func (s *Sessions) evict(ctx context.Context, created session.Session, at sessio
 	if err != nil {
 		return
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	var live []session.Session
 	for rows.Next() {
 		var data []byte
@@ -212,7 +212,7 @@ func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []s
 	if err != nil {
 		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	for rows.Next() {
 		var m moment
 		var data []byte
@@ -310,7 +310,7 @@ func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	needed := map[string]int64{} // by user: until when
 	for rows.Next() {
 		var user string

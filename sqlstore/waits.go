@@ -7,8 +7,8 @@ import (
 )
 
 // Every wait for a database server ends with the context of the call. Some parts of database/sql have no context: Commit and
-// Rollback of [sql.Tx], and the end of an answer that [sql.Row] leaves unread. There go-sql-driver/mysql waits for a silent
-// server as long as the connection lives. So this package uses neither with a server.
+// Rollback of [sql.Tx], and Close of [sql.Rows] and [sql.Row] when a part of the answer was not read. There go-sql-driver/mysql
+// waits for a silent server as long as the connection lives. So this package uses none of them with a server.
 
 // queryer is a database, or one connection to it.
 type queryer interface {
@@ -32,14 +32,20 @@ func (r onlyRow) Scan(dest ...any) error {
 	if r.err != nil {
 		return r.err
 	}
-	defer r.rows.Close()
+	defer closeRows(r.rows)
 	if !r.rows.Next() {
 		return cmp.Or(r.rows.Err(), sql.ErrNoRows)
 	}
 	if err := r.rows.Scan(dest...); err != nil {
 		return err
 	}
-	for r.rows.Next() { // there is no second row, but the end
-	}
+	r.rows.Next() // there is no second row, but the end
 	return r.rows.Err()
+}
+
+// closeRows closes rows. First it reads the rest of them, because Close would do that without the context.
+func closeRows(rows *sql.Rows) {
+	for rows.Next() {
+	}
+	rows.Close()
 }

@@ -8,13 +8,14 @@ import (
 // The memory of hashes. Argon2id fills 19 MiB anew for each hash, and afterwards these are garbage. With several hashes at one
 // time, a small program would grow to twice their memory before the collector starts.
 const (
-	hashMemory = 19 << 20
-	smallHeap  = 32 << 20 // of the rest of a small program, with garbage
+	hashMemory   = 19 << 20
+	smallProgram = 24 << 20 // what it holds beside hashes, at most
+	spare        = 32 << 20 // what it may take beside the hashes that may run, with garbage
 )
 
-// collect takes the memory of hashes back when a small program has grown beyond that of the hashes that may run and smallHeap. A
-// collection takes less than a millisecond then. In a program with more memory, the garbage of a few hashes makes no difference,
-// and a collection would take long. A hash that needs little memory leaves little garbage, and then there is nothing to collect.
+// collect takes the memory of hashes back when a small program has grown beyond its bound. In a program with more memory, the garbage
+// of a few hashes makes no difference, and a collection would take long. A hash that needs little memory leaves little garbage,
+// and then there is nothing to collect.
 func (g *Gate) collect() {
 	heap := [...]metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(heap[:])
@@ -22,8 +23,9 @@ func (g *Gate) collect() {
 		return // another version of Go without these numbers
 	}
 	live, all := heap[0].Value.Uint64(), heap[1].Value.Uint64()
-	limit := uint64(g.queue.parallel)*hashMemory + smallHeap
-	if live < limit && all >= limit && all >= live+hashMemory/2 {
+	hashes := uint64(g.queue.parallel) * hashMemory
+	running := min(hashes, uint64(g.Stats().Running)*hashMemory)
+	if live < running+smallProgram && all >= hashes+spare && all >= live+hashMemory/2 {
 		runtime.GC()
 	}
 }
