@@ -100,7 +100,8 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 		if err != nil { // the error can have the password
 			return "", "", "", errors.New("this is no data source name of go-sql-driver/mysql: USER:PASSWORD@tcp(HOST:3306)/DATABASE")
 		}
-		config.InterpolateParams = true                           // or every query would be prepared first, which costs a second round trip
+		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
+
 		if !strings.Contains(strings.ToLower(rest), "timeout=") { // or a silent server would keep everybody waiting for ever
 			config.Timeout, config.ReadTimeout, config.WriteTimeout = 5*time.Second, 10*time.Second, 10*time.Second
 		}

@@ -269,7 +269,7 @@ func numberBatch(ctx context.Context, db *sql.DB, d Dialect, head, next int64, t
 	default:
 		n, err = numberSQLite(ctx, db, head, next, `UPDATE `+table+` SET pos = ? WHERE pos IS NULL AND `+id+` IN `+list, append([]any{next}, args...))
 	}
-	return n > 0, err
+	return n > 0 && err == nil, err
 }
 
 // numberSQLite needs a transaction, because SQLite has no statement for two tables. There is no connection that could be lost.
