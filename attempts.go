@@ -68,12 +68,16 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 	return started, nil
 }
 
+// countTimeout is for the calls of the throttle's store that count one attempt. Each of them has a limit of five seconds, and
+// after that the Limiter decides whether the attempt passes.
+const countTimeout = 2 * storeTimeout
+
 // count counts an attempt for an account with one or two names. If the first name must wait, count tries the other one: a place
 // that one name knows is a known place. So an owner with a new e-mail address still gets in from a known place.
 //
 // It goes on if the client goes away. Otherwise nobody would know whether the attempt was counted, and it could not be taken back.
 func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, error) {
-	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	ctx, limited := limit.New(context.WithoutCancel(ctx), countTimeout)
 	defer limited.Release()
 	attempt, err := a.countAs(ctx, names)
 	if len(names) < 2 || !errors.Is(err, throttle.ErrDelayed) {
@@ -109,7 +113,7 @@ func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, 
 
 // countAlso counts an attempt for a second name of its account. It goes on if the client goes away, as count does.
 func (a *Auth) countAlso(ctx context.Context, attempt *attempt, name string) error {
-	ctx, limited := limit.New(context.WithoutCancel(ctx), storeTimeout)
+	ctx, limited := limit.New(context.WithoutCancel(ctx), countTimeout)
 	defer limited.Release()
 	return attempt.Also(ctx, name)
 }

@@ -19,7 +19,7 @@ type LoginPolicy struct {
 	// Throttle limits the attempts to guess passwords and codes; nil: a limiter in the memory of this process. A service of
 	// several processes uses one with a shared store, such as sqlstore.NewThrottle: otherwise each process has limits of its
 	// own. Services whose users are others must not share one: it counts by address and by user id. Counting an attempt does
-	// not end with the context of the call, so that it can be taken back; with a slow store it takes up to five seconds.
+	// not end with the context of the call, so that it can be taken back; with a slow store it takes up to ten seconds.
 	Throttle *throttle.Limiter
 	// Passwords are the rules for new passwords ([Auth.HashPassword], [Auth.SetPassword], [Auth.ChangePassword]).
 	Passwords password.Policy
