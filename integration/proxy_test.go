@@ -17,10 +17,26 @@ type meter struct {
 
 func startMeter(t testing.TB, server string) *meter {
 	t.Helper()
+	m := &meter{}
+	m.addr = startProxy(t, server, func(client, upstream net.Conn) {
+		var asked atomic.Bool // it is the server's turn
+		go relay(upstream, client, func() {
+			if !asked.Swap(true) {
+				m.trips.Add(1)
+			}
+		})
+		go relay(client, upstream, func() { asked.Store(false) })
+	})
+	return m
+}
+
+// startProxy starts a TCP proxy in front of a server, and returns its address. serve gets the two ends of each connection. It starts
+// what passes the data on, and returns.
+func startProxy(t testing.TB, server string, serve func(client, upstream net.Conn)) (addr string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
-	m := &meter{addr: listener.Addr().String()}
 	go func() {
 		for {
 			client, err := listener.Accept()
@@ -32,16 +48,10 @@ func startMeter(t testing.TB, server string) *meter {
 				client.Close()
 				continue
 			}
-			var asked atomic.Bool // it is the server's turn
-			go relay(upstream, client, func() {
-				if !asked.Swap(true) {
-					m.trips.Add(1)
-				}
-			})
-			go relay(client, upstream, func() { asked.Store(false) })
+			serve(client, upstream)
 		}
 	}()
-	return m
+	return listener.Addr().String()
 }
 
 // relay copies what one side sends. It calls heard before it passes the data on.

@@ -219,25 +219,11 @@ func TestRedisLogDelayedWrite(t *testing.T) {
 
 // delayed is a proxy that passes on what the client sends only after a while.
 func delayed(t testing.TB, server string, by time.Duration) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			upstream, err := net.Dial("tcp", server)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			go relay(upstream, client, func() { time.Sleep(by) })
-			go relay(client, upstream, func() {})
-		}
-	}()
-	return listener.Addr().String()
+	t.Helper()
+	return startProxy(t, server, func(client, upstream net.Conn) {
+		go relay(upstream, client, func() { time.Sleep(by) })
+		go relay(client, upstream, func() {})
+	})
 }
 
 // A replica is promoted that lacks the last writes. Whoever has read them begins again.

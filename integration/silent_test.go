@@ -27,36 +27,22 @@ type silencer struct {
 
 func startSilencer(t testing.TB, server string) *silencer {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &silencer{addr: listener.Addr().String()}
+	s := &silencer{}
 	t.Cleanup(func() {
-		listener.Close()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, conn := range s.conns {
 			conn.Close()
 		}
 	})
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			backend, err := net.Dial("tcp", server)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			s.mu.Lock()
-			s.conns = append(s.conns, client, backend)
-			s.mu.Unlock()
-			silent := new(atomic.Bool)
-			go s.pass(backend, client, true, silent)
-			go s.pass(client, backend, false, silent)
-		}
-	}()
+	s.addr = startProxy(t, server, func(client, upstream net.Conn) {
+		s.mu.Lock()
+		s.conns = append(s.conns, client, upstream)
+		s.mu.Unlock()
+		silent := new(atomic.Bool)
+		go s.pass(upstream, client, true, silent)
+		go s.pass(client, upstream, false, silent)
+	})
 	return s
 }
 
