@@ -194,10 +194,8 @@ func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := r.PathValue("id")
-	if id == "" {
-		a.withoutID.Do(func() {
-			a.logger.WarnContext(r.Context(), `signet: a session is to be ended, and the request has no path value "id"; call r.SetPathValue before SessionsHandler`)
-		})
+	if id == "" && !a.warnedPath.Swap(true) {
+		a.logger.WarnContext(r.Context(), `signet: a session is to be ended, and the request has no path value "id"; call r.SetPathValue before SessionsHandler`)
 	}
 	found, err := a.revoke(a.ContextWithClient(r), id, session.ReasonLogout, func(row session.Session) error {
 		if row.UserID != claims.Subject {

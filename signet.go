@@ -79,7 +79,7 @@ type Auth struct {
 	proxies      []netip.Prefix
 	warnedProxy  atomic.Bool
 	warnedUsers  atomic.Bool
-	withoutID    sync.Once // warns of a router that sets no path value
+	warnedPath   atomic.Bool
 	withoutCORS  bool
 	refreshProof bool
 

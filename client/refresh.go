@@ -57,7 +57,7 @@ func (b backoff) covers(token string) bool {
 	return token == b.token && now.Before(b.until) && !now.Before(b.from)
 }
 
-// refusal is the answer that asks for the backoff, with the time that is left.
+// refusal returns the answer in which the service has asked for the backoff. Its RetryAfter is the time that is left.
 func (b backoff) refusal() error {
 	left := *b.asked
 	left.RetryAfter = time.Until(b.until)

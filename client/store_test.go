@@ -48,8 +48,8 @@ func onDisk(t *testing.T, test func(t *testing.T, auth *signet.Auth, c *client.C
 	})
 }
 
-// While the store cannot save, no refresh and no step-up is sent: the answer would be lost, and a service with strict rotation sends
-// it only once. When the store can save again, the session goes on.
+// While the store cannot save, no refresh and no step-up is sent: the new tokens would be lost, and a service with strict rotation
+// sends them only once. When the store can save again, the session goes on.
 func TestAStoreThatCannotSave(t *testing.T) {
 	onDisk(t, func(t *testing.T, _ *signet.Auth, c *client.Client, store *fullDisk, d *direct) {
 		store.full.Store(true)

@@ -252,8 +252,8 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 	return true, nil
 }
 
-// numberBatch makes one batch if the head is still the same. It is one statement. A process that stops, or loses its connection,
-// between the statements of a transaction would keep others waiting.
+// numberBatch makes one batch if the head is still the same. It does so in one statement. If it were a transaction of several, a
+// process that stops or loses its connection in between would keep others waiting.
 func numberBatch(ctx context.Context, db *sql.DB, d Dialect, head, next int64, table, id string, ids []string) (done bool, err error) {
 	list, args := idList(ids)
 	var n int64

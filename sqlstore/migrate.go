@@ -166,33 +166,25 @@ func apply(ctx context.Context, conn *sql.Conn, d Dialect, name string) error {
 // lock keeps other processes out. It returns a function that ends the lock. Where the database can undo a CREATE, that
 // function also commits, or rolls back after an error.
 func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) error, err error) {
-	begin, end, cancelled := "BEGIN", "COMMIT", "ROLLBACK"
-	switch d {
-	case SQLite:
-		begin = "BEGIN IMMEDIATE"
-	case MariaDB:
-		begin, end, cancelled = "SELECT GET_LOCK('signet_schema', 60)", "SELECT RELEASE_LOCK('signet_schema')",
-			"SELECT RELEASE_LOCK('signet_schema')"
-	}
 	if d == MariaDB {
-		if err := lockMariaDB(ctx, conn, begin); err != nil {
-			discard(conn)
-			return nil, err
-		}
-	} else if _, err := conn.ExecContext(ctx, begin); err != nil {
+		return lockMariaDB(ctx, conn)
+	}
+	begin := "BEGIN"
+	if d == SQLite {
+		begin = "BEGIN IMMEDIATE"
+	}
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return nil, err
 	}
 	finish = func(err error) error {
-		// The lock must be released even if ctx has ended.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
 		if err == nil {
-			_, err = conn.ExecContext(ctx, end)
+			err = execAtEnd(ctx, conn, 5*time.Second, "COMMIT")
 		}
-		if err != nil { // SQLite's transaction stays open after a COMMIT that found the file locked
-			undo(ctx, conn, d, cancelled)
+		if err == nil {
+			return nil
 		}
-		if d == MariaDB {
+		// SQLite's transaction stays open after a COMMIT that found the file locked. If ROLLBACK fails there, nothing was open.
+		if execAtEnd(ctx, conn, time.Second, "ROLLBACK") != nil && d != SQLite {
 			discard(conn)
 		}
 		return err
@@ -209,37 +201,41 @@ func lock(ctx context.Context, conn *sql.Conn, d Dialect) (finish func(error) er
 	return finish, nil
 }
 
-// undo sends a statement that ends what a connection has begun, also if ctx has ended. If that fails, the connection is not used
-// again. SQLite's is: there is no network, and the error only says that nothing was open.
-func undo(ctx context.Context, conn *sql.Conn, d Dialect, statement string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-	defer cancel()
-	if _, err := conn.ExecContext(ctx, statement); err != nil && d != SQLite {
-		discard(conn)
+// lockMariaDB takes a lock that belongs to the connection. If this process falls silent, the server gives the connection up
+// after a minute, and not after eight hours as by default. A connection with such a limit must not go back to the pool.
+func lockMariaDB(ctx context.Context, conn *sql.Conn) (finish func(error) error, err error) {
+	defer func() {
+		if err != nil {
+			discard(conn)
+		}
+	}()
+	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 60"); err != nil {
+		return nil, err
 	}
+	var got sql.NullInt64
+	if err := queryRow(ctx, conn, "SELECT GET_LOCK('signet_schema', 60)").Scan(&got); err != nil {
+		return nil, err
+	}
+	if got.Int64 != 1 {
+		return nil, errors.New("another process holds the lock signet_schema for longer than 60 s")
+	}
+	return func(err error) error {
+		released := execAtEnd(ctx, conn, 5*time.Second, "SELECT RELEASE_LOCK('signet_schema')")
+		discard(conn)
+		return cmp.Or(err, released)
+	}, nil
+}
+
+// execAtEnd sends a statement that ends what the connection has begun, also if ctx has ended.
+func execAtEnd(ctx context.Context, conn *sql.Conn, limit time.Duration, statement string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	_, err := conn.ExecContext(ctx, statement)
+	return err
 }
 
 // discard closes a connection in place of giving it back to the pool.
 func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
-
-// lockMariaDB takes a lock that ends with the connection. If this process falls silent, the server gives its connection up after a
-// minute, and not after eight hours as by default. So the connection is of no other use.
-func lockMariaDB(ctx context.Context, conn *sql.Conn, lock string) error {
-	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 60"); err != nil {
-		return err
-	}
-	var got sql.NullInt64
-	if err := queryRow(ctx, conn, lock).Scan(&got); err != nil {
-		return err
-	}
-	if got.Int64 != 1 {
-		return errors.New("another process holds the lock signet_schema for longer than 60 s")
-	}
-	return nil
-}
-
-// undoTime is how long the end of a transaction may take that was given up.
-const undoTime = time.Second
 
 // numberOld takes the sessions that were revoked before the log existed out of the inbox, so that the first look of each
 // process into the log is small. It goes through them in the order of revoked_at, and not of the inbox: the index of the

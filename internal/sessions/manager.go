@@ -203,9 +203,9 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 	if r.row, r.out, err = r.exchange.Decide(r.manager.Rules, row, r.presented, at.Now); err != nil || r.out.Generation == 0 {
 		return r.row, err
 	}
-	// Nothing is to be written, and the tokens of the call before are good: that call was with a row that the store remembered,
-	// and this one is with the row that it read. They are the same, and so is the version: no cut-off has come since the user was
-	// read.
+	// Nothing is to be written, and the tokens of the call before are good. That call was with a row that the store remembered,
+	// and this one is with the row that the store has read. The two rows are the same. The version is the same too, so no cut-off
+	// has come since the user was read.
 	if signed && r.row == row && r.row == before && r.out == last && r.version == at.Version() {
 		r.signed, r.again = true, true
 		return row, nil
