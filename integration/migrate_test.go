@@ -2,7 +2,9 @@ package integration
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,4 +62,29 @@ func TestMigrate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMigrateNewFile: whoever opens a new file of SQLite switches it to the write-ahead log. If another process writes to the
+// file at that moment, SQLite gives the switch up at once, whatever busy_timeout says.
+func TestMigrateNewFile(t *testing.T) {
+	d := *hostSQLite(t).fresh(t).database
+	file, _, _ := strings.Cut(d.dsn, "?")
+	other, err := openSQL(t, database{d.driver, file, d.dialect}).Conn(t.Context())
+	require.NoError(t, err)
+	defer other.Close()
+	_, err = other.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	require.NoError(t, err)
+	_, err = openSQL(t, d).Conn(t.Context())
+	require.ErrorContains(t, err, "SQLITE_BUSY")
+
+	migrated := make(chan error, 1)
+	go func() { migrated <- sqlstore.Migrate(t.Context(), openSQL(t, d), d.dialect) }()
+	select {
+	case err := <-migrated:
+		t.Fatalf("Migrate did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	_, err = other.ExecContext(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	require.NoError(t, <-migrated)
 }

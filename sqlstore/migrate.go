@@ -41,12 +41,12 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	done := applied(ctx, db, dialect)
-	for attempt := 0; done < len(names); {
+	for attempt, begun := 0, time.Now(); done < len(names); {
 		version, err := step(ctx, db, dialect, names)
 		switch {
 		case err == nil:
-			done, attempt = version, 0
-		case dialect == MariaDB && metAnother(err) && attempt < 50 && pause(ctx, attempt) == nil:
+			done, attempt, begun = version, 0, time.Now()
+		case metAnother(err) && time.Since(begun) < execTime && pause(ctx, attempt) == nil:
 			attempt++
 		default:
 			return fmt.Errorf("sqlstore: migrate: %w", err)
@@ -84,12 +84,13 @@ func fillLog(ctx context.Context, db *sql.DB, d Dialect) error {
 	} else {
 		insert += " ON CONFLICT (id) DO NOTHING"
 	}
-	_, err := db.ExecContext(ctx, insert)
+	_, err := exec(ctx, db, insert)
 	return err
 }
 
-// metAnother reports whether an error of MariaDB can come from a process that migrates at another node of a Galera cluster. The
-// lock is only of one node.
+// metAnother reports whether an error can come from a process that begins at the same time, although lock keeps others out: the
+// lock of MariaDB is only of one node of a Galera cluster, and the switch of a new file of SQLite to its write-ahead log waits for
+// nobody.
 func metAnother(err error) bool {
 	return collided(err) || slices.ContainsFunc([]string{"1050", "1060", "1061", "1062", "1091", "1826"}, func(number string) bool {
 		return strings.Contains(err.Error(), "Error "+number+" ")
