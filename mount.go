@@ -145,7 +145,7 @@ func (m *mount) operate(w http.ResponseWriter, r *http.Request, name string, bel
 	})
 	name = strings.TrimSuffix(name, "/")
 	route := m.routes[name]
-	if id, ok := sessionID(name); ok && m.deleteSession != nil {
+	if id, ok := sessionInPath(name); ok && m.deleteSession != nil {
 		r.SetPathValue("id", id)
 		route = m.deleteSession
 	}
@@ -238,8 +238,8 @@ func (m *mount) warnOfPrefix(r *http.Request) {
 		"prefix", m.prefix, "pattern", r.Pattern, "path", label(r.URL.Path))
 }
 
-// sessionID returns the id in a path below the prefix.
-func sessionID(name string) (id string, ok bool) {
+// sessionInPath returns the id of the session that a path below the prefix names.
+func sessionInPath(name string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(name, "sessions/")
 	return id, ok && id != "" && !strings.Contains(id, "/")
 }
