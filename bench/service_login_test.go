@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	loginClients  = 16
 	pacePerSecond = 1000
 	loginPassword = "correct horse battery staple"
 )
@@ -80,13 +79,13 @@ func logIn(c *conn, user int) error {
 	return want(http.StatusCreated)(c.post("/api/v1/auth/login", body...))
 }
 
-// logIns logs in from all clients until stop. It returns how many logins were done a second.
-func (c *child) logIns(stop *atomic.Bool) (rate float64, err error) {
-	conns := c.dial(loginClients)
+// logIns logs in from so many clients until stop. It returns how many logins were done a second.
+func (c *child) logIns(clients int, stop *atomic.Bool) (rate float64, err error) {
+	conns := c.dial(clients)
 	defer hangUp(conns)
 	var done atomic.Int64
 	began := time.Now()
-	err = together(loginClients, loginClients, func(_, i int) error {
+	err = together(clients, clients, func(_, i int) error {
 		for !stop.Load() {
 			if err := logIn(conns[i], i); err != nil {
 				return err
@@ -122,12 +121,12 @@ func (c *child) paced(token string, limit time.Duration) (latencies []time.Durat
 
 // measureLogin measures logins and paced requests, each alone and both together.
 func measureLogin(t *testing.T, size serviceSize) LoginRun {
-	run := LoginRun{Clients: loginClients, PerSecond: pacePerSecond}
+	run := LoginRun{Clients: size.logins, PerSecond: pacePerSecond}
 	// The token is of a user who does not log in again, because a store ends the oldest session of a user who logs in often.
-	c := startChild(t, childSpec{Kind: "login", Clients: loginClients + 1}, nil)
+	c := startChild(t, childSpec{Kind: "login", Clients: size.logins + 1}, nil)
 	conns := c.dial(1)
 	defer hangUp(conns)
-	if err := logIn(conns[0], loginClients); err != nil {
+	if err := logIn(conns[0], size.logins); err != nil {
 		c.fail(err)
 	}
 	token := conns[0].field("access_token")
@@ -146,13 +145,13 @@ func measureLogin(t *testing.T, size serviceSize) LoginRun {
 		run.Alone99 = append(run.Alone99, quantile(latencies, 0.99))
 		run.AloneMax = append(run.AloneMax, float64(slices.Max(latencies)))
 
-		logins, _, _, err := c.logInsFor(limit, "")
+		logins, _, _, err := c.logInsFor(size.logins, limit, "")
 		if err != nil {
 			c.fail(err)
 		}
 		run.Logins = append(run.Logins, logins)
 
-		logins, latencies, rate, err = c.logInsFor(limit, token)
+		logins, latencies, rate, err = c.logInsFor(size.logins, limit, token)
 		if err != nil {
 			c.fail(err)
 		}
@@ -164,15 +163,15 @@ func measureLogin(t *testing.T, size serviceSize) LoginRun {
 	return run
 }
 
-// logInsFor logs in for some time. With a token it sends paced requests beside the logins.
-func (c *child) logInsFor(limit time.Duration, token string) (
+// logInsFor logs in from so many clients for some time. With a token it sends paced requests beside the logins.
+func (c *child) logInsFor(clients int, limit time.Duration, token string) (
 	logins float64, latencies []time.Duration, rate float64, err error,
 ) {
 	var stop atomic.Bool
 	finished := make(chan error, 1)
 	go func() {
 		var err error
-		logins, err = c.logIns(&stop)
+		logins, err = c.logIns(clients, &stop)
 		finished <- err
 	}()
 	if token == "" {

@@ -168,7 +168,7 @@ func TestPostgresPauseHoldsBackends(t *testing.T) {
 	s := Postgres(t)
 	done := make(chan error, 1)
 	go func() {
-		_, err := c.ask(t, s, "SELECT pg_sleep(0.5)", 20*time.Second)
+		_, err := c.ask(t, s, "SELECT pg_sleep(3)", 20*time.Second)
 		done <- err
 	}()
 	time.Sleep(250 * time.Millisecond)
@@ -176,7 +176,7 @@ func TestPostgresPauseHoldsBackends(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Fatalf("the request ended while the server was paused: %v", err)
-	case <-time.After(time.Second):
+	case <-time.After(4 * time.Second):
 	}
 	s.Resume()
 	if err := <-done; err != nil {
