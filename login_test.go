@@ -301,7 +301,7 @@ func TestHostsLearnThatHashesStay(t *testing.T) {
 
 // If the session store does not follow the clock of a test, a login must not return tokens that have already expired.
 func TestClocksThatDifferByMoreThanASession(t *testing.T) {
-	s := newService(t, signet.WithSessionStore(&session.Memory{}))
+	s := newService(t, signet.WithSessionStore(&session.Memory{Clock: newClock().Now}))
 	s.clock.advance(400 * 24 * time.Hour)
 	_, err := s.Login(t.Context(), "john@mail.com", "changeme")
 	require.Equal(t, 500, statusOf(err))

@@ -479,7 +479,7 @@ func TestALostSessionEnds(t *testing.T) {
 			return nil
 		},
 	} {
-		store := &losing{}
+		store := &losing{Memory: session.Memory{Clock: newClock().Now}}
 		s := newService(t, signet.WithSessionStore(store))
 		tokens := s.login(t)
 		claims, err := s.Verify(t.Context(), tokens.AccessToken)

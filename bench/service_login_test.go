@@ -86,7 +86,7 @@ func (c *child) logIns(clients int, stop *atomic.Bool) (rate float64, err error)
 	var done atomic.Int64
 	began := time.Now()
 	err = together(clients, clients, func(_, i int) error {
-		for !stop.Load() {
+		for first := true; first || !stop.Load(); first = false {
 			if err := logIn(conns[i], i); err != nil {
 				return err
 			}

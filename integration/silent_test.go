@@ -160,7 +160,7 @@ func TestSilentWhileNumbering(t *testing.T) {
 				silencer.silence.Store(nil)
 				began := time.Now()
 				revokeAndCut()
-				require.Less(t, time.Since(began), 2*time.Second, after)
+				require.Less(t, time.Since(began), 8*time.Second, after) // a lock would be held for much longer
 				for range 3 {
 					for _, r := range readers {
 						r.requirePull(t)

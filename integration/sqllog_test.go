@@ -248,15 +248,22 @@ func TestLogRowsRead(t *testing.T) {
 			db := openSQL(t, *d)
 			s := sqlSessions(t, db, d.dialect)
 			r := newReader(s, 10_000)
+			unnumbered := func() (n int) {
+				require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`).Scan(&n))
+				return n
+			}
+			late := 0 // rows that are read once more, because the machine was too slow to number them
 			for look := range looks {
+				left := max(0, unnumbered()-revocations)
+				late += left
 				for _, id := range insertLive(t, db, d.dialect, fmt.Sprint("user", look), revocations) {
 					require.NoError(t, revoke(t.Context(), s, id))
 				}
 				before := r.entries
 				r.requirePull(t)
-				require.LessOrEqual(t, r.entries-before, 3*revocations, "rows of one look")
+				require.LessOrEqual(t, r.entries-before, 3*revocations+left, "rows of one look")
 			}
-			require.LessOrEqual(t, r.entries, looks*revocations*5/2, "rows of all looks")
+			require.LessOrEqual(t, r.entries, looks*revocations*5/2+late, "rows of all looks")
 			for range 3 { // nothing new comes; soon a look reads nothing
 				r.requirePull(t)
 			}
@@ -312,7 +319,7 @@ func TestLogSlowDatabase(t *testing.T) {
 	slow, err := sqlstore.NewSessions(openWatched(t, d, func(string) { time.Sleep(100 * time.Millisecond) }), d.dialect)
 	require.NoError(t, err)
 	cursor, inbox := session.Start, 0
-	for range 15 {
+	for range 60 {
 		page, err := slow.ReadLog(t.Context(), cursor, 5000, func(session.Entry) {})
 		require.NoError(t, err)
 		cursor = page.Next

@@ -191,7 +191,7 @@ func TestThrottleServerAway(t *testing.T) {
 		_, err := throttle.New(store, throttle.Config{}).Begin(ctx, "user@example.org", "192.0.2.1")
 		require.ErrorIs(t, err, throttle.ErrUnavailable)
 		require.NotErrorIs(t, err, throttle.ErrDelayed)
-		require.Less(t, time.Since(began), 3*time.Second)
+		require.Less(t, time.Since(began), 10*time.Second) // and not for ever
 	}
 	store := redisThrottle(t, openRedis(t, "redis://127.0.0.1:1"), "signet")
 	attempt, err := throttle.New(store, throttle.Config{InsecureFailOpen: true}).Begin(t.Context(), "user@example.org", "192.0.2.1")
