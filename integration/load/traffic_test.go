@@ -153,7 +153,8 @@ func (l *traffic) refreshed(r *vegeta.Result) {
 
 // run sends all operations at the same time, each at its own rate. An answer that is late delays no other request.
 func (l *traffic) run(length time.Duration) []*series {
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256,
+		IdleConnTimeout: 3 * time.Second}} // the example closes what is unused for five seconds
 	var all []*series
 	var wait sync.WaitGroup
 	for _, op := range l.operations() {
