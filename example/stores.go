@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -101,10 +102,15 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 			return "", "", "", errors.New("this is no data source name of go-sql-driver/mysql: USER:PASSWORD@tcp(HOST:3306)/DATABASE")
 		}
 		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
-
-		if !strings.Contains(strings.ToLower(rest), "timeout=") { // or a silent server would keep everybody waiting for ever
-			config.Timeout, config.ReadTimeout, config.WriteTimeout = 5*time.Second, 10*time.Second, 10*time.Second
+		// A silent server would keep everybody waiting for ever.
+		config.Timeout = cmp.Or(config.Timeout, 5*time.Second)
+		config.ReadTimeout = cmp.Or(config.ReadTimeout, 10*time.Second)
+		config.WriteTimeout = cmp.Or(config.WriteTimeout, 10*time.Second)
+		if config.Params == nil {
+			config.Params = map[string]string{}
 		}
+		const lockWait = "innodb_lock_wait_timeout" // the server would wait for 50 s although this program has given up
+		config.Params[lockWait] = cmp.Or(config.Params[lockWait], "4")
 		return "mysql", config.FormatDSN(), sqlstore.MariaDB, nil
 	case "sqlite":
 		// Several processes write to one file: wait for each other, and let readers go on.

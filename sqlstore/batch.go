@@ -165,7 +165,7 @@ func (s *Sessions) writeBatch(ctx context.Context, rows []changedRow) (n int, er
 		args = append(args, row.ID, row.version, from, to, flag(row.Revoked()), string(row.data))
 	}
 	query := s.dialect.batch(len(args) / 6)
-	changed, err := exec(ctx, s.db, query, append(args, step)...)
+	changed, err := s.exec(ctx, query, append(args, step)...)
 	if err != nil {
 		return 0, err
 	}

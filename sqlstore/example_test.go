@@ -42,7 +42,8 @@ func ExampleNewSessions() {
 // A host without a user table keeps users in signet's own one, beside the sessions.
 func ExampleNewUsers() {
 	ctx := context.Background()
-	db, err := sql.Open("mysql", "shop:PASSWORD@/shop?interpolateParams=true&timeout=5s&readTimeout=10s&writeTimeout=10s") // go-sql-driver/mysql
+	db, err := sql.Open("mysql", "shop:PASSWORD@/shop?interpolateParams=true"+ // go-sql-driver/mysql
+		"&timeout=5s&readTimeout=10s&writeTimeout=10s&innodb_lock_wait_timeout=4")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -214,7 +214,7 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err := number(ctx, s.db, s.dialect, head, now, sessions, users)
+	_, err := s.number(ctx, head, now, sessions, users)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -226,10 +226,10 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 
 // number makes batches of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
 // the head was read, or if somebody holds the row of signet_log: it does not wait for a transaction that may stay open.
-func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
-	if d != SQLite {
+func (d database) number(ctx context.Context, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
+	if d.dialect != SQLite {
 		var same int64
-		row := queryRow(ctx, db, d.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
+		row := queryRow(ctx, d.db, d.dialect.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
 		switch err := row.Scan(&same); {
 		case errors.Is(err, sql.ErrNoRows), err != nil && held(err):
 			return false, nil
@@ -243,7 +243,7 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 		ids       []string
 	}{{"signet_sessions", "id", sessions}, {"signet_cutoffs", "user_id", users}} {
 		for ids := range slices.Chunk(rows.ids, batchSize) {
-			if done, err = numberBatch(ctx, db, d, head, next, rows.table, rows.id, ids); !done {
+			if done, err = d.numberBatch(ctx, head, next, rows.table, rows.id, ids); !done {
 				return false, err
 			}
 			head, next = next, next+1
@@ -254,20 +254,20 @@ func number(ctx context.Context, db *sql.DB, d Dialect, head int64, now session.
 
 // numberBatch makes one batch if the head is still the same. It does so in one statement. If it were a transaction of several, a
 // process that stops or loses its connection in between would keep others waiting.
-func numberBatch(ctx context.Context, db *sql.DB, d Dialect, head, next int64, table, id string, ids []string) (done bool, err error) {
+func (d database) numberBatch(ctx context.Context, head, next int64, table, id string, ids []string) (done bool, err error) {
 	list, args := idList(ids)
 	var n int64
-	switch d {
+	switch d.dialect {
 	case PostgreSQL:
-		n, err = exec(ctx, db, d.sql(`WITH log AS (SELECT 1 FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE),
+		n, err = d.exec(ctx, d.dialect.sql(`WITH log AS (SELECT 1 FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE),
 			batch AS (UPDATE `+table+` SET pos = ? WHERE pos IS NULL AND EXISTS (SELECT 1 FROM log) AND `+id+` IN `+list+`)
 			UPDATE signet_log SET head = ? WHERE id = 1 AND EXISTS (SELECT 1 FROM log)`),
 			slices.Concat([]any{head, next}, args, []any{next})...)
 	case MariaDB: // without the hint it could use the index on pos, and would then wait for everybody who is revoking a session
-		n, err = exec(ctx, db, `UPDATE signet_log log LEFT JOIN `+table+` t FORCE INDEX (PRIMARY) ON t.pos IS NULL AND t.`+id+` IN `+list+`
+		n, err = d.exec(ctx, `UPDATE signet_log log LEFT JOIN `+table+` t FORCE INDEX (PRIMARY) ON t.pos IS NULL AND t.`+id+` IN `+list+`
 			SET log.head = ?, t.pos = ? WHERE log.id = 1 AND log.head = ?`, append(args, next, next, head)...)
 	default:
-		n, err = numberSQLite(ctx, db, head, next, `UPDATE `+table+` SET pos = ? WHERE pos IS NULL AND `+id+` IN `+list, append([]any{next}, args...))
+		n, err = numberSQLite(ctx, d.db, head, next, `UPDATE `+table+` SET pos = ? WHERE pos IS NULL AND `+id+` IN `+list, append([]any{next}, args...))
 	}
 	return n > 0 && err == nil, err
 }

@@ -52,10 +52,11 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 			return fmt.Errorf("sqlstore: migrate: %w", err)
 		}
 	}
-	if err := fillLog(ctx, db, dialect); err != nil {
+	made := newDatabase(db, dialect)
+	if err := made.fillLog(ctx); err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
-	if err := numberOld(ctx, db, dialect); err != nil {
+	if err := made.numberOld(ctx); err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	return nil
@@ -72,19 +73,19 @@ func applied(ctx context.Context, db *sql.DB, d Dialect) (version int) {
 }
 
 // fillLog makes the only row of signet_log, if somebody has emptied the tables.
-func fillLog(ctx context.Context, db *sql.DB, d Dialect) error {
+func (d database) fillLog(ctx context.Context) error {
 	var rows int
-	if err := queryRow(ctx, db, "SELECT COUNT(*) FROM signet_log").Scan(&rows); err != nil || rows > 0 {
+	if err := queryRow(ctx, d.db, "SELECT COUNT(*) FROM signet_log").Scan(&rows); err != nil || rows > 0 {
 		return err
 	}
 	insert := `INSERT INTO signet_log (id, head) SELECT 1, COALESCE(MAX(pos), 0) FROM
 		(SELECT MAX(pos) AS pos FROM signet_sessions UNION ALL SELECT MAX(pos) FROM signet_cutoffs) AS numbers WHERE 1 = 1`
-	if d == MariaDB {
+	if d.dialect == MariaDB {
 		insert = strings.Replace(insert, "INSERT", "INSERT IGNORE", 1)
 	} else {
 		insert += " ON CONFLICT (id) DO NOTHING"
 	}
-	_, err := exec(ctx, db, insert)
+	_, err := d.exec(ctx, insert)
 	return err
 }
 
@@ -241,21 +242,21 @@ func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrB
 // numberOld takes the sessions that were revoked before the log existed out of the inbox, so that the first look of each
 // process into the log is small. It goes through them in the order of revoked_at, and not of the inbox: the index of the
 // inbox still has the entries of the rows that were just taken out of it.
-func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
+func (d database) numberOld(ctx context.Context) error {
 	var from sql.NullInt64
-	row := queryRow(ctx, db, `SELECT MIN(revoked_at) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`)
+	row := queryRow(ctx, d.db, `SELECT MIN(revoked_at) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`)
 	if err := row.Scan(&from); err != nil {
 		return err
 	}
 	// With IS TRUE no database uses the index of the inbox.
-	old := d.sql(`SELECT id, revoked_at FROM signet_sessions
+	old := d.dialect.sql(`SELECT id, revoked_at FROM signet_sessions
 		WHERE revoked_at > 0 AND revoked_at >= ? AND (pos IS NULL) IS TRUE ORDER BY revoked_at LIMIT ?`)
 	for from.Valid {
-		ids, last, err := oldest(ctx, db, old, from.Int64)
+		ids, last, err := oldest(ctx, d.db, old, from.Int64)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		done, err := numberNow(ctx, db, d, ids)
+		done, err := d.numberNow(ctx, ids)
 		if err != nil || !done {
 			return err
 		}
@@ -266,16 +267,16 @@ func numberOld(ctx context.Context, db *sql.DB, d Dialect) error {
 
 // numberNow numbers sessions also if other processes number others meanwhile. It reports false if it had no success for some
 // seconds, as when a process has stopped while it numbers rows. The sessions then stay in the inbox.
-func numberNow(ctx context.Context, db *sql.DB, d Dialect, ids []string) (done bool, err error) {
+func (d database) numberNow(ctx context.Context, ids []string) (done bool, err error) {
 	end := time.Now().Add(execTime)
 	for attempt := 0; time.Now().Before(end); attempt++ {
 		var head int64
 		var now session.Millis
-		if err := queryRow(ctx, db, d.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
+		if err := queryRow(ctx, d.db, d.dialect.sql(`SELECT head, NOW_MS FROM signet_log`)).Scan(&head, &now); err != nil {
 			return false, err
 		}
 		bounded, cancel := context.WithDeadline(ctx, end)
-		done, err := number(bounded, db, d, head, now, ids, nil)
+		done, err := d.number(bounded, head, now, ids, nil)
 		late := bounded.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {

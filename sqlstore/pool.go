@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"cmp"
+	"context"
 	"database/sql"
 	"log/slog"
 	"runtime"
@@ -26,6 +27,11 @@ type pool struct {
 	closed atomic.Int64 // sql.DBStats.MaxIdleClosed at the last look
 	said   atomic.Bool
 	logger atomic.Pointer[slog.Logger] // nil: the default one
+
+	mu     sync.Mutex
+	writes int           // so many were begun
+	limit  int           // sql.DBStats.MaxOpenConnections at the last look
+	places chan struct{} // one value for each write that runs; nil: the pool has no limit
 }
 
 // pools are those of all databases that are in use. The map keeps no database in memory.
@@ -47,6 +53,46 @@ const lookEvery = 256
 // it. The default, also for nil, is [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return option(func(s *Sessions) { s.pool.logger.Store(logger) })
+}
+
+// write runs a statement that writes, and returns how many rows it has changed. It waits until so few writes run that the pool has
+// a connection left. So if the database cannot commit for some time, as without its synchronous standby or with a full disk, reads
+// go on: above all those of the log, because without them no access token passes.
+func (d database) write(ctx context.Context, query string, args []any) (changed int64, err error) {
+	if places := d.places(); places != nil {
+		select {
+		case places <- struct{}{}:
+		default: // only now, because a Done that nobody asks for costs nothing
+			select {
+			case places <- struct{}{}:
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}
+		defer func() { <-places }()
+	}
+	result, err := d.db.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// places has room for as many values as writes may run at one time. It is nil if the pool has no limit. The host may change the
+// limit, so a call in 256 looks at it.
+func (d database) places() chan struct{} {
+	p := d.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writes++; p.writes%lookEvery == 1 {
+		if limit := d.db.Stats().MaxOpenConnections; limit != p.limit {
+			p.limit, p.places = limit, nil
+			if limit > 0 {
+				p.places = make(chan struct{}, max(1, limit-max(1, limit/8)))
+			}
+		}
+	}
+	return p.places
 }
 
 // count counts a call. At every 256th one it looks at the pool.

@@ -59,6 +59,14 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // connect_timeout=5. With go-sql-driver/mysql, set timeout=5s&readTimeout=10s&writeTimeout=10s; [Migrate] may take longer than
 // that, so on large tables give it a database without readTimeout.
 //
+// Set innodb_lock_wait_timeout=4 there too: MariaDB and MySQL do not notice that a client has given up, and a statement that waits
+// for a lock would keep its thread for 50 s more. The pool opens new connections meanwhile, up to max_connections of the server. An
+// account with MAX_USER_CONNECTIONS leaves the others some, also when the disk of the server is full.
+//
+// If the database can be read, but its writes wait, as those of PostgreSQL without its synchronous standby, access tokens pass as
+// before: an eighth of the connections, and at least one of two, is not used for writes of this package. Writes of the host on the
+// same db are not counted. If they could fill the pool, open another one for this package.
+//
 // The store remembers up to 32,768 rows that it wrote last, in about 20 MB. Such a row need not be read again. So refreshes are
 // cheapest if the load balancer sends all requests of a client to the same process.
 //
@@ -147,7 +155,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
 		_, keepUntil, _ := keep(row, 0)
-		done, err := s.write(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), string(data),
+		done, err := s.change(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), string(data),
 			user, m.user, m.all)
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
@@ -192,17 +200,13 @@ func (s *Sessions) evict(ctx context.Context, created session.Session, at sessio
 	}
 }
 
-// write reports whether the statement has changed a row. It has not if another one was first.
-func (s *Sessions) write(ctx context.Context, query string, args ...any) (done bool, err error) {
-	result, err := s.db.ExecContext(ctx, query, args...)
+// change reports whether the statement has changed a row. It has not if another one was first.
+func (s *Sessions) change(ctx context.Context, query string, args ...any) (done bool, err error) {
+	n, err := s.write(ctx, query, args)
 	if collided(err) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n == 1, err
+	return n == 1 && err == nil, err
 }
 
 // List implements [session.Store].
@@ -282,7 +286,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 	if version > 0 {
 		query, args = s.queries.cutAgain, append(args, version)
 	}
-	done, err = s.write(ctx, query, append(args, user, latest.Int64)...)
+	done, err = s.change(ctx, query, append(args, user, latest.Int64)...)
 	if err != nil && !taken(err) {
 		return false, fmt.Errorf("sqlstore: cut: %w", err)
 	}
@@ -330,7 +334,7 @@ func (s *Sessions) keepCutoffs(ctx context.Context, before session.Millis) error
 		return err
 	}
 	for user, until := range needed {
-		if _, err := exec(ctx, s.db, s.queries.keepLonger, until, user, until); err != nil {
+		if _, err := s.exec(ctx, s.queries.keepLonger, until, user, until); err != nil {
 			return err
 		}
 	}
@@ -342,7 +346,7 @@ func (s *Sessions) DeleteExpired(ctx context.Context, before session.Millis, lim
 	if limit < 1 {
 		return 0, nil
 	}
-	sessions, err := exec(ctx, s.db, s.queries.removeSessions, before, limit)
+	sessions, err := s.exec(ctx, s.queries.removeSessions, before, limit)
 	if err == nil && int(sessions) < limit {
 		removed, err = s.deleteCutoffs(ctx, before, limit-int(sessions))
 	}
@@ -361,7 +365,7 @@ func (s *Sessions) deleteCutoffs(ctx context.Context, before session.Millis, lim
 	if err := s.keepCutoffs(ctx, until); err != nil {
 		return 0, err
 	}
-	n, err := exec(ctx, s.db, s.queries.removeCutoffs, until, limit)
+	n, err := s.exec(ctx, s.queries.removeCutoffs, until, limit)
 	return int(n), err
 }
 

@@ -111,15 +111,12 @@ func pause(ctx context.Context, attempt int) error {
 const execTime = 5 * time.Second
 
 // exec runs a statement that may be repeated, and returns how many rows it has changed.
-func exec(ctx context.Context, db *sql.DB, query string, args ...any) (int64, error) {
+func (d database) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	end := time.Now().Add(execTime)
 	for attempt := 0; ; attempt++ {
-		result, err := db.ExecContext(ctx, query, args...)
-		switch {
-		case err == nil:
-			return result.RowsAffected()
-		case !collided(err) || time.Now().After(end):
-			return 0, err
+		n, err := d.write(ctx, query, args)
+		if !collided(err) || time.Now().After(end) {
+			return n, err
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return 0, err

@@ -91,7 +91,7 @@ func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 		}
 		if written {
 			if rand.N(expireOneIn) == 0 {
-				_, _ = exec(ctx, t.db, t.expire, expireLimit) // after an error a later write does it
+				_, _ = t.exec(ctx, t.expire, expireLimit) // after an error a later write does it
 			}
 			return nil
 		}
@@ -105,11 +105,11 @@ func (t *Throttle) swap(ctx context.Context, key throttle.Key, row throttleRow, 
 	var err error
 	switch {
 	case after == "":
-		n, err = exec(ctx, t.db, t.remove, key[:], row.version.Int64)
+		n, err = t.exec(ctx, t.remove, key[:], row.version.Int64)
 	case row.version.Valid:
-		n, err = exec(ctx, t.db, t.update, version, keepUntil, []byte(after), key[:], row.version.Int64)
+		n, err = t.exec(ctx, t.update, version, keepUntil, []byte(after), key[:], row.version.Int64)
 	default:
-		n, err = exec(ctx, t.db, t.insert, version, keepUntil, []byte(after), key[:])
+		n, err = t.exec(ctx, t.insert, version, keepUntil, []byte(after), key[:])
 	}
 	if err != nil && taken(err) { // MariaDB: another process has made the record
 		return false, nil

@@ -114,7 +114,7 @@ func (s *Sessions) swap(ctx context.Context, id string, k known, before, after s
 	if next.keptUntil != k.keptUntil || before.Revoked() || after.Revoked() {
 		query, args = s.queries.update, []any{next.version, from, to, to, flag(after.Revoked()), string(data)}
 	}
-	if done, err = s.write(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
+	if done, err = s.change(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
 		s.recent.Keep(id, next)
 	}
 	return done, err

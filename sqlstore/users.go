@@ -96,7 +96,7 @@ func (s *Users) UpdatePasswordHash(ctx context.Context, id, oldHash, newHash str
 func notFound(id string) error { return fmt.Errorf("%w: id %q", userstore.ErrNotFound, id) }
 
 func (s *Users) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	return exec(ctx, s.db, s.dialect.sql(query), args...)
+	return s.database.exec(ctx, s.dialect.sql(query), args...)
 }
 
 // columns returns the values of a user's columns but the hash. The id comes last.
