@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -356,6 +357,41 @@ func TestRedisNotifyForbidden(t *testing.T) {
 	revokeSession(t, store, row.ID)
 	require.Equal(t, revokedEntries(row), r.next(t))
 	require.ErrorContains(t, store.Notify(t.Context(), func() {}), "NOPERM")
+}
+
+// If the account lacks the right to a command, a script can fail half way. When the right is back and the call is repeated, what it
+// says to have ended is in the log.
+func TestRedisForbiddenCommands(t *testing.T) {
+	client := openRedis(t, "redis://"+servers.Redis(t).Addr())
+	store := redisSessions(t, client, "signet")
+	for _, command := range []string{"set", "zadd", "zrem", "pexpireat", "zscore", "zrevrange"} {
+		t.Run(command, func(t *testing.T) {
+			ann, bob := newSession(t, store, "ann"), newSession(t, store, "bob")
+			r := redisFollow(t, store)
+			require.NoError(t, cut(t.Context(), store, "eve"))
+			first := r.next(t)[0]
+			end := func() error { // the cut-off replaces the first one
+				return errors.Join(revoke(t.Context(), store, ann.ID), cut(t.Context(), store, "eve"),
+					store.UpdateBatch(t.Context(), []string{bob.ID}, func(row session.Session, now session.Millis) session.Session {
+						return row.Revoke(session.ReasonLogout, now)
+					}))
+			}
+			require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "-"+command).Err())
+			require.Error(t, end())
+			require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "+"+command).Err())
+			require.NoError(t, end())
+			for _, reader := range []*redisReader{r, {store: store, limit: 1000}} {
+				require.NoError(t, reader.pull(t.Context()))
+				last := map[string]session.Entry{}
+				for _, e := range reader.saw {
+					last[e.ID] = e
+				}
+				require.Contains(t, last, ann.ID)
+				require.Contains(t, last, bob.ID)
+				require.Greater(t, last["eve"].Ended, first.Ended)
+			}
+		})
+	}
 }
 
 func TestRedisMaxPerUser(t *testing.T) {

@@ -104,10 +104,14 @@ func sqlPlace(d database, flag string) place {
 	}}
 }
 
+// redisRights are those that redisstore documents.
+const redisRights = "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection +time"
+
 func hostRedis(t testing.TB) *host {
-	server := servers.Redis(t, "--databases", "1000")
+	account := append([]string{"--user", "signet", "on", ">signet"}, strings.Fields(redisRights)...)
+	server := servers.Redis(t, append([]string{"--databases", "1000"}, account...)...)
 	return &host{server, nil, func(t testing.TB) place {
-		url := fmt.Sprintf("redis://%s/%d", server.Addr(), counter.Add(1)%1000)
+		url := fmt.Sprintf("redis://signet:signet@%s/%d", server.Addr(), counter.Add(1)%1000)
 		return place{args: []string{"-redis", url}, sessions: func(t testing.TB) session.Store {
 			return redisSessions(t, openRedis(t, url), "signet")
 		}}

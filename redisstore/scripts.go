@@ -8,6 +8,9 @@ import (
 )
 
 // The scripts compare, swap and move bytes. They do not know the rules of rotation or of cut-offs.
+//
+// A script that fails half way, as when the account lacks the right to one of its commands, undoes nothing. So each script writes
+// the row, or the cut-off, last: the caller gets an error, and can do all of it again.
 
 const (
 	// clockLua is the server's clock in milliseconds.
@@ -37,22 +40,25 @@ end
 	//
 	// The score in the list is later than the row's KeepUntil: by a sixteenth of the time that is left, and by at most
 	// listSlack. So most refreshes leave the list as it is. A score is never earlier than the KeepUntil of its row.
-	writeLua = `local function write(row, list, log, i)
-	redis.call('SET', row, ARGV[i], 'PXAT', ARGV[i + 3])
-	if ARGV[i + 4] == '2' then return 0 end
-	if ARGV[i + 4] == '0' then
-		redis.call('ZREM', list, ARGV[i + 1])
-		if ARGV[i + 5] ~= '' then append(log, ARGV[i + 5], ARGV[1]) end
-		return 0
-	end
-	local score, keep = tonumber(redis.call('ZSCORE', list, ARGV[i + 1]) or nil), tonumber(ARGV[i + 2])
+	writeLua = `local function enlist(list, id, keep)
+	local score = tonumber(redis.call('ZSCORE', list, id) or nil)
 	if score and score >= keep then return score end
 	local now = clock()
 	score = math.floor(keep + math.max(0, math.min((keep - now) / 16, 21600000)))
-	redis.call('ZADD', list, string.format('%.0f', score), ARGV[i + 1])
+	redis.call('ZADD', list, string.format('%.0f', score), id)
 	redis.call('ZREMRANGEBYSCORE', list, '-inf', string.format('(%.0f', math.min(now - 86400000, ARGV[2])))
 	local ttl, expires = redis.call('PTTL', list), score + 86400000
 	if ttl < 0 or now + ttl < expires then redis.call('PEXPIREAT', list, string.format('%.0f', expires)) end
+	return score
+end
+local function write(row, list, log, i)
+	local score = 0
+	if ARGV[i + 4] == '1' then score = enlist(list, ARGV[i + 1], tonumber(ARGV[i + 2])) end
+	if ARGV[i + 4] == '0' then
+		if ARGV[i + 5] ~= '' then append(log, ARGV[i + 5], ARGV[1]) end
+		redis.call('ZREM', list, ARGV[i + 1])
+	end
+	redis.call('SET', row, ARGV[i], 'PXAT', ARGV[i + 3])
 	return score
 end
 local function is(text, mark) return text and string.sub(text, 1, #mark) == mark end
@@ -153,16 +159,17 @@ if KEYS[3] then
 	local latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
 	if latest and tonumber(latest) > tonumber(ARGV[6]) then return 0 end
 end
-redis.call('SET', KEYS[1], ARGV[2])
-if KEYS[3] then
-	redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.max(now + 86400000, ARGV[7])))
-end
 local score = redis.call('ZSCORE', KEYS[2], ARGV[3])
-if score then
-	redis.call('ZREM', KEYS[2], ARGV[3])
-	redis.call('ZADD', KEYS[2], score, '0:@was ' .. hash(ARGV[3]))
-end
 append(KEYS[2], ARGV[4], ARGV[5])
+if score then
+	redis.call('ZADD', KEYS[2], score, '0:@was ' .. hash(ARGV[3]))
+	if ARGV[3] ~= ARGV[4] then redis.call('ZREM', KEYS[2], ARGV[3]) end
+end
+if KEYS[3] then
+	redis.call('SET', KEYS[1], ARGV[2], 'PXAT', string.format('%.0f', math.max(now + 86400000, ARGV[7])))
+else
+	redis.call('SET', KEYS[1], ARGV[2])
+end
 return 1`)
 
 // logScript returns the time, the place of the last entry of a page (its score, its hash, and the number of entries in the
