@@ -27,7 +27,7 @@ const (
 	UserChanged        Kind = "user_changed"         // the user's roles or claims have changed
 	PasswordChanged    Kind = "password_changed"     // a new password was stored
 	KeyRotated         Kind = "key_rotated"          // another key signs now; Reason is its id
-	StoreLost          Kind = "store_lost"           // the session store does not answer
+	StoreLost          Kind = "store_lost"           // the session store does not answer: two reads of the log in a row have failed
 	StoreBack          Kind = "store_back"           // the session store answers again
 )
 

@@ -19,6 +19,8 @@ const (
 	wakeGap     = 20 * time.Millisecond // how long the reads of the log are apart at least
 	expireEvery = time.Minute
 	retryAfter  = time.Second
+	lostAfter   = 2                      // reads that fail in a row: then the source is lost
+	sayEvery    = time.Minute            // between two lines of one kind in the log
 	longPush    = time.Minute            // a subscription that has lasted so long was good
 	remoteSkew  = 500 * time.Millisecond // how far the clocks of the machines behind a remote source may be apart
 )
@@ -31,7 +33,8 @@ var errBehind = errors.New("the answers are older than MaxStaleness: the source 
 func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var history history
 	defer func() { history.end() }()
-	failing, size := false, tailPage
+	var lost, changed time.Time // when the log said so last
+	failures, size := 0, tailPage
 	for {
 		if cursor != session.End && !history.begun() {
 			v.expire()
@@ -49,25 +52,45 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, session.ErrCursor):
-			v.Logger.Warn("signet: the log of revocations has changed; it is read again", "source", v.Name)
-			history.end()
-			v.whole.Store(false)
-			v.seen.reset()
-			next = session.End
-			if failing { // the source answers again
-				v.report(nil)
+			if seldom(&changed) {
+				v.Logger.Warn("signet: the log of revocations has changed; it is read again", "source", v.Name)
 			}
-		case err != nil && !failing:
-			v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
-			v.report(err)
-		case err == nil && failing:
-			v.report(nil)
+			history.end()
+			next = session.End
+			v.answers(&failures)
+		case err != nil:
+			if failures++; failures == lostAfter {
+				if seldom(&lost) {
+					v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
+				}
+				v.report(err)
+			}
+		default:
+			v.answers(&failures)
 		}
-		cursor, failing = next, err != nil && !errors.Is(err, session.ErrCursor)
+		cursor = next
 		if err != nil && before == session.End && !v.rest(ctx) {
 			return
 		}
 	}
+}
+
+// answers ends a row of failures.
+func (v *View) answers(failures *int) {
+	if *failures >= lostAfter {
+		v.report(nil)
+	}
+	*failures = 0
+}
+
+// seldom reports whether sayEvery is over since it has reported true. A source that fails again and again does not fill the log.
+func seldom(last *time.Time) bool {
+	now := time.Now()
+	if now.Sub(*last) < sayEvery {
+		return false
+	}
+	*last = now
+	return true
 }
 
 // report tells the owner of the view that the source is lost (err is not nil) or back.
@@ -137,8 +160,10 @@ func (v *View) rest(ctx context.Context) bool {
 	return true
 }
 
-// pull reads what is behind the cursor, to the end of the log.
+// pull reads what is behind the cursor, to the end of the log. If it begins at the end, the entries before must be read again. What
+// was known before is good until then.
 func (v *View) pull(ctx context.Context, cursor session.Cursor, size *int) (session.Cursor, error) {
+	anew := cursor == session.End
 	for {
 		began := time.Now()
 		page, err := v.read(ctx, cursor, *size)
@@ -158,6 +183,10 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor, size *int) (sess
 		}
 		cursor = page.Next
 		if !page.More {
+			if anew {
+				v.whole.Store(false)
+				v.seen.reset()
+			}
 			// Freshness counts from the start of the read, because the read may miss later entries.
 			if v.Remote {
 				began = began.Add(-max(0, began.Sub(page.Now.Time())))

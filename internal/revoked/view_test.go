@@ -470,6 +470,51 @@ func TestPushesThatAreForbiddenAreLoggedOnce(t *testing.T) {
 	})
 }
 
+// flakySource fails in a pattern, but not at the start. true is a read that fails.
+type flakySource struct {
+	*fakeSource
+	pattern []bool
+}
+
+func (f flakySource) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
+	if n := int(f.reads.Load()); n > 10 && f.pattern[n%len(f.pattern)] {
+		f.reads.Add(1)
+		return session.Page{}, errAway
+	}
+	return f.fakeSource.ReadLog(ctx, after, limit, each)
+}
+
+// A read that fails between others is not worth a line in the log. A source that is lost and back all the time does not fill it.
+func TestASourceThatFailsAgainAndAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pattern []bool
+		lost    bool
+	}{
+		"one read at a time": {[]bool{false, true}, false},
+		"two":                {[]bool{false, true, true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				reports := 0
+				v := open(t, flakySource{&fakeSource{}, tc.pattern}, func(c *Config) {
+					c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+					c.Report = func(error) { reports++ }
+				})
+				for range 10 * 60 {
+					time.Sleep(time.Second)
+					require.NotErrorIs(t, v.check(t, "a"), ErrStale)
+				}
+				synctest.Wait()
+				lines := strings.Count(log.String(), "cannot be read\"")
+				require.Equal(t, tc.lost, reports > 10, reports)
+				require.Equal(t, tc.lost, lines > 0)
+				require.LessOrEqual(t, lines, 11)
+			})
+		})
+	}
+}
+
 // A store that comes back without its log, as after a failover to a backup, is back.
 func TestAStoreThatIsBackWithAnotherLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
