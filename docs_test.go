@@ -148,7 +148,6 @@ func TestTheFirstProgram(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
 	require.Contains(t, program, "127.0.0.1:8080")
 	dir := t.TempDir()
 	main := filepath.Join(dir, "main.go")
@@ -156,6 +155,7 @@ func TestTheFirstProgram(t *testing.T) {
 	binary := filepath.Join(dir, "program")
 	out, err := exec.Command("go", "build", "-o", binary, main).CombinedOutput()
 	require.NoError(t, err, string(out))
+	require.NoError(t, listener.Close())
 
 	cmd := exec.Command(binary)
 	cmd.Env = append(os.Environ(), "SIGNET_SECRET="+string(secret))

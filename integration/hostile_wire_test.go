@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/signet-go/signet/integration/servers"
 )
 
 // origins are requests of browsers.
@@ -132,7 +131,7 @@ func (w *attack) wires() (table []wire) {
 func TestHostileIPv6(t *testing.T) {
 	listener, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		servers.Missing(t, "there is no IPv6 here")
+		t.Skip("this machine has no IPv6")
 	}
 	listener.Close()
 	w := &attack{program: start(t, "-addr", "[::1]:0", "-log-level", "debug"), t: t}
