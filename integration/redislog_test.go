@@ -379,6 +379,7 @@ func TestRedisForbiddenCommands(t *testing.T) {
 			require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "-"+command).Err())
 			require.Error(t, end())
 			require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", "+"+command).Err())
+			require.NoError(t, r.pull(t.Context())) // its cursor can be an entry of a script that has failed
 			require.NoError(t, end())
 			for _, reader := range []*redisReader{r, {store: store, limit: 1000}} {
 				require.NoError(t, reader.pull(t.Context()))

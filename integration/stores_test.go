@@ -105,7 +105,7 @@ func sqlPlace(d database, flag string) place {
 }
 
 // redisRights are those that redisstore documents.
-const redisRights = "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection +time"
+const redisRights = "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +time"
 
 func hostRedis(t testing.TB) *host {
 	account := append([]string{"--user", "signet", "on", ">signet"}, strings.Fields(redisRights)...)

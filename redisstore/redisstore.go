@@ -22,8 +22,9 @@
 // from its beginning. It goes on to refuse what it knows to be revoked, and writes a lost cut-off again when the user
 // logs in or refreshes. Where no revocation may be lost, keep sessions in SQL.
 //
-// An account of its own needs the rights "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection +time", with the
-// prefix of the keys ([WithPrefix]). Without the right to a command, a call fails, and is safe to repeat.
+// An account of its own needs the rights "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +time",
+// with the prefix of the keys ([WithPrefix]), and "+cluster|slots" in a Cluster. Without the right to a command, a call fails, and is
+// safe to repeat.
 //
 // Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
 //

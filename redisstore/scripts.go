@@ -24,12 +24,13 @@ end
 	// hashLua shortens an entry of the log for cursors and for the places of entries that were replaced.
 	hashLua = `local function hash(entry) return string.sub(redis.sha1hex(entry), 1, 16) end
 `
-	// appendLua appends an entry to the log. Its score is above all others, even if the clock was set back. The log never
+	// appendLua appends an entry to the log. Its score is above all others, even if the clock was set back. An entry that is there
+	// already, because a script has failed half way, stays in its place: it may be the cursor of a reader. The log never
 	// expires: it has a time far away and not none, because older programs would replace none by their own.
 	// A message that is refused, or lost, costs readers one pull.
 	appendLua = `local function append(log, entry, channel)
 	local last = redis.call('ZREVRANGE', log, 0, 0, 'WITHSCORES')[2]
-	redis.call('ZADD', log, string.format('%.0f', math.max(clock(), (last or 0) + 1)), entry)
+	redis.call('ZADD', log, 'NX', string.format('%.0f', math.max(clock(), (last or 0) + 1)), entry)
 	redis.call('PEXPIREAT', log, 7258118400000)
 	redis.pcall('PUBLISH', channel, '')
 end
@@ -161,9 +162,9 @@ if KEYS[3] then
 end
 local score = redis.call('ZSCORE', KEYS[2], ARGV[3])
 append(KEYS[2], ARGV[4], ARGV[5])
-if score then
+if score and ARGV[3] ~= ARGV[4] then
 	redis.call('ZADD', KEYS[2], score, '0:@was ' .. hash(ARGV[3]))
-	if ARGV[3] ~= ARGV[4] then redis.call('ZREM', KEYS[2], ARGV[3]) end
+	redis.call('ZREM', KEYS[2], ARGV[3])
 end
 if KEYS[3] then
 	redis.call('SET', KEYS[1], ARGV[2], 'PXAT', string.format('%.0f', math.max(now + 86400000, ARGV[7])))

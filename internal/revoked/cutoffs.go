@@ -155,6 +155,14 @@ func (c *cutoffs) remember(t lookUp, cut cutoff) {
 	b.store(slot, &record{cut, t.hash})
 }
 
+// reset forgets what look-ups have found, and what those will find that have begun.
+func (c *cutoffs) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lookUps.voidAll()
+	c.answers.Store(nil)
+}
+
 // set stores a record of the log, unless a newer one is there.
 func (c *cutoffs) set(r *record) {
 	table := c.table.Load()

@@ -34,7 +34,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var history history
 	defer func() { history.end() }()
 	var lost, changed time.Time // when the log said so last
-	failures, size := 0, tailPage
+	failures, said, size := 0, false, tailPage
 	for {
 		if cursor != session.End && !history.begun() {
 			v.expire()
@@ -60,10 +60,13 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			v.answers(&failures)
 		case err != nil:
 			if failures++; failures == lostAfter {
-				if seldom(&lost) {
+				v.report(err)
+				said = false
+			}
+			if failures >= lostAfter && !said {
+				if said = seldom(&lost); said {
 					v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
 				}
-				v.report(err)
 			}
 		default:
 			v.answers(&failures)
@@ -186,6 +189,7 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor, size *int) (sess
 			if anew {
 				v.whole.Store(false)
 				v.seen.reset()
+				v.cuts.reset()
 			}
 			// Freshness counts from the start of the read, because the read may miss later entries.
 			if v.Remote {

@@ -195,12 +195,13 @@ func (v *View) hash(name string) uint64 {
 // look-up. Every request with a token of a session calls it. As long as memory can tell, it does no I/O and does not wait. now
 // must have a monotonic clock reading (time.Now).
 func (v *View) Check(ctx context.Context, ref *Ref, now time.Time) error {
+	stale := v.Fresh(now) // first: then what local finds is at least as new
 	known, err := v.local(ref, nil)
 	if err != nil {
 		return err
 	}
-	if err := v.Fresh(now); err != nil {
-		return err
+	if stale != nil {
+		return stale
 	}
 	if !known {
 		return v.lookup(ctx, ref)

@@ -470,6 +470,86 @@ func TestPushesThatAreForbiddenAreLoggedOnce(t *testing.T) {
 	})
 }
 
+// A token that was revoked while the source was away does not pass in the moment in which it is back.
+func TestTheMomentInWhichASourceIsBack(t *testing.T) {
+	for _, lostLog := range []bool{false, true} {
+		t.Run(fmt.Sprint("log lost: ", lostLog), func(t *testing.T) {
+			source := &fakeSource{states: map[string]Status{}}
+			v := open(t, source, func(c *Config) { c.Interval, c.MaxStaleness = 20*time.Millisecond, 100*time.Millisecond })
+			whole := func() bool { return v.whole.Load() && v.Fresh(time.Now()) == nil }
+			require.Eventually(t, whole, 20*time.Second, time.Millisecond)
+			for round := range 8 {
+				id := fmt.Sprint("s", round)
+				source.set(func() { source.broken = errAway })
+				require.Eventually(t, func() bool { return v.check(t, id) == ErrStale }, 20*time.Second, time.Millisecond)
+				source.set(func() {
+					source.entries = append(source.entries, session.RevokedEntry(id, far()))
+					source.states[id] = Status{Revoked: true, KeepUntil: far()}
+				})
+				ctx, stop := context.WithCancel(t.Context())
+				var passed atomic.Int64
+				var all sync.WaitGroup
+				for range 8 {
+					all.Go(func() {
+						ref := v.Ref(id, "user of "+id, session.Version{}, 0)
+						for ctx.Err() == nil {
+							if v.Check(ctx, &ref, time.Now()) == nil {
+								passed.Add(1)
+							}
+						}
+					})
+				}
+				time.Sleep(20 * time.Millisecond)
+				source.set(func() { source.broken, source.rewound = nil, lostLog })
+				require.Eventually(t, whole, 20*time.Second, time.Millisecond)
+				stop()
+				all.Wait()
+				require.Zero(t, passed.Load())
+			}
+		})
+	}
+}
+
+// lookUpSource answers look-ups by a function.
+type lookUpSource struct {
+	*fakeSource
+	lookUp func(sessionID string) Status
+}
+
+func (s lookUpSource) Lookup(_ context.Context, sessionID, _ string) (Status, error) {
+	return s.lookUp(sessionID), nil
+}
+
+// A look-up that began before the log was lost, and ends late, does not change what a later look-up of another session of the user
+// has found.
+func TestALateLookUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{history: make(chan struct{})} // the old part of the log cannot be read
+		late := make(chan struct{})
+		cut := session.CutEntry("u", session.Cutoff{Ended: 100, KeepUntil: far()})
+		v := open(t, lookUpSource{source, func(sessionID string) Status {
+			if sessionID == "s1" {
+				<-late // it has read the store already
+				return Status{User: session.CutEntry("u", session.Cutoff{})}
+			}
+			return Status{User: cut}
+		}})
+		check := func(id string) error {
+			ref := v.Ref(id, "u", session.Version{}, 0)
+			return v.Check(t.Context(), &ref, time.Now())
+		}
+		first := make(chan error, 1)
+		go func() { first <- check("s1") }()
+		time.Sleep(100 * time.Millisecond)
+		source.set(func() { source.entries, source.rewound = append(source.entries, cut), true })
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, check("s2"), ErrRevoked)
+		close(late)
+		<-first
+		require.ErrorIs(t, check("s2"), ErrRevoked)
+	})
+}
+
 // flakySource fails in a pattern, but not at the start. true is a read that fails.
 type flakySource struct {
 	*fakeSource
@@ -513,6 +593,24 @@ func TestASourceThatFailsAgainAndAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A long outage is in the log also if a short one was there a moment before.
+func TestALongOutageAfterAShortOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		source := &fakeSource{}
+		open(t, source, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		time.Sleep(5 * time.Second)
+		for _, outage := range []time.Duration{3 * time.Second, 2 * time.Hour} {
+			source.set(func() { source.broken = errAway })
+			time.Sleep(outage)
+			source.set(func() { source.broken = nil })
+			time.Sleep(20 * time.Second)
+		}
+		synctest.Wait()
+		require.Equal(t, 2, strings.Count(log.String(), "cannot be read"))
+	})
 }
 
 // A store that comes back without its log, as after a failover to a backup, is back.
