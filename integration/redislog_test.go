@@ -359,6 +359,35 @@ func TestRedisNotifyForbidden(t *testing.T) {
 	require.ErrorContains(t, store.Notify(t.Context(), func() {}), "NOPERM")
 }
 
+// The documented rights are enough in a Cluster too. (All tests with hostRedis have only these.)
+func TestRedisRightsInACluster(t *testing.T) {
+	addrs := servers.RedisCluster(t, 3).Addrs()
+	for _, addr := range addrs {
+		args := []any{"ACL", "SETUSER", "signet", "on", ">signet", "+cluster|slots"}
+		for _, right := range strings.Fields(redisRights) {
+			args = append(args, right)
+		}
+		require.NoError(t, openRedis(t, "redis://"+addr).Do(t.Context(), args...).Err())
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Username: "signet", Password: "signet", ContextTimeoutEnabled: true})
+	defer client.Close()
+	store := redisSessions(t, client, "signet")
+	r := redisFollow(t, store)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	woken := make(chan time.Time, 100)
+	go store.Notify(ctx, func() { woken <- time.Now() })
+	await(t, woken) // the subscription
+	row := newSession(t, store, "ann")
+	revokeSession(t, store, row.ID)
+	await(t, woken)
+	require.Equal(t, revokedEntries(row), r.next(t))
+	require.NoError(t, cut(t.Context(), store, ""))
+	require.Len(t, r.next(t), session.Groups)
+	_, err := store.DeleteExpired(t.Context(), session.MillisOf(time.Now()), 100)
+	require.NoError(t, err)
+}
+
 // If the account lacks the right to a command, a script can fail half way. When the right is back and the call is repeated, what it
 // says to have ended is in the log.
 func TestRedisForbiddenCommands(t *testing.T) {
