@@ -63,9 +63,9 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // for a lock would keep its thread for 50 s more. The pool opens new connections meanwhile, up to max_connections of the server. An
 // account with MAX_USER_CONNECTIONS leaves the others some, also when the disk of the server is full.
 //
-// If the database can be read, but its writes wait, as those of PostgreSQL without its synchronous standby, access tokens pass as
-// before: an eighth of the connections, and at least one of two, is not used for writes of this package. Writes of the host on the
-// same db are not counted. If they could fill the pool, open another one for this package.
+// If the database can be read but its writes wait, as in PostgreSQL without its synchronous standby, access tokens pass as before:
+// the stores of this package leave an eighth of the connections, and at least one, to reads. They do not count writes of the host
+// on the same db. If those could fill the pool, open another pool for this package.
 //
 // The store remembers up to 32,768 rows that it wrote last, in about 20 MB. Such a row need not be read again. So refreshes are
 // cheapest if the load balancer sends all requests of a client to the same process.
