@@ -17,7 +17,8 @@ import (
 	"github.com/signet-go/signet/sqlstore"
 )
 
-// TestMigrateBesideAHeldLog migrates while a process has stopped that numbers rows of the log. Migrate leaves the rows to the readers.
+// TestMigrateBesideAHeldLog migrates while a process has stopped that numbers rows of the log. Migrate leaves the rows to the
+// readers.
 func TestMigrateBesideAHeldLog(t *testing.T) {
 	for _, kind := range []store{postgres, mariadb} { // SQLite has one writer at a time
 		t.Run(kind.name, func(t *testing.T) {

@@ -287,8 +287,8 @@ func requireWait(t testing.TB, got wireAnswer) {
 	require.Positive(t, seconds)
 }
 
-// secondSteps lets a user live through everything that has secrets of its own: setting up a second factor, tickets, right and wrong
-// codes, recovery codes and a step-up.
+// secondSteps lets a user live through everything that has secrets of its own: setting up a second factor, tickets, right and
+// wrong codes, recovery codes and a step-up.
 func (w *attack) secondSteps() {
 	w.t.Helper()
 	send := func(want int, method, path, token string, body any) (got struct {

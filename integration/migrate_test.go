@@ -88,3 +88,33 @@ func TestMigrateNewFile(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, <-migrated)
 }
+
+// TestMigrateBesideAnAdministrator: somebody else makes the index of a step, and needs longer for it than a step is repeated.
+func TestMigrateBesideAnAdministrator(t *testing.T) {
+	d := *hostMariaDB(t).fresh(t).database
+	db := openSQL(t, d)
+	require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
+	for _, statement := range []string{
+		"ALTER TABLE signet_sessions DROP INDEX signet_sessions_live, DROP INDEX signet_sessions_log, ADD INDEX signet_sessions_user (user_id)",
+		"UPDATE signet_schema SET version = 2",
+	} {
+		_, err := db.Exec(statement)
+		require.NoError(t, err)
+	}
+	report, err := db.Begin() // a long one keeps the administrator's ALTER waiting
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, report.QueryRow("SELECT COUNT(*) FROM signet_sessions").Scan(&n))
+	altered, migrated := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := db.Exec(`ALTER TABLE signet_sessions DROP INDEX signet_sessions_user,
+			ADD INDEX signet_sessions_live (user_id, revoked_at), ADD INDEX signet_sessions_log (pos, revoked_at)`)
+		altered <- err
+	}()
+	time.Sleep(500 * time.Millisecond)
+	go func() { migrated <- sqlstore.Migrate(t.Context(), openSQL(t, d), d.dialect) }()
+	time.Sleep(6 * time.Second)
+	require.NoError(t, report.Commit())
+	require.NoError(t, <-altered)
+	require.NoError(t, <-migrated)
+}

@@ -18,8 +18,8 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// TestPoolWarning uses pools of connections with good and with bad settings. The stores on a bad one warn once, whichever they are,
-// and the logger of the session store hears it.
+// TestPoolWarning uses pools of connections with good and with bad settings. The stores on a bad one warn once, whichever they
+// are, and the logger of the session store hears it.
 func TestPoolWarning(t *testing.T) {
 	const idle, connections = "set db.SetMaxIdleConns", "set db.SetMaxOpenConns(1)"
 	for _, tc := range []struct {

@@ -30,8 +30,8 @@ func startMeter(t testing.TB, server string) *meter {
 	return m
 }
 
-// startProxy starts a TCP proxy in front of a server, and returns its address. serve gets the two ends of each connection. It starts
-// what passes the data on, and returns.
+// startProxy starts a TCP proxy in front of a server, and returns its address. serve gets the two ends of each connection. It
+// starts what passes the data on, and returns.
 func startProxy(t testing.TB, server string, serve func(client, upstream net.Conn)) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

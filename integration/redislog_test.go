@@ -388,8 +388,8 @@ func TestRedisRightsInACluster(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// If the account lacks the right to a command, a script can fail half way. When the right is back and the call is repeated, what it
-// says to have ended is in the log.
+// If the account lacks the right to a command, a script can fail half way. When the right is back and the call is repeated,
+// what it says to have ended is in the log.
 func TestRedisForbiddenCommands(t *testing.T) {
 	client := openRedis(t, "redis://"+servers.Redis(t).Addr())
 	store := redisSessions(t, client, "signet")

@@ -17,8 +17,8 @@ import (
 // and not the end of the connection either.
 type silencer struct {
 	addr string
-	// silence looks at what one side of a connection has sent. It returns how much of it still comes through before the connection falls
-	// silent, or -1 if all is well.
+	// silence looks at what one side of a connection has sent. It returns how much of it still comes through before the
+	// connection falls silent, or -1 if all is well.
 	silence atomic.Pointer[func(conn net.Conn, toServer bool, data []byte) int]
 
 	mu    sync.Mutex

@@ -359,8 +359,8 @@ func TestEmptiedTables(t *testing.T) {
 	}
 }
 
-// A process stops while it numbers a batch of the log, and its transaction stays open. Nobody waits for it, and everybody learns of
-// revocations.
+// A process stops while it numbers a batch of the log, and its transaction stays open. Nobody waits for it, and everybody
+// learns of revocations.
 func TestNumberingThatIsHeldOpen(t *testing.T) {
 	for _, kind := range []store{postgres, mariadb} {
 		t.Run(kind.name, func(t *testing.T) {

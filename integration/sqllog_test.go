@@ -315,11 +315,15 @@ func TestLogSlowDatabase(t *testing.T) {
 	d := *postgres.host(t).fresh(t).database
 	db := openSQL(t, d)
 	sqlSessions(t, db, d.dialect) // makes the tables
-	fillRevoked(t, db, d.dialect, 12_000)
-	slow, err := sqlstore.NewSessions(openWatched(t, d, func(string) { time.Sleep(100 * time.Millisecond) }), d.dialect)
+	fillRevoked(t, db, d.dialect, 600)
+	slow, err := sqlstore.NewSessions(openWatched(t, d, func(statement string) {
+		if len(statement) > 2000 { // with more than 256 rows
+			time.Sleep(1500 * time.Millisecond)
+		}
+	}), d.dialect)
 	require.NoError(t, err)
 	cursor, inbox := session.Start, 0
-	for range 60 {
+	for range 500 {
 		page, err := slow.ReadLog(t.Context(), cursor, 5000, func(session.Entry) {})
 		require.NoError(t, err)
 		cursor = page.Next

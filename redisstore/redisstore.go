@@ -23,8 +23,8 @@
 // logs in or refreshes. Where no revocation may be lost, keep sessions in SQL.
 //
 // An account of its own needs the rights "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +time",
-// with the prefix of the keys ([WithPrefix]), and "+cluster|slots" in a Cluster. Without the right to a command, a call fails, and is
-// safe to repeat.
+// with the prefix of the keys ([WithPrefix]), and "+cluster|slots" in a Cluster. A call that lacks a right fails, and is safe to
+// repeat; without +@pubsub revocations are not pushed, and reach the others within a second.
 //
 // Keys expire by the server's clock, a day later than they could. So a clock that is wrong by less than a day loses nothing.
 //

@@ -31,6 +31,7 @@ const (
 	batchSize   = 1_000  // how many rows a batch has at most
 	mostAtOnce  = 10_000 // how many rows of the inbox are numbered after one look at most
 	leastAtOnce = 100    // the same when the database is slow
+	mostRest    = 15     // how many looks number nothing after one that had to give up
 )
 
 // What a row of the log is: the first column of logTail and logCutoffs, which have these numbers as digits.
@@ -186,7 +187,8 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 }
 
 // numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows
-// stay in the inbox, and the next call tries half as many: a slow database must not be asked for too much again and again.
+// stay in the inbox, and the next call tries half as many: a slow database must not be asked for too much again and again. Before
+// that some calls do nothing, because a database that does not commit would hold up each look.
 func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Millis, inbox []inboxRow) {
 	seen := make(map[inboxRow]bool, len(inbox))
 	for _, p := range inbox {
@@ -196,8 +198,10 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	old := slices.ContainsFunc(inbox, func(p inboxRow) bool { return s.inbox[p] })
 	s.inbox = seen
 	atOnce := cmp.Or(s.atOnce, mostAtOnce)
+	resting := s.rest > 0
+	s.rest = max(0, s.rest-1)
 	s.mu.Unlock()
-	if !old {
+	if !old || resting {
 		return
 	}
 	var sessions, users []string
@@ -214,29 +218,45 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err := s.number(ctx, head, now, sessions, users)
+	free, err := s.isFree(ctx, head)
+	tried := free && err == nil
+	if tried {
+		_, err = s.numberFree(ctx, head, now, sessions, users)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil && tried:
 		s.atOnce = max(atOnce/2, leastAtOnce)
-	} else {
+	case tried:
 		s.atOnce = min(2*atOnce, mostAtOnce)
 	}
+	if err != nil {
+		s.restFor = min(2*s.restFor+1, mostRest)
+	} else {
+		s.restFor = 0
+	}
+	s.rest = s.restFor
 }
 
-// number makes batches of sessions and cut-offs that were in the inbox. It reports false if another process has made one since
-// the head was read, or if somebody holds the row of signet_log: it does not wait for a transaction that may stay open.
-func (d database) number(ctx context.Context, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
-	if d.dialect != SQLite {
-		var same int64
-		row := queryRow(ctx, d.db, d.dialect.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
-		switch err := row.Scan(&same); {
-		case errors.Is(err, sql.ErrNoRows), err != nil && held(err):
-			return false, nil
-		case err != nil:
-			return false, err
-		}
+// isFree reports whether nobody has made a batch since the head was read, and nobody holds the row of signet_log. It does not wait
+// for a transaction that may stay open.
+func (d database) isFree(ctx context.Context, head int64) (bool, error) {
+	if d.dialect == SQLite {
+		return true, nil
 	}
+	var same int64
+	row := queryRow(ctx, d.db, d.dialect.sql(`SELECT head FROM signet_log WHERE id = 1 AND head = ? FOR UPDATE NOWAIT`), head)
+	err := row.Scan(&same)
+	if errors.Is(err, sql.ErrNoRows) || err != nil && held(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// numberFree makes batches of sessions and cut-offs that were in the inbox, after isFree. It reports false if another process has
+// made one meanwhile.
+func (d database) numberFree(ctx context.Context, head int64, now session.Millis, sessions, users []string) (done bool, err error) {
 	next := max(head+1, int64(now)*1000)
 	for _, rows := range []struct {
 		table, id string // id is the column

@@ -41,12 +41,16 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	done := applied(ctx, db, dialect)
-	for attempt, begun := 0, time.Now(); done < len(names); {
+	var met time.Time // when this step met another process first
+	for attempt := 0; done < len(names); {
 		version, err := step(ctx, db, dialect, names)
+		if attempt == 0 {
+			met = time.Now() // not earlier: the step may have waited for the other one
+		}
 		switch {
 		case err == nil:
-			done, attempt, begun = version, 0, time.Now()
-		case metAnother(err) && time.Since(begun) < execTime && pause(ctx, attempt) == nil:
+			done, attempt = version, 0
+		case metAnother(err) && time.Since(met) < execTime && pause(ctx, attempt) == nil:
 			attempt++
 		default:
 			return fmt.Errorf("sqlstore: migrate: %w", err)
@@ -276,7 +280,10 @@ func (d database) numberNow(ctx context.Context, ids []string) (done bool, err e
 			return false, err
 		}
 		bounded, cancel := context.WithDeadline(ctx, end)
-		done, err := d.number(bounded, head, now, ids, nil)
+		done, err := d.isFree(bounded, head)
+		if done {
+			done, err = d.numberFree(bounded, head, now, ids, nil)
+		}
 		late := bounded.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {

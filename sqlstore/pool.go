@@ -29,7 +29,6 @@ type pool struct {
 	logger atomic.Pointer[slog.Logger] // nil: the default one
 
 	mu     sync.Mutex
-	writes int           // so many were begun
 	limit  int           // sql.DBStats.MaxOpenConnections at the last look
 	places chan struct{} // one value for each write that runs; nil: the pool has no limit
 }
@@ -55,9 +54,9 @@ func WithLogger(logger *slog.Logger) Option {
 	return option(func(s *Sessions) { s.pool.logger.Store(logger) })
 }
 
-// write runs a statement that writes, and returns how many rows it has changed. It waits until so few writes run that the pool has
-// a connection left. So if the database cannot commit for some time, as without its synchronous standby or with a full disk, reads
-// go on: above all those of the log, because without them no access token passes.
+// write runs a statement that writes, and returns how many rows it has changed. It waits until so few writes run that the pool
+// has a connection left. So if the database cannot commit for some time, as without its synchronous standby or with a full disk,
+// reads go on: above all those of the log, because without them no access token passes.
 func (d database) write(ctx context.Context, query string, args []any) (changed int64, err error) {
 	if places := d.places(); places != nil {
 		select {
@@ -79,17 +78,16 @@ func (d database) write(ctx context.Context, query string, args []any) (changed 
 }
 
 // places has room for as many values as writes may run at one time. It is nil if the pool has no limit. The host may change the
-// limit, so a call in 256 looks at it.
+// limit.
 func (d database) places() chan struct{} {
+	limit := d.db.Stats().MaxOpenConnections
 	p := d.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.writes++; p.writes%lookEvery == 1 {
-		if limit := d.db.Stats().MaxOpenConnections; limit != p.limit {
-			p.limit, p.places = limit, nil
-			if limit > 0 {
-				p.places = make(chan struct{}, max(1, limit-max(1, limit/8)))
-			}
+	if limit != p.limit {
+		p.limit, p.places = limit, nil
+		if limit > 0 {
+			p.places = make(chan struct{}, max(1, limit-max(1, limit/8)))
 		}
 	}
 	return p.places

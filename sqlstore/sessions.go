@@ -24,9 +24,11 @@ type Sessions struct {
 	queries    queries
 	recent     session.Recent[known]
 
-	mu     sync.Mutex
-	inbox  map[inboxRow]bool // what was in the inbox when this process looked last
-	atOnce int               // how many rows of it are numbered next; 0: mostAtOnce
+	mu      sync.Mutex
+	inbox   map[inboxRow]bool // what was in the inbox when this process looked last
+	atOnce  int               // how many rows of it are numbered next; 0: mostAtOnce
+	rest    int               // how many looks number nothing now
+	restFor int               // rest after the last time that numbering had to give up
 }
 
 // Option is an option of [NewSessions].
@@ -59,9 +61,9 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // connect_timeout=5. With go-sql-driver/mysql, set timeout=5s&readTimeout=10s&writeTimeout=10s; [Migrate] may take longer than
 // that, so on large tables give it a database without readTimeout.
 //
-// Set innodb_lock_wait_timeout=4 there too: MariaDB and MySQL do not notice that a client has given up, and a statement that waits
-// for a lock would keep its thread for 50 s more. The pool opens new connections meanwhile, up to max_connections of the server. An
-// account with MAX_USER_CONNECTIONS leaves the others some, also when the disk of the server is full.
+// Set innodb_lock_wait_timeout=4 there too: MariaDB and MySQL do not notice that a client has given up, and a statement that
+// waits for a lock would keep its thread for 50 s more. The pool opens new connections meanwhile, up to max_connections of the
+// server. An account with MAX_USER_CONNECTIONS leaves the others some, also when the disk of the server is full.
 //
 // If the database can be read but its writes wait, as in PostgreSQL without its synchronous standby, access tokens pass as before:
 // the stores of this package leave an eighth of the connections, and at least one, to reads. They do not count writes of the host

@@ -163,8 +163,8 @@ func (v *View) rest(ctx context.Context) bool {
 	return true
 }
 
-// pull reads what is behind the cursor, to the end of the log. If it begins at the end, the entries before must be read again. What
-// was known before is good until then.
+// pull reads what is behind the cursor, to the end of the log. If it begins at the end, the entries before must be read again.
+// What was known before is good until then.
 func (v *View) pull(ctx context.Context, cursor session.Cursor, size *int) (session.Cursor, error) {
 	anew := cursor == session.End
 	for {

@@ -262,6 +262,32 @@ func TestALogThatWasRewrittenIsReadAgain(t *testing.T) {
 	})
 }
 
+// What was revoked in the lost part of a log is looked up until the rest is read again, also if it was looked up before.
+func TestALogThatWasRewrittenAndCannotBeReadYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := make(chan struct{})
+		source := &fakeSource{history: first, states: map[string]Status{}}
+		v := open(t, source)
+		synctest.Wait()
+		require.NoError(t, v.check(t, "looked up"))
+		close(first)
+		time.Sleep(2 * time.Second)
+		require.NoError(t, v.check(t, "unknown"))
+		require.EqualValues(t, 1, source.lookups.Load())
+		source.set(func() {
+			for _, id := range []string{"looked up", "unknown"} {
+				source.states[id] = Status{Revoked: true, KeepUntil: far()}
+			}
+			source.history, source.rewound = make(chan struct{}), true
+		})
+		time.Sleep(3 * time.Second)
+		another := v.Ref("another session", "user of looked up", session.Version{}, 0)
+		require.NoError(t, v.Check(t.Context(), &another, time.Now()))
+		require.ErrorIs(t, v.check(t, "looked up"), ErrRevoked)
+		require.ErrorIs(t, v.check(t, "unknown"), ErrRevoked)
+	})
+}
+
 func TestFreshness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &fakeSource{}
