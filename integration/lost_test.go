@@ -27,7 +27,7 @@ func TestLostCutoffsAreWrittenAgain(t *testing.T) {
 	}
 	server := redisOne.host(t)
 	redis := func(t *testing.T) losing {
-		client := openRedis(t, server.fresh(t).args[1])
+		client := openRedis(t, withAllRights(server.fresh(t).args[1]))
 		open := func() session.Store { return redisSessions(t, client, "signet") }
 		return losing{open(), open, func() error {
 			for _, pattern := range []string{"*:c:*", "*:all", "*:revoked"} {

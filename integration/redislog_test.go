@@ -751,7 +751,7 @@ func (h hookFunc) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 
 // A row that this version cannot read does not keep a user's older sessions alive.
 func TestRedisEvictsBesideAnUnreadableRow(t *testing.T) {
-	client := openRedis(t, hostRedis(t).fresh(t).args[1])
+	client := openRedis(t, withAllRights(hostRedis(t).fresh(t).args[1]))
 	s, err := redisstore.New(client, redisstore.WithMaxPerUser(2))
 	require.NoError(t, err)
 	ctx := t.Context()

@@ -118,6 +118,9 @@ func hostRedis(t testing.TB) *host {
 	}}
 }
 
+// withAllRights returns the URL without its account.
+func withAllRights(url string) string { return strings.Replace(url, "signet:signet@", "", 1) }
+
 func hostCluster(t testing.TB) *host {
 	cluster := servers.RedisCluster(t, 3)
 	return &host{nil, cluster.Nodes(), func(t testing.TB) place {
