@@ -97,7 +97,9 @@ func (d database) fillLog(ctx context.Context) error {
 // lock of MariaDB is only of one node of a Galera cluster, and the switch of a new file of SQLite to its write-ahead log waits for
 // nobody.
 func metAnother(err error) bool {
-	return collided(err) || slices.ContainsFunc([]string{"1050", "1060", "1061", "1062", "1091", "1826"}, func(number string) bool {
+	// It was there already, or was gone; and Galera has interrupted the statement, or the table was changed meanwhile.
+	numbers := []string{"1050", "1060", "1061", "1062", "1091", "1826", "1317", "1412", "1615", "1684"}
+	return collided(err) || slices.ContainsFunc(numbers, func(number string) bool {
 		return strings.Contains(err.Error(), "Error "+number+" ")
 	})
 }
