@@ -168,8 +168,8 @@ func addFacts(members []byte, facts string) []byte {
 var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", "gen", "ver", "roles", "acr", "amr", "auth_time",
 	"act", "cnf", "client_id"}
 
-// encodeClaims encodes claims of the host, as members that follow others. Names that belong to signet are errors, unless they
-// are allowed.
+// encodeClaims returns claims of the host as members of a JSON object, each with a comma before it. Names that belong to signet
+// are errors, unless they are allowed.
 func encodeClaims[V any](source string, claims map[string]V, allowed []string) ([]byte, error) {
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(claims)) {

@@ -180,7 +180,7 @@ func (a *Auth) commonClaims(b []byte, g grant, now time.Time, end int64, id stri
 	return b
 }
 
-// customClaims encodes what WithClaims returns, as members that follow others.
+// customClaims returns the claims of WithClaims as members of a JSON object, each with a comma before it.
 func (a *Auth) customClaims(ctx context.Context, user userstore.User) ([]byte, error) {
 	if a.claims == nil {
 		return nil, nil

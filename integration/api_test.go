@@ -23,8 +23,10 @@ const (
 // patience is how long a client waits for an answer. It is longer than signet waits for a store.
 const patience = 8 * time.Second
 
-// httpClient uses no connection of an earlier burst again: after five seconds without a request the example closes it.
-var httpClient = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 3 * time.Second}}
+// idleTime is how long clients keep a connection without a request. The example closes it after five seconds.
+const idleTime = 3 * time.Second
+
+var httpClient = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: idleTime}}
 
 // pair is the pair of tokens that a client holds.
 type pair struct {

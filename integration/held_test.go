@@ -27,20 +27,16 @@ func TestMigrateBesideAHeldLog(t *testing.T) {
 			db := openSQL(t, *d)
 			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
 			fillRevoked(t, db, d.dialect, 100)
-			inbox := func() (n int) {
-				require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&n))
-				return n
-			}
 			stopped, err := db.Begin()
 			require.NoError(t, err)
 			defer stopped.Rollback()
 			_, err = stopped.Exec("UPDATE signet_log SET head = head + 1")
 			require.NoError(t, err)
 			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
-			require.Equal(t, 100, inbox())
+			require.Equal(t, 100, inInbox(t, db))
 			require.NoError(t, stopped.Rollback())
 			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
-			require.Zero(t, inbox())
+			require.Zero(t, inInbox(t, db))
 		})
 	}
 }

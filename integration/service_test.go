@@ -90,7 +90,7 @@ func roundRobin(t *testing.T, backends ...string) (address string) {
 	}
 	var next atomic.Uint64
 	server := httptest.NewServer(&httputil.ReverseProxy{
-		Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 3 * time.Second},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: idleTime},
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(targets[next.Add(1)%uint64(len(targets))])
 		},

@@ -121,10 +121,8 @@ func TestMigrateBeside(t *testing.T) {
 				r.requirePull(t)
 				require.Len(t, r.seen, old+revoked+later)
 			}
-			var inbox int
 			require.NoError(t, sqlstore.Migrate(t.Context(), db, d.dialect))
-			require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&inbox))
-			require.Zero(t, inbox, "Migrate has left rows in the inbox")
+			require.Zero(t, inInbox(t, db), "Migrate has left rows in the inbox")
 		})
 	}
 }
@@ -385,13 +383,9 @@ func TestNumberingThatIsHeldOpen(t *testing.T) {
 			for range 10 {
 				require.True(t, read(some))
 			}
-			inbox := func() (n int) {
-				require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&n))
-				return n
-			}
-			require.Equal(t, 1, inbox())
+			require.Equal(t, 1, inInbox(t, db))
 			require.NoError(t, tx.Rollback())
-			require.Eventually(t, func() bool { return read(t.Context()) && inbox() == 0 }, 10*time.Second, 50*time.Millisecond)
+			require.Eventually(t, func() bool { return read(t.Context()) && inInbox(t, db) == 0 }, 10*time.Second, 50*time.Millisecond)
 		})
 	}
 }

@@ -80,6 +80,13 @@ func cut(ctx context.Context, store session.Store, userID string) error {
 	})
 }
 
+// inInbox returns how many revoked sessions have no number yet.
+func inInbox(t testing.TB, db *sql.DB) (n int) {
+	t.Helper()
+	require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL").Scan(&n))
+	return n
+}
+
 // fillRevoked adds n revoked sessions to a database with the tables of version 001 or a later one.
 func fillRevoked(t testing.TB, db *sql.DB, d sqlstore.Dialect, n int) {
 	t.Helper()
@@ -248,13 +255,9 @@ func TestLogRowsRead(t *testing.T) {
 			db := openSQL(t, *d)
 			s := sqlSessions(t, db, d.dialect)
 			r := newReader(s, 10_000)
-			unnumbered := func() (n int) {
-				require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`).Scan(&n))
-				return n
-			}
 			late := 0 // rows that are read once more, because the machine was too slow to number them
 			for look := range looks {
-				left := max(0, unnumbered()-revocations)
+				left := max(0, inInbox(t, db)-revocations)
 				late += left
 				for _, id := range insertLive(t, db, d.dialect, fmt.Sprint("user", look), revocations) {
 					require.NoError(t, revoke(t.Context(), s, id))
@@ -286,7 +289,7 @@ func TestLogPagesStaySmall(t *testing.T) {
 			first, inbox := newReader(store, 5000), 1
 			for looks := 0; inbox > 0 && looks < 30; looks++ { // what is found for the second time gets its numbers
 				first.requirePull(t)
-				require.NoError(t, db.QueryRow(`SELECT count(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`).Scan(&inbox))
+				inbox = inInbox(t, db)
 			}
 			require.Zero(t, inbox)
 			require.Len(t, first.seen, 9_500)
@@ -327,8 +330,7 @@ func TestLogSlowDatabase(t *testing.T) {
 		page, err := slow.ReadLog(t.Context(), cursor, 5000, func(session.Entry) {})
 		require.NoError(t, err)
 		cursor = page.Next
-		require.NoError(t, db.QueryRow(`SELECT count(*) FROM signet_sessions WHERE revoked_at > 0 AND pos IS NULL`).Scan(&inbox))
-		if inbox == 0 {
+		if inbox = inInbox(t, db); inbox == 0 {
 			break
 		}
 	}

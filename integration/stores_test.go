@@ -104,12 +104,11 @@ func sqlPlace(d database, flag string) place {
 	}}
 }
 
-// redisRights are those that redisstore documents.
-const redisRights = "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +time"
+// redisAccount is an account with the rights that redisstore documents.
+const redisAccount = "signet on >signet ~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +time"
 
 func hostRedis(t testing.TB) *host {
-	account := append([]string{"--user", "signet", "on", ">signet"}, strings.Fields(redisRights)...)
-	server := servers.Redis(t, append([]string{"--databases", "1000"}, account...)...)
+	server := servers.Redis(t, append([]string{"--databases", "1000", "--user"}, strings.Fields(redisAccount)...)...)
 	return &host{server, nil, func(t testing.TB) place {
 		url := fmt.Sprintf("redis://signet:signet@%s/%d", server.Addr(), counter.Add(1)%1000)
 		return place{args: []string{"-redis", url}, sessions: func(t testing.TB) session.Store {

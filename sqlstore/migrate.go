@@ -56,11 +56,11 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 			return fmt.Errorf("sqlstore: migrate: %w", err)
 		}
 	}
-	made := newDatabase(db, dialect)
-	if err := made.fillLog(ctx); err != nil {
+	d := newDatabase(db, dialect)
+	if err := d.fillLog(ctx); err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
-	if err := made.numberOld(ctx); err != nil {
+	if err := d.numberOld(ctx); err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	return nil

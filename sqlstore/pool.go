@@ -20,8 +20,8 @@ type database struct {
 
 func newDatabase(db *sql.DB, dialect Dialect) database { return database{db, dialect, poolOf(db)} }
 
-// pool looks at the connections of a database now and then. It says once if their settings make everything slow. All stores on one
-// database share it.
+// pool bounds how many connections of a database write at one time. It also looks at them now and then, and says once if their
+// settings make everything slow. All stores on one database share it.
 type pool struct {
 	calls  atomic.Int64
 	closed atomic.Int64 // sql.DBStats.MaxIdleClosed at the last look

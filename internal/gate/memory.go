@@ -13,9 +13,9 @@ const (
 	spare        = 32 << 20 // with garbage, it may grow by so much beyond the hashes that may run
 )
 
-// collect takes the memory of hashes back when a small program has grown beyond its bound. In a program with more memory, the
-// garbage of a few hashes makes no difference, and a collection would take long. A hash that needs little memory leaves little
-// garbage, and then there is nothing to collect.
+// collect runs the garbage collector, to get the memory of hashes back, when a small program has grown beyond its bound. In a
+// program with more memory, the garbage of a few hashes makes no difference, and a collection would take long. A hash that
+// needs little memory leaves little garbage, and then there is nothing to collect.
 func (g *Gate) collect() {
 	heap := [...]metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(heap[:])

@@ -33,8 +33,9 @@ var errBehind = errors.New("the answers are older than MaxStaleness: the source 
 func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var history history
 	defer func() { history.end() }()
-	var lost, changed time.Time // when the log said so last
-	failures, said, size := 0, false, tailPage
+	var outage outage
+	var changed time.Time // when the log said so last
+	size := tailPage
 	for {
 		if cursor != session.End && !history.begun() {
 			v.expire()
@@ -57,19 +58,11 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 			}
 			history.end()
 			next = session.End
-			v.answers(&failures)
+			v.answered(&outage)
 		case err != nil:
-			if failures++; failures == lostAfter {
-				v.report(err)
-				said = false
-			}
-			if failures >= lostAfter && !said {
-				if said = seldom(&lost); said {
-					v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
-				}
-			}
+			v.failed(&outage, err)
 		default:
-			v.answers(&failures)
+			v.answered(&outage)
 		}
 		cursor = next
 		if err != nil && before == session.End && !v.rest(ctx) {
@@ -78,12 +71,31 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	}
 }
 
-// answers ends a row of failures.
-func (v *View) answers(failures *int) {
-	if *failures >= lostAfter {
+// outage is a row of reads that fail. One read that fails between others is none yet.
+type outage struct {
+	failures int
+	said     bool      // the log has a line about it
+	last     time.Time // when the log got its last line about an outage
+}
+
+// failed is called after a read that has failed.
+func (v *View) failed(o *outage, err error) {
+	o.failures++
+	if o.failures == lostAfter {
+		v.report(err)
+	}
+	if o.failures >= lostAfter && !o.said && seldom(&o.last) {
+		o.said = true
+		v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
+	}
+}
+
+// answered is called after an answer of the source. It ends an outage.
+func (v *View) answered(o *outage) {
+	if o.failures >= lostAfter {
 		v.report(nil)
 	}
-	*failures = 0
+	o.failures, o.said = 0, false
 }
 
 // seldom reports whether sayEvery is over since it has reported true. A source that fails again and again does not fill the log.
