@@ -252,8 +252,8 @@ func (c *cutoffs) leave(r *record) {
 }
 
 // expire removes records that have expired. Every ten minutes it scans the tables, and then also removes the answers "no
-// cut-off", whose until is 0. If now is not later than at the last call, nothing is removed, and what is added from then on is
-// judged by now.
+// cut-off", whose until is 0. The first call begins the ten minutes. If now is not later than at the last call, nothing is
+// removed, and what is added from then on is judged by now.
 func (c *cutoffs) expire(now session.Millis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,6 +264,9 @@ func (c *cutoffs) expire(now session.Millis) {
 	}
 	if left := c.left.Load(); left != nil && left.expire(minutesPast(now)) {
 		c.left.Store(nil)
+	}
+	if c.swept == 0 {
+		c.swept = now
 	}
 	if now < c.swept+sweepEvery {
 		return

@@ -69,6 +69,21 @@ func TestCutoffs(t *testing.T) {
 	require.Nil(t, c.table.Load(), "all has expired")
 }
 
+// A look-up may end before the follower of the log tells the time for the first time.
+func TestAnswersFromBeforeTheFirstExpire(t *testing.T) {
+	c := newCutoffs(0)
+	c.remember(c.begin(1), cutoff{})
+	c.expire(start)
+	_, answer := c.get(1)
+	require.Equal(t, yes, answer)
+	c.expire(start + sweepEvery - 1)
+	_, answer = c.get(1)
+	require.Equal(t, yes, answer)
+	c.expire(start + sweepEvery)
+	_, answer = c.get(1)
+	require.Equal(t, no, answer)
+}
+
 func randomCutoff(now session.Millis) cutoff {
 	until := now + 1 + session.Millis(rand.Int64N(int64(20*day)))
 	return cutoff{ended: rand.Int64N(1000), changed: rand.Int64N(1000), until: until}
