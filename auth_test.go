@@ -275,7 +275,7 @@ func TestEveryRefusedLoginCostsOneHashOfEachKind(t *testing.T) {
 
 func TestAHashInNoKnownFormat(t *testing.T) {
 	ctx := context.Background()
-	var log bytes.Buffer
+	var log lines
 	var verified []string
 	s := newService(t, signet.WithPasswordHasher(countingHasher{cheap, &verified}), signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	require.NoError(t, s.users.Add(ctx, userstore.User{ID: "9", Email: "odd@mail.com", PasswordHash: "!locked"}))
@@ -313,7 +313,7 @@ func TestClaimsOfTheHostAreChecked(t *testing.T) {
 		"too long":      {map[string]any{"x": strings.Repeat("a", 9000)}, nil, 500},
 		"failing":       {nil, errors.New("directory is down"), 503},
 	} {
-		var log bytes.Buffer
+		var log lines
 		s := newService(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 			signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) { return tc.claims, tc.err }))
 		got := s.do(t, "POST", "/auth/login", `{"email":"john@mail.com","password":"changeme"}`)

@@ -1,7 +1,6 @@
 package signet_test
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"fmt"
@@ -342,7 +341,7 @@ func (wordCodes) Verify(_ context.Context, _, code string) ([]string, error) {
 }
 
 func TestTheLogHoldsNoSecret(t *testing.T) {
-	var log bytes.Buffer
+	var log lines
 	s := newService(t, signet.WithLogger(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	tokens := s.login(t)
 	s.do(t, "POST", "/auth/login", `{"email":"john@mail.com","password":"hunter2-wrong"}`)

@@ -1,7 +1,6 @@
 package signet_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +27,7 @@ import (
 
 func TestRefreshRotatesAndFindsTheThief(t *testing.T) {
 	ctx := context.Background()
-	var log bytes.Buffer
+	var log lines
 	s := newService(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	first := s.login(t)
 	second, err := s.Refresh(ctx, first.RefreshToken)
