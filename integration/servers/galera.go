@@ -47,7 +47,8 @@ func Galera(t testing.TB, nodes int) []*Server {
 	}
 	cluster[0].addSignet()
 	for _, s := range cluster {
-		if err := s.sql("SET SESSION wsrep_sync_wait = 15; USE signet"); err != nil {
+		// USE itself does not wait for what the other nodes have written. A SELECT does.
+		if err := s.sql("SET SESSION wsrep_sync_wait = 15; SELECT user FROM mysql.user LIMIT 1; USE signet"); err != nil {
 			t.Fatalf("servers: %v", err)
 		}
 	}

@@ -142,7 +142,7 @@ func (k kit) updateCommitted() {
 }
 
 func (k kit) updateAtomic() {
-	const writers, times = 64, 20
+	const writers, times = 16, 40
 	want := k.create("s1", "u1")
 	errs := conformance.Parallel(writers, func(int) error {
 		for range times {
