@@ -48,7 +48,7 @@ var decideSnippet = signet.WithLogin(signet.LoginPolicy{
 	},
 })
 
-var passwordsSnippet = signet.WithLogin(signet.LoginPolicy{Passwords: password.Policy{Blocked: breached, Timeout: time.Second}})
+var passwordsSnippet = signet.WithLogin(signet.LoginPolicy{Passwords: password.Policy{MinLength: 15, Blocked: breached, Timeout: time.Second}})
 
 func breached(context.Context, string) (bool, error) { return false, nil }
 

@@ -330,7 +330,12 @@ func TestMetadataHandler(t *testing.T) {
 	require.JSONEq(t, `{"issuer":"https://login.example","jwks_uri":"https://login.example/jwks.json","response_types_supported":[],"subject_types_supported":["public"],
 		"id_token_signing_alg_values_supported":["ES256","RS256"]}`, rec.Body.String())
 	require.Equal(t, "application/json", rec.Header().Get("Content-Type"))
-	require.Panics(t, func() { newService(t).MetadataHandler("x") })
+	require.Panics(t, func() { newService(t).MetadataHandler("https://login.example/jwks.json") }, "there is no issuer")
+	require.Panics(t, func() { auth.MetadataHandler("x") })
+	for _, issuer := range []string{"shop", "my service: prod", "https://a.example/?x=1", "https://a.example/#f"} {
+		s := newService(t, signet.WithIssuer(issuer))
+		require.Panics(t, func() { s.MetadataHandler("https://a.example/jwks.json") }, issuer)
+	}
 
 	site := httptest.NewUnstartedServer(nil)
 	mux := http.NewServeMux()

@@ -236,13 +236,14 @@ func (a *Auth) JWKSHandler() http.Handler {
 // MetadataHandler serves the metadata of this service (OpenID Connect Discovery 1.0). Mount it at
 // ISSUER/.well-known/openid-configuration. There go-oidc, Spring, .NET and Kubernetes find the keys of an issuer. jwksURI is
 // the public URL of [Auth.JWKSHandler]. The document names no endpoint for login, because the login of the contract is not one
-// of OpenID Connect. It panics without [WithIssuer], because the document needs an issuer, and if jwksURI is no absolute URL.
+// of OpenID Connect. It panics if the issuer ([WithIssuer]) is no URL without query and fragment (RFC 8414 section 2), and if
+// jwksURI is no absolute URL.
 func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 	issuer := a.Verifier.issuer
-	if issuer == "" {
-		panic("signet.MetadataHandler: there is no issuer; set WithIssuer")
+	if !isURL(issuer) || strings.ContainsAny(issuer, "?#") {
+		panic(fmt.Sprintf("signet.MetadataHandler: the issuer %q is no URL without query and fragment; set WithIssuer", issuer))
 	}
-	if u, err := url.Parse(jwksURI); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	if !isURL(jwksURI) {
 		panic(fmt.Sprintf("signet.MetadataHandler: %q is not the URL of the keys", jwksURI))
 	}
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -269,6 +270,11 @@ func (a *Auth) MetadataHandler(jwksURI string) http.Handler {
 		servePublic(w, r, "application/json", body)
 		return nil
 	}, http.MethodGet, http.MethodHead)
+}
+
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http")
 }
 
 func (a *Auth) currentKeys() (*keys.Set, error) {

@@ -292,14 +292,19 @@ func TestBodiesAndOrigins(t *testing.T) {
 func TestAWrongPasswordIsSentOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
 		calls := 0
-		for code, again := range map[string]bool{"invalid_credentials": false, "invalid_code": false, "insufficient_user_authentication": false, "invalid_token": true} {
+		for answer, again := range map[string]bool{
+			"application/problem+json invalid_credentials": false, "application/problem+json invalid_code": false,
+			"application/problem+json insufficient_user_authentication": false, "application/problem+json invalid_token": true,
+			"Application/Problem+JSON;charset=utf-8 invalid_credentials": false, "application/problem+jsonx invalid_code": true,
+		} {
+			media, code, _ := strings.Cut(answer, " ")
 			d.before = func(r *http.Request) (*http.Response, error) {
 				if r.URL.Path != "/echo" {
 					return nil, nil
 				}
 				calls++
 				rec := httptest.NewRecorder()
-				rec.Header().Set("Content-Type", "application/problem+json")
+				rec.Header().Set("Content-Type", media)
 				rec.WriteHeader(401)
 				fmt.Fprintf(rec, `{"code":%q}`, code)
 				return rec.Result(), nil
@@ -310,9 +315,9 @@ func TestAWrongPasswordIsSentOnce(t *testing.T) {
 			body, err := io.ReadAll(resp.Body)
 			require.NoError(t, err)
 			require.Contains(t, string(body), code)
-			require.Equal(t, again, calls == 2, code)
+			require.Equal(t, again, calls == 2, answer)
 		}
-		require.EqualValues(t, 1, d.refreshes.Load())
+		require.EqualValues(t, 2, d.refreshes.Load())
 	})
 }
 
@@ -603,6 +608,21 @@ func TestARetryAfterOfARefreshBesideTheCall(t *testing.T) {
 	}, slow)
 }
 
+// However long the service wants to be left alone, it is.
+func TestAHugeRetryAfter(t *testing.T) {
+	for _, seconds := range []string{"2147483647", "2147483648", "99999999999999999999"} {
+		bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+			calls := 0
+			d.before = func(*http.Request) (*http.Response, error) {
+				calls++
+				return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {seconds}}, Body: http.NoBody}, nil
+			}
+			require.ErrorIs(t, c.Logout(t.Context()), client.ErrUnavailable)
+			require.Equal(t, 1, calls, seconds)
+		})
+	}
+}
+
 // A Retry-After is about the session whose refresh was refused. The error of a later call says how long is left.
 func TestARestIsOfOneSession(t *testing.T) {
 	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
@@ -682,7 +702,9 @@ func TestTimeoutsOfTransport(t *testing.T) {
 func TestLogoutThatEndsNothing(t *testing.T) {
 	for answer, signedOut := range map[string]bool{
 		`401 {"code":"invalid_token"}`: true, `404 {"code":"not_found"}`: true, `501 {"code":"not_implemented"}`: true,
-		`401 Bearer realm="api", error="invalid_token"`:   true, // with a body of the host's own
+		`401 Bearer realm="api", error="invalid_token"`:      true, // with a body of the host's own
+		`401 Basic realm="proxy"|Bearer error=invalid_token`: true, `401 Bearer Error = "invalid_token"`: true,
+		`401 Bearer error_description="invalid_token"`: false, `401 Basic realm="proxy"|Bearer`: false,
 		`401 {"code":"insufficient_user_authentication"}`: false, `401 {"code":"missing_token"}`: false, `403 {}`: false,
 		`401 Bearer realm="api"`: false, `401 {}`: false, `404 default backend`: false, `405 {}`: false,
 	} {
@@ -693,8 +715,8 @@ func TestLogoutThatEndsNothing(t *testing.T) {
 				}
 				status, _ := strconv.Atoi(answer[:3])
 				header := http.Header{}
-				if strings.HasPrefix(answer[4:], "Bearer") {
-					header.Set("WWW-Authenticate", answer[4:])
+				if answer[4] == 'B' {
+					header["Www-Authenticate"] = strings.Split(answer[4:], "|")
 				}
 				return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(answer[4:]))}, nil
 			}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,11 +122,21 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 		}
 	}
 	code := problem.Code
-	if _, after, found := strings.Cut(resp.Header.Get("WWW-Authenticate"), `error="`); found && code == "" { // a host may write other bodies
-		code, _, _ = strings.Cut(after, `"`)
+	if code == "" { // a host may write other bodies
+		if found := challengeError.FindStringSubmatch(challenges(resp.Header)); found != nil {
+			code = found[1]
+		}
 	}
 	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message),
 		RetryAfter: retryAfter(resp.Header)}
+}
+
+// challengeError finds the error code in challenges. Its value may be a token or a quoted string (RFC 9110 section 11.2).
+var challengeError = regexp.MustCompile(`(?i)(?:^|[\s,])error\s*=\s*"?([^",\s]+)`)
+
+// challenges returns the challenges of an answer. There may be several, in several lines (RFC 9110 section 11.6.1).
+func challenges(header http.Header) string {
+	return strings.Join(header.Values("WWW-Authenticate"), ", ")
 }
 
 func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), 300)], "") }
@@ -134,7 +145,8 @@ func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), 3
 // answer, so the clock of this machine does not matter.
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+	seconds, err := strconv.ParseUint(text, 10, 31) // 68 years, if there are more
+	if err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	at, err := http.ParseTime(text)

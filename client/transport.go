@@ -68,14 +68,15 @@ const anotherProof = "insufficient_user_authentication"
 
 // asksForProof reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
 func asksForProof(header http.Header) bool {
-	return strings.Contains(strings.Join(header.Values("WWW-Authenticate"), ","), anotherProof)
+	return strings.Contains(challenges(header), anotherProof)
 }
 
 // isWrongAnswer reports whether the body of an answer 401 says that a password or a code was wrong, or that another proof is
 // needed (also if a gateway has taken the challenge away), and so that a new token would not help.
 func isWrongAnswer(header http.Header, body []byte) bool {
 	var problem struct{ Code string }
-	if !strings.HasPrefix(header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &problem) != nil {
+	mediaType, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(mediaType), "application/problem+json") || json.Unmarshal(body, &problem) != nil {
 		return false
 	}
 	switch problem.Code {

@@ -221,8 +221,11 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) (string, error)
 // readQuestion reads the body of a POST.
 func readQuestion(w http.ResponseWriter, r *http.Request) (id, userID, nonce string, err error) {
 	encoding := strings.Join(r.Header["Content-Encoding"], ", ")
+	if encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return "", "", "", &problem{http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding"}
+	}
 	media, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ", "))
-	if err != nil || media != "application/json" || encoding != "" && !strings.EqualFold(encoding, "identity") {
+	if err != nil || media != "application/json" {
 		return "", "", "", &problem{http.StatusUnsupportedMediaType, "unsupported_media_type", "send application/json"}
 	}
 	if r.Body == nil { // a request that no server has made

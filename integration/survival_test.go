@@ -226,7 +226,8 @@ func TestFaultsPromotionLoss(t *testing.T) {
 	}
 	stop()
 	for _, m := range []*member{a, b} {
-		require.Contains(t, m.log.String(), "the log of revocations has changed")
+		require.Eventually(t, func() bool { return strings.Contains(m.log.String(), "the log of revocations has changed") },
+			20*time.Second, 10*time.Millisecond) // a look-up may have told of the new revocations before
 		requireGood(t, m.url, good)
 	}
 	fresh := startMember(t, people.users, sessions())

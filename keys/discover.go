@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Discover is [OpenURL] for an issuer whose name alone is known. The name must be exactly the "iss" of its tokens. The
-// URL of the keys is in the issuer's metadata: OpenID Connect Discovery (ISSUER/.well-known/openid-configuration), or
+// Discover is [OpenURL] for an issuer whose name alone is known. The name must be exactly the "iss" of its tokens, and a URL
+// without query and fragment. The URL of the keys is in the issuer's metadata: OpenID Connect Discovery (ISSUER/.well-known/openid-configuration), or
 // RFC 8414 (/.well-known/oauth-authorization-server). The metadata must name exactly this issuer.
 func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
 	return open("Discover", place{issuer: issuer}, opts)
@@ -52,7 +52,9 @@ func (p place) metadataURLs() []string {
 	issuer, _ := url.Parse(p.issuer) // open has checked it
 	plain := strings.TrimSuffix(p.issuer, "/")
 	inFront := *issuer
-	inFront.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(issuer.Path, "/")
+	const wellKnown = "/.well-known/oauth-authorization-server"
+	inFront.Path = wellKnown + strings.TrimSuffix(issuer.Path, "/")
+	inFront.RawPath = wellKnown + strings.TrimSuffix(issuer.EscapedPath(), "/")
 	return []string{plain + "/.well-known/openid-configuration", inFront.String()}
 }
 
@@ -62,17 +64,18 @@ func (r *Remote) jwksURI(ctx context.Context, address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var document struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
-	}
+	var document map[string]json.RawMessage
 	if json.Unmarshal(body, &document) != nil {
 		return "", errors.New("it is not a JSON object")
 	}
-	if document.Issuer != r.place.issuer {
+	if named, err := textOf(document, "issuer"); err != nil || named != r.place.issuer {
 		return "", errors.New("it names another issuer")
 	}
-	found, err := url.Parse(document.JWKSURI)
+	var found *url.URL
+	jwksURI, err := textOf(document, "jwks_uri")
+	if err == nil {
+		found, err = url.Parse(jwksURI)
+	}
 	if err == nil {
 		err = r.place.rule.Check(found)
 	}
@@ -82,5 +85,5 @@ func (r *Remote) jwksURI(ctx context.Context, address string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("jwks_uri: %w", err)
 	}
-	return document.JWKSURI, nil
+	return jwksURI, nil
 }

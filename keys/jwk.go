@@ -65,6 +65,9 @@ func publicJWK(k *Key) (json.RawMessage, error) {
 // it for types and algorithms that this package does not use. Sets leave such keys out without a warning.
 var errNotForSignatures = errors.New(`its "use" or "key_ops" forbids signatures`)
 
+// errNoPrimes is for a private RSA key without its primes p and q.
+var errNoPrimes = errors.New("the RSA key has no primes")
+
 // parseJWK reads one key. It first checks the JSON strictly, because jwx accepts two members of the same name and takes
 // the last one.
 func parseJWK(text []byte) (*Key, error) {
@@ -93,6 +96,12 @@ func parseJWK(text []byte) (*Key, error) {
 	of := spec{id: j.KeyID(), algorithm: algorithm}
 	if public, ok := j.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
 		return nil, errors.New("its public exponent is too large") // Raw would cut it
+	}
+	if _, ok := j.Get("oth"); ok {
+		return nil, errors.New(`it has more than two primes ("oth")`) // RFC 7518 section 6.3.2.7: it must not be used
+	}
+	if private, ok := j.(jwk.RSAPrivateKey); ok && (len(private.P()) == 0 || len(private.Q()) == 0) {
+		return nil, errNoPrimes
 	}
 	var material any
 	if err := j.Raw(&material); err != nil {
@@ -276,20 +285,39 @@ func membersOf(text []byte) (members []json.RawMessage, err error) {
 // parseMember reads one key of a set. It returns errNotForSignatures for keys that are not for signatures, or that this
 // package does not use.
 func parseMember(member json.RawMessage) (*Key, error) {
-	var head struct{ Kty, Crv, Alg string }
-	if err := json.Unmarshal(member, &head); err != nil {
-		return nil, errors.New("it is not a JSON object of strings")
+	var head map[string]json.RawMessage
+	if json.Unmarshal(member, &head) != nil {
+		return nil, errNoStrings
 	}
-	if !usable(head.Kty, head.Crv, head.Alg) {
+	var text [3]string
+	for i, name := range []string{"kty", "crv", "alg"} {
+		var err error
+		if text[i], err = textOf(head, name); err != nil {
+			return nil, errNoStrings
+		}
+	}
+	if kty, crv, alg := text[0], text[1], text[2]; !usable(kty, crv, alg) {
 		return nil, errNotForSignatures
 	}
 	return parseJWK(member)
 }
 
+var errNoStrings = errors.New("it is not a JSON object of strings")
+
+// textOf returns the text of a member. It is "" if there is none. The name must be exactly the same: to a struct, "Alg" would
+// be "alg" (RFC 7517 section 4).
+func textOf(object map[string]json.RawMessage, name string) (text string, err error) {
+	if value, ok := object[name]; ok {
+		err = json.Unmarshal(value, &text)
+	}
+	return text, err
+}
+
 func nameOfAlgorithm(member json.RawMessage) string {
-	var head struct{ Alg string }
+	var head map[string]json.RawMessage
 	_ = json.Unmarshal(member, &head) // parseMember has read it
-	return head.Alg
+	name, _ := textOf(head, "alg")
+	return name
 }
 
 // isMistyped reports whether there is no algorithm with that name in JWA, for signatures or for encryption.

@@ -289,7 +289,7 @@ func checkSigner(signer crypto.Signer) (distrusted bool, err error) {
 	switch signer := signer.(type) {
 	case *rsa.PrivateKey:
 		if !empty && len(signer.Primes) < 2 {
-			return false, errors.New("the RSA key has no primes")
+			return false, errNoPrimes
 		}
 	case *ecdsa.PrivateKey:
 	case ed25519.PrivateKey:

@@ -111,6 +111,29 @@ func TestTheTextOfAKeyIsNoSecret(t *testing.T) {
 	}
 }
 
+// The members of a private RSA key are those of a key with two primes (RFC 7518 section 6.3.2).
+func TestPrivateRSAKeysInJWK(t *testing.T) {
+	key := rsaKey()
+	number := func(n *big.Int) string { return encode(string(n.Bytes())) }
+	public := `{"kty":"RSA","n":"` + number(key.N) + `","e":"AQAB","d":"` + number(key.D) + `"`
+	primes := `,"p":"` + number(key.Primes[0]) + `","q":"` + number(key.Primes[1]) + `"`
+	for text, want := range map[string]string{
+		public + primes + `}`:                                      "",
+		public + primes + `,"oth":[]}`:                             "",
+		public + `}`:                                               "no primes",
+		public + `,"p":"` + number(key.Primes[0]) + `"}`:           "no primes",
+		public + primes + `,"oth":[{"r":"AQ","d":"AQ","t":"AQ"}]}`: "more than two primes",
+		public + primes + `,"oth":"x"}`:                            "more than two primes",
+	} {
+		err := keys.JWK([]byte(text)).Err()
+		if want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+	}
+}
+
 func TestJWK(t *testing.T) {
 	// The key of RFC 7515 appendix A.3, and its public half.
 	const private = `{"kty":"EC","crv":"P-256","kid":"a3","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",

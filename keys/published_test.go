@@ -336,7 +336,7 @@ func newIssuerSite(t *testing.T) *issuerSite {
 	site.metadata.Store(map[string]string{})
 	keySet := setOf(published(t, keys.Private(site.key, keys.WithID("x")), nil))
 	site.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, ok := site.metadata.Load().(map[string]string)[r.URL.Path]
+		text, ok := site.metadata.Load().(map[string]string)[r.URL.EscapedPath()]
 		switch {
 		case ok:
 			io.WriteString(w, strings.ReplaceAll(text, "SITE", site.URL))
@@ -364,6 +364,8 @@ func TestDiscover(t *testing.T) {
 		"with a trailing slash":  {"/", oidc, `{"issuer":"SITE/","jwks_uri":"SITE/keys"}`, ""},
 		"RFC 8414":               {"", oauth, `{"issuer":"SITE","jwks_uri":"SITE/keys"}`, ""},
 		"RFC 8414 with a path":   {"/tenant", oauth + "/tenant", `{"issuer":"SITE/tenant","jwks_uri":"SITE/keys"}`, ""},
+		"RFC 8414 with %2F":      {"/a%2Fb", oauth + "/a%2Fb", `{"issuer":"SITE/a%2Fb","jwks_uri":"SITE/keys"}`, ""},
+		"names in capitals":      {"", oidc, `{"issuer":"SITE","jwks_uri":"SITE/keys","ISSUER":"x","JWKS_URI":1}`, ""},
 		"another issuer":         {"", oidc, `{"issuer":"https://evil.example","jwks_uri":"SITE/keys"}`, "another issuer"},
 		"a slash more":           {"", oidc, `{"issuer":"SITE/","jwks_uri":"SITE/keys"}`, "another issuer"},
 		"no issuer":              {"", oidc, `{"jwks_uri":"SITE/keys"}`, "another issuer"},
@@ -388,7 +390,8 @@ func TestDiscover(t *testing.T) {
 			require.Equal(t, []string{"x"}, set.IDs())
 		})
 	}
-	for _, issuer := range []string{"", "shop", "http://issuer.example", "https://user:x@issuer.example"} {
+	for _, issuer := range []string{"", "shop", "http://issuer.example", "https://user:x@issuer.example",
+		"https://issuer.example?x=1", "https://issuer.example/?", "https://issuer.example/#a"} {
 		_, err := keys.Discover(issuer)
 		require.ErrorContains(t, err, "keys.Discover", issuer)
 	}
@@ -404,6 +407,20 @@ func TestAbsentMembersOfAPublishedKey(t *testing.T) {
 		require.Equal(t, "r", list[0].ID())
 		require.False(t, list[0].CanSign())
 	}
+}
+
+// The names of members are case-sensitive (RFC 7517 section 4), for each way to read a key.
+func TestMembersWithNamesInCapitals(t *testing.T) {
+	key := keys.Private(p256(t), keys.WithID("x"))
+	text := published(t, key, map[string]any{"ALG": "none", "Kty": "x", "Crv": 1})
+	require.NoError(t, keys.JWK([]byte(text)).Err())
+	list, err := keys.ParseSet([]byte(setOf(text)))
+	require.NoError(t, err)
+	require.True(t, list[0].Equal(keys.JWK([]byte(text))))
+	set, log, err := fetched(t, setOf(text))
+	require.NoError(t, err)
+	require.Equal(t, []string{"x"}, set.IDs())
+	require.Empty(t, log)
 }
 
 // A key of the host's own that is missing by a typo would go unnoticed.

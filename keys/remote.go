@@ -153,6 +153,9 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	if err := p.rule.Check(configured); err != nil {
 		return nil, fmt.Errorf("keys.%s: %w", function, err)
 	}
+	if p.issuer != "" && strings.ContainsAny(p.issuer, "?#") {
+		return nil, fmt.Errorf("keys.%s: an issuer has no query and no fragment", function) // RFC 8414 section 2
+	}
 	client, end := p.rule.Client(cfg.client)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Remote{place: p, client: client, end: end, logger: cfg.logger, stop: stop, turn: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}

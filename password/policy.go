@@ -11,10 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// Policy says which new passwords are good enough. The zero value asks for 8 to 1,024 bytes. As NIST SP 800-63B says,
-// there are no rules of composition, such as "one digit": they make passwords worse. Set Blocked instead. Use a Policy
-// through one pointer: it counts the running calls of Blocked, so do not copy it after the first Check. It is safe for
-// concurrent use.
+// Policy says which new passwords are good enough. The zero value asks for 8 to 1,024 bytes. There are no rules of
+// composition, such as "one digit": they make passwords worse. Set Blocked instead. NIST SP 800-63B-4, section 3.1.1.2, says
+// the same. It also asks for at least 15 characters if there is no second factor, and for a list of bad passwords.
+//
+// Use a Policy through one pointer: it counts the running calls of Blocked, so do not copy it after the first Check. It is safe
+// for concurrent use.
 type Policy struct {
 	// MinLength is the least length in bytes of the normal form (see [Normalize]). 0 or less means 8.
 	MinLength int

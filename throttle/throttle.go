@@ -15,8 +15,9 @@
 //
 // A success resets the budget that the attempt has used, and no other one. Besides, each day has limits that a success does not
 // reset, but [Limiter.Clear] does. Wrong codes of a second factor count as wrong passwords do. So in any 24 hours at most 100
-// wrong passwords of an account are hashed (NIST SP 800-63B-4, section 3.2.2, allows 100 in a row): at most 44 of strangers,
-// and at most 56 of known places.
+// wrong passwords of an account are hashed: at most 44 of strangers, and at most 56 of known places. NIST SP 800-63B-4, section
+// 3.2.2, disables a password after 100 failures in a row. That would let strangers lock the owner out, so a Limiter only slows
+// them down.
 //
 // # How it is used
 //

@@ -14,7 +14,7 @@ import (
 	"github.com/pquerna/otp/hotp"
 )
 
-// The time step and the number of steps around it whose codes are good (RFC 6238, section 5.2).
+// The time step and the number of steps around it whose codes are good (RFC 6238, sections 5.2 and 6).
 const (
 	period = 30 // seconds
 	skew   = 1

@@ -158,7 +158,7 @@ func (f *Factor) Enrolled(ctx context.Context, userID string) (bool, error) {
 // An error means that Verify could not tell: the store did not answer, or the state cannot be decrypted.
 //
 // White space, hyphens and case in the code do not matter. A code of the app is good for the time step of 30 seconds in
-// which it is shown, and for one step before and after it (RFC 6238, section 5.2).
+// which it is shown, and for one step before and after it (RFC 6238, sections 5.2 and 6).
 func (f *Factor) Verify(ctx context.Context, userID, code string) (amr []string, err error) {
 	err = f.change(ctx, userID, func(r *record) error {
 		if !r.Confirmed {

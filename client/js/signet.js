@@ -460,7 +460,7 @@ const seconds = (value) => (value > 0 ? Number(value) : undefined);
  */
 async function isNotAboutTheToken(response) {
   if (response.headers.get("WWW-Authenticate")?.includes(ANOTHER_PROOF)) return true; // a page of another origin may not see it
-  if (!/^application\/problem\+json/i.test(response.headers.get("Content-Type"))) return false;
+  if (!/^application\/problem\+json\s*(;|$)/i.test(response.headers.get("Content-Type"))) return false;
   const { code } = parse(await response.clone().text()) ?? {};
   return [ANOTHER_PROOF, "invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required"].includes(code);
 }
@@ -480,7 +480,7 @@ function failure(response, body) {
   const problem = parse(body) ?? {};
   const { message, ticket } = problem;
   // A host may write bodies of its own.
-  const code = text(problem.code) ?? headers.get("WWW-Authenticate")?.match(/error="([^"]*)"/)?.[1] ?? "http_" + status;
+  const code = text(problem.code) ?? headers.get("WWW-Authenticate")?.match(/(?:^|[\s,])error\s*=\s*"?([^",\s]+)/i)?.[1] ?? "http_" + status;
   const after = headers.get("Retry-After");
   const now = Date.parse(headers.get("Date")) || Date.now(); // the server's clock, if the page may see it
   const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - now) / 1000 || 0) : undefined;

@@ -223,7 +223,7 @@ func (r *Reader) resolve(ctx context.Context, t Token, set *keys.Set) (header, *
 }
 
 // parseHeader reads a protected header. It refuses headers with members that could make another reader see another
-// token (RFC 8725 sections 3.1, 3.5 and 3.10). It also refuses headers with members that hold a key or tell where to
+// token (RFC 8725 sections 3.1, 3.6 and 3.10). It also refuses headers with members that hold a key or tell where to
 // fetch one, unless the issuer is foreign. Such a key is never used, not even for a foreign issuer. Unknown members are
 // ignored (RFC 7515 section 4).
 func (r *Reader) parseHeader(text string) (h header, err error) {

@@ -484,6 +484,7 @@ test("a server without sessions has nothing to end, and the answer of a proxy en
   for (const [answer, ended] of [
     [{ status: 404, headers: json, body: '{"code":"not_found"}' }, true],
     [{ status: 401, headers: { "WWW-Authenticate": 'Bearer realm="api", error="invalid_token"' }, body: "of the host" }, true],
+    [{ status: 401, headers: { "WWW-Authenticate": 'Basic realm="proxy", Bearer Error = invalid_token' }, body: "of the host" }, true],
     [{ status: 404, body: "default backend" }, false],
     [{ status: 401, body: "sign in to the proxy" }, false],
   ]) {
