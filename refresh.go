@@ -82,7 +82,7 @@ func (a *Auth) rotate(ctx context.Context, claims *Claims, raise func(session.Se
 	}
 	a.report(ctx, row, out)
 	if out.Generation == 0 {
-		return Tokens{}, refusal(out.Event)
+		return Tokens{}, refusal(out)
 	}
 	return t.tokens, nil
 }
@@ -137,15 +137,21 @@ func (t *exchange) Sign(row session.Session, out rotation.Outcome, version sessi
 	return err
 }
 
+var errCrowded = errors.New("a step-up needs a new generation, and too many windows are open")
+
 // refusal is the answer for the client. It does not say why a session was revoked, because the client may be the thief.
-func refusal(outcome rotation.Event) error {
-	switch outcome {
+func refusal(out rotation.Outcome) error {
+	switch out.Event {
 	case rotation.EventExpired:
 		return ErrExpiredToken
 	case rotation.EventUser:
 		return errNoUser
 	case rotation.EventOlder:
 		return errOlder
+	case rotation.EventCrowded:
+		e := unavailable(errCrowded)
+		e.retryAfter = out.Wait
+		return e
 	}
 	return ErrRevoked
 }

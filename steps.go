@@ -152,7 +152,9 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 // facts, and the session loses them: so a token that was stolen before is not raised, and a lost answer costs no session.
 //
 // The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrInvalidRequest] for
-// an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable].
+// an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. It
+// is ErrUnavailable too for a session that has rotated five times within one reuse window: [Error.RetryAfter] says when there
+// is room for another generation.
 func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer string) (Tokens, error) {
 	if a.sessions == nil {
 		return Tokens{}, ErrStateless
@@ -202,7 +204,7 @@ func (a *Auth) mayStepUp(ctx context.Context, claims *Claims) error {
 		return unavailable(err)
 	}
 	if out.Generation == 0 {
-		return refusal(out.Event)
+		return refusal(out)
 	}
 	return nil
 }

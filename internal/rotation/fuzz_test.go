@@ -180,6 +180,14 @@ func (p *past) answered(t *testing.T, shown rotation.Presented, after session.Se
 		require.Equal(t, before.Facts+before.Raised, after.Facts+after.Raised)
 		require.Equal(t, before.RevokedAt, after.RevokedAt)
 	}
+	if out.Event == rotation.EventCrowded {
+		require.Equal(t, before, after)
+		require.NotEmpty(t, fact, "only a step-up waits")
+		require.NotZero(t, before.Ancestors[len(before.Ancestors)-1])
+		require.Positive(t, out.Wait)
+		require.LessOrEqual(t, out.Wait, p.rules.Window+time.Millisecond)
+		return
+	}
 	if out.Generation == 0 {
 		require.Equal(t, before.Current, after.Current)
 		require.False(t, p.good(before, shown), "the current token of a live session was refused: %s", out.Event)

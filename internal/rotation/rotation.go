@@ -54,6 +54,7 @@ const (
 	EventUser      Event = "user"      // the user is missing or disabled, and the session was ended
 	EventTheft     Event = "theft"     // a superseded token was used, and the session was ended
 	EventOlder     Event = "older"     // a step-up with a token that is not the current one; nothing changed
+	EventCrowded   Event = "crowded"   // a step-up while too many windows are open; nothing changed
 )
 
 // Outcome is the answer to a refresh.
@@ -61,6 +62,8 @@ type Outcome struct {
 	Event      Event
 	Generation int64 // the generation of the token to send; 0: refuse
 	RolledBack bool  // the store had lost writes, and the session was carried forward
+
+	Wait time.Duration // for EventCrowded: until a window closes
 }
 
 // Terms are what a login may choose for its session. The zero Terms are the service's.

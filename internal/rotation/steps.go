@@ -65,22 +65,18 @@ func (r Rules) Complete(s session.Session, ticket, secret session.Hash, facts st
 // StepUp raises a session: from now on its access tokens have other facts. Only the current refresh token can do that. The
 // session rotates. Whoever uses an older token afterwards, while its window is open, gets tokens without the new facts, and the
 // session loses them ([Rules.Refresh]). So a token that was stolen before is not raised, another tab is no thief, and a lost
-// answer costs only the step-up.
+// answer costs only the step-up. While four windows are open, no session can rotate, and the step-up must wait.
 func (r Rules) StepUp(s session.Session, p Presented, facts string, now session.Millis) (session.Session, Outcome) {
 	if p.Generation < s.Current && s.RevokedAt == 0 && s.SecretHash.Equal(p.SecretHash) {
 		return s, Outcome{Event: EventOlder}
 	}
-	roomy := s
-	if full(s.Ancestors) { // room for one more, so that a new generation is made
-		copy(roomy.Ancestors[:], s.Ancestors[1:])
-		roomy.Ancestors[len(roomy.Ancestors)-1] = session.Ancestor{}
-	}
-	after, out := r.Refresh(roomy, p, now)
+	after, out := r.Refresh(s, p, now)
 	switch {
+	case out.Event == EventCoalesced:
+		closes := after.Ancestors[0].SupersededAt.Add(r.Window) // of the four, this window is the first that closes
+		return s, Outcome{Event: EventCrowded, Wait: time.Duration(closes+1-max(now, after.Latest())) * time.Millisecond}
 	case out.Generation != 0:
 		after.Raised, after.RaisedFrom = facts, after.Current
-	case after == roomy: // nothing is to be written
-		return s, out
 	}
 	return after, out
 }
