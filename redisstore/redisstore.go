@@ -265,7 +265,17 @@ func (s *Store) Create(ctx context.Context, userID string, make func(session.Mom
 // Update implements [session.Store] by compare and swap.
 func (s *Store) Update(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
-	return s.update(ctx, id, noFloor, change)
+	var before, after session.Session
+	var at session.Moment
+	err := s.update(ctx, id, noFloor, func(row session.Session, now session.Moment) (changed session.Session, err error) {
+		before, at = row, now
+		after, err = change(row, now)
+		return after, err
+	})
+	if err == nil && before.PendingUntil != 0 && after.PendingUntil == 0 { // a login is a session now
+		_ = s.evict(ctx, after, at) // an error does not matter: the session is there, and the next login tries again
+	}
+	return err
 }
 
 // update is Update. It writes nothing if the user has not more sessions than floor.

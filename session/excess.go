@@ -16,7 +16,8 @@ const (
 // Excess returns the ids of the sessions of a user that must be revoked so that limit remain: first those that a cut-off has
 // ended or whose time is over, and then those that have been unused for the longest time. It never returns created, the id of the
 // session that was made just now. Two logins at the same time must not both lose their sessions. So only the later one may end
-// the session of the other: Excess leaves out a session that was made later than created, by less than five seconds.
+// the session of the other: Excess leaves out a session that began later than created, by less than five seconds. A login with a
+// second step makes a session when that step is done.
 //
 // A login that waits for its second step is not a session yet, and ends none: somebody who knows only the password can end no
 // session. If the sessions and these logins together are more than limit, only [MaxPending] of these logins remain.
@@ -47,10 +48,18 @@ func Excess(live []Session, at Moment, limit int, created string) []string {
 // atOnce is how far apart logins are that may be under way at the same time, in milliseconds.
 const atOnce = 5000
 
-// beside reports whether the session was made at the same time as another one, and comes behind it.
+// beside reports whether the session began at the same time as another one, and comes behind it.
 func (s Session) beside(other Session) bool {
-	apart := s.CreatedAt - other.CreatedAt
-	return apart > -atOnce && apart < atOnce && cmp.Or(cmp.Compare(s.CreatedAt, other.CreatedAt), strings.Compare(s.ID, other.ID)) > 0
+	apart := s.begun() - other.begun()
+	return apart > -atOnce && apart < atOnce && cmp.Or(cmp.Compare(s.begun(), other.begun()), strings.Compare(s.ID, other.ID)) > 0
+}
+
+// begun returns when a session began. A session that was never refreshed was used last when it began.
+func (s Session) begun() Millis {
+	if s.Parent == 0 {
+		return max(s.CreatedAt, s.LastUsedAt)
+	}
+	return s.CreatedAt
 }
 
 // class is 1 for a login that waits for its second step, and 0 for a session.

@@ -40,17 +40,23 @@ func TestExcessOfSessionsWhoseTimeIsOver(t *testing.T) {
 
 // Of logins at the same time one stays.
 func TestExcessOfLoginsAtOnce(t *testing.T) {
-	live := []session.Session{{ID: "b", CreatedAt: 7}, {ID: "a", CreatedAt: 7}, {ID: "c", CreatedAt: 4000}, {ID: "old", CreatedAt: -9000}}
+	live := []session.Session{{ID: "b", CreatedAt: 7}, {ID: "a", CreatedAt: 7}, {ID: "c", CreatedAt: 4000}, {ID: "old", CreatedAt: -9000, LastUsedAt: -9000}}
 	excess := func(created string) []string { return session.Excess(live, session.Moment{}, 1, created) }
 	require.Equal(t, []string{"old"}, excess("a"))
 	require.ElementsMatch(t, []string{"old", "a"}, excess("b"))
 	require.ElementsMatch(t, []string{"old", "a", "b"}, excess("c"))
 	require.ElementsMatch(t, []string{"a", "b", "c"}, excess("old"), "it was made much earlier, or the clock was set back")
+
+	live[3].LastUsedAt = 4001 // a login whose second step comes at the same time
+	require.ElementsMatch(t, []string{"a", "b", "c"}, excess("old"))
+	require.ElementsMatch(t, []string{"a", "b"}, excess("c"))
+	live[3].Parent = 1 // it was refreshed, so it began long ago
+	require.ElementsMatch(t, []string{"a", "b", "old"}, excess("c"))
 }
 
 // Logins that wait for their second step cost no session.
 func TestExcessOfLoginsThatWait(t *testing.T) {
-	live := []session.Session{{ID: "old", LastUsedAt: 1, CreatedAt: -90_000}, {ID: "new", LastUsedAt: 5}}
+	live := []session.Session{{ID: "old", LastUsedAt: -90_000, CreatedAt: -90_000}, {ID: "new", LastUsedAt: 5}}
 	var waiting []string
 	for i := range session.MaxPending {
 		id := fmt.Sprint("w", i)
@@ -65,7 +71,7 @@ func TestExcessOfLoginsThatWait(t *testing.T) {
 	require.Empty(t, excess(2, waiting[0]))
 	require.Equal(t, []string{"old"}, excess(1, "new"))
 	require.Equal(t, []string{"new"}, excess(1, "old"))
-	live = append(live, session.Session{ID: "w", LastUsedAt: 9, CreatedAt: -50_000, PendingUntil: 99})
+	live = append(live, session.Session{ID: "w", LastUsedAt: -50_000, CreatedAt: -50_000, PendingUntil: 99})
 	require.Equal(t, []string{"w0"}, excess(2, "w"))
 	require.Equal(t, []string{"w"}, excess(2, waiting[3]))
 	require.Equal(t, []string{"old", "w0"}, excess(1, "w"))

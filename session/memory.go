@@ -152,6 +152,9 @@ func (m *Memory) replace(number rowNumber, read packed, before, after *Session, 
 		return false
 	}
 	m.write(number, written, before, after)
+	if before.PendingUntil != 0 && after.PendingUntil == 0 { // a login is a session now
+		m.evict(before.UserID, number)
+	}
 	return true
 }
 
@@ -395,7 +398,7 @@ func (m *Memory) lookAt(number rowNumber, until Millis) (removed bool) {
 	return removed
 }
 
-// evict revokes the least recently used sessions of a user who has too many. It never revokes the one that was just created.
+// evict revokes the least recently used sessions of a user who has too many. It never revokes the one that was just made.
 // It does what [Excess] says, without a copy of the rows.
 func (m *Memory) evict(userID string, created rowNumber) {
 	limit := m.MaxPerUser

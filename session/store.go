@@ -15,7 +15,8 @@ var ErrNotFound = errors.New("session: no such session")
 // honours ctx.
 //
 // A user may have a limited number of sessions that are not revoked; the limit belongs to the store, and 100
-// ([MaxPerUser]) is usual. Create revokes those beyond it, with [ReasonEvicted]. See [Excess].
+// ([MaxPerUser]) is usual. Create revokes those beyond it, with [ReasonEvicted]. So does an Update that makes a session of a login
+// that waited for its second step: one that sets PendingUntil to 0. See [Excess].
 //
 // The conformance kit is package sessiontest. A store can implement [Notifier] and [Batcher] too.
 type Store interface {

@@ -17,6 +17,7 @@ func (s *Sessions) Update(ctx context.Context, id string,
 	change func(session.Session, session.Moment) (session.Session, error)) error {
 	s.count()
 	var before, after session.Session
+	var at session.Moment
 	var changed known
 	for attempt := 0; ; attempt++ {
 		k, remembered, err := s.find(ctx, id, attempt)
@@ -24,7 +25,6 @@ func (s *Sessions) Update(ctx context.Context, id string,
 			return err
 		}
 		if attempt == 0 || !k.same(changed) {
-			var at session.Moment
 			if before, at, err = k.decode(); err != nil {
 				return fmt.Errorf("sqlstore: update: %w", err)
 			}
@@ -46,6 +46,9 @@ func (s *Sessions) Update(ctx context.Context, id string,
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
 		if done {
+			if before.PendingUntil != 0 && after.PendingUntil == 0 { // a login is a session now
+				s.evict(ctx, after, at)
+			}
 			return nil
 		}
 		if remembered {

@@ -8,8 +8,9 @@ const (
 	honoursContext       = "Every method honours ctx."
 	keptAsItIs           = "Stores keep it as it is, and only the rules of rotation change it"
 
-	capEvicts = "Create revokes those beyond it, with [ReasonEvicted]."
-	capOldest = "those that have been unused for the longest time. It never returns created, " +
+	capEvicts    = "Create revokes those beyond it, with [ReasonEvicted]."
+	capCompletes = "So does an Update that makes a session of a login that waited for its second step"
+	capOldest    = "those that have been unused for the longest time. It never returns created, " +
 		"the id of the session that was made just now."
 
 	createStores = "Create calls make with a Moment of the user, and stores the session that make returns. " +

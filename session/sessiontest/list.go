@@ -122,6 +122,56 @@ func (k kit) capPending() {
 	conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("p%d", most))), capOldest, "the newest login was evicted")
 }
 
+// A login whose second step is done is a session, and takes the place of another one.
+func (k kit) capCompleted() {
+	const most = session.MaxPerUser
+	for i := range most {
+		k.create(fmt.Sprintf("s%d", i), "u1", unused(100+i))
+	}
+	wait := func(row *session.Session, now session.Millis) { row.PendingUntil = now + 1000*1000 }
+	complete := func(row *session.Session, now session.Millis) { row.PendingUntil, row.LastUsedAt = 0, now }
+	var waiting []session.Session
+	for i := range 3 {
+		waiting = append(waiting, k.create(fmt.Sprintf("p%d", i), "u1", unused(1+i), wait))
+	}
+	rows, _ := k.listAll("u1")
+	conformance.Equal(k, most+3, len(rows), capCompletes, "the number of sessions and of logins that wait, before the second steps")
+	for i, row := range waiting {
+		k.update(row.ID, complete)
+		rows, _ := k.listAll("u1")
+		conformance.Equal(k, most+2-i, len(rows), capCompletes, "the number of sessions and of logins that wait, after %d second steps", i+1)
+		conformance.True(k, slices.Contains(ids(rows), row.ID), capCompletes, "the session of the second step was evicted")
+		oldest, err := k.get(id("u1", fmt.Sprintf("s%d", most-1-i)))
+		conformance.NoError(k, err, keepsRows, "after a second step")
+		conformance.Equal(k, session.ReasonEvicted, oldest.Reason, capOldest, "the session of the oldest use, after %d second steps", i+1)
+	}
+	errs := conformance.Parallel(12, func(i int) error {
+		var made session.Session
+		err := k.store.Create(k.ctx, "u1", func(at session.Moment) (session.Session, error) {
+			made = login(fmt.Sprintf("q%d", i), "u1", at)
+			unused(1+i)(&made, at.Now) // the logins began far apart, but the second steps come at the same time
+			wait(&made, at.Now)
+			return made, nil
+		})
+		if err != nil {
+			return err
+		}
+		return k.store.Update(k.ctx, made.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+			complete(&row, at.Now)
+			return row, nil
+		})
+	})
+	conformance.NoError(k, errors.Join(errs...), safeForConcurrentUse, "12 logins with a second step at once")
+	rows, _ = k.listAll("u1")
+	for i := range 12 {
+		conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("q%d", i))), capOldest,
+			"a session of the second steps at once was evicted, and older ones are there")
+	}
+	k.create("next", "u1")
+	rows, _ = k.listAll("u1")
+	conformance.Equal(k, most, len(rows), capEvicts, "the number of live sessions after the next Create")
+}
+
 // After many logins at once a user may have some sessions more. The next login takes them back.
 func (k kit) capParallel() {
 	const most, before, n = session.MaxPerUser, session.MaxPerUser - 4, 12

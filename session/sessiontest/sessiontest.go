@@ -52,6 +52,7 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"limit of a user/evicts", kit.capEvicts},
 		{"limit of a user/time over", kit.capTimeOver},
 		{"limit of a user/logins that wait", kit.capPending},
+		{"limit of a user/second step", kit.capCompleted},
 		{"limit of a user/parallel", kit.capParallel},
 		{"cut/every field", kit.cutEveryField},
 		{"cut/user ids", kit.cutUserIDs},
