@@ -8,6 +8,7 @@ import (
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/limit"
+	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
@@ -159,6 +160,11 @@ var (
 	continued verdict = (*throttle.Attempt).Continued // they were right so far
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
+
+// completed ends a login with two steps, of which the first one was continued.
+func completed(attempt *throttle.Attempt, ctx context.Context) error {
+	return attempt.Completed(ctx, rotation.PendingTime)
+}
 
 // verdictOf returns the verdict on an attempt that ended with err. Only a wrong password or code is a failure. All other errors
 // say that nobody could tell, or that the answer was right and something else refused it.

@@ -82,7 +82,11 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		err = a.stepError(ctx, row, err)
 	}
-	a.end(ctx, attempt, verdictOf(err))
+	result := verdictOf(err)
+	if err == nil && row.Address == clientOf(ctx).Address { // the first step was counted for the same place
+		result = completed
+	}
+	a.end(ctx, attempt, result)
 	if err != nil {
 		return Tokens{}, err
 	}

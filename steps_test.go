@@ -312,6 +312,30 @@ func TestAStepUpAfterFiveRefreshes(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Logins with two right steps delay nobody, wherever they come from.
+func TestManyLoginsWithTwoSteps(t *testing.T) {
+	for _, address := range []string{"", "10.0.0.%d:1"} {
+		s := twoSteps(t)
+		for i := range 60 {
+			post := func(h http.Handler, body string) *httptest.ResponseRecorder {
+				r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/json")
+				if r.RemoteAddr = ""; address != "" {
+					r.RemoteAddr = fmt.Sprintf(address, i+1)
+				}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				return w
+			}
+			var asked struct{ Ticket string }
+			require.NoError(t, json.Unmarshal(post(s.LoginHandler(), johnsLogin).Body.Bytes(), &asked))
+			require.NotEmpty(t, asked.Ticket, "%q: login %d", address, i)
+			done := post(s.SecondStepHandler(), fmt.Sprintf(`{"ticket":%q,"code":"%d"}`, asked.Ticket, 100+i))
+			require.Equal(t, 201, done.Code, "%q: login %d: %s", address, i, done.Body)
+		}
+	}
+}
+
 // Who knows only the password ends no session.
 func TestHalfALoginEndsNoSession(t *testing.T) {
 	store := &session.Memory{MaxPerUser: 1}

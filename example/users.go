@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -194,13 +195,16 @@ func newID() string {
 // readFields reads the texts of a JSON object or a form, as strictly as the login does: whoever signs up must be able to log in.
 func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, error) {
 	media, _, err := mime.ParseMediaType(strings.Join(r.Header["Content-Type"], ", "))
-	if err != nil || r.Header["Content-Encoding"] != nil || media != "application/json" && media != "application/x-www-form-urlencoded" {
+	encoding := strings.Join(r.Header["Content-Encoding"], ", ")
+	if err != nil || encoding != "" && !strings.EqualFold(encoding, "identity") || media != "application/json" && media != "application/x-www-form-urlencoded" {
 		return nil, signet.NewError(http.StatusUnsupportedMediaType, "unsupported_media_type", "send application/json")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, signet.NewError(http.StatusRequestEntityTooLarge, "body_too_large", "the body is too long")
+	case errors.Is(err, os.ErrDeadlineExceeded): // the server's ReadTimeout
+		return nil, signet.NewError(http.StatusRequestTimeout, "request_timeout", "the body came too slowly")
 	case err != nil:
 		return nil, invalid("the body could not be read")
 	}

@@ -21,7 +21,7 @@ import (
 // attempt. Let L be the debt with the attempt, and M the debt without it. L-M is an hour at first. It becomes smaller
 // only while M is 0 and L shrinks, so after the time t it is at least an hour minus t. Exactly this much is taken back,
 // and nothing after an hour. So the debt is never smaller than M. An attempt that goes on with a second step may stay in the
-// debt of the day, which makes it only larger.
+// debt of the day, which makes it only larger. When the second step succeeds, what is left of the first one is taken back too.
 //
 // # One place does not close the others out
 //
@@ -224,6 +224,14 @@ func (a *account) succeed(id uint64, t trace) {
 		*own = budget{}
 	}
 	a.learn(id)
+}
+
+// complete is succeed for the second step of a login. The first step went on at most so long ago, from the same place.
+func (a *account) complete(id uint64, t trace, ago millis) {
+	if !t.known {
+		a.strangersDay = max(0, a.strangersDay-max(0, hour-ago))
+	}
+	a.succeed(id, t)
 }
 
 // learn remembers a place. The one that was not used for the longest time makes room.

@@ -65,6 +65,24 @@ func (v *adversary) end(t *testing.T, i int, success bool) {
 	v.failures = slices.Delete(v.failures, i, i+1)
 }
 
+func (v *adversary) signInWithTwoSteps(t *testing.T, ids []uint64) {
+	id, most := v.random.Uint64(), 5*hour/60
+	if v.try(t, id) != 0 {
+		return
+	}
+	first := v.open[len(v.open)-1]
+	v.open, v.failures = v.open[:len(v.open)-1], v.failures[:len(v.failures)-1]
+	v.change(t, func(a *account) { a.goOn(id, first.t) })
+	v.greedy(t, ids)
+	v.now += v.random.Int64N(most)
+	if v.try(t, id) != 0 {
+		return
+	}
+	second := v.open[len(v.open)-1]
+	v.open, v.failures = v.open[:len(v.open)-1], v.failures[:len(v.failures)-1]
+	v.change(t, func(a *account) { a.complete(id, second.t, most) })
+}
+
 // check counts the failures of each 24 hours. Both ends belong to them.
 func (v *adversary) check(t *testing.T) {
 	first := 0
@@ -144,6 +162,9 @@ func (v *adversary) disturb(t *testing.T, ids []uint64) {
 		if v.try(t, id) == 0 {
 			v.end(t, len(v.open)-1, true)
 		}
+	}
+	if v.random.IntN(10) == 0 { // the same with two steps
+		v.signInWithTwoSteps(t, ids)
 	}
 }
 

@@ -22,8 +22,8 @@
 // # How it is used
 //
 // [Limiter.Begin] counts the attempt as a failure before the password is checked, so attempts at the same time cannot
-// pass the limit together. [Attempt.Succeeded], [Attempt.Continued] and [Attempt.Cancelled] take the count back. A failure
-// needs no call.
+// pass the limit together. [Attempt.Succeeded], [Attempt.Completed], [Attempt.Continued] and [Attempt.Cancelled] take the count
+// back. A failure needs no call.
 package throttle
 
 import (
@@ -89,7 +89,7 @@ func New(store Store, config Config) *Limiter {
 	return &Limiter{store: store, config: config}
 }
 
-// Attempt is one attempt that may be made. It counts as a failure until Succeeded, Continued or Cancelled takes that back. Only
+// Attempt is one attempt that may be made. It counts as a failure until Succeeded, Completed, Continued or Cancelled takes that back. Only
 // the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must return
 // before they are called.
 type Attempt struct {
@@ -241,6 +241,13 @@ func (a *Attempt) Succeeded(ctx context.Context) error {
 	return a.end(ctx, (*account).succeed)
 }
 
+// Completed is Succeeded for the second step of a login whose first step came from the same address, at most so long ago, and
+// ended with [Attempt.Continued]. It also takes back what that one has left in the limit of the day. So right logins with two
+// steps delay nobody.
+func (a *Attempt) Completed(ctx context.Context, ago time.Duration) error {
+	return a.end(ctx, func(s *account, place uint64, t trace) { s.complete(place, t, ago.Milliseconds()) })
+}
+
 // Cancelled takes the count back, and resets nothing. It is for an attempt that neither failed nor succeeded: the
 // password was not checked. Its error is [ErrUnavailable]; then the attempt stays counted.
 func (a *Attempt) Cancelled(ctx context.Context) error {
@@ -248,8 +255,9 @@ func (a *Attempt) Cancelled(ctx context.Context) error {
 }
 
 // Continued is for an attempt whose password was right and whose second step is still to come. It takes the count back as
-// Cancelled does, with one difference: the attempt of a stranger still counts for the limit of the day. So somebody who knows
-// the password, but does not have the second factor, cannot begin any number of logins.
+// Cancelled does, with one difference: the attempt of a stranger still counts for the limit of the day, until
+// [Attempt.Completed]. So somebody who knows the password, but does not have the second factor, cannot begin any number of
+// logins.
 func (a *Attempt) Continued(ctx context.Context) error {
 	return a.end(ctx, (*account).goOn)
 }

@@ -272,6 +272,45 @@ func TestContinued(t *testing.T) {
 	b.delayed(30*time.Second, "other", v4(2))
 }
 
+// Logins whose two steps are right delay nobody, also from new places and without an address.
+func TestCompleted(t *testing.T) {
+	for name, address := range map[string]func(i int) string{"new places": v4, "no address": func(int) string { return "" }} {
+		b := newBench(t)
+		login := func(i int) {
+			require.NoError(t, b.begin("owner", address(i)).Continued(t.Context()), name, i)
+			b.add(time.Minute)
+			require.NoError(t, b.begin("owner", address(i)).Completed(t.Context(), time.Minute), name, i)
+		}
+		for i := range 300 {
+			login(i)
+		}
+		for i := range 18 { // somebody else has the password, and no code
+			require.NoError(t, b.begin("owner", v4(1000+i)).Continued(t.Context()), name, i)
+		}
+		for i := range 50 {
+			login(300 + i)
+		}
+		for range 2 { // 50 minutes have passed
+			_, _ = b.Begin(t.Context(), "owner", v4(2000))
+		}
+		_, err := b.Begin(t.Context(), "owner", v4(2000))
+		require.ErrorIs(t, err, ErrDelayed, "%s: what the stranger has begun still counts", name)
+	}
+
+	b := newBench(t)
+	b.signIn("owner", v4(1))
+	for i := range 19 {
+		require.NoError(t, b.begin("owner", v4(10+i)).Continued(t.Context()))
+	}
+	for range 100 {
+		require.NoError(t, b.begin("owner", v4(1)).Completed(t.Context(), time.Minute))
+	}
+	b.begin("owner", v4(50))
+	_, err := b.Begin(t.Context(), "owner", v4(50))
+	require.ErrorIs(t, err, ErrDelayed, "a known place has left nothing that could be taken back")
+	require.NoError(t, b.begin("owner", v4(1)).Completed(t.Context(), 2*time.Hour))
+}
+
 func TestClear(t *testing.T) {
 	b := newBench(t)
 	b.signIn(owner, v4(1))

@@ -6,19 +6,18 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// pendingTime is how long a login waits for its second step, if the session does not end before. maxTries is how many codes may
-// be tried meanwhile.
-const (
-	pendingTime = 5 * time.Minute
-	maxTries    = 5
-)
+// PendingTime is how long a login waits for its second step, if the session does not end before.
+const PendingTime = 5 * time.Minute
+
+// maxTries is how many codes may be tried meanwhile.
+const maxTries = 5
 
 // Pend returns the row of a login that waits for its second step. ticket is the hash of the secret that the second step must
 // show. No token can name this row, because it has no generation.
 func (r Rules) Pend(id, userID string, ticket session.Hash, terms Terms, client Client, now session.Millis) session.Session {
 	s := r.New(id, userID, ticket, terms, client, now)
 	s.Current, s.Next, s.SentAt, s.ConfirmedAt = 0, 1, 0, 0
-	s.PendingUntil = min(now.Add(pendingTime), s.EndsAt)
+	s.PendingUntil = min(now.Add(PendingTime), s.EndsAt)
 	s.KeepUntil = s.PendingUntil.Add(keepSlack)
 	return s
 }
@@ -28,10 +27,10 @@ func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
 	return s.RevokedAt == 0 && now < s.PendingUntil && s.SecretHash.Equal(ticket)
 }
 
-// MayHaveTicket reports whether the session waits for no second step and is younger than pendingTime. Such a session may come
+// MayHaveTicket reports whether the session waits for no second step and is younger than PendingTime. Such a session may come
 // from a second step, and somebody may still hold its ticket.
 func MayHaveTicket(s session.Session, now session.Millis) bool {
-	return s.PendingUntil == 0 && now < s.CreatedAt.Add(pendingTime)
+	return s.PendingUntil == 0 && now < s.CreatedAt.Add(PendingTime)
 }
 
 // Try counts an attempt at the second step, before the code is checked. It reports whether the code may be checked.
