@@ -89,9 +89,9 @@ func New(store Store, config Config) *Limiter {
 	return &Limiter{store: store, config: config}
 }
 
-// Attempt is one attempt that may be made. It counts as a failure until Succeeded, Completed, Continued or Cancelled takes that back. Only
-// the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must return
-// before they are called.
+// Attempt is one attempt that may be made. It counts as a failure until Succeeded, Completed, Continued or Cancelled takes that
+// back. Only the first of these calls has an effect. They are safe for concurrent use; [Attempt.Also] and [Attempt.Passed] must
+// return before they are called.
 type Attempt struct {
 	limiter        *Limiter
 	account        Key
