@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/signet-go/signet/event"
 	"github.com/signet-go/signet/internal/limit"
-	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/userstore"
 )
@@ -161,10 +161,15 @@ var (
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// completed ends a login with two steps, of which the first one was continued.
-func completed(attempt *throttle.Attempt, ctx context.Context) error {
-	return attempt.Completed(ctx, rotation.PendingTime)
+// completedAfter ends a login with two steps, of which the first one was continued so long ago. An attempt is counted a little
+// before its row is made, and ends a little after it.
+func completedAfter(waited time.Duration) verdict {
+	return func(attempt *throttle.Attempt, ctx context.Context) error {
+		return attempt.Completed(ctx, waited+slack)
+	}
 }
+
+const slack = 30 * time.Second
 
 // verdictOf returns the verdict on an attempt that ended with err. Only a wrong password or code is a failure. All other errors
 // say that nobody could tell, or that the answer was right and something else refused it.

@@ -193,11 +193,12 @@ func bearerToken(r *http.Request) (string, error) {
 
 // refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it
 // logs one a minute in this way: tokens of unknown keys while the keys cannot be had, too many passwords at one time, and what
-// needs a store that is away. It logs the others, and mistakes of clients, at the level Debug.
+// needs a store that is away. It logs the others, mistakes of clients, and what only has to wait, at the level Debug.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	level := slog.LevelDebug
-	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) && !v.refusals.silences(err) {
+	if e.Status() >= 500 && r.Context().Err() == nil && !errors.Is(err, keys.ErrTooSoon) && !errors.Is(err, errCrowded) &&
+		!v.refusals.silences(err) {
 		level = slog.LevelError
 	}
 	if v.logger.Enabled(r.Context(), level) {

@@ -78,13 +78,13 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
 	defer a.cancelIfOpen(ctx, attempt)
-	tokens, err := a.complete(ctx, row, secret, amr)
+	tokens, waited, err := a.complete(ctx, row, secret, amr)
 	if err != nil {
 		err = a.stepError(ctx, row, err)
 	}
 	result := verdictOf(err)
 	if err == nil && row.Address == clientOf(ctx).Address { // the first step was counted for the same place
-		result = completed
+		result = completedAfter(waited)
 	}
 	a.end(ctx, attempt, result)
 	if err != nil {
@@ -94,11 +94,12 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	return tokens, nil
 }
 
-// complete begins the session of a login whose second step was right.
-func (a *Auth) complete(ctx context.Context, row session.Session, ticket string, amr []string) (tokens Tokens, err error) {
+// complete begins the session of a login whose second step was right. waited is the time since its first step.
+func (a *Auth) complete(ctx context.Context, row session.Session, ticket string, amr []string) (tokens Tokens, waited time.Duration,
+	err error) {
 	facts, err := a.raise(row.Facts, withSecondStep(amr), a.policy.SecondStepACR)
 	if err != nil {
-		return Tokens{}, err
+		return Tokens{}, 0, err
 	}
 	g := grant{secret: randomID()}
 	err = a.sessions.Complete(ctx, row.ID, ticket, g.secret, facts, clientOf(ctx),
@@ -106,10 +107,11 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 			if err := a.load(ctx, &g, row.UserID); err != nil {
 				return err
 			}
+			waited = time.Duration(row.LastUsedAt-row.CreatedAt) * time.Millisecond
 			tokens, err = a.issue(ctx, g.of(row, row.Current, version))
 			return err
 		})
-	return tokens, err
+	return tokens, waited, err
 }
 
 // stepError is the answer to a second step that failed. It is an event only for a ticket that was given out in the last minutes:
@@ -157,8 +159,8 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 //
 // The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrInvalidRequest] for
 // an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. It
-// is ErrUnavailable too for a session that has rotated five times within one reuse window: [Error.RetryAfter] says when there
-// is room for another generation.
+// is ErrUnavailable too for a second step-up within one reuse window if many refreshes come in between: [Error.RetryAfter] says
+// when there is room for another generation.
 func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer string) (Tokens, error) {
 	if a.sessions == nil {
 		return Tokens{}, ErrStateless

@@ -123,16 +123,24 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 	}
 	code := problem.Code
 	if code == "" { // a host may write other bodies
-		if found := challengeError.FindStringSubmatch(challenges(resp.Header)); found != nil {
-			code = found[1]
-		}
+		code = challengeError(resp.Header)
 	}
 	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message),
 		RetryAfter: retryAfter(resp.Header)}
 }
 
-// challengeError finds the error code in challenges. Its value may be a token or a quoted string (RFC 9110 section 11.2).
-var challengeError = regexp.MustCompile(`(?i)(?:^|[\s,])error\s*=\s*"?([^",\s]+)`)
+// parameter finds the parameters of challenges. A value is a token or a quoted string (RFC 9110 section 11.2).
+var parameter = regexp.MustCompile(`([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))`)
+
+// challengeError returns the error code of the challenges, if there is one.
+func challengeError(header http.Header) string {
+	for _, found := range parameter.FindAllStringSubmatch(challenges(header), -1) {
+		if strings.EqualFold(found[1], "error") {
+			return found[2] + found[3]
+		}
+	}
+	return ""
+}
 
 // challenges returns the challenges of an answer. There may be several, in several lines (RFC 9110 section 11.6.1).
 func challenges(header http.Header) string {
@@ -146,7 +154,7 @@ func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), 3
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	seconds, err := strconv.ParseUint(text, 10, 31) // 68 years, if there are more
-	if err == nil || errors.Is(err, strconv.ErrRange) {
+	if err == nil || errors.Is(err, strconv.ErrRange) && strings.Trim(text, "0123456789") == "" {
 		return time.Duration(seconds) * time.Second
 	}
 	at, err := http.ParseTime(text)

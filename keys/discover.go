@@ -53,9 +53,8 @@ func (p place) metadataURLs() []string {
 	issuer, _ := url.Parse(p.issuer) // open has checked it
 	plain := strings.TrimSuffix(p.issuer, "/")
 	inFront := *issuer
-	const wellKnown = "/.well-known/oauth-authorization-server"
-	inFront.Path = wellKnown + strings.TrimSuffix(issuer.Path, "/")
-	inFront.RawPath = wellKnown + strings.TrimSuffix(issuer.EscapedPath(), "/")
+	inFront.RawPath = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(issuer.EscapedPath(), "/")
+	inFront.Path, _ = url.PathUnescape(inFront.RawPath)
 	return []string{plain + "/.well-known/openid-configuration", inFront.String()}
 }
 

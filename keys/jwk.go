@@ -97,11 +97,13 @@ func parseJWK(text []byte) (*Key, error) {
 	if public, ok := j.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
 		return nil, errors.New("its public exponent is too large") // Raw would cut it
 	}
-	if _, ok := j.Get("oth"); ok {
-		return nil, errors.New(`it has more than two primes ("oth")`) // RFC 7518 section 6.3.2.7: it must not be used
-	}
-	if private, ok := j.(jwk.RSAPrivateKey); ok && (len(private.P()) == 0 || len(private.Q()) == 0) {
-		return nil, errNoPrimes
+	if private, ok := j.(jwk.RSAPrivateKey); ok {
+		if _, more := j.Get("oth"); more {
+			return nil, errors.New(`it has more than two primes ("oth")`) // RFC 7518 section 6.3.2.7: it must not be used
+		}
+		if len(private.P()) == 0 || len(private.Q()) == 0 {
+			return nil, errNoPrimes
+		}
 	}
 	var material any
 	if err := j.Raw(&material); err != nil {

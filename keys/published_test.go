@@ -365,6 +365,7 @@ func TestDiscover(t *testing.T) {
 		"RFC 8414":               {"", oauth, `{"issuer":"SITE","jwks_uri":"SITE/keys"}`, ""},
 		"RFC 8414 with a path":   {"/tenant", oauth + "/tenant", `{"issuer":"SITE/tenant","jwks_uri":"SITE/keys"}`, ""},
 		"RFC 8414 with %2F":      {"/a%2Fb", oauth + "/a%2Fb", `{"issuer":"SITE/a%2Fb","jwks_uri":"SITE/keys"}`, ""},
+		"RFC 8414 with %2F last": {"/a%2F", oauth + "/a%2F", `{"issuer":"SITE/a%2F","jwks_uri":"SITE/keys"}`, ""},
 		"names in capitals":      {"", oidc, `{"issuer":"SITE","jwks_uri":"SITE/keys","ISSUER":"x","JWKS_URI":1}`, ""},
 		"another issuer":         {"", oidc, `{"issuer":"https://evil.example","jwks_uri":"SITE/keys"}`, "another issuer"},
 		"a slash more":           {"", oidc, `{"issuer":"SITE/","jwks_uri":"SITE/keys"}`, "another issuer"},

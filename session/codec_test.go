@@ -20,7 +20,7 @@ func everyField() session.Session {
 		CreatedAt: 1, EndsAt: 2, LastUsedAt: 3, KeepUntil: math.MaxInt64, Current: math.MaxInt64,
 		Parent: 6, Next: 7, SentAt: 8, ConfirmedAt: 9,
 		Ancestors: session.Ancestors{{Generation: 1 << 60, SupersededAt: 2}, {},
-			{Generation: 3, SupersededAt: 4}, {Generation: 5, SupersededAt: 6}},
+			{Generation: 3, SupersededAt: 4}, {Generation: 5, SupersededAt: 6}, {Generation: 7, SupersededAt: 8}},
 		RevokedAt: 10, Reason: "a host's own",
 		Idle: 11, Facts: `{"amr":["pwd"]}`, Raised: `{"acr":"\u00e9"}`, RaisedFrom: 12, PendingUntil: 13, Tries: 14, Tickets: 15, TicketsUsed: -1}
 }
@@ -69,8 +69,8 @@ func TestTheStoredFormOfANewerVersionIsAnError(t *testing.T) {
 		`{"v":"1"}`, `[]`} {
 		require.Error(t, json.Unmarshal([]byte(text), &row), text)
 	}
-	require.NoError(t, json.Unmarshal([]byte(`{"v":1,"anc":[ 1, 2 ,3,4,5,6,7,8,9,10]}`), &row))
-	require.Equal(t, session.Ancestor{Generation: 7, SupersededAt: 8}, row.Ancestors[3])
+	require.NoError(t, json.Unmarshal([]byte(`{"v":1,"anc":[ 1, 2 ,3,4,5,6,7,8,9,10,11,12]}`), &row))
+	require.Equal(t, session.Ancestor{Generation: 9, SupersededAt: 10}, row.Ancestors[4])
 }
 
 func TestTheStoredFormOfACutoffKeepsEveryField(t *testing.T) {

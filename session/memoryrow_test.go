@@ -82,7 +82,7 @@ func TestPack(t *testing.T) {
 func TestPackEveryField(t *testing.T) {
 	s := Session{ID: "a", UserID: "b", SecretHash: HashOf("c"), UserAgent: "d", Address: "e", Born: Version{1, 2}, CreatedAt: 3,
 		EndsAt: 4, LastUsedAt: 5, KeepUntil: 6, Current: 7, Parent: 8, Next: 9, SentAt: 10, ConfirmedAt: 11,
-		Ancestors: Ancestors{{12, 13}, {14, 15}, {16, 17}, {18, 19}}, RevokedAt: 20, Reason: "f", unknown: "g",
+		Ancestors: Ancestors{{12, 13}, {14, 15}, {16, 17}, {18, 19}, {27, 28}}, RevokedAt: 20, Reason: "f", unknown: "g",
 		Idle: 21, Facts: "h", Raised: "i", RaisedFrom: 22, PendingUntil: 23, Tries: 24, Tickets: 25, TicketsUsed: 26}
 	for i, v := 0, reflect.ValueOf(s); i < v.NumField(); i++ {
 		require.False(t, v.Field(i).IsZero(), v.Type().Field(i).Name)

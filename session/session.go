@@ -72,8 +72,9 @@ type Ancestor struct {
 	SupersededAt Millis
 }
 
-// Ancestors are the newest superseded generations that still have an open window. Unused places are zero.
-type Ancestors [4]Ancestor
+// Ancestors are the newest superseded generations that still have an open window. Unused places are zero. The last place is only
+// for a step-up.
+type Ancestors [5]Ancestor
 
 // Session is one login. It is a plain value that can be compared with ==. Stores keep it as it is, and only the rules of
 // rotation change it. Its JSON form is what stores keep: see [Session.MarshalJSON].

@@ -226,10 +226,11 @@ func (a *account) succeed(id uint64, t trace) {
 	a.learn(id)
 }
 
-// complete is succeed for the second step of a login. The first step went on at most so long ago, from the same place.
-func (a *account) complete(id uint64, t trace, ago millis) {
-	if !t.known {
-		a.strangersDay = max(0, a.strangersDay-max(0, hour-ago))
+// complete is succeed for the second step of a login. The first step went on at most so long ago, from the same place. If it was a
+// known place, which has been forgotten since, too much is taken back: an hour at most, and only by the owner.
+func (a *account) complete(id uint64, t trace, ago time.Duration) {
+	if !t.known && ago >= 0 {
+		a.strangersDay = max(0, a.strangersDay-max(0, hour-ago.Milliseconds()))
 	}
 	a.succeed(id, t)
 }

@@ -242,10 +242,10 @@ func (a *Attempt) Succeeded(ctx context.Context) error {
 }
 
 // Completed is Succeeded for the second step of a login whose first step came from the same address, at most so long ago, and
-// ended with [Attempt.Continued]. It also takes back what that one has left in the limit of the day. So right logins with two
-// steps delay nobody.
+// ended with [Attempt.Continued]. It also takes back what that one has left in the limit of the day: an hour less the time ago,
+// or nothing if ago is less than 0. So right logins with two steps hardly count.
 func (a *Attempt) Completed(ctx context.Context, ago time.Duration) error {
-	return a.end(ctx, func(s *account, place uint64, t trace) { s.complete(place, t, ago.Milliseconds()) })
+	return a.end(ctx, func(s *account, place uint64, t trace) { s.complete(place, t, ago) })
 }
 
 // Cancelled takes the count back, and resets nothing. It is for an attempt that neither failed nor succeeded: the

@@ -309,6 +309,17 @@ func TestCompleted(t *testing.T) {
 	_, err := b.Begin(t.Context(), "owner", v4(50))
 	require.ErrorIs(t, err, ErrDelayed, "a known place has left nothing that could be taken back")
 	require.NoError(t, b.begin("owner", v4(1)).Completed(t.Context(), 2*time.Hour))
+	for i, ago := range []time.Duration{-time.Hour, time.Hour} {
+		b := newBench(t)
+		for range 18 {
+			require.NoError(t, b.begin("owner", v4(1)).Continued(t.Context()))
+		}
+		require.NoError(t, b.begin("owner", v4(2+i)).Completed(t.Context(), ago))
+		b.begin("owner", v4(5))
+		b.begin("owner", v4(5))
+		_, err := b.Begin(t.Context(), "owner", v4(5))
+		require.ErrorIs(t, err, ErrDelayed, "nothing is left that could be taken back")
+	}
 }
 
 func TestClear(t *testing.T) {

@@ -480,11 +480,17 @@ function failure(response, body) {
   const problem = parse(body) ?? {};
   const { message, ticket } = problem;
   // A host may write bodies of its own.
-  const code = text(problem.code) ?? headers.get("WWW-Authenticate")?.match(/(?:^|[\s,])error\s*=\s*"?([^",\s]+)/i)?.[1] ?? "http_" + status;
+  const code = text(problem.code) ?? challengeError(headers) ?? "http_" + status;
   const after = headers.get("Retry-After");
   const now = Date.parse(headers.get("Date")) || Date.now(); // the server's clock, if the page may see it
   const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - now) / 1000 || 0) : undefined;
   return new SignetError(text(message) || statusText || "status " + status, { status, code, ticket, retryAfter });
+}
+
+/** challengeError returns the error code of the challenges, if there is one. A value is a token or a quoted string. */
+function challengeError(headers) {
+  const parameters = (headers.get("WWW-Authenticate") ?? "").matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))/g);
+  for (const [, name, quoted, token] of parameters) if (name.toLowerCase() === "error") return quoted ?? token;
 }
 
 /** claims returns the payload of a JWT, without any check: only the server's opinion of a token counts. */

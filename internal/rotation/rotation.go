@@ -54,7 +54,7 @@ const (
 	EventUser      Event = "user"      // the user is missing or disabled, and the session was ended
 	EventTheft     Event = "theft"     // a superseded token was used, and the session was ended
 	EventOlder     Event = "older"     // a step-up with a token that is not the current one; nothing changed
-	EventCrowded   Event = "crowded"   // a step-up while too many windows are open; nothing changed
+	EventCrowded   Event = "crowded"   // a step-up while too many windows are open; no new generation was made
 )
 
 // Outcome is the answer to a refresh.
@@ -94,6 +94,11 @@ func (r Rules) begin(s session.Session, secret session.Hash, client Client, now 
 // Refresh decides about a presented refresh token. It returns the row to store. The row must be stored even if the outcome
 // is a refusal: a theft must be kept although the answer is an error.
 func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (session.Session, Outcome) {
+	return r.refresh(s, p, now, len(s.Ancestors)-1)
+}
+
+// refresh is Refresh with so many places for ancestors.
+func (r Rules) refresh(s session.Session, p Presented, now session.Millis, places int) (session.Session, Outcome) {
 	if s.RevokedAt != 0 || s.PendingUntil != 0 || p.Generation <= 0 || !s.SecretHash.Equal(p.SecretHash) { // T0
 		return s, Outcome{Event: EventUnknown}
 	}
@@ -112,7 +117,7 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 		s.Parent, s.Current, s.ConfirmedAt = s.Current, p.Generation, now
 		s.Next = max(s.Next, s.Current+1)
 	}
-	s, out := r.decide(s, p.Generation, now)
+	s, out := r.decide(s, p.Generation, now, places)
 	out.RolledBack = rolledBack
 	if out.Generation == 0 {
 		return s, out
@@ -147,7 +152,7 @@ func (r Rules) settle(s session.Session, now session.Millis) session.Session {
 	return s
 }
 
-func (r Rules) decide(s session.Session, generation int64, now session.Millis) (session.Session, Outcome) {
+func (r Rules) decide(s session.Session, generation int64, now session.Millis, places int) (session.Session, Outcome) {
 	open := func(since session.Millis) bool { return !r.Strict && now <= since.Add(r.Window) }
 	pending := s.ConfirmedAt == 0
 	answer := func(event Event) (session.Session, Outcome) { return s, Outcome{Event: event, Generation: s.Current} }
@@ -158,7 +163,7 @@ func (r Rules) decide(s session.Session, generation int64, now session.Millis) (
 			s.ConfirmedAt = now
 		}
 		s.Ancestors = prune(s.Ancestors, open)
-		if full(s.Ancestors) { // T4'
+		if s.Ancestors[places-1].Generation != 0 { // T4'
 			return answer(EventCoalesced)
 		}
 		if s.Parent != 0 && open(s.ConfirmedAt) { // T4
@@ -194,9 +199,7 @@ func prune(list session.Ancestors, open func(since session.Millis) bool) (kept s
 	return kept
 }
 
-func full(list session.Ancestors) bool { return list[len(list)-1].Generation != 0 }
-
-// add puts a into the first free place. One place is free, because the caller has checked full.
+// add puts a into the first free place. The caller has checked that one is free.
 func add(list *session.Ancestors, a session.Ancestor) {
 	free := slices.Index(list[:], session.Ancestor{})
 	list[free] = a

@@ -6,18 +6,19 @@ import (
 	"github.com/signet-go/signet/session"
 )
 
-// PendingTime is how long a login waits for its second step, if the session does not end before.
-const PendingTime = 5 * time.Minute
-
-// maxTries is how many codes may be tried meanwhile.
-const maxTries = 5
+// pendingTime is how long a login waits for its second step, if the session does not end before. maxTries is how many codes may
+// be tried meanwhile.
+const (
+	pendingTime = 5 * time.Minute
+	maxTries    = 5
+)
 
 // Pend returns the row of a login that waits for its second step. ticket is the hash of the secret that the second step must
 // show. No token can name this row, because it has no generation.
 func (r Rules) Pend(id, userID string, ticket session.Hash, terms Terms, client Client, now session.Millis) session.Session {
 	s := r.New(id, userID, ticket, terms, client, now)
 	s.Current, s.Next, s.SentAt, s.ConfirmedAt = 0, 1, 0, 0
-	s.PendingUntil = min(now.Add(PendingTime), s.EndsAt)
+	s.PendingUntil = min(now.Add(pendingTime), s.EndsAt)
 	s.KeepUntil = s.PendingUntil.Add(keepSlack)
 	return s
 }
@@ -27,10 +28,10 @@ func waits(s session.Session, ticket session.Hash, now session.Millis) bool {
 	return s.RevokedAt == 0 && now < s.PendingUntil && s.SecretHash.Equal(ticket)
 }
 
-// MayHaveTicket reports whether the session waits for no second step and is younger than PendingTime. Such a session may come
+// MayHaveTicket reports whether the session waits for no second step and is younger than pendingTime. Such a session may come
 // from a second step, and somebody may still hold its ticket.
 func MayHaveTicket(s session.Session, now session.Millis) bool {
-	return s.PendingUntil == 0 && now < s.CreatedAt.Add(PendingTime)
+	return s.PendingUntil == 0 && now < s.CreatedAt.Add(pendingTime)
 }
 
 // Try counts an attempt at the second step, before the code is checked. It reports whether the code may be checked.
@@ -64,16 +65,17 @@ func (r Rules) Complete(s session.Session, ticket, secret session.Hash, facts st
 // StepUp raises a session: from now on its access tokens have other facts. Only the current refresh token can do that. The
 // session rotates. Whoever uses an older token afterwards, while its window is open, gets tokens without the new facts, and the
 // session loses them ([Rules.Refresh]). So a token that was stolen before is not raised, another tab is no thief, and a lost
-// answer costs only the step-up. While four windows are open, no session can rotate, and the step-up must wait.
+// answer costs only the step-up. A step-up closes no window: it has a place for an ancestor that no refresh uses. If that is in
+// use too, it must wait until a window closes.
 func (r Rules) StepUp(s session.Session, p Presented, facts string, now session.Millis) (session.Session, Outcome) {
 	if p.Generation < s.Current && s.RevokedAt == 0 && s.SecretHash.Equal(p.SecretHash) {
 		return s, Outcome{Event: EventOlder}
 	}
-	after, out := r.Refresh(s, p, now)
+	after, out := r.refresh(s, p, now, len(s.Ancestors))
 	switch {
 	case out.Event == EventCoalesced:
-		closes := after.Ancestors[0].SupersededAt.Add(r.Window) // of the four, this window is the first that closes
-		return s, Outcome{Event: EventCrowded, Wait: time.Duration(closes+1-max(now, after.Latest())) * time.Millisecond}
+		closes := after.Ancestors[0].SupersededAt.Add(r.Window) // of all windows, this one is the first that closes
+		return after, Outcome{Event: EventCrowded, Wait: time.Duration(closes+1-now) * time.Millisecond}
 	case out.Generation != 0:
 		after.Raised, after.RaisedFrom = facts, after.Current
 	}

@@ -113,7 +113,7 @@ func TestOlderTokensAreNotRaised(t *testing.T) {
 	for name, row := range map[string]session.Session{
 		"confirmed": confirmedRow(),
 		"pending":   pendingRow(),
-		"windows": edit(confirmedRow(), ancestors(session.Ancestor{Generation: 7, SupersededAt: start},
+		"windows": edit(confirmedRow(), ancestors(session.Ancestor{Generation: 6, SupersededAt: start}, session.Ancestor{Generation: 7, SupersededAt: start},
 			session.Ancestor{Generation: 8, SupersededAt: start}, session.Ancestor{Generation: 9, SupersededAt: start})),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,11 +129,11 @@ func TestOlderTokensAreNotRaised(t *testing.T) {
 			require.Greater(t, raised.Current, row.Current, "the session rotates")
 			require.Equal(t, `{"acr":"2"}`, rotation.Facts(raised))
 
-			_, out = rules.Refresh(raised, present(6), start+2*ms)
+			_, out = rules.Refresh(raised, present(5), start+2*ms)
 			require.Equal(t, rotation.EventTheft, out.Event, "its window was closed")
 			older := []int64{20, 10} // the answer of the step-up was lost, or another tab refreshes
 			if name == "windows" {
-				older = append(older, 7, 8, 9)
+				older = append(older, 6, 7, 8, 9)
 			}
 			for _, generation := range older {
 				lowered, out := rules.Refresh(raised, present(generation), start+2*ms)
@@ -157,15 +157,15 @@ func TestOlderTokensAreNotRaised(t *testing.T) {
 	}
 }
 
-// A step-up closes no window. It waits while four are open.
-func TestAStepUpWhileFourWindowsAreOpen(t *testing.T) {
+// A step-up closes no window. It waits while five are open.
+func TestAStepUpWhileFiveWindowsAreOpen(t *testing.T) {
 	rules := defaultRules()
-	row := edit(confirmedRow(), ancestors(session.Ancestor{Generation: 6, SupersededAt: start - 3*ms}, session.Ancestor{Generation: 7, SupersededAt: start},
-		session.Ancestor{Generation: 8, SupersededAt: start}, session.Ancestor{Generation: 9, SupersededAt: start}))
+	row := edit(confirmedRow(), ancestors(session.Ancestor{Generation: 5, SupersededAt: start - 3*ms}, session.Ancestor{Generation: 6, SupersededAt: start},
+		session.Ancestor{Generation: 7, SupersededAt: start}, session.Ancestor{Generation: 8, SupersededAt: start}, session.Ancestor{Generation: 9, SupersededAt: start}))
 	same, out := rules.StepUp(row, present(20), `{"acr":"2"}`, start+ms)
 	require.Equal(t, row, same)
 	require.Equal(t, rotation.Outcome{Event: rotation.EventCrowded, Wait: rules.Window - 3*time.Millisecond}, out)
-	for _, generation := range []int64{20, 10, 6, 7, 8, 9} {
+	for _, generation := range []int64{20, 10, 5, 6, 7, 8, 9} {
 		_, out := rules.Refresh(same, present(generation), start+ms)
 		require.NotZero(t, out.Generation, generation)
 	}
@@ -174,6 +174,54 @@ func TestAStepUpWhileFourWindowsAreOpen(t *testing.T) {
 	raised, out := rules.StepUp(row, present(20), `{"acr":"2"}`, start+ms+session.Millis(out.Wait.Milliseconds()))
 	require.Equal(t, rotation.EventRotated, out.Event)
 	require.Equal(t, `{"acr":"2"}`, rotation.Facts(raised))
+}
+
+// However often other tabs refresh, a step-up waits one window at most.
+func TestAStepUpBesideSteadyRefreshes(t *testing.T) {
+	rules := defaultRules()
+	for _, every := range []session.Millis{100 * ms, 300 * ms, 1000 * ms} {
+		row := rules.New("sid", "user", secretHash, rotation.Terms{}, rotation.Client{}, start)
+		now, since, waits := start, start, 0
+		for step := range 4000 {
+			now += every
+			row, _ = rules.Refresh(row, present(row.Current), now)
+			if step%7 != 0 || now < since {
+				continue
+			}
+			after, out := rules.StepUp(row, present(row.Current), `{"acr":"2"}`, now)
+			if row = after; out.Event == rotation.EventCrowded {
+				waits++
+				since = now.Add(out.Wait)
+				require.LessOrEqual(t, out.Wait, rules.Window+time.Millisecond)
+				continue
+			}
+			require.Equal(t, rotation.EventRotated, out.Event)
+			require.LessOrEqual(t, waits, 2, "every %d ms", every)
+			waits = 0
+		}
+	}
+}
+
+// A clock that was ahead, and comes back, delays a step-up for one window.
+func TestAStepUpAfterAClockThatWasAhead(t *testing.T) {
+	rules := defaultRules()
+	ahead := start + 2*hour
+	row := edit(confirmedRow(), ancestors(session.Ancestor{Generation: 5, SupersededAt: ahead}, session.Ancestor{Generation: 6, SupersededAt: ahead},
+		session.Ancestor{Generation: 7, SupersededAt: ahead}, session.Ancestor{Generation: 8, SupersededAt: ahead}, session.Ancestor{Generation: 9, SupersededAt: ahead}))
+	row.LastUsedAt, row.SentAt, row.ConfirmedAt = ahead, ahead, ahead
+	settled, out := rules.StepUp(row, present(20), "{}", start)
+	require.Equal(t, rotation.Outcome{Event: rotation.EventCrowded, Wait: rules.Window + time.Millisecond}, out)
+	_, out = rules.StepUp(settled, present(20), "{}", start.Add(out.Wait))
+	require.Equal(t, rotation.EventRotated, out.Event)
+
+	row = edit(row, ancestors(session.Ancestor{Generation: 5, SupersededAt: start}, session.Ancestor{Generation: 6, SupersededAt: start},
+		session.Ancestor{Generation: 7, SupersededAt: start}, session.Ancestor{Generation: 8, SupersededAt: start}, session.Ancestor{Generation: 9, SupersededAt: start}))
+	row.LastUsedAt, row.SentAt, row.ConfirmedAt = start, start, start
+	back := start - 9000*ms // not so far that the row is settled
+	same, out := rules.StepUp(row, present(20), "{}", back)
+	require.Equal(t, 19*time.Second+time.Millisecond, out.Wait, "the window is open until the clock shows its end")
+	_, out = rules.StepUp(same, present(20), "{}", back.Add(out.Wait))
+	require.Equal(t, rotation.EventRotated, out.Event)
 }
 
 // An attempt that is taken back is free again, but only while the login waits.

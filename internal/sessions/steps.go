@@ -57,15 +57,19 @@ func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string
 	return err
 }
 
-// MayStepUp says what a step-up with this refresh token would come to now. It changes nothing. The error is session.ErrNotFound or
-// that of the store.
+// MayStepUp says what a step-up with this refresh token would come to now. It changes no session, but it stores the row of one that
+// must wait: its times may have been corrected, and the wait counts from there. The error is session.ErrNotFound or that of the
+// store.
 func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented rotation.Presented) (rotation.Outcome, error) {
 	presented.UserActive = true
 	out := rotation.Outcome{Event: rotation.EventUnknown}
 	err := m.inStore(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 		out = rotation.Outcome{Event: rotation.EventUnknown}
 		if row.UserID == userID && !at.Ended(row) {
-			_, out = m.Rules.StepUp(row, presented, "", at.Now)
+			var after session.Session
+			if after, out = m.Rules.StepUp(row, presented, "", at.Now); out.Event == rotation.EventCrowded {
+				row = after
+			}
 		}
 		return row, nil
 	})

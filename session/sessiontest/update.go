@@ -34,7 +34,7 @@ func (k kit) updateEveryField() {
 		{"ConfirmedAt", func(row *session.Session, full session.Session) { row.ConfirmedAt = full.ConfirmedAt + day }},
 		{"ConfirmedAt, to zero", func(row *session.Session, _ session.Session) { row.ConfirmedAt = 0 }},
 		{"Ancestors", func(row *session.Session, full session.Session) { row.Ancestors = full.Ancestors }},
-		{"the last ancestor", func(row *session.Session, _ session.Session) { row.Ancestors[3].SupersededAt-- }},
+		{"the last ancestor", func(row *session.Session, _ session.Session) { row.Ancestors[len(row.Ancestors)-1].SupersededAt-- }},
 		{"Ancestors, to zero", func(row *session.Session, _ session.Session) { row.Ancestors = session.Ancestors{} }},
 		{"Idle", func(row *session.Session, full session.Session) { row.Idle = full.Idle }},
 		{"Facts", func(row *session.Session, full session.Session) { row.Facts = full.Facts }},
