@@ -399,6 +399,55 @@ func TestATheftWhoseAnswerIsLost(t *testing.T) {
 	require.ErrorIs(t, err, signet.ErrRevoked)
 }
 
+// A refusal is an event also if the user or the password changes during the login.
+func TestTheEventOfAChangeMeanwhile(t *testing.T) {
+	ctx := t.Context()
+	var got record
+	var meanwhile func(s *service)
+	var s *service
+	s = newService(t, signet.WithEvents(got.add), signet.WithLogin(signet.LoginPolicy{
+		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
+			meanwhile(s)
+			return signet.LoginDecision{}, nil
+		}}))
+	for name, change := range map[string]func(s *service){
+		"disabled": func(s *service) {
+			user, err := s.users.FindByID(ctx, "1")
+			require.NoError(t, err)
+			user.Disabled = true
+			require.NoError(t, s.users.Update(ctx, user))
+		},
+		"another password": func(s *service) { require.NoError(t, s.SetPassword(ctx, "3", "n3w-passw0rd-of-admin")) },
+	} {
+		meanwhile = change
+		body, id := johnsLogin, "1"
+		if name != "disabled" {
+			body, id = adminsLogin, "3"
+		}
+		require.Equal(t, 401, s.do(t, "POST", loginPath, body).StatusCode, name)
+		e := got.take(t, event.LoginFailed)
+		require.Equal(t, []string{id, "the user or the password was changed meanwhile"}, []string{e.Subject, e.Reason}, name)
+	}
+}
+
+// cutsFail is a store that does not take cut-offs.
+type cutsFail struct{ session.Memory }
+
+func (*cutsFail) Cut(context.Context, string, func(session.Cutoff, session.Millis, session.Millis) (session.Cutoff, error)) error {
+	return errDown
+}
+
+// A password that was stored is an event, also if the sessions could not be ended.
+func TestTheEventOfAPasswordWhoseSessionsGoOn(t *testing.T) {
+	var got record
+	s := newService(t, signet.WithSessionStore(&cutsFail{}), signet.WithEvents(got.add))
+	require.ErrorIs(t, s.SetPassword(t.Context(), "1", "another password"), signet.ErrUnavailable)
+	e := got.take(t, event.PasswordChanged)
+	require.Equal(t, []string{"1", "the sessions could not be ended"}, []string{e.Subject, e.Reason})
+	_, err := s.Login(t.Context(), "john@mail.com", "another password")
+	require.NoError(t, err)
+}
+
 // Each kind of event that a login, a step-up and a logout can make comes once, for its user and its session.
 func TestTheEventsOfALogin(t *testing.T) {
 	var got record

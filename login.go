@@ -47,7 +47,15 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	if err == nil {
 		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
 	}
+	a.noteChange(ctx, user.ID, err)
 	return tokens, err
+}
+
+// noteChange reports that a user was refused whose password was right a moment before.
+func (a *Auth) noteChange(ctx context.Context, userID string, err error) {
+	if errors.Is(err, ErrInvalidCredentials) {
+		a.events.emit(ctx, event.Event{Kind: event.LoginFailed, Subject: userID, Reason: "the user or the password was changed meanwhile"})
+	}
 }
 
 // signedIn reports a login.

@@ -53,7 +53,9 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	}
 	defer a.cancelIfOpen(ctx, attempt) // after a panic of the second factor
 	a.end(ctx, attempt, a.afterPassword(ctx, user.ID))
-	return a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
+	err = a.setPassword(ctx, userID, newPassword, keepSessionID, a.stillRight(ctx, user, oldPassword))
+	a.noteChange(ctx, userID, err)
+	return err
 }
 
 // checkAgain checks the password of a user who is signed in.
@@ -119,8 +121,11 @@ func (a *Auth) setPassword(ctx context.Context, userID, pass, keep string, may f
 
 // passwordChanged ends what an old password had opened.
 func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep string) error {
+	changed := event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep}
 	if a.sessions != nil {
 		if err := a.sessions.EndUser(ctx, user.ID, keep); err != nil {
+			changed.Reason = "the sessions could not be ended"
+			a.events.emit(ctx, changed)
 			return unavailable(err)
 		}
 	}
@@ -135,7 +140,7 @@ func (a *Auth) passwordChanged(ctx context.Context, user userstore.User, keep st
 			a.warnUnstored(ctx, "signet: the failures of an account were not cleared after a new password", "user", user.ID, "error", err)
 		}
 	}
-	a.events.emit(ctx, event.Event{Kind: event.PasswordChanged, Subject: user.ID, SessionID: keep})
+	a.events.emit(ctx, changed)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/signet-go/signet/event"
+	"github.com/signet-go/signet/internal/clientip"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/rotation"
 	"github.com/signet-go/signet/internal/sessions"
@@ -83,7 +84,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 		err = a.stepError(ctx, row, err)
 	}
 	result := verdictOf(err)
-	if err == nil && row.Address == clientOf(ctx).Address { // the first step was counted for the same place
+	if err == nil && clientip.Network(row.Address) == networkOf(ctx) { // the first step was counted for the same place
 		result = completedAfter(waited)
 	}
 	a.end(ctx, attempt, result)

@@ -319,25 +319,38 @@ func TestStepUpsAfterFiveRefreshes(t *testing.T) {
 
 // Logins with two right steps delay nobody, wherever they come from.
 func TestManyLoginsWithTwoSteps(t *testing.T) {
-	for _, address := range []string{"", "10.0.0.%d:1"} {
+	for name, address := range map[string]func(i, step int) string{
+		"none":          func(int, int) string { return "" },
+		"IPv4":          func(i, _ int) string { return fmt.Sprint("10.0.0.", i+1) },
+		"another port":  func(i, step int) string { return fmt.Sprintf("10.0.0.%d:%d", i+1, step) },
+		"of one /64":    func(i, step int) string { return fmt.Sprintf("2001:db8:0:%x::%d", i+1, step) },
+		"IPv4 in IPv6":  func(i, step int) string { return fmt.Sprintf("%s10.0.0.%d", []string{"::ffff:", ""}[step-1], i+1) },
+		"of no network": func(i, _ int) string { return fmt.Sprint("client ", i) },
+	} {
 		s := twoSteps(t)
 		for i := range 60 {
-			post := func(h http.Handler, body string) *httptest.ResponseRecorder {
-				r := httptest.NewRequest("POST", "/", strings.NewReader(body))
-				r.Header.Set("Content-Type", "application/json")
-				if r.RemoteAddr = ""; address != "" {
-					r.RemoteAddr = fmt.Sprintf(address, i+1)
-				}
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, r)
-				return w
-			}
-			var asked struct{ Ticket string }
-			require.NoError(t, json.Unmarshal(post(s.LoginHandler(), johnsLogin).Body.Bytes(), &asked))
-			require.NotEmpty(t, asked.Ticket, "%q: login %d", address, i)
-			done := post(s.SecondStepHandler(), fmt.Sprintf(`{"ticket":%q,"code":"%d"}`, asked.Ticket, 100+i))
-			require.Equal(t, 201, done.Code, "%q: login %d: %s", address, i, done.Body)
+			_, err := s.Login(signet.ContextWithClient(t.Context(), "", address(i, 1)), "john@mail.com", "changeme")
+			require.ErrorIs(t, err, signet.ErrSecondStepRequired, "%s: login %d", name, i)
+			var needed *signet.Error
+			require.ErrorAs(t, err, &needed)
+			_, err = s.SecondStep(signet.ContextWithClient(t.Context(), "", address(i, 2)), needed.Ticket(), strconv.Itoa(100+i))
+			require.NoError(t, err, "%s: login %d", name, i)
 		}
+	}
+}
+
+// A login that waits for its code is no session that can be kept.
+func TestALoginThatWaitsIsNotKept(t *testing.T) {
+	s := twoSteps(t)
+	for i, end := range []func(keep string) error{
+		func(keep string) error { return s.RevokeOtherSessions(t.Context(), "1", keep) },
+		func(keep string) error { return s.ChangePassword(t.Context(), "1", "changeme", "changeme too", keep) },
+	} {
+		ticket := s.ticket(t)
+		id, _, _ := strings.Cut(ticket, ".")
+		require.NoError(t, end(id))
+		_, err := s.SecondStep(t.Context(), ticket, strconv.Itoa(100+i))
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials)
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 	LoginThrottled     Kind = "login_throttled"      // too many attempts: the password or code was not looked at
 	LoginRefused       Kind = "login_refused"        // the password was right, and the host's own function refused the user
 	SecondStepRequired Kind = "second_step_required" // the password was right, and a code is asked for
-	SecondStepFailed   Kind = "second_step_failed"   // the code was wrong, or came too late
+	SecondStepFailed   Kind = "second_step_failed"   // the code was wrong or came too late, or the ticket cannot be used any more
 	SteppedUp          Kind = "stepped_up"           // a session was raised by a second factor or a password
 	Refreshed          Kind = "refreshed"            // a session got new tokens
 	Recovered          Kind = "recovered"            // a client had lost an answer, and got new tokens with the token before it

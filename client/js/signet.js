@@ -162,7 +162,15 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     return alone(async () => {
       if (signal?.aborted) throw signal.reason;
       const at = Date.now();
-      write(stateOf(await post(path, body, signal), at, Math.random()));
+      let next;
+      try {
+        next = stateOf(await post(path, body, signal), at, Math.random());
+      } catch (error) {
+        const { text, ...now } = read() ?? {};
+        if (cookie && text && !error.status) write({ ...now, who: Math.random() }); // the browser may have the cookies of the new user
+        throw error;
+      }
+      write(next);
     }, signal);
   }
 
@@ -270,23 +278,25 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   async function stepUp(answer, { signal } = {}) {
     const state = await fresh(signal);
-    await locked(async () => {
+    const job = async () => {
+      if (signal?.aborted) throw signal.reason;
       try {
-        await raise(answer, state, signal);
+        await raise(answer, state);
       } catch (error) {
         if (error.code !== "invalid_token") throw error;
         const next = await refresh(read()?.text); // an answer was lost: these were not the newest tokens
         if (!next && !cookie) throw error;
-        await raise(answer, state, signal);
+        await raise(answer, state);
       }
-    });
+    };
+    await abortable(locked(job), signal); // the lock stays until the answer is there: see alone
   }
 
-  async function raise(answer, state, signal) {
+  async function raise(answer, state) {
     const sent = ofSameUser(state, read());
     const at = Date.now();
     const body = { refreshToken: sent?.refreshToken, code: answer };
-    settle(sent, stateOf(await abortable(post("/step-up", body, undefined, sent), signal), at, sent?.who));
+    settle(sent, stateOf(await post("/step-up", body, undefined, sent), at, sent?.who));
   }
 
   /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */

@@ -41,7 +41,7 @@ func (m *Manager) sparable(ctx context.Context, userID, keep string) (spared str
 		if row.UserID != userID {
 			return row, nil
 		}
-		if row.RevokedAt == 0 && !at.Ended(row) {
+		if row.RevokedAt == 0 && row.PendingUntil == 0 && !at.Ended(row) {
 			spared = keep
 		}
 		return row, m.lostCutoffs(userID, at)

@@ -133,6 +133,46 @@ test("a late answer of logoutAll signs nobody else out", async (t) => {
   }
 });
 
+test("a step-up that is given up does not bring the user before back", async (t) => {
+  const { client, proxy } = await begin(t);
+  let late = true;
+  proxy.rule = async ({ path }) => {
+    if (path.endsWith("/step-up")) await until(() => !late);
+  };
+  const stop = new AbortController();
+  const raised = client.stepUp("changeme", { signal: stop.signal });
+  await until(() => proxy.count("/step-up") === 1);
+  stop.abort();
+  await assert.rejects(raised, { name: "AbortError" });
+  const login = client.login("maria@mail.com", "12345");
+  await sleep(100);
+  late = false;
+  await login;
+  await sleep(300);
+  assert.equal((await client.profile()).email, "maria@mail.com");
+});
+
+test("a login whose answer is cut off may have changed the user", async (t) => {
+  const { client, tabs } = await begin(t);
+  const real = tabs[0].global.fetch;
+  let cut = /\/login$/;
+  tabs[0].global.fetch = async (...request) => {
+    const response = await real(...request);
+    if (cut.test(String(request[0]))) response.text = () => Promise.reject(new TypeError("cut off"));
+    return response;
+  };
+  let changes = 0;
+  client.subscribe(() => changes++);
+  await assert.rejects(client.login("maria@mail.com", "12345"), { name: "SignetError" });
+  await until(() => changes === 1);
+  assert.equal(client.signedIn, true);
+  assert.equal((await client.profile()).email, "maria@mail.com", "the cookies are hers");
+  cut = /^$/;
+  await assert.rejects(client.login("maria@mail.com", "wrong"), { status: 401 });
+  await sleep(50);
+  assert.equal(changes, 1, "a refusal changes nothing");
+});
+
 test("a page that goes away signs out at once", async (t) => {
   const { client, proxy, tabs } = await begin(t);
   let sent = false;
