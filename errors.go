@@ -169,6 +169,9 @@ var (
 		message: "send exactly one Authorization header with exactly one bearer token"}
 )
 
+// errCrowded is why a step-up has to wait. It is no fault of the server.
+var errCrowded = errors.New("a step-up needs a new generation, and too many windows are open")
+
 // insufficientAuthentication is the answer of RFC 9470 section 3.
 func insufficientAuthentication(maxAge time.Duration, acr []string) *Error {
 	e := because(ErrInsufficientAuthentication, nil)

@@ -137,8 +137,6 @@ func (t *exchange) Sign(row session.Session, out rotation.Outcome, version sessi
 	return err
 }
 
-var errCrowded = errors.New("a step-up needs a new generation, and too many windows are open")
-
 // refusal is the answer for the client. It does not say why a session was revoked, because the client may be the thief.
 func refusal(out rotation.Outcome) error {
 	switch out.Event {
