@@ -160,8 +160,8 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 //
 // The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrInvalidRequest] for
 // an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. It
-// is ErrUnavailable too for a second step-up within one reuse window if many refreshes come in between: [Error.RetryAfter] says
-// when there is room for another generation.
+// is ErrUnavailable too if there was another step-up a moment before, and so many new tokens that each place for an older one is in
+// use: [Error.RetryAfter] says when there is room for another generation.
 func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer string) (Tokens, error) {
 	if a.sessions == nil {
 		return Tokens{}, ErrStateless

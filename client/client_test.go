@@ -705,6 +705,7 @@ func TestLogoutThatEndsNothing(t *testing.T) {
 		`401 Bearer realm="api", error="invalid_token"`:      true, // with a body of the host's own
 		`401 Basic realm="proxy"|Bearer error=invalid_token`: true, `401 Bearer Error = "invalid_token"`: true,
 		`401 Bearer error_description="send no error=invalid_token", error="insufficient_scope"`: false,
+		`401 Bearer x.error="invalid_token", error="insufficient_scope"`:                         false,
 		`401 Basic realm="see \", error=invalid_token"`:                                          false,
 		`401 Bearer error_description="invalid_token"`:                                           false, `401 Basic realm="proxy"|Bearer`: false,
 		`401 {"code":"insufficient_user_authentication"}`: false, `401 {"code":"missing_token"}`: false, `403 {}`: false,

@@ -123,28 +123,22 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 	}
 	code := problem.Code
 	if code == "" { // a host may write other bodies
-		code = challengeError(resp.Header)
+		code = errorOf(resp.Header)
 	}
 	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message),
 		RetryAfter: retryAfter(resp.Header)}
 }
 
-// parameter finds the parameters of challenges. A value is a token or a quoted string (RFC 9110 section 11.2).
-var parameter = regexp.MustCompile(`([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))`)
+// challengeError finds the first error code in challenges. Its value is a token or a quoted string (RFC 9110 section 11.2). What is in
+// quotes, such as a description, is skipped.
+var challengeError = regexp.MustCompile(`(?i)^(?:"(?:[^"\\]|\\.)*"|[^"])*?[\s,]error\s*=\s*"?([^",]+)`)
 
-// challengeError returns the error code of the challenges, if there is one.
-func challengeError(header http.Header) string {
-	for _, found := range parameter.FindAllStringSubmatch(challenges(header), -1) {
-		if strings.EqualFold(found[1], "error") {
-			return found[2] + found[3]
-		}
+// errorOf returns the first error code of the challenges. There may be several, in several lines (RFC 9110 section 11.6.1).
+func errorOf(header http.Header) string {
+	if found := challengeError.FindStringSubmatch(strings.Join(header.Values("WWW-Authenticate"), ", ")); found != nil {
+		return found[1]
 	}
 	return ""
-}
-
-// challenges returns the challenges of an answer. There may be several, in several lines (RFC 9110 section 11.6.1).
-func challenges(header http.Header) string {
-	return strings.Join(header.Values("WWW-Authenticate"), ", ")
 }
 
 func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), 300)], "") }

@@ -68,7 +68,7 @@ const anotherProof = "insufficient_user_authentication"
 
 // asksForProof reports whether an answer 401 asks for another proof of who the user is. A new token would not help.
 func asksForProof(header http.Header) bool {
-	return strings.Contains(challenges(header), anotherProof)
+	return errorOf(header) == anotherProof
 }
 
 // isWrongAnswer reports whether the body of an answer 401 says that a password or a code was wrong, or that another proof is

@@ -118,12 +118,13 @@ func TestPrivateRSAKeysInJWK(t *testing.T) {
 	public := `{"kty":"RSA","n":"` + number(key.N) + `","e":"AQAB","d":"` + number(key.D) + `"`
 	primes := `,"p":"` + number(key.Primes[0]) + `","q":"` + number(key.Primes[1]) + `"`
 	for text, want := range map[string]string{
-		public + primes + `}`:                                      "",
-		public + primes + `,"oth":[]}`:                             "",
-		public + `}`:                                               "no primes",
-		public + `,"p":"` + number(key.Primes[0]) + `"}`:           "no primes",
-		public + primes + `,"oth":[{"r":"AQ","d":"AQ","t":"AQ"}]}`: "more than two primes",
-		public + primes + `,"oth":"x"}`:                            "more than two primes",
+		public + primes + `}`:                                        "",
+		public + primes + `,"oth":[]}`:                               "",
+		public + `}`:                                                 "no primes",
+		public + `,"p":"` + number(key.Primes[0]) + `"}`:             "no primes",
+		public + primes + `,"oth":[{"r":"AQ","d":"AQ","t":"AQ"}]}`:   "more than two primes",
+		public + primes + `,"oth":"x"}`:                              "more than two primes",
+		`{"kty":"oct","k":"` + encode(string(secret)) + `","oth":1}`: "", // of another kind of key it means nothing
 	} {
 		err := keys.JWK([]byte(text)).Err()
 		if want == "" {

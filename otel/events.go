@@ -15,8 +15,9 @@ const other = "other"
 // known are the kinds, each with the reasons that signet gives itself. The id of a key, a code of the host and the text of a
 // store's error are not among them.
 var known = map[event.Kind][]string{
-	event.LoginOK:            {""},
-	event.LoginFailed:        {"wrong password", "unreadable hash", "unknown account", "disabled", "no password"},
+	event.LoginOK: {""},
+	event.LoginFailed: {"wrong password", "unreadable hash", "unknown account", "disabled", "no password",
+		"the user or the password was changed meanwhile"},
 	event.LoginThrottled:     {""},
 	event.LoginRefused:       {other},
 	event.SecondStepRequired: {""},
@@ -28,7 +29,7 @@ var known = map[event.Kind][]string{
 	event.LoggedOut:          {"", "everywhere"},
 	event.Revoked:            {"", "the user is missing or disabled", "all sessions", "all other sessions", "everybody"},
 	event.UserChanged:        {""},
-	event.PasswordChanged:    {""},
+	event.PasswordChanged:    {"", "the sessions could not be ended"},
 	event.KeyRotated:         {other},
 	event.StoreLost:          {other},
 	event.StoreBack:          {""},

@@ -21,7 +21,8 @@ import (
 // attempt. Let L be the debt with the attempt, and M the debt without it. L-M is an hour at first. It becomes smaller
 // only while M is 0 and L shrinks, so after the time t it is at least an hour minus t. Exactly this much is taken back,
 // and nothing after an hour. So the debt is never smaller than M. An attempt that goes on with a second step may stay in the
-// debt of the day, which makes it only larger. When the second step succeeds, what is left of the first one is taken back too.
+// debt of the day, which makes it only larger. When the second step succeeds, what is left of the first one is taken back too;
+// [account.complete] says when that is too much.
 //
 // # One place does not close the others out
 //
@@ -226,8 +227,9 @@ func (a *account) succeed(id uint64, t trace) {
 	a.learn(id)
 }
 
-// complete is succeed for the second step of a login. The first step went on at most so long ago, from the same place. If it was a
-// known place, which has been forgotten since, too much is taken back: an hour at most, and only by the owner.
+// complete is succeed for the second step of a login. The first step went on at most so long ago, from the same place. If it has
+// left nothing, because the place was known then, or because the debts were cleared, too much is taken back: an hour at most, and
+// only when the owner signs in.
 func (a *account) complete(id uint64, t trace, ago time.Duration) {
 	if !t.known && ago >= 0 {
 		a.strangersDay = max(0, a.strangersDay-max(0, hour-ago.Milliseconds()))

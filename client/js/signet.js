@@ -129,7 +129,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       });
       answer = await response.text();
     } catch (cause) {
-      if (signal?.aborted) throw signal.reason;
+      signal?.throwIfAborted();
       throw new SignetError("the server cannot be reached", { cause });
     }
     if (!response.ok) throw failure(response, answer);
@@ -138,7 +138,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   /** persist repeats a job that fails because the server is away, as long as its patience lasts. */
   async function persist(job) {
-    const end = performance.now() + patience * 1000;
+    const end = performance.now() + 1000 * patience;
     for (let wait = 100; ; wait = Math.min(2 * wait, 5000)) {
       try {
         return await job();
@@ -160,17 +160,16 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   function enter(path, body, signal) {
     return alone(async () => {
-      if (signal?.aborted) throw signal.reason;
+      signal?.throwIfAborted();
       const at = Date.now();
-      let next;
       try {
-        next = stateOf(await post(path, body, signal), at, Math.random());
+        write(stateOf(await post(path, body, signal), at, Math.random()));
       } catch (error) {
-        const { text, ...now } = read() ?? {};
-        if (cookie && text && !error.status) write({ ...now, who: Math.random() }); // the browser may have the cookies of the new user
+        const now = cookie && read();
+        // Without an answer, the browser may have the cookies of the new user.
+        if (now && (signal?.aborted || !error.status)) write({ ...now, text: undefined, who: Math.random() });
         throw error;
       }
-      write(next);
     }, signal);
   }
 
@@ -279,13 +278,13 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function stepUp(answer, { signal } = {}) {
     const state = await fresh(signal);
     const job = async () => {
-      if (signal?.aborted) throw signal.reason;
+      signal?.throwIfAborted();
       try {
         await raise(answer, state);
       } catch (error) {
-        if (error.code !== "invalid_token") throw error;
+        if (signal?.aborted || error.code !== "invalid_token") throw error;
         const next = await refresh(read()?.text); // an answer was lost: these were not the newest tokens
-        if (!next && !cookie) throw error;
+        if (signal?.aborted || !(next || cookie)) throw error;
         await raise(answer, state);
       }
     };
@@ -469,8 +468,8 @@ const seconds = (value) => (value > 0 ? Number(value) : undefined);
  * given a wrong password or code. The same request again would count as a second wrong one.
  */
 async function isNotAboutTheToken(response) {
-  if (response.headers.get("WWW-Authenticate")?.includes(ANOTHER_PROOF)) return true; // a page of another origin may not see it
-  if (!/^application\/problem\+json\s*(;|$)/i.test(response.headers.get("Content-Type"))) return false;
+  if (challengeError(response.headers) === ANOTHER_PROOF) return true; // a page of another origin may not see it
+  if (!/^application\/problem\+json\b/i.test(response.headers.get("Content-Type"))) return false;
   const { code } = parse(await response.clone().text()) ?? {};
   return [ANOTHER_PROOF, "invalid_credentials", "invalid_code", "invalid_ticket", "second_step_required"].includes(code);
 }
@@ -487,21 +486,17 @@ function failure(response, body) {
   if (type === "opaqueredirect" || (status >= 300 && status < 400)) {
     return new SignetError("the server redirects; set baseURL to where it is", { status: status || 307, code: "redirected" });
   }
-  const problem = parse(body) ?? {};
-  const { message, ticket } = problem;
-  // A host may write bodies of its own.
-  const code = text(problem.code) ?? challengeError(headers) ?? "http_" + status;
+  const { code: own, message, ticket } = parse(body) ?? {};
+  const code = text(own) ?? challengeError(headers) ?? "http_" + status; // a host may write bodies of its own
   const after = headers.get("Retry-After");
   const now = Date.parse(headers.get("Date")) || Date.now(); // the server's clock, if the page may see it
   const retryAfter = after ? Math.max(0, Number(after) || (Date.parse(after) - now) / 1000 || 0) : undefined;
   return new SignetError(text(message) || statusText || "status " + status, { status, code, ticket, retryAfter });
 }
 
-/** challengeError returns the error code of the challenges, if there is one. A value is a token or a quoted string. */
-function challengeError(headers) {
-  const parameters = (headers.get("WWW-Authenticate") ?? "").matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))/g);
-  for (const [, name, quoted, token] of parameters) if (name.toLowerCase() === "error") return quoted ?? token;
-}
+/** challengeError returns the first error code of the challenges. It skips what is in quotes, such as a description. */
+const challengeError = (headers) =>
+  headers.get("WWW-Authenticate")?.match(/^(?:"(?:[^"\\]|\\.)*"|[^"])*?[\s,]error\s*=\s*"?([^",]+)/i)?.[1];
 
 /** claims returns the payload of a JWT, without any check: only the server's opinion of a token counts. */
 function claims(token) {

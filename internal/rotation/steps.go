@@ -75,7 +75,7 @@ func (r Rules) StepUp(s session.Session, p Presented, facts string, now session.
 	switch {
 	case out.Event == EventCoalesced:
 		closes := after.Ancestors[0].SupersededAt.Add(r.Window) // of all windows, this one is the first that closes
-		return after, Outcome{Event: EventCrowded, Wait: time.Duration(closes+1-now) * time.Millisecond}
+		return after, Outcome{Event: EventCrowded, RolledBack: out.RolledBack, Wait: time.Duration(closes+1-now) * time.Millisecond}
 	case out.Generation != 0:
 		after.Raised, after.RaisedFrom = facts, after.Current
 	}

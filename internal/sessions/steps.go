@@ -57,8 +57,8 @@ func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string
 	return err
 }
 
-// MayStepUp says what a step-up with this refresh token would come to now. It changes no session, but it stores the row of one that
-// must wait: its times may have been corrected, and the wait counts from there. The error is session.ErrNotFound or that of the
+// MayStepUp says what a step-up with this refresh token would come to now. It makes no tokens. But it stores the row of a session
+// that must wait, as a refresh does: its times may have been corrected, and the wait counts from there. The error is session.ErrNotFound or that of the
 // store.
 func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented rotation.Presented) (rotation.Outcome, error) {
 	presented.UserActive = true
@@ -67,7 +67,8 @@ func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented ro
 		out = rotation.Outcome{Event: rotation.EventUnknown}
 		if row.UserID == userID && !at.Ended(row) {
 			var after session.Session
-			if after, out = m.Rules.StepUp(row, presented, "", at.Now); out.Event == rotation.EventCrowded {
+			after, out = m.Rules.StepUp(row, presented, "", at.Now)
+			if out.Event == rotation.EventCrowded && !out.RolledBack { // a row that was carried forward is left to a refresh, which reports it
 				row = after
 			}
 		}

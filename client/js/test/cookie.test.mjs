@@ -152,6 +152,25 @@ test("a step-up that is given up does not bring the user before back", async (t)
   assert.equal((await client.profile()).email, "maria@mail.com");
 });
 
+test("a step-up that is given up is not sent again", async (t) => {
+  const { client, proxy } = await begin(t);
+  let late = true;
+  proxy.rule = async ({ path }) => {
+    if (!path.endsWith("/step-up")) return;
+    await until(() => !late);
+    return { status: 401, headers: { "Content-Type": "application/problem+json" }, body: '{"code":"invalid_token"}' };
+  };
+  const stop = new AbortController();
+  const raised = client.stepUp("changeme", { signal: stop.signal });
+  await until(() => proxy.count("/step-up") === 1);
+  stop.abort();
+  await assert.rejects(raised, { name: "AbortError" });
+  late = false;
+  await client.login("maria@mail.com", "12345"); // waits for the lock
+  assert.equal(proxy.count("/step-up"), 1);
+  assert.equal(proxy.count("/refresh-token"), 0);
+});
+
 test("a login whose answer is cut off may have changed the user", async (t) => {
   const { client, tabs } = await begin(t);
   const real = tabs[0].global.fetch;
