@@ -171,7 +171,7 @@ func TestJWKSHandler(t *testing.T) {
 	full := get("")
 	require.Equal(t, 200, full.Code)
 	require.Equal(t, "public, max-age=300", full.Header().Get("Cache-Control"))
-	for _, private := range []string{`"d"`, `"p"`, `"q"`, `"k"`, `"dp"`, "oct"} {
+	for _, private := range []string{`"d"`, `"p"`, `"q"`, `"k"`, `"dp"`, `"oct"`} {
 		require.NotContains(t, full.Body.String(), private)
 	}
 	list, err := keys.ParseSet(full.Body.Bytes())
