@@ -161,8 +161,9 @@ var (
 	cancelled verdict = (*throttle.Attempt).Cancelled // the attempt does not count
 )
 
-// completedAfter ends a login with two steps, of which the first one was continued so long ago. An attempt is counted a little
-// before its row is made, and ends a little after it.
+// completedAfter is the verdict on the second step of a login, if both steps were right. waited is the time between the two by
+// the session store. The throttle has counted the first step a little earlier, and hears of the second one a little later, so
+// slack is added.
 func completedAfter(waited time.Duration) verdict {
 	return func(attempt *throttle.Attempt, ctx context.Context) error {
 		return attempt.Completed(ctx, waited+slack)

@@ -160,8 +160,8 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 //
 // The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrInvalidRequest] for
 // an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. It
-// is ErrUnavailable too if there was another step-up a moment before, and so many new tokens that each place for an older one is in
-// use: [Error.RetryAfter] says when there is room for another generation.
+// is ErrUnavailable too for a session that was raised and refreshed so often within one reuse window that the store can remember
+// no more of its older tokens. Then [Error.RetryAfter] says when it can.
 func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer string) (Tokens, error) {
 	if a.sessions == nil {
 		return Tokens{}, ErrStateless

@@ -288,7 +288,7 @@ func TestAStepUpBesideRefreshes(t *testing.T) {
 }
 
 // A step-up ends no session whose tabs still have older tokens. A second one waits until there is room for a new generation, and
-// then the same code is good. That is no failure of the server.
+// then the same code is good. The log does not call this an error.
 func TestStepUpsAfterFiveRefreshes(t *testing.T) {
 	var log lines
 	s := twoSteps(t, signet.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
@@ -364,7 +364,7 @@ func TestManyLoginsWithTwoSteps(t *testing.T) {
 	}
 }
 
-// A login that waits for its code is no session that can be kept.
+// A login that waits for its code is not a session yet, so it cannot be the session that is kept.
 func TestALoginThatWaitsIsNotKept(t *testing.T) {
 	s := twoSteps(t)
 	for i, end := range []func(keep string) error{

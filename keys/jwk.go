@@ -291,14 +291,13 @@ func parseMember(member json.RawMessage) (*Key, error) {
 	if json.Unmarshal(member, &head) != nil {
 		return nil, errNoStrings
 	}
-	var text [3]string
-	for i, name := range []string{"kty", "crv", "alg"} {
-		var err error
-		if text[i], err = textOf(head, name); err != nil {
-			return nil, errNoStrings
-		}
+	kty, ktyErr := textOf(head, "kty")
+	crv, crvErr := textOf(head, "crv")
+	alg, algErr := textOf(head, "alg")
+	if errors.Join(ktyErr, crvErr, algErr) != nil {
+		return nil, errNoStrings
 	}
-	if kty, crv, alg := text[0], text[1], text[2]; !usable(kty, crv, alg) {
+	if !usable(kty, crv, alg) {
 		return nil, errNotForSignatures
 	}
 	return parseJWK(member)

@@ -153,7 +153,7 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	if err := p.rule.Check(configured); err != nil {
 		return nil, fmt.Errorf("keys.%s: %w", function, err)
 	}
-	if p.issuer != "" && strings.ContainsAny(p.issuer, "?#") {
+	if strings.ContainsAny(p.issuer, "?#") {
 		return nil, fmt.Errorf("keys.%s: an issuer has no query and no fragment", function) // RFC 8414 section 2
 	}
 	client, end := p.rule.Client(cfg.client)

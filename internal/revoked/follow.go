@@ -71,7 +71,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	}
 }
 
-// outage is a row of reads that fail. One read that fails between others is none yet.
+// outage is several reads of the source that have failed, one after the other. A single one that has failed is no outage.
 type outage struct {
 	failures int
 	said     bool      // the log has a line about it

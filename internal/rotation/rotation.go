@@ -97,7 +97,7 @@ func (r Rules) Refresh(s session.Session, p Presented, now session.Millis) (sess
 	return r.refresh(s, p, now, len(s.Ancestors)-1)
 }
 
-// refresh is Refresh with so many places for ancestors.
+// refresh is Refresh for a session that may remember up to places ancestors: a step-up may use one more than a refresh.
 func (r Rules) refresh(s session.Session, p Presented, now session.Millis, places int) (session.Session, Outcome) {
 	if s.RevokedAt != 0 || s.PendingUntil != 0 || p.Generation <= 0 || !s.SecretHash.Equal(p.SecretHash) { // T0
 		return s, Outcome{Event: EventUnknown}

@@ -65,8 +65,8 @@ func (r Rules) Complete(s session.Session, ticket, secret session.Hash, facts st
 // StepUp raises a session: from now on its access tokens have other facts. Only the current refresh token can do that. The
 // session rotates. Whoever uses an older token afterwards, while its window is open, gets tokens without the new facts, and the
 // session loses them ([Rules.Refresh]). So a token that was stolen before is not raised, another tab is no thief, and a lost
-// answer costs only the step-up. A step-up closes no window: it has a place for an ancestor that no refresh uses. If that is in
-// use too, it must wait until a window closes.
+// answer costs only the step-up. A step-up closes no window: it has a place for an ancestor that no refresh uses. If another
+// step-up uses that place, this one must wait until a window closes.
 func (r Rules) StepUp(s session.Session, p Presented, facts string, now session.Millis) (session.Session, Outcome) {
 	if p.Generation < s.Current && s.RevokedAt == 0 && s.SecretHash.Equal(p.SecretHash) {
 		return s, Outcome{Event: EventOlder}

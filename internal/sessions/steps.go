@@ -58,8 +58,8 @@ func (m *Manager) Complete(ctx context.Context, id, ticket, secret, facts string
 }
 
 // MayStepUp says what a step-up with this refresh token would come to now. It makes no tokens. But it stores the row of a session
-// that must wait, as a refresh does: its times may have been corrected, and the wait counts from there. The error is session.ErrNotFound or that of the
-// store.
+// that must wait, as a refresh does: its times may have been corrected, and the wait counts from there. The error is
+// session.ErrNotFound or that of the store.
 func (m *Manager) MayStepUp(ctx context.Context, id, userID string, presented rotation.Presented) (rotation.Outcome, error) {
 	presented.UserActive = true
 	out := rotation.Outcome{Event: rotation.EventUnknown}

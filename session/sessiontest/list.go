@@ -122,7 +122,7 @@ func (k kit) capPending() {
 	conformance.True(k, slices.Contains(ids(rows), id("u1", fmt.Sprintf("p%d", most))), capOldest, "the newest login was evicted")
 }
 
-// A login whose second step is done is a session, and takes the place of another one.
+// When the second step of a login is done, the login becomes a session. If the user has too many then, another one is revoked.
 func (k kit) capCompleted() {
 	const most = session.MaxPerUser
 	for i := range most {
