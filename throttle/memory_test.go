@@ -114,6 +114,18 @@ func TestFailuresDecay(t *testing.T) {
 	}
 	require.LessOrEqual(t, b.store.(*Memory).size(), 100)
 	require.Positive(t, forgotten)
+	b.inQueues()
+}
+
+// inQueues requires that each record is in a queue, so that it is removed when it means nothing any more.
+func (b bench) inQueues() {
+	b.Helper()
+	memory := b.store.(*Memory)
+	for i := range memory.shards {
+		s := &memory.shards[i]
+		require.Equal(b, len(s.index), len(s.queues[failing])+len(s.queues[quiet]))
+		require.Equal(b, len(s.index), len(s.rows)-len(s.free))
+	}
 }
 
 // known reports whether an attempt passes, and whether it comes from a known place. It leaves nothing behind.
@@ -146,11 +158,7 @@ func TestMemoryShrinks(t *testing.T) {
 		require.NoError(t, b.Clear(t.Context(), fmt.Sprint(rand.Uint64())))
 	}
 	require.Less(t, memory.size(), 100)
-	for i := range memory.shards {
-		s := &memory.shards[i]
-		require.Equal(t, len(s.index), len(s.queues[failing])+len(s.queues[quiet]))
-		require.Equal(t, len(s.index), len(s.rows)-len(s.free))
-	}
+	b.inQueues()
 }
 
 // The limits of all shards together are Records.

@@ -72,17 +72,13 @@ type budget struct {
 // failure, and for each further failure twice as long, up to an hour. The count decays meanwhile, and then a shorter
 // delay may be over.
 func (b *budget) wait(r rule, now millis) millis {
-	over := (b.debt+r.decay-1)/r.decay - r.free
-	if over < 0 {
-		return 0
-	}
-	wait := maxDelay
-	for over = min(over, 10); over >= 0; over-- {
+	wait := min(maxDelay, b.debt-(r.free-1)*r.decay) // by then the count is below the free failures
+	for over := range millis(11) {
 		decayed := b.debt - (r.free+over)*r.decay // when the count is down to that
 		delayed := b.last + min(maxDelay, firstDelay<<over) - now
-		wait = min(wait, max(0, decayed, delayed))
+		wait = min(wait, max(decayed, delayed))
 	}
-	return min(wait, b.debt-(r.free-1)*r.decay) // by then the count is below the free failures
+	return max(0, wait)
 }
 
 func (b *budget) advance(passed, now millis) {

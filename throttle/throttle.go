@@ -115,7 +115,6 @@ type Attempt struct {
 func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt, error) {
 	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address)}
 	if l.config.InsecureOff {
-		a.done.Store(true)
 		return a, nil
 	}
 	err := delayed(a.countAccount(ctx, false))

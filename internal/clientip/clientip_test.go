@@ -142,6 +142,7 @@ func FuzzForwardedFor(f *testing.F) {
 func TestNetwork(t *testing.T) {
 	for address, want := range map[string]string{"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::", "2001:db8:1:2::9": "2001:db8:1:2::",
 		"64:ff9b:1::c000:201": "64:ff9b:1::c000:201", "64:ff9b:1:c000:2:100::": "64:ff9b:1:c000:2:100::", "64:ff9b:2::1": "64:ff9b:2::",
+		"64:ff9b::c000:201": "192.0.2.1", "[64:ff9b::198.51.100.7]:80": "198.51.100.7",
 		"::ffff:192.0.2.1": "192.0.2.1", "192.0.2.1:80": "192.0.2.1", "[2001:db8::1]:80": "2001:db8::", "[fe80::1%eth0]:80": "fe80::",
 		"192.0.2.1:x": "192.0.2.1:x", "": "", "garbage": "garbage"} {
 		require.Equal(t, want, Network(address), address)
