@@ -114,9 +114,6 @@ type Attempt struct {
 // instead.
 func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt, error) {
 	a := &Attempt{limiter: l, account: accountKey(account), address: addressKey(address)}
-	if l.config.InsecureOff {
-		return a, nil
-	}
 	err := delayed(a.countAccount(ctx, false))
 	if err == nil && !a.Known() && address != "" {
 		err = a.countAddress(ctx)
@@ -281,16 +278,13 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 // Remember makes an address a known place of the account with that name, as a success does. It is for a sign-in that no attempt
 // has counted. Its error is [ErrUnavailable] or [ErrDelayed]; then the place may not be remembered.
 func (l *Limiter) Remember(ctx context.Context, name, address string) error {
-	if l.config.InsecureOff {
-		return nil
-	}
 	return l.changeAccount(ctx, accountKey(name), func(s *account) { s.learn(placeOf(addressKey(address))) })
 }
 
 // Ready reports whether attempts can be counted now. It is for health checks, and writes a record of its own, because a store
 // that can only be read counts nothing. Its error is [ErrUnavailable]. It is nil if [Config] lets attempts pass without the store.
 func (l *Limiter) Ready(ctx context.Context) error {
-	if l.config.InsecureOff || l.config.InsecureFailOpen && l.store != nil {
+	if l.config.InsecureFailOpen && l.store != nil {
 		return nil
 	}
 	err := l.update(ctx, keyOf("probe", ""), func(before Record, now time.Time) (Record, time.Time, error) {
@@ -364,6 +358,9 @@ func (l *Limiter) updateAddress(ctx context.Context, key Key, change func(*addre
 
 func (l *Limiter) update(ctx context.Context, key Key,
 	change func(Record, time.Time) (Record, time.Time, error)) error {
+	if l.config.InsecureOff {
+		return nil
+	}
 	if l.store == nil {
 		return fmt.Errorf("%w: the Limiter has no store; give one to throttle.New, or nil for the memory of the process", ErrUnavailable)
 	}

@@ -742,6 +742,8 @@ func TestOff(t *testing.T) {
 		require.NoError(t, a.Succeeded(t.Context()))
 	}
 	require.NoError(t, off.Remember(t.Context(), owner, v4(1)))
+	require.NoError(t, off.Clear(t.Context(), owner))
+	require.NoError(t, off.ClearDelays(t.Context(), owner))
 	require.NoError(t, off.Ready(t.Context()))
 }
 
