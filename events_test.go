@@ -156,9 +156,16 @@ func TestTheKeyRotatesEvent(t *testing.T) {
 	auth, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithEvents(got.add))
 	require.NoError(t, err)
 	defer auth.Close()
+	var idle record
+	other, err := signet.New(newUsers(t), ring, signet.WithPasswordHasher(cheap), signet.WithEvents(idle.add)) // has signed nothing yet
+	require.NoError(t, err)
+	defer other.Close()
 	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
 	require.NoError(t, err)
 	require.NoError(t, ring.Rotate(second))
+	_, err = other.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	require.Equal(t, second.ID(), idle.take(t, event.KeyRotated).Reason)
 	_, err = auth.Login(signet.ContextWithClient(t.Context(), "agent", "192.0.2.1"), "john@mail.com", "changeme")
 	require.NoError(t, err)
 	rotated := got.take(t, event.KeyRotated)

@@ -219,7 +219,8 @@ func (s *verifierSettings) checkTexts(option string, longest int, texts ...strin
 
 // WithIssuer sets the issuer ("iss"), usually the service's URL. Issued tokens carry it, and verified tokens must have
 // exactly this issuer (RFC 8725 section 3.8). By default issued tokens carry no issuer, and verified tokens may have
-// any. A service that sets or changes it signs everybody out: the older refresh tokens have another issuer.
+// any. A service that sets or changes it signs everybody out: the older refresh tokens have another issuer. Stop all old processes
+// first: one that runs beside the new ones signs out again those who refresh there.
 func WithIssuer(issuer string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if issuer == "" {
@@ -234,7 +235,8 @@ func WithIssuer(issuer string) VerifierOption {
 // them (RFC 8725 section 3.9). By default issued tokens carry no audience, and verified tokens may have any.
 //
 // To change it while several processes run, deploy twice: first the old audience and the new one together, then the new one
-// alone. The audience is of access tokens only. A refresh token or a ticket is good at every service with the same key, issuer
+// alone. The first audience of a service cannot be set in two steps: as long as an old process runs, the new ones refuse the access
+// tokens that it makes, and their clients must refresh. The audience is of access tokens only. A refresh token or a ticket is good at every service with the same key, issuer
 // and session store. So two services with different rules for the login must not share these: one would open the other.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
@@ -498,7 +500,8 @@ func WithSessionStore(store session.Store) Option {
 // WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of times until
 // it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The methods and handlers
 // for sessions answer [ErrStateless]. The option is for clients that always send their first refresh token. If you take this
-// option away later, everybody who has logged in before must log in again. A service that had sessions before accepts the
+// option away later, everybody who has logged in before must log in again, and so must those who refresh at an old process that
+// still runs beside the new ones. A service that had sessions before accepts the
 // tokens of revoked ones again, until they expire: change the key too, and accept the old one no more.
 func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
 

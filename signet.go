@@ -72,7 +72,7 @@ type Auth struct {
 	access  *jws.Writer
 	refresh *jws.Writer
 	tickets *jws.Writer
-	signing atomic.Pointer[keys.Key] // the key that signed last
+	signing atomic.Pointer[keys.Key] // the key that signed last, or when New was called
 
 	lifetimes    Lifetimes
 	claims       func(context.Context, userstore.User) (map[string]any, error)
@@ -112,6 +112,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		tickets:   jws.NewWriter(jws.TicketType),
 		lifetimes: s.lifetimes, claims: s.claims, proxies: s.proxies, withoutCORS: s.withoutCORS, policy: s.login, policySet: s.loginSet,
 		attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
+	a.signing.Store(source.Current().Signing())
 	var err error
 	if a.gate, err = gate.New(s.hasher, s.login.ParallelHashes); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)

@@ -26,7 +26,7 @@ const (
 	Revoked            Kind = "revoked"              // the host ended a session, all of a user's, or everybody's (no subject)
 	UserChanged        Kind = "user_changed"         // the user's roles or claims have changed
 	PasswordChanged    Kind = "password_changed"     // a new password was stored
-	KeyRotated         Kind = "key_rotated"          // another key signs now; Reason is its id
+	KeyRotated         Kind = "key_rotated"          // another key signs; Reason is its id. It is noticed at the next token
 	StoreLost          Kind = "store_lost"           // the session store does not answer: two reads of the log in a row have failed
 	StoreBack          Kind = "store_back"           // the session store answers again
 )

@@ -64,6 +64,26 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// TestMigrateInOneSchema: a service with a schema of its own does not take the tables of another one, which search_path finds too.
+func TestMigrateInOneSchema(t *testing.T) {
+	host := hostPostgres(t)
+	shared, own := *host.fresh(t).database, *host.fresh(t).database
+	schema := func(d database) string { _, name, _ := strings.Cut(d.dsn, "search_path="); return name }
+	both := own
+	both.dsn += "," + schema(shared)
+	migrate := func(d database) error { return sqlstore.Migrate(t.Context(), openSQL(t, d), d.dialect) }
+
+	require.NoError(t, migrate(shared))
+	err := migrate(both)
+	require.ErrorContains(t, err, schema(shared))
+	require.ErrorContains(t, err, schema(own))
+	require.NoError(t, migrate(own))
+	require.NoError(t, migrate(both), "the tables are in the first schema")
+	require.NoError(t, sqlUsers(t, openSQL(t, both), both.dialect).Add(t.Context(), john))
+	_, err = sqlUsers(t, openSQL(t, shared), shared.dialect).FindByID(t.Context(), john.ID)
+	require.ErrorIs(t, err, userstore.ErrNotFound)
+}
+
 // TestMigrateNewFile: whoever opens a new file of SQLite switches it to the write-ahead log. If another process writes to the
 // file at that moment, SQLite gives the switch up at once, whatever busy_timeout says.
 func TestMigrateNewFile(t *testing.T) {

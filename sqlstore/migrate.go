@@ -24,7 +24,8 @@ const component = "signet"
 
 // Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may
 // call it at the same time: one works and the others wait. If nothing is to be done, it needs no right to create tables. It also
-// mends tables that were emptied, as by the tests of a host. Processes that lack only the newest migration may run meanwhile, and
+// mends tables that were emptied, as by the tests of a host. If search_path has several schemas, and the tables are not in the
+// first one, Migrate returns an error: a tenant would share the tables of another one. Processes that lack only the newest migration may run meanwhile, and
 // afterwards. Call it before the first use of a store.
 //
 // On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers
@@ -38,6 +39,9 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	}
 	names, err := fs.Glob(migrations, "migrations/"+string(dialect)+"/*.sql")
 	if err != nil {
+		return fmt.Errorf("sqlstore: migrate: %w", err)
+	}
+	if err := inOneSchema(ctx, db, dialect); err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	done := applied(ctx, db, dialect)
@@ -64,6 +68,25 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	return nil
+}
+
+// inOneSchema returns an error if PostgreSQL finds the tables in another schema than the one where it makes new ones. So a service
+// with a schema of its own neither takes the tables of another service for its own, nor leaves its old tables behind.
+func inOneSchema(ctx context.Context, db *sql.DB, d Dialect) error {
+	if d != PostgreSQL {
+		return nil
+	}
+	var found, first string
+	row := queryRow(ctx, db, `SELECT n.nspname, current_schema() FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = to_regclass('signet_schema') AND n.nspname <> current_schema()`)
+	switch err := row.Scan(&found, &first); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("search_path finds the tables in the schema %q, but PostgreSQL would make new ones in %q: name one of the two alone",
+		found, first)
 }
 
 // applied returns how many files were applied. It returns 0 if nobody can tell yet. If all were, an account may call Migrate that

@@ -75,8 +75,8 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // A host that makes its tables itself does not call Migrate. It then runs what is in the files of the folder migrations of this
 // package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log with their indexes and first
 // rows, and for [Users] also signet_users and signet_factors, and for [Throttle] signet_throttle. The names of tables and
-// indexes are fixed. A schema of PostgreSQL (search_path), or a database of its own, keeps them apart from other tables. Later
-// versions of this package add files to the folder.
+// indexes are fixed. A schema of PostgreSQL, which search_path names alone, or a database of its own, keeps them apart from other
+// tables. Later versions of this package add files to the folder.
 func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err

@@ -1,5 +1,8 @@
 package gate
 
+// Processors is how many cores the program may use.
+var Processors = processors
+
 // Lines returns how many keys have waiting calls.
 func Lines(g *Gate) int {
 	g.queue.mu.Lock()

@@ -5,6 +5,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"os"
 	"runtime"
 	"time"
 
@@ -40,8 +41,16 @@ type Stats struct {
 }
 
 // processors is how many cores the program may use. Go's own number for GOMAXPROCS knows the quota of a container, so it is asked
-// before main can change it.
-var processors = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+// before main can change it. If the environment has set another number, that one is put back.
+var processors = func() int {
+	set := runtime.GOMAXPROCS(0)
+	if os.Getenv("GOMAXPROCS") == "" {
+		return set
+	}
+	defer runtime.GOMAXPROCS(set)
+	runtime.SetDefaultGOMAXPROCS()
+	return runtime.GOMAXPROCS(0)
+}()
 
 // New returns a Gate that runs this many hashes at one time. 0 means as many as there are cores. New makes one hash to learn
 // its kind and its cost, and returns the error of the hasher.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -427,6 +430,30 @@ func TestGatePanic(t *testing.T) {
 	})
 }
 
+// A number in the environment is that of threads. It is no number of processors.
+func TestProcessors(t *testing.T) {
+	if os.Getenv("SIGNET_TEST_PROCESSORS") != "" {
+		fmt.Println("processors:", gate.Processors, runtime.GOMAXPROCS(0))
+		return
+	}
+	seen := func(setting string) (processors, threads int) {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestProcessors$")
+		cmd.Env = append(os.Environ(), "SIGNET_TEST_PROCESSORS=1", "GOMAXPROCS="+setting)
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		_, err = fmt.Sscanf(string(out), "processors: %d %d", &processors, &threads)
+		require.NoError(t, err, "%s", out)
+		return processors, threads
+	}
+	own, threads := seen("")
+	require.Equal(t, own, threads)
+	for _, want := range []int{1, 50} {
+		processors, threads := seen(strconv.Itoa(want))
+		require.Equal(t, own, processors)
+		require.Equal(t, want, threads)
+	}
+}
+
 func TestGateDefaultParallel(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(before)
@@ -441,7 +468,7 @@ func TestGateDefaultParallel(t *testing.T) {
 				call(t.Context(), g, "", 1, errs)
 			}
 			synctest.Wait()
-			require.Equal(t, min(procs, runtime.NumCPU(), before), g.Stats().Running, "GOMAXPROCS %d", procs)
+			require.Equal(t, min(procs, runtime.NumCPU(), gate.Processors), g.Stats().Running, "GOMAXPROCS %d", procs)
 		})
 	}
 }
