@@ -19,7 +19,8 @@ import (
 // and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
 // others wait three minutes. The file system must be a local one. The path may be a symbolic link to the file.
 //
-// The directory must exist, and only its owner should be able to write to it.
+// The directory must exist, and only its owner should be able to write to it. A File is safe for concurrent use. Its errors are
+// those of the file system; they name the file, and no token.
 type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.
@@ -47,7 +48,8 @@ func (f *File) target() string {
 	return path
 }
 
-// Load reads the file. A file that other users can read is an error on Unix, because the tokens may be known to them.
+// Load reads the file. Without a file it returns the zero Tokens. A file that other users can read is an error on Unix, because
+// the tokens may be known to them. A file of something else is an error too.
 func (f *File) Load(context.Context) (tokens Tokens, err error) {
 	file, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,7 +116,7 @@ func replace(path string, data []byte) error {
 	return nil
 }
 
-// Lock waits for the other processes, or for the end of ctx.
+// Lock waits for the other processes. If ctx ends first, it returns the error of ctx.
 func (f *File) Lock(ctx context.Context) (unlock func(), err error) {
 	path := f.target() + ".lock"
 	for {

@@ -20,7 +20,8 @@ type TokenStore interface {
 	Lock(ctx context.Context) (unlock func(), err error)
 }
 
-// Memory keeps the tokens in this process. The zero value is ready. It must not be copied after its first use.
+// Memory keeps the tokens in this process. The zero value is ready. It must not be copied after its first use. It is safe for
+// concurrent use. The only error is that of Lock.
 type Memory struct {
 	mu     sync.Mutex
 	tokens Tokens
@@ -45,7 +46,7 @@ func (m *Memory) Save(_ context.Context, tokens Tokens) error {
 	return nil
 }
 
-// Lock waits for the other holder, or for the end of ctx.
+// Lock waits for the other holder. If ctx ends first, it returns the error of ctx.
 func (m *Memory) Lock(ctx context.Context) (unlock func(), err error) {
 	m.mu.Lock()
 	if m.lock == nil {

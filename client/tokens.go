@@ -12,8 +12,8 @@ import (
 
 // Tokens is a pair of tokens. fmt and slog do not show it. JSON does, because stores need it.
 type Tokens struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
+	AccessToken  string `json:"access_token"`  // for requests: Authorization: Bearer
+	RefreshToken string `json:"refresh_token"` // for the next pair; each pair has another one
 	// ExpiresIn is the lifetime of the access token in seconds, counted from Received.
 	ExpiresIn int64 `json:"expires_in"`
 	// Received is when the request for the pair was sent, by the clock of this machine. The clock of the service does

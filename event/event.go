@@ -23,7 +23,7 @@ const (
 	Recovered          Kind = "recovered"            // a client had lost an answer, and got new tokens with the token before it
 	Theft              Kind = "theft"                // a superseded refresh token was used: the session was ended
 	LoggedOut          Kind = "logged_out"           // the user ended a session
-	Revoked            Kind = "revoked"              // the host ended a session, all of a user's, or everybody's (no subject)
+	Revoked            Kind = "revoked"              // the host ended a session, all of a user's, or everybody's (no subject); or a user is missing or disabled
 	UserChanged        Kind = "user_changed"         // the user's roles or claims have changed
 	PasswordChanged    Kind = "password_changed"     // a new password was stored
 	KeyRotated         Kind = "key_rotated"          // another key signs; Reason is its id. It is noticed at the next token
@@ -36,15 +36,15 @@ const (
 // if an earlier login at this process has found the user lately: nobody is looked up for an attempt that must wait.
 type Event struct {
 	Kind      Kind
-	Time      time.Time
-	Subject   string // the user's id
-	SessionID string
-	Address   string // of the client, as the service sees it
-	UserAgent string // of the client, as it says itself
-	Reason    string // a short text or a code, such as "wrong password"
-	Method    string // of the request; empty for calls without HTTP
-	Path      string // of the request
-	RequestID string // of the request, from its header X-Request-Id
+	Time      time.Time // by the clock of this process
+	Subject   string    // the user's id
+	SessionID string    // empty if the event is of no single session
+	Address   string    // of the client, as the service sees it
+	UserAgent string    // of the client, as it says itself
+	Reason    string    // a short text or a code, such as "wrong password"
+	Method    string    // of the request; empty for calls without HTTP
+	Path      string    // of the request
+	RequestID string    // of the request, from its header X-Request-Id
 	// NewPlace says of LoginOK that the account has not signed in from this address within 30 days (package throttle), as far
 	// as the throttle's store knows; without a throttle it is always true. It is false for tokens that the host has asked for
 	// by itself (signet.Auth.IssueFor).

@@ -169,6 +169,6 @@ func secretFromEnv(logger *slog.Logger) []byte {
 	if secret, ok := os.LookupEnv("SIGNET_SECRET"); ok {
 		return []byte(secret)
 	}
-	logger.Warn("SIGNET_SECRET is not set: using a secret made for this run; tokens end when the program does")
+	logger.Warn("SIGNET_SECRET is not set: using a secret made for this run; tokens end when the program does, and so do the second factors in a database")
 	return []byte(rand.Text() + rand.Text())
 }

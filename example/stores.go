@@ -70,6 +70,7 @@ func (s *stores) openSQL(ctx context.Context, source string) error {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections) // the default of 2 would open and close connections all the time
 	db.SetConnMaxIdleTime(time.Minute)
+	db.SetConnMaxLifetime(10 * time.Minute) // after a failover, connections to the old server end
 	users, errUsers := sqlstore.NewUsers(db, dialect)
 	sessions, errSessions := sqlstore.NewSessions(db, dialect)
 	attempts, errAttempts := sqlstore.NewThrottle(db, dialect)
@@ -88,12 +89,17 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 	kind, rest, _ := strings.Cut(source, ":")
 	switch kind {
 	case "postgres", "postgresql":
-		if !strings.Contains(source, "connect_timeout=") { // or a silent server would keep everybody waiting for two minutes
-			separator := "?"
-			if strings.Contains(source, "?") {
-				separator = "&"
+		for name, value := range map[string]string{
+			"connect_timeout":      "5",          // or a silent server would keep everybody waiting for two minutes
+			"target_session_attrs": "read-write", // a server that became a replica refuses writes: go to another one
+		} {
+			if !strings.Contains(source, name+"=") {
+				separator := "?"
+				if strings.Contains(source, "?") {
+					separator = "&"
+				}
+				source += separator + name + "=" + value
 			}
-			source += separator + "connect_timeout=5"
 		}
 		return "pgx", source, sqlstore.PostgreSQL, nil
 	case "mysql":
@@ -101,6 +107,7 @@ func parseSource(source string) (driver, dsn string, dialect sqlstore.Dialect, e
 		if err != nil { // the error can have the password
 			return "", "", "", errors.New("this is no data source name of go-sql-driver/mysql: USER:PASSWORD@tcp(HOST:3306)/DATABASE")
 		}
+		config.RejectReadOnly = true    // a server that became a replica refuses writes: go to another one
 		config.InterpolateParams = true // or every query would be prepared first, which costs a second round trip
 		// A silent server would keep everybody waiting for ever.
 		config.Timeout = cmp.Or(config.Timeout, 5*time.Second)

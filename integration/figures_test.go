@@ -27,7 +27,7 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// These tests print the figures of docs/rotation.md, "How a revocation reaches everybody". Run them on a quiet machine:
+// These tests print figures of what docs/rotation.md calls "How a revocation reaches everybody". Run them on a quiet machine:
 // make figures-revocation.
 
 // say prints a figure beside its goal, and fails the test if the goal is missed.

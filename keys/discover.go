@@ -13,7 +13,7 @@ import (
 // Discover is [OpenURL] for an issuer whose name alone is known. The name must be exactly the "iss" of its tokens, and a URL
 // without query and fragment. The URL of the keys is in the issuer's metadata: OpenID Connect Discovery
 // (ISSUER/.well-known/openid-configuration), or RFC 8414 (/.well-known/oauth-authorization-server). The metadata must name
-// exactly this issuer.
+// exactly this issuer. The error is that of OpenURL.
 func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
 	return open("Discover", place{issuer: issuer}, opts)
 }

@@ -216,7 +216,8 @@ func (k *Key) Verify(input, signature []byte) bool {
 	return k.Err() == nil && k.mechanism.verify(input, signature)
 }
 
-// Sign signs input. If the signer is a [ContextSigner], Sign gives up when ctx ends.
+// Sign signs input. If the signer is a [ContextSigner], Sign gives up when ctx ends. It returns the error of the key ([Key.Err]) or
+// of the signer, or one that says that the key has no private part.
 func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 	if err := k.Err(); err != nil {
 		return nil, err

@@ -130,6 +130,9 @@ const (
 // The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from
 // https to http. A document is refused if it has more than 256 KiB or holds a secret. Other keys that cannot be used
 // are left out, and logged if they are bad.
+//
+// The error says which argument is wrong. OpenURL waits for no answer: what goes wrong later is in the log ([WithLogger]), and the
+// error of [Remote.Refetch].
 func OpenURL(address string, opts ...RemoteOption) (*Remote, error) {
 	return open("OpenURL", place{url: address}, opts)
 }
@@ -163,7 +166,8 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	return r, nil
 }
 
-// Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does nothing.
+// Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does
+// nothing. It always returns nil.
 func (r *Remote) Close() error {
 	r.closed.Store(true)
 	if r.stop != nil {

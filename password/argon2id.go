@@ -15,7 +15,7 @@ import (
 // Argon2id is the Argon2id password hash (RFC 9106). The zero value has the costs that OWASP recommends: 19 MiB of memory,
 // two passes, one lane. Hashes are PHC strings, "$argon2id$v=19$m=19456,t=2,p=1$salt$key". They name their own costs, so
 // Verify can read all of them. It reports a hash as outdated if it has less memory or fewer passes than configured, another
-// number of lanes, or a shorter salt or key than Hash makes.
+// number of lanes, or a shorter salt or key than Hash makes. It is safe for concurrent use.
 type Argon2id struct {
 	Memory      uint32 // KiB; 0 means 19,456 (19 MiB)
 	Iterations  uint32 // passes over the memory; 0 means 2

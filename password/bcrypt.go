@@ -10,7 +10,7 @@ import (
 
 // Bcrypt verifies the hashes of older programs ($2a$, $2b$, $2y$). It can also make such hashes, if another program must
 // read them. Use [Argon2id] otherwise. bcrypt uses only the first 72 bytes of a password. So Hash refuses longer passwords,
-// and Verify never accepts them. Neither cuts a password, even if the program that made the hash did.
+// and Verify never accepts them. Neither cuts a password, even if the program that made the hash did. It is safe for concurrent use.
 type Bcrypt struct {
 	Cost int // 4 to 18; 0 means 12. The work doubles with each step.
 }

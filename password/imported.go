@@ -22,7 +22,8 @@ import (
 //   - Werkzeug (Flask): pbkdf2:sha1:, pbkdf2:sha256:, pbkdf2:sha512: and scrypt:, with their costs.
 //   - ASP.NET Identity, versions 2 and 3.
 //
-// It never reads plain text ({noop}), MD5, or a hash of one SHA round. Their users need a new password.
+// It never reads plain text ({noop}), MD5, or a hash of one SHA round. Their users need a new password. It is safe for concurrent
+// use.
 type Imported struct{}
 
 var errVerifyOnly = errors.New("password: Imported verifies hashes and makes none")

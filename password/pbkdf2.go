@@ -13,7 +13,7 @@ import (
 // does so where FIPS 140 is enforced (GODEBUG=fips140=only). Hashes are PHC strings,
 // "$pbkdf2-sha256$i=600000$salt$key". Verify reads no hash of passlib, which has the number without "i="; [Imported]
 // does. Verify reports a hash as outdated if it has fewer iterations than configured, or a shorter salt or key than
-// Hash makes.
+// Hash makes. It is safe for concurrent use.
 type PBKDF2 struct {
 	Iterations int // 1,000 to 10,000,000; 0 means 600,000, as OWASP recommends
 }

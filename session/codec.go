@@ -14,7 +14,7 @@ const codecVersion = 1
 
 // MarshalJSON returns the stored form of a session: one JSON object, without white space. It keeps the members that
 // [Session.UnmarshalJSON] read and did not know. So a row that a newer version of this package has written loses nothing
-// when an older version changes it.
+// when an older version changes it. It never returns an error.
 func (s Session) MarshalJSON() ([]byte, error) {
 	b := make([]byte, 0, 768+len(s.unknown)) // enough for nearly all
 	b = strconv.AppendInt(append(b, `{"v":`...), codecVersion, 10)

@@ -39,7 +39,8 @@ func (c Cutoff) Change(keepUntil, now Millis) Cutoff {
 func (c Cutoff) next(now Millis) int64 { return max(c.Version()+1, int64(now)) }
 
 // Version says which cut-offs somebody knew who read a Moment. A session has the version of the Moment in which it was made,
-// and an access token has that of the Moment before its user was read.
+// and an access token has that of the Moment before its user was read. All counts the cut-offs of everybody, and User those of the
+// user. Each is greater after every cut-off.
 type Version struct{ All, User int64 }
 
 // Moment is what a store knows at one instant: its time, and the cut-offs of a user.
@@ -57,7 +58,7 @@ func (m Moment) Ended(s Session) bool {
 	return s.Born.User < m.User.Ended && s.ID != m.User.Spared || s.Born.All < m.All.Ended
 }
 
-// MarshalJSON returns the stored form of a cut-off.
+// MarshalJSON returns the stored form of a cut-off. It never returns an error.
 func (c Cutoff) MarshalJSON() ([]byte, error) {
 	b := strconv.AppendInt([]byte(`{"v":`), codecVersion, 10)
 	b = strconv.AppendInt(append(b, `,"ended":`...), c.Ended, 10)

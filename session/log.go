@@ -6,7 +6,7 @@ import (
 )
 
 // Log is the list of what was revoked and cut off. Every process follows it, so that requests with access tokens need no
-// look-up in the store.
+// look-up in the store. Like all of a [Store], it must be safe for concurrent use.
 type Log interface {
 	// ReadLog calls each for entries behind the cursor, and returns the cursor behind them. An entry that is committed
 	// later is behind that cursor, whenever its transaction began: a reader that goes on with the cursor misses no entry.
@@ -20,7 +20,8 @@ type Log interface {
 	ReadLog(ctx context.Context, after Cursor, limit int, each func(Entry)) (Page, error)
 }
 
-// Notifier is an optional interface of a [Store]. It makes revocations known sooner than the next look into the log.
+// Notifier is an optional interface of a [Store]. It makes revocations known sooner than the next look into the log. It must
+// be safe for concurrent use.
 type Notifier interface {
 	// Notify calls wake whenever the log may have new entries. It returns when ctx ends, or with an error when it cannot go
 	// on; the caller then calls it again after a while. It may call wake for nothing, and it may miss an entry.

@@ -68,8 +68,8 @@ func (h *Hash) UnmarshalText(text []byte) error {
 
 // Ancestor is a superseded generation whose refresh token is still honoured. The reuse window begins at SupersededAt.
 type Ancestor struct {
-	Generation   int64
-	SupersededAt Millis
+	Generation   int64  // of the refresh token, as in [Session.Current]
+	SupersededAt Millis // when the token after it was used first, by the store's clock
 }
 
 // Ancestors are the newest superseded generations that still have an open window. Unused places are zero. The last place is only

@@ -55,7 +55,8 @@ type Store interface {
 	Log
 }
 
-// Batcher is an optional interface of a [Store], for changes of many sessions that nobody waits for.
+// Batcher is an optional interface of a [Store], for changes of many sessions that nobody waits for. It must be safe for concurrent
+// use.
 type Batcher interface {
 	// UpdateBatch is Update for many sessions in a few round trips, with two differences: a session that does not exist is left
 	// out, and change does not fail. It calls change for each session that it finds, with the store's time. Like Update it may

@@ -239,7 +239,7 @@ func (a *Attempt) Succeeded(ctx context.Context) error {
 
 // Completed is Succeeded for the second step of a login whose first step came from the same address, at most so long ago, and
 // ended with [Attempt.Continued]. It also takes back what that one has left in the limit of the day: an hour less the time ago,
-// or nothing if ago is less than 0. So right logins with two steps hardly count.
+// or nothing if ago is less than 0. So right logins with two steps hardly count. Its errors are those of Succeeded.
 func (a *Attempt) Completed(ctx context.Context, ago time.Duration) error {
 	return a.end(ctx, func(s *account, place uint64, t trace) { s.complete(place, t, ago) })
 }
@@ -253,7 +253,7 @@ func (a *Attempt) Cancelled(ctx context.Context) error {
 // Continued is for an attempt whose password was right and whose second step is still to come. It takes the count back as
 // Cancelled does, with one difference: the attempt of a stranger still counts for the limit of the day, until
 // [Attempt.Completed]. So somebody who knows the password, but does not have the second factor, cannot begin any number of
-// logins.
+// logins. Its error is [ErrUnavailable]; then the attempt stays counted.
 func (a *Attempt) Continued(ctx context.Context) error {
 	return a.end(ctx, (*account).goOn)
 }

@@ -82,14 +82,15 @@ type Store interface {
 // PasswordUpdater is an optional interface of a Store that can change the hash of a password. It MUST store newHash only if the
 // user's hash still is oldHash, in one atomic step. Otherwise a password that was changed in the meantime would come back. If
 // the user's hash is another one, it MUST change nothing and return nil. The same holds if there is no such user. An error
-// means that nobody knows whether the hash was stored: signet logs it at a login, and answers 503 to a new password.
+// means that nobody knows whether the hash was stored: signet logs it at a login, and answers 503 to a new password. It MUST be safe
+// for concurrent use.
 type PasswordUpdater interface {
 	UpdatePasswordHash(ctx context.Context, id, oldHash, newHash string) error
 }
 
 // Writer is a [Store] that can also write. [Memory] and sqlstore.Users are Writers. signet itself needs no Writer. It
 // is for programs that manage users, and for the kit that checks such stores. A method that returns an error has changed
-// nothing.
+// nothing. Implementations MUST be safe for concurrent use.
 type Writer interface {
 	Store
 	PasswordUpdater
