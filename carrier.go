@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/signet-go/signet/internal/strictjson"
 )
 
 // carrier is how tokens travel between a mount and its clients: in bodies, or in cookies.
@@ -26,6 +28,7 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 	c.setCookies(w, r, tokens)
 	b := strconv.AppendInt([]byte(`{"token_type":"Cookie","expires_in":`), tokens.ExpiresIn, 10)
 	b = strconv.AppendInt(append(b, `,"refresh_expires_in":`...), tokens.refreshIn, 10)
+	b = strictjson.AppendString(append(b, `,"sub":`...), tokens.subject)
 	writeBody(w, http.StatusCreated, append(b, "}\n"...))
 }
 

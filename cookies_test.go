@@ -152,7 +152,7 @@ func TestABrowserKeepsItsTokensInCookies(t *testing.T) {
 	b := newBrowser(t)
 	got := b.do(t, "POST", "/web/auth/login", johnsLogin)
 	require.Equal(t, 201, got.StatusCode, got.body)
-	require.JSONEq(t, `{"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000}`, got.body)
+	require.JSONEq(t, `{"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000,"sub":"1"}`, got.body)
 	require.Empty(t, got.Header.Get("Access-Control-Allow-Origin"))
 	cookies := got.Cookies()
 	require.Len(t, cookies, 2)

@@ -179,7 +179,7 @@ func ExampleAuth_CookieHandler() {
 		fmt.Println(cookie.Name, cookie.Path, cookie.HttpOnly, cookie.Secure)
 	}
 	// Output:
-	// 201 {"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000}
+	// 201 {"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000,"sub":"1"}
 	// __Host-access_token / true true
 	// __Secure-refresh_token /web/auth true true
 }

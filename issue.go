@@ -81,7 +81,7 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 		return Tokens{}, unavailable(err)
 	}
 	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
-		refreshIn: refreshEnd - from.Unix(), sessionID: g.sessionID}, nil
+		refreshIn: refreshEnd - from.Unix(), subject: g.user.ID, sessionID: g.sessionID}, nil
 }
 
 // issueAccess signs an access token, and returns its end in Unix time and the key.

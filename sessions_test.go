@@ -775,7 +775,7 @@ func TestTheLifetimeOfARefreshTokenHasOneClock(t *testing.T) {
 		login := httptest.NewRequest("POST", "/web/auth/login", strings.NewReader(johnsLogin))
 		login.Header.Set("Content-Type", "application/json")
 		auth.CookieHandler("/web/auth").ServeHTTP(browser, login)
-		require.JSONEq(t, `{"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000}`, browser.Body.String(), ahead)
+		require.JSONEq(t, `{"token_type":"Cookie","expires_in":1728000,"refresh_expires_in":36000,"sub":"1"}`, browser.Body.String(), ahead)
 		for range 2 {
 			refresh := part(t, tokens.RefreshToken, 1)
 			require.EqualValues(t, 36000, refresh["exp"].(float64)-refresh["iat"].(float64), ahead)

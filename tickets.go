@@ -79,8 +79,8 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 // that next sees does not have the parameter; RequestURI still has it. The claims in the context are new, with the current
 // roles of the user. They expire like those of a new access token, but not after the last token of the session. Without the
 // parameter it is RequireAuth, also for cookies ([WithCookies]). See [SessionContext] for the end of the connection. An
-// EventSource that reconnects by itself sends the same ticket again and is refused, so the script must open a new one with a new
-// ticket. It panics if next is nil.
+// EventSource that reconnects by itself sends the same ticket again and is refused, so the script must close it and open another
+// one with a new ticket (docs/browsers.md). It panics if next is nil.
 func (a *Auth) RequireTicket(next http.Handler) http.Handler {
 	withToken := a.require("RequireTicket", next, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -20,6 +20,7 @@ type Tokens struct {
 	ExpiresIn    int64  `json:"expires_in"`    // seconds until the access token expires
 
 	refreshIn int64  // seconds until the refresh token expires
+	subject   string // the user's id
 	sessionID string // "": there is no session
 }
 

@@ -54,6 +54,18 @@ func startShop(t testing.TB) (url string) {
 	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 	mux.Handle("/api/echo", auth.RequireAuth(http.HandlerFunc(echo)))
 	mux.Handle("/api/recent", auth.RequireRecentAuth(5*time.Second)(http.HandlerFunc(echo)))
+	mux.HandleFunc("/social", func(w http.ResponseWriter, r *http.Request) { // a page of the host that signs Maria in
+		user, err := users.FindByID(r.Context(), "2")
+		if err == nil {
+			var tokens signet.Tokens
+			if tokens, err = auth.IssueFor(auth.ContextWithClient(r), user); err == nil {
+				err = auth.SetCookies(w, r, "/web/auth", tokens)
+			}
+		}
+		if err != nil {
+			signet.WriteError(w, err)
+		}
+	})
 	mux.Handle("/api/events", auth.RequireTicket(http.HandlerFunc(echo)))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

@@ -17,7 +17,7 @@ export interface ClientOptions {
    * sessionStorage: a browser copies it into a duplicated tab, and two copies of one refresh token look like theft.
    */
   storage?: ClientStorage;
-  /** For how many seconds a renewal or a logout is tried again while the server is away. The default is 30. */
+  /** For how many seconds new attempts of a renewal or a logout begin while the server is away. The default is 30. */
   patience?: number;
   /**
    * Called once in every tab when its user is not signed in any more. The error is the server's reason when it has refused the refresh
@@ -62,7 +62,7 @@ export interface Client {
   /**
    * Signs in with tokens that a page of yours got from the server, after a social login or a magic link: the JSON of the Tokens of Go's
    * Auth.IssueFor. It throws a {@link SignetError} with the code "bad_answer" if the answer has none. In cookie mode use
-   * {@link Client.refresh}.
+   * {@link Client.refresh}, also if somebody was signed in before.
    */
   setTokens(answer: { access_token: string; refresh_token: string; expires_in?: number | undefined }): void;
   /**
@@ -73,17 +73,22 @@ export interface Client {
   stepUp(codeOrPassword: string, options?: Abortable): Promise<void>;
   /**
    * Signs out in all tabs. It resolves when the server has ended the session. It rejects with a {@link SignetError} when the server was
-   * not reached: in bearer mode the tokens are gone from this device all the same; in cookie mode the user is still signed in.
+   * not reached: in bearer mode the tokens are gone from this device all the same; in cookie mode the user is still signed in. In cookie
+   * mode it rejects with the code "user_changed" if another user has signed in meanwhile.
    */
   logout(): Promise<void>;
-  /** Ends all sessions of the user, on all devices. If it rejects with a {@link SignetError}, the user is still signed in here. */
+  /**
+   * Ends all sessions of the user, on all devices. If it rejects with status 401, this session had ended before, and those of other devices
+   * go on: sign in and call it again. After another {@link SignetError} the user is still signed in here; with the code "user_changed" it is
+   * another user, who keeps all sessions.
+   */
   logoutAll(): Promise<void>;
   /** Returns the user's profile, as the server has it. It rejects with a {@link SignetError} for every answer but success. */
   profile<T = Record<string, unknown>>(options?: Abortable): Promise<T>;
   /**
    * Does what the global fetch does, for the user: it adds the access token to requests to the API's origins, renews the token before it
-   * expires, and renews it and repeats the request once after an answer with status 401. It does not repeat a request whose body is a
-   * stream, nor for another user than before. If another user signs in while the request waits for a token, it rejects with the code
+   * expires, and renews it and repeats the request once after an answer with status 401. It does not repeat a request with a stream as
+   * init.body, nor for another user than before. If another user signs in while the request waits for a token, it rejects with the code
    * "user_changed" and is not sent. The answer 401 is returned as it is when nobody is signed in. When the token cannot be renewed now, it rejects with a
    * {@link SignetError}, and the user stays signed in.
    */
@@ -105,10 +110,10 @@ export interface Client {
   refresh(options?: Abortable): Promise<boolean>;
   /**
    * Calls the listener after each change of {@link Client.tokens}, made by this tab or another, and returns a function that ends this. It
-   * fits React: useSyncExternalStore(client.subscribe, () => client.signedIn).
+   * fits React: useSyncExternalStore(client.subscribe, () => client.signedIn, () => false).
    */
   subscribe(listener: () => void): () => void;
-  /** Ends what the client listens to. */
+  /** Ends what the client listens to. A client that is not closed stays in memory. */
   close(): void;
   /** Whether a user is signed in, as far as this device knows. Only the server knows whether the session still lives. */
   readonly signedIn: boolean;

@@ -18,10 +18,13 @@ export class SignetError extends Error {
   }
 }
 
+const OWN = Symbol(); // the name of a storage that no other tab has
+
 /** memoryStorage returns a storage for the tokens of one tab. They are gone when the tab closes or loads again. */
 export function memoryStorage() {
   const items = new Map();
   return {
+    [OWN]: Math.random(),
     getItem: (key) => items.get(key) ?? null,
     setItem: (key, value) => void items.set(key, value),
     removeItem: (key) => void items.delete(key),
@@ -39,6 +42,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   const key = "signet:" + base;
   const storage = options.storage ?? browserStorage() ?? memoryStorage();
   const send = options.fetch ?? ((...request) => globalThis.fetch(...request));
+  const shared = (!cookie && storage[OWN]) || key; // the name of those who share the tokens
   const listeners = new Set();
   const offline = new Set(); // those who wait for the network
   const closed = new AbortController();
@@ -60,16 +64,13 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     } catch {} // the browser forbids it
     if (text && text !== stale) held = stale = undefined; // another tab has written since
     else text = held;
-    try {
-      const state = JSON.parse(text);
-      state.text = text;
-      return cookie || state.refreshToken ? state : undefined;
-    } catch {} // nothing is stored, or something that this client has not written
+    const state = parse(text);
+    if (cookie ? state?.life : state?.refreshToken) return { ...state, text }; // otherwise this client has not written it
   }
 
   /** write stores a state, or removes it, and tells everyone. The error says why the server has ended the session. */
   function write(state, error) {
-    const text = state && JSON.stringify(state);
+    const text = state && JSON.stringify({ ...state, text: undefined });
     held = stale = undefined;
     try {
       if (text) storage.setItem(key, text);
@@ -98,14 +99,12 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     listeners.forEach(queueMicrotask);
   }
 
-  /** stateOf makes a state from an answer to a request that was sent at that time. In cookie mode, who is a number for the login. */
-  function stateOf(answer, at, who) {
-    const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in } = answer ?? {};
-    if (cookie ? !(expires_in > 0) : !(text(accessToken) && text(refreshToken))) {
-      throw new SignetError("the answer is not one of the login API", { code: "bad_answer" });
-    }
+  /** stateOf makes a state from an answer to a request that was sent at that time. In cookie mode, who is the id of the user. */
+  function stateOf(answer, at) {
+    const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in, sub: who } = answer ?? {};
+    if (cookie ? !(expires_in > 0) : !(text(accessToken) && text(refreshToken))) throw bad();
     const life = seconds(expires_in) || lifetime(accessToken) || 1e9;
-    const idle = seconds(refresh_expires_in) || lifetime(refreshToken) || undefined;
+    const idle = seconds(refresh_expires_in) || lifetime(refreshToken); // NaN: it is not known
     return cookie ? { at, life, idle, who } : { accessToken, refreshToken, at, life, idle };
   }
 
@@ -129,11 +128,15 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       });
       answer = await response.text();
     } catch (cause) {
-      signal?.throwIfAborted();
-      throw new SignetError("the server cannot be reached", { cause });
+      throw asError(cause, signal);
     }
-    if (!response.ok) throw failure(response, answer);
-    return parse(answer);
+    return result(response, answer);
+  }
+
+  /** obtain is post for an answer with tokens, and returns the state. */
+  async function obtain(...request) {
+    const at = Date.now();
+    return stateOf(await post(...request), at);
   }
 
   /** persist repeats a job that fails because the server is away, as long as its patience lasts. */
@@ -143,9 +146,9 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       try {
         return await job();
       } catch (reason) {
-        const error = reason instanceof SignetError ? reason : new SignetError("the server cannot be reached", { cause: reason });
+        const error = asError(reason);
         const { status, retryAfter = 0 } = error;
-        const pause = Math.max(1000 * retryAfter, wait * (1 + Math.random()));
+        const pause = Math.min(Math.max(1000 * retryAfter, wait * (1 + Math.random())), 1e9); // a timer has 31 bits
         const passing = !status || status === 408 || status === 429 || status >= 500;
         if (!passing || performance.now() + pause > end) throw error;
         let wake;
@@ -161,13 +164,12 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   function enter(path, body, signal) {
     return alone(async () => {
       signal?.throwIfAborted();
-      const at = Date.now();
       try {
-        write(stateOf(await post(path, body, signal), at, Math.random()));
+        write(await obtain(path, body, signal));
       } catch (error) {
         const now = cookie && read();
         // Without an answer, the browser may have the cookies of the new user.
-        if (now && (signal?.aborted || !error.status)) write({ ...now, text: undefined, who: Math.random() });
+        if (now && (signal?.aborted || !error.status)) write({ ...now, who: Math.random() });
         throw error;
       }
     }, signal);
@@ -184,36 +186,38 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   }
 
   /**
-   * leave makes the server end sessions. If the server refuses the token, the session has ended already. A check of the host, in front
-   * of the logout, refuses something else.
+   * gone passes the answer of a server that has ended the session already, or has none. A check of the host, in front of the logout,
+   * refuses something else.
    */
-  const leave = (job) => persist(() => job().catch(gone));
   const gone = (error) => {
-    const { status, code } = error;
-    if (status !== 401 || (code !== "invalid_token" && (code !== "missing_token" || !cookie))) throw error;
+    const codes = error.status === 401 ? ["invalid_token", cookie && "missing_token"] : ["not_found", "not_implemented"];
+    if (!codes.includes(error.code)) throw error;
   };
-  /** absent is gone for a server that may have no sessions. */
-  const absent = (error) => ["not_found", "not_implemented"].includes(error.code) || gone(error);
 
   async function logout() {
-    const { refreshToken } = read() ?? {};
+    const state = read();
     if (!cookie) {
       write(); // at once: the server may be away
-      if (!refreshToken) return;
+      if (!state) return;
     }
     const end = async () => {
-      await post("/logout", { refreshToken }).catch(absent);
+      if (cookie) ofSameUser(state, read());
+      await post("/logout", { refreshToken: state?.refreshToken }).catch(gone);
       if (cookie) write(); // the browser had the cookie until now
     };
-    await leave(() => (hidden ? end() : alone(end))); // a page that goes away has no time to wait
+    await persist(() => (hidden ? end() : alone(end))); // a page that goes away has no time to wait
   }
 
   async function logoutAll() {
     const state = read();
     if (!state && !cookie) return;
-    const isSame = (now) => now && state && userOf(now) === userOf(state) && claims(now.refreshToken).sid === claims(state.refreshToken).sid;
-    await leave(() => (cookie ? endAll(state) : ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) })));
-    if (isSame(read())) write(); // otherwise somebody else has signed in
+    await persist(() => {
+      if (cookie) return endAll(state);
+      ofSameUser(state, read());
+      return ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) });
+    });
+    const now = read();
+    if (now && state && sessionOf(now) === sessionOf(state)) write(); // otherwise somebody has signed in
   }
 
   /** endAll is logoutAll in cookie mode. Its answer takes the cookies away, so nobody may sign in meanwhile. */
@@ -248,17 +252,15 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function refresh(used) {
     const sent = read();
     if (sent?.text !== used || (!sent && !cookie)) return sent; // another tab was faster
-    const at = Date.now();
     renewal = new AbortController();
     const limit = setTimeout(() => renewal.abort(), ATTEMPT);
     let next, error;
     try {
       const body = cookie ? {} : { refreshToken: sent.refreshToken };
-      next = stateOf(await post("/refresh-token", body, renewal.signal), at, sent ? sent.who : Math.random());
+      next = await obtain("/refresh-token", body, renewal.signal);
     } catch (reason) {
-      if (!(reason instanceof SignetError)) throw new SignetError("the server cannot be reached", { cause: reason });
-      if (reason.status !== 401) throw reason;
-      error = reason;
+      error = asError(reason);
+      if (error.status !== 401) throw error;
     } finally {
       clearTimeout(limit);
     }
@@ -293,9 +295,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   async function raise(answer, state) {
     const sent = ofSameUser(state, read());
-    const at = Date.now();
-    const body = { refreshToken: sent?.refreshToken, code: answer };
-    settle(sent, stateOf(await post("/step-up", body, undefined, sent), at, sent?.who));
+    settle(sent, await obtain("/step-up", { refreshToken: sent?.refreshToken, code: answer }, undefined, sent));
   }
 
   /** locked runs a job while no other tab runs one. It goes on without the lock of a tab that does not give it back. */
@@ -304,7 +304,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     if (!locks) return lockedByStorage(job);
     let began;
     try {
-      return await locks.request(key, { signal: AbortSignal.timeout(cookie ? 4 * LEASE : LEASE) }, () => {
+      return await locks.request(shared, { signal: AbortSignal.timeout(cookie ? 4 * LEASE : LEASE) }, () => {
         began = true;
         return job();
       });
@@ -343,6 +343,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function fresh(signal) {
     const state = read();
     if (!state) return;
+    if (held) write(state); // there may be room now
     const { at, life, idle } = state;
     const age = (Date.now() - at) / 1000; // below 0: the clock was put back
     if (age < 0 || age > life - Math.min(5, life / 10)) return ofSameUser(state, await renew(state.text, signal));
@@ -374,11 +375,14 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     return request;
   }
 
-  /** ask sends a request that must succeed. */
+  /** ask sends a request that must succeed, and returns the JSON of its answer. */
   async function ask(path, init) {
-    const response = await authorizedFetch(base + path, { ...init, redirect: "manual" });
-    if (!response.ok) throw failure(response, await response.text());
-    return response;
+    try {
+      const response = await authorizedFetch(base + path, { ...init, redirect: "manual" });
+      return result(response, await response.text());
+    } catch (cause) {
+      throw asError(cause, init?.signal);
+    }
   }
 
   // What happens outside of this tab, and to it.
@@ -388,7 +392,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   const on = (target, type, listener) => target?.addEventListener?.(type, listener, { signal: closed.signal, capture: true });
   const listen = () => {
     if (!globalThis.BroadcastChannel || closed.signal.aborted) return;
-    channel = new BroadcastChannel(key);
+    channel = new BroadcastChannel(shared);
     channel.onmessage = () => notice();
     channel.unref?.(); // a program in node may end
   };
@@ -420,17 +424,17 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   return {
     login: (email, password, { remember, signal } = {}) => enter("/login", { email, password, remember }, signal),
     secondStep: (ticket, code, { signal } = {}) => enter("/login/second-step", { ticket, code }, signal),
-    setTokens: (answer) => write(stateOf(answer, Date.now(), Math.random())),
+    setTokens: (answer) => write(stateOf(answer, Date.now())),
     stepUp,
     logout,
     logoutAll,
-    profile: async (init) => (await ask("/profile", init)).json(),
-    ticket: async ({ signal } = {}) => (await (await ask("/ticket", { method: "POST", signal })).json()).ticket,
+    profile: (init) => ask("/profile", init),
+    ticket: async ({ signal } = {}) => (await ask("/ticket", { method: "POST", signal })).ticket,
     fetch: authorizedFetch,
     accessToken: async ({ signal } = {}) => (await fresh(signal))?.accessToken,
     refresh: async ({ signal } = {}) => Boolean(await renew(read()?.text, signal)),
     subscribe: (listener) => {
-      const own = () => listener();
+      const own = () => listeners.has(own) && listener();
       listeners.add(own);
       return () => void listeners.delete(own);
     },
@@ -480,6 +484,22 @@ function parse(text) {
   } catch {}
 }
 
+const bad = () => new SignetError("the answer is not one of the login API", { code: "bad_answer" });
+
+/** asError makes an error of what a fetch has thrown, unless the signal has ended it. */
+function asError(cause, signal) {
+  signal?.throwIfAborted();
+  return cause instanceof SignetError ? cause : new SignetError("the server cannot be reached", { cause });
+}
+
+/** result returns the JSON of an answer that is a success, or true for an answer 204, which has none. */
+function result(response, body) {
+  if (!response.ok) throw failure(response, body);
+  const answer = response.status === 204 || parse(body);
+  if (!answer) throw bad();
+  return answer;
+}
+
 /** failure makes an error of an answer that is not a success. */
 function failure(response, body) {
   const { status, statusText, headers, type } = response;
@@ -507,7 +527,7 @@ function claims(token) {
   }
 }
 
-/** userOf returns whose state it is. In cookie mode no script can know, so it is the login. */
+/** userOf returns whose state it is. */
 const userOf = (state) => state.who ?? claims(state.refreshToken).sub;
 
 /** ofSameUser returns the next state. Who acts as one user must not act as another, who has signed in meanwhile. */
@@ -524,10 +544,13 @@ function lifetime(token) {
   return exp - iat;
 }
 
+/** sessionOf returns whose state it is, and of which session. */
+const sessionOf = (state) => userOf(state) + " " + claims(state.refreshToken).sid;
+
 /** isNewer tells whether state a is a later generation than b of the same session. */
 function isNewer(a, b) {
-  const [x, y] = [claims(a.refreshToken), claims(b.refreshToken)];
-  return x.sid === y.sid && x.sub === y.sub && (x.gen ?? x.iat) > (y.gen ?? y.iat);
+  const generation = ({ refreshToken }) => claims(refreshToken).gen ?? claims(refreshToken).iat;
+  return sessionOf(a) === sessionOf(b) && generation(a) > generation(b);
 }
 
 /** abortable gives up waiting for a promise when the signal says so. What was started goes on for others. */

@@ -398,6 +398,102 @@ test("signing out everywhere ends the sessions of other devices", async (t) => {
   assert.equal(proxy.count("/logout-all"), 2, "the first had a spoiled token");
 });
 
+test("signing out everywhere is not repeated as another user", async (t) => {
+  const { clients, proxy } = await begin(t, { tabs: 2 });
+  proxy.rule = (request) => (request.path.endsWith("/logout-all") ? away(1) : undefined);
+  const refused = assert.rejects(clients[0].logoutAll(), { status: 409, code: "user_changed" });
+  await until(() => proxy.count("/logout-all") === 1);
+  proxy.rule = () => {};
+  await clients[1].login("maria@mail.com", "12345");
+  await refused;
+  await succeed(clients[1].fetch(api(proxy)));
+  assert.equal(proxy.count("/logout-all"), 1);
+});
+
+for (const mode of ["bearer", "cookie"]) {
+  for (const [what, old] of [["a good token", 0], ["an old token", 1000]]) {
+    test(`signing out everywhere with ${what} of a session that has ended: ${mode}`, async (t) => {
+      const cookies = mode === "cookie" ? { server: process.env.SIGNET_COOKIE_URL, tab: { cookies: true } } : {};
+      const { client, proxy, browser } = await begin(t, { ...cookies, client: { mode } });
+      const other = await begin(t, { ...cookies, client: { mode } }); // another device
+      const { sessions } = await (await client.fetch(proxy.url + "/sessions")).json();
+      const { id } = sessions.find(({ current }) => current);
+      await succeed(other.client.fetch(other.proxy.url + "/sessions/" + id, { method: "DELETE" }).then(({ status }) => new Response("", { status: status === 204 ? 200 : status })));
+      if (old) age(browser, old);
+      await assert.rejects(client.logoutAll(), { status: 401 }, "the other devices are still signed in");
+      assert.equal(client.signedIn, false);
+      await succeed(other.client.fetch(api(other.proxy)));
+    });
+  }
+}
+
+test("every failure is a SignetError", async (t) => {
+  const { client, proxy, tabs } = await begin(t, { client: { patience: 0.2 } });
+  const { SignetError } = tabs[0].module;
+  const page = { status: 200, headers: { "Content-Type": "text/html" }, body: "<!doctype html>" };
+  for (const [rule, wanted] of [["refuse", "network_error"], [page, "bad_answer"]]) {
+    proxy.rule = ({ path }) => (path.endsWith("/refresh-token") ? undefined : rule);
+    for (const call of [client.profile, client.ticket, () => client.login(...john), () => client.stepUp("changeme")]) {
+      await assert.rejects(call(), (error) => error instanceof SignetError && error.code === wanted, call.name);
+    }
+  }
+  proxy.rule = ({ path }) => (path.endsWith("/logout-all") || path.endsWith("/logout") ? page : undefined);
+  await assert.rejects(client.logoutAll(), { code: "bad_answer" });
+  assert.equal(client.signedIn, true);
+  await assert.rejects(client.logout(), { code: "bad_answer" });
+  await assert.rejects(client.profile({ signal: AbortSignal.abort(new Error("enough")) }), { message: "enough" });
+});
+
+test("a storage that has room again gets the tokens", async (t) => {
+  const { client, browser, proxy, tabs } = await begin(t, { tabs: 2 });
+  browser.room = 1;
+  await client.refresh();
+  assert.equal(browser.state, undefined);
+  browser.room = Infinity;
+  await succeed(client.fetch(api(proxy)));
+  assert.ok(browser.state.refreshToken);
+  assert.equal(tabs[1].client.signedIn, true);
+});
+
+test("a pause is no longer than a timer can be", async (t) => {
+  const { client, proxy, tabs } = await begin(t, { client: { patience: Infinity } });
+  const pauses = [];
+  tabs[0].global.setTimeout = (wake, ms) => (pauses.push(ms), setTimeout(wake, Math.min(ms, 1000)));
+  proxy.rule = (request) => (isRefresh(request) && proxy.count("/refresh-token") === 1 ? away(3_000_000) : undefined);
+  assert.equal(await client.refresh(), true);
+  assert.ok(pauses.some((ms) => ms > 1e8 && ms < 2 ** 31), String(pauses));
+});
+
+test("a listener that has gone hears nothing", async (t) => {
+  const { client } = await begin(t);
+  let heard = 0;
+  const end = client.subscribe(() => heard++);
+  const refreshed = client.refresh();
+  await refreshed;
+  await sleep(0);
+  assert.equal(heard, 1);
+  const leaving = client.logout(); // the state changes at once, and listeners hear of it after that
+  end();
+  await leaving;
+  assert.equal(heard, 1);
+});
+
+test("clients that share no tokens do not wait for each other", async (t) => {
+  const { browser, proxy, tabs } = await begin(t, { tabs: 2, signedIn: false });
+  const [one, two] = tabs.map((tab) => tab.connect(proxy.url, { storage: tab.module.memoryStorage() }));
+  await one.login(...john);
+  await two.login("maria@mail.com", "12345");
+  let late = true;
+  proxy.rule = (request) => (isRefresh(request) && late ? ((late = false), sleep(1000)) : undefined);
+  const slow = one.refresh();
+  await until(() => proxy.count("/refresh-token") === 1);
+  const began = performance.now();
+  await two.refresh();
+  assert.ok(performance.now() - began < 900);
+  await slow;
+  assert.ok(browser.locks.granted >= 2);
+});
+
 test("a storage that is forbidden, full or damaged", async (t) => {
   const { client, proxy, browser, tabs } = await begin(t, { signedIn: false });
   browser.forbidden = true;

@@ -24,7 +24,9 @@ test("a login, a profile, a logout", async (t) => {
   await assert.rejects(client.login(john[0], "wrong"), { status: 401, code: "invalid_credentials" });
   await client.login(...john);
   assert.equal(client.signedIn, true);
-  for (const [key, value] of Object.entries(browser.state)) assert.equal(typeof value, "number", key + " is no secret");
+  const { who, ...rest } = browser.state;
+  assert.equal(who, "1");
+  for (const [key, value] of Object.entries(rest)) assert.equal(typeof value, "number", key + " is no secret");
   assert.equal(await client.accessToken(), undefined);
   assert.deepEqual([client.tokens.accessToken, client.tokens.refreshToken], [undefined, undefined]);
   assert.ok(client.tokens.expiresAt > Date.now());
@@ -231,6 +233,56 @@ test("what waits for a renewal is not sent for another user", async (t) => {
   late = false;
   assert.equal((await answer).status, 401);
   assert.equal(proxy.seen.filter(({ body }) => body === "of John").length, 1);
+});
+
+for (const path of ["/logout", "/logout-all"]) {
+  test(path + " that is repeated does not sign out who has signed in meanwhile", async (t) => {
+    const { clients, proxy } = await begin(t, { tabs: 2 });
+    proxy.rule = (request) => (request.path.endsWith(path) ? away(1) : undefined);
+    const leaving = path === "/logout" ? clients[0].logout() : clients[0].logoutAll();
+    const refused = assert.rejects(leaving, { status: 409, code: "user_changed" });
+    await until(() => proxy.count(path) === 1);
+    proxy.rule = () => {};
+    await clients[1].login("maria@mail.com", "12345");
+    await refused;
+    await succeed(clients[1].fetch(api(proxy)));
+    assert.equal(proxy.count(path), 1);
+  });
+}
+
+test("a logout that waits for a login does not sign out who signs in", async (t) => {
+  const { clients, proxy } = await begin(t, { tabs: 2 });
+  let late = true;
+  proxy.rule = ({ path }) => (path.endsWith("/login") ? until(() => !late) : undefined);
+  const login = clients[1].login("maria@mail.com", "12345");
+  await until(() => proxy.count("/login") === 2);
+  const refused = assert.rejects(clients[0].logout(), { code: "user_changed" });
+  await sleep(50);
+  late = false;
+  await login;
+  await refused;
+  await succeed(clients[1].fetch(api(proxy)));
+});
+
+test("a user whom a page of the server has signed in is another user", async (t) => {
+  const { client, proxy, browser } = await begin(t);
+  const sent = await client.fetch(proxy.origin + "/api/recent"); // so that the session is John's for certain
+  await succeed(sent);
+  await browser.jar.fetch(proxy.origin + "/social", { credentials: "include" });
+  proxy.rule = ({ path, body }) => (path.endsWith("/echo") && body ? { status: 401, body: "" } : undefined);
+  const answer = await client.fetch(api(proxy), { method: "POST", body: "of John" });
+  assert.equal(answer.status, 401, "it is not sent again as Maria");
+  assert.equal(proxy.count("/echo"), 1);
+  assert.equal((await client.profile()).email, "maria@mail.com");
+  assert.equal(browser.state.who, "2");
+});
+
+test("logoutAll does not end the sessions of a user whom a page of the server has signed in", async (t) => {
+  const { client, proxy, browser } = await begin(t);
+  await browser.jar.fetch(proxy.origin + "/social", { credentials: "include" });
+  age(browser, 1000);
+  await assert.rejects(client.logoutAll(), { code: "user_changed" });
+  assert.equal((await client.profile()).email, "maria@mail.com");
 });
 
 test("a login that is given up is not made later", async (t) => {

@@ -165,7 +165,11 @@ class Tab {
       document: this.document,
       location: { href: "https://shop.example/" },
       navigator: options.locks ? { locks: browser.locks } : {},
-      addEventListener: (...args) => this.events.addEventListener(...args),
+      // node forgets the signals of all listeners of a target but the last one when it collects garbage.
+      addEventListener: (type, listener, { signal, ...options } = {}) => {
+        this.events.addEventListener(type, listener, options);
+        signal?.addEventListener("abort", () => this.events.removeEventListener(type, listener, options));
+      },
       ...(options.channels && { BroadcastChannel }),
     });
   }
