@@ -163,14 +163,14 @@ var (
 
 // completedAfter is the verdict on the second step of a login, if both steps were right. waited is the time between the two by
 // the session store. The throttle has counted the first step a little earlier, and hears of the second one a little later, so
-// slack is added.
+// completedSlack is added.
 func completedAfter(waited time.Duration) verdict {
 	return func(attempt *throttle.Attempt, ctx context.Context) error {
-		return attempt.Completed(ctx, waited+slack)
+		return attempt.Completed(ctx, waited+completedSlack)
 	}
 }
 
-const slack = 30 * time.Second
+const completedSlack = 30 * time.Second
 
 // verdictOf returns the verdict on an attempt that ended with err. Only a wrong password or code is a failure. All other errors
 // say that nobody could tell, or that the answer was right and something else refused it.

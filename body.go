@@ -24,15 +24,21 @@ type field struct {
 	names    []string
 	value    *string
 	optional bool // the client may leave it out, and its value may be of any type
+	given    bool // the body has it
 }
 
 // textField is a field with one name.
 func textField(name string, value *string) field { return field{names: []string{name}, value: value} }
 
-func (f field) is(name string) bool { return slices.Contains(f.names, name) }
-
-// isEmptyTwin reports whether an empty text counts as absent: a form may have an input for each name of a field.
-func (f field) isEmptyTwin(empty bool) bool { return empty && len(f.names) > 1 }
+// fieldOf returns the field that a member of a body is, or nil. empty says that the member is an empty text. Where a field has
+// several names, that counts as absent: a form may have an input for each name.
+func fieldOf(want []field, name string, empty bool) *field {
+	i := slices.IndexFunc(want, func(f field) bool { return slices.Contains(f.names, name) })
+	if i < 0 || empty && len(want[i].names) > 1 {
+		return nil
+	}
+	return &want[i]
+}
 
 // readBody reads the wanted fields. All of them must be present and not empty. It ignores other members.
 func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
@@ -126,24 +132,19 @@ func parseBody(media, body string, want ...field) error {
 		return parseForm(body, want...)
 	}
 	s := strictjson.Scan(body)
-	var given uint64 // which of want were there
 	for s.Next() {
-		for i, f := range want {
-			if f.is(s.Name()) && s.Raw() != "null" { // null is an absent member
-				if f.isEmptyTwin(s.Raw() == `""`) {
-					continue
-				}
-				if given&(1<<i) != 0 {
-					return twice(f)
-				}
-				given |= 1 << i
-				if f.optional {
-					*f.value = strings.Trim(s.Raw(), `"`)
-				} else {
-					*f.value = s.String()
-				}
-			}
+		f := fieldOf(want, s.Name(), s.Raw() == `""`)
+		switch {
+		case f == nil, s.Raw() == "null": // null is an absent member
+			continue
+		case f.given:
+			return twice(*f)
+		case f.optional:
+			*f.value = strings.Trim(s.Raw(), `"`)
+		default:
+			*f.value = s.String()
 		}
+		f.given = true
 	}
 	var mistyped *strictjson.MemberError
 	switch err := s.Err(); {
@@ -160,24 +161,17 @@ func parseForm(body string, want ...field) error {
 	if err != nil {
 		return badRequest("the body is malformed: it is no form")
 	}
-	var given uint64 // which of want were there
 	for name, values := range form {
-		for i, f := range want {
-			if !f.is(name) {
-				continue
-			}
-			if f.isEmptyTwin(len(values) == 1 && values[0] == "") {
-				continue
-			}
-			if given&(1<<i) != 0 || len(values) > 1 {
-				return twice(f)
-			}
-			if !utf8.ValidString(values[0]) {
-				return badRequest("the body is malformed: " + strictjson.ErrUTF8.Error())
-			}
-			given |= 1 << i
-			*f.value = values[0]
+		f := fieldOf(want, name, len(values) == 1 && values[0] == "")
+		switch {
+		case f == nil:
+			continue
+		case f.given, len(values) > 1:
+			return twice(*f)
+		case !utf8.ValidString(values[0]):
+			return badRequest("the body is malformed: " + strictjson.ErrUTF8.Error())
 		}
+		f.given, *f.value = true, values[0]
 	}
 	return nil
 }
@@ -195,13 +189,14 @@ func twice(f field) error {
 	return badRequest(`field "` + strings.Join(f.names, `" or "`) + `" appears twice`)
 }
 
-func writeJSON(w http.ResponseWriter, status int, value any) error {
+// writeJSON answers 200.
+func writeJSON(w http.ResponseWriter, value any) error {
 	body := scratch.Get()
 	defer scratch.Put(body)
 	if err := json.NewEncoder(body).Encode(value); err != nil {
 		return internal(fmt.Errorf("encode the answer: %w", err))
 	}
-	writeBody(w, status, body.Bytes())
+	writeBody(w, http.StatusOK, body.Bytes())
 	return nil
 }
 

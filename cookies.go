@@ -61,9 +61,9 @@ var (
 	errTwoValues = &Error{status: 400, code: "invalid_request", message: "a cookie has two values", kind: ErrInvalidRequest}
 )
 
-// token returns the token in the cookie with that name, or ErrNoToken.
-func (m *cookieMode) token(r *http.Request, name string) (string, error) {
-	cookies := m.named(r, name)
+// accessToken returns the access token of the cookie, or ErrNoToken.
+func (m *cookieMode) accessToken(r *http.Request) (string, error) {
+	cookies := m.named(r, accessCookie)
 	switch {
 	case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
 		return "", ErrNoToken
@@ -78,7 +78,7 @@ func (m *cookieMode) token(r *http.Request, name string) (string, error) {
 // another user or session: with one of them the browser would be signed in as somebody else. It also ignores a refresh token
 // that is older than the access token, because the browser then has a newer one for another path.
 func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
-	access, err := m.token(r, accessCookie)
+	access, err := m.accessToken(r)
 	if err != nil {
 		return "", err
 	}

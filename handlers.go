@@ -107,7 +107,7 @@ func (a *Auth) ProfileHandler() http.Handler {
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, http.StatusOK, profile)
+		return writeJSON(w, profile)
 	}, http.MethodGet, http.MethodHead)
 }
 
@@ -123,7 +123,7 @@ func (c carrier) logout() http.Handler {
 			return err
 		}
 		err = c.auth.logoutEach(c.context(r), tokens)
-		if err == nil || errors.Is(err, ErrInvalidToken) { // an invalid token is good again if the host puts an old key or issuer back
+		if err == nil || errors.Is(err, ErrInvalidToken) { // also an invalid token: it is good again if the host puts an old key or issuer back
 			c.clear(w, r)
 		}
 		if err == nil {
@@ -185,7 +185,7 @@ func (a *Auth) listSessions(w http.ResponseWriter, r *http.Request) error {
 			*at = at.Truncate(time.Second) // some clients read no fractions of a second, or need them always
 		}
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"sessions": list})
+	return writeJSON(w, map[string]any{"sessions": list})
 }
 
 func (a *Auth) deleteSession(w http.ResponseWriter, r *http.Request) error {

@@ -40,7 +40,7 @@ func (v *Verifier) credentials(r *http.Request) (string, error) {
 	if err == nil || err == errTwoTokens || v.cookies == nil || hasBearer(r) {
 		return token, err
 	}
-	if token, err = v.cookies.token(r, accessCookie); err == nil || v.cookies.sentForDevelopment(r) {
+	if token, err = v.cookies.accessToken(r); err == nil || v.cookies.sentForDevelopment(r) {
 		if crossSite := v.cookies.sameSite(r); crossSite != nil {
 			return "", crossSite
 		}
@@ -191,9 +191,10 @@ func bearerToken(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// refuse answers a failed request. It logs failures of the server as errors. Of those that strangers can cause at any rate it
-// logs one a minute in this way: tokens of unknown keys while the keys cannot be had, too many passwords at one time, and what
-// needs a store that is away. It logs the others, mistakes of clients, and what only has to wait, at the level Debug.
+// refuse answers a failed request, and logs it. Failures of the server are errors in the log. But strangers can cause some of
+// them at any rate: tokens of unknown keys while the keys cannot be had, too many passwords at one time, and requests that need a
+// store that is away. Of each of these kinds only one in a minute is an error in the log. Everything else is logged at the level
+// Debug: the rest of these, mistakes of clients, and requests that only have to wait.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	level := slog.LevelDebug

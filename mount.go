@@ -204,15 +204,13 @@ func hasNeedlessEscapes(path string) bool {
 // "/acme/auth" for the pattern "/{tenant}/auth/". It is not known if the router tells no pattern, or if something
 // between the router and the mount has changed the path. wild says whether a wildcard of the pattern is in it.
 func matched(r *http.Request) (base string, wild, known bool) {
-	_, pattern, found := strings.Cut(r.Pattern, "/") // a method and a host may stand in front
-	if !found {
+	start := strings.IndexByte(r.Pattern, '/') // a method and a host may stand in front
+	if start < 0 || askedURL(r).Path != r.URL.Path {
 		return "", false, false
 	}
-	if askedURL(r).Path != r.URL.Path {
-		return "", false, false
-	}
+	pattern := r.Pattern[start+1:]
 	if !strings.ContainsAny(pattern, "{*") && !strings.Contains(pattern, "//") { // nearly always
-		return strings.TrimSuffix(r.Pattern[len(r.Pattern)-len("/"+pattern):], "/"), false, true
+		return strings.TrimSuffix(r.Pattern[start:], "/"), false, true
 	}
 	rest := strings.TrimPrefix(r.URL.Path, "/")
 	for segment := range strings.SplitSeq(pattern, "/") {

@@ -168,19 +168,12 @@ func (s *settings) complete() {
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
 	}
-	if set := s.lifetimes.Access; set > s.lifetimes.orContract().Refresh && s.logger != nil {
-		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: "+
-			"clients stay signed in after their session can no longer be refreshed", "access", set, "refresh", s.lifetimes.orContract().Refresh)
-	}
+	set := s.lifetimes.Access // 0: the host has set none, and then the default is no reason for a warning
 	s.lifetimes = s.lifetimes.orContract()
-}
-
-// accessType is the type of the access tokens that New issues.
-func (s *settings) accessType() string {
-	if len(s.types) == 0 { // a mistake, which is reported
-		return jws.AccessType
+	if set > s.lifetimes.Refresh && s.logger != nil {
+		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: "+
+			"clients stay signed in after their session can no longer be refreshed", "access", set, "refresh", s.lifetimes.Refresh)
 	}
-	return s.types[0]
 }
 
 // shareCache divides the cache between claims and signatures.

@@ -91,11 +91,9 @@ func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (
 	if terms, err = a.terms(d, []string{"pwd"}); err != nil {
 		return terms, false, err
 	}
-	if a.policy.SecondFactor == nil {
-		if d.SecondStep {
-			err = internal(errors.New("LoginPolicy.Decide asks for a second step, and there is no SecondFactor; set LoginPolicy.SecondFactor"))
-		}
-		return terms, false, err
+	if d.SecondStep && a.policy.SecondFactor == nil {
+		return terms, false,
+			internal(errors.New("LoginPolicy.Decide asks for a second step, and there is no SecondFactor; set LoginPolicy.SecondFactor"))
 	}
 	enrolled, err := a.enrolled(ctx, user.ID)
 	if err != nil {

@@ -28,13 +28,14 @@ const (
 	topics
 )
 
-const explainInterval = 60 // seconds
+// sayEvery is the time between two lines of one topic, in seconds.
+const sayEvery = 60
 
 // may reports whether nothing of that topic was logged in the last minute. If so, it notes that something is logged now.
 func (l *refusalLog) may(topic logTopic) bool {
 	now := time.Now().Unix()
 	last := l[topic].Load()
-	return now-last >= explainInterval && l[topic].CompareAndSwap(last, now)
+	return now-last >= sayEvery && l[topic].CompareAndSwap(last, now)
 }
 
 // silences reports whether strangers can cause an error at any rate, and one of its topic was logged in the last minute.

@@ -108,7 +108,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	if err := s.err(checkSigning(source)); err != nil {
 		return nil, err
 	}
-	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.accessType()), refresh: jws.NewWriter(jws.RefreshType),
+	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.types[0]), refresh: jws.NewWriter(jws.RefreshType),
 		tickets:   jws.NewWriter(jws.TicketType),
 		lifetimes: s.lifetimes, claims: s.claims, proxies: s.proxies, withoutCORS: s.withoutCORS, policy: s.login, policySet: s.loginSet,
 		attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
@@ -141,7 +141,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	a.Verifier = newVerifier(s.verifierConfig, a.sessions, s.own(source))
 	if s.refreshProof { // then no access token is a proof, not even one from before the option, which names a generation
-		a.manager = nil
+		a.proofs = nil
 	}
 	if !s.loginSet {
 		a.undated = new(sync.Once)

@@ -60,7 +60,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	attempt, err := a.try(ctx, user.Email, user.ID, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
 		// It goes on if the client goes away. Otherwise nobody would know whether the try was counted.
 		if row, err = a.sessions.Try(context.WithoutCancel(ctx), id, secret); err != nil {
-			return loginTicketError(err)
+			return err
 		}
 		checked := false
 		defer func() {
@@ -118,18 +118,14 @@ func (a *Auth) complete(ctx context.Context, row session.Session, ticket string,
 // stepError is the answer to a second step that failed. It is an event only for a ticket that was given out in the last minutes:
 // strangers can send any other one at any rate.
 func (a *Auth) stepError(ctx context.Context, row session.Session, err error) error {
-	answer := loginTicketError(err)
+	answer := storeError(err)
+	if errors.Is(err, sessions.ErrTicket) || errors.Is(err, errNoUser) {
+		answer = errLoginTicket
+	}
 	if e := asError(answer); row.ID != "" && e.Status() < 500 && !errors.Is(e, ErrTooManyAttempts) {
 		a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: row.UserID, SessionID: row.ID, Reason: e.code})
 	}
 	return answer
-}
-
-func loginTicketError(err error) error {
-	if errors.Is(err, sessions.ErrTicket) || errors.Is(err, errNoUser) {
-		return errLoginTicket
-	}
-	return storeError(err)
 }
 
 var errNoCode = badRequest(`field "code" is missing or empty`)

@@ -25,7 +25,7 @@ type Verifier struct {
 	only        *issuer           // the issuer, if there is exactly one
 	cache       *tokenCache       // nil: off
 	revocations *revoked.View     // nil: the verifier sees no revocations
-	manager     *sessions.Manager // learns which tokens have arrived; nil: nobody does
+	proofs      *sessions.Manager // is told that an access token was used (Prove); nil: nobody is told
 	maxToken    int               // bytes
 
 	undated  *sync.Once // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
@@ -81,7 +81,7 @@ func checkSource(what string, source keys.Source) error {
 }
 
 func newVerifier(cfg verifierConfig, manager *sessions.Manager, issuers ...*issuer) *Verifier {
-	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), manager: manager,
+	v := &Verifier{verifierConfig: cfg, issuers: make(map[string]*issuer, len(issuers)), proofs: manager,
 		maxToken: jws.MaxToken}
 	switch {
 	case manager != nil:
@@ -163,8 +163,8 @@ func (v *Verifier) checkNow(ctx context.Context, claims *Claims, now time.Time) 
 	if err := v.revocations.Check(ctx, &claims.session, now); err != nil {
 		return revocationError(err)
 	}
-	if v.manager != nil {
-		v.manager.Prove(&claims.session)
+	if v.proofs != nil {
+		v.proofs.Prove(&claims.session)
 	}
 	return nil
 }

@@ -313,6 +313,6 @@ func (c *Client) Profile(ctx context.Context, target any) error {
 		if err != nil {
 			return err
 		}
-		return decode(hc, req, target)
+		return do(hc, req, target)
 	})
 }

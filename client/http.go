@@ -51,12 +51,12 @@ func (c *Client) post(ctx context.Context, path, accessToken string, body map[st
 		req.Header.Set("Authorization", "Bearer "+accessToken)
 	}
 	var answer json.RawMessage
-	err = decode(c.send, req, &answer, append(slices.Collect(maps.Values(body)), accessToken)...)
+	err = do(c.send, req, &answer, append(slices.Collect(maps.Values(body)), accessToken)...)
 	return answer, err
 }
 
-// decode sends a request, and reads the JSON of the answer into target. An error does not quote the secrets.
-func decode(hc *http.Client, req *http.Request, target any, secrets ...string) error {
+// do sends a request, and reads the JSON of the answer into target. An error does not quote the secrets.
+func do(hc *http.Client, req *http.Request, target any, secrets ...string) error {
 	resp, err := hc.Do(req)
 	if err != nil {
 		return unanswered(req.Context(), err)

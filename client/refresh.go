@@ -36,7 +36,7 @@ type flight struct {
 type backoff struct {
 	token       string
 	from, until time.Time
-	asked       *Error // the answer whose Retry-After asks for it; nil: none, and then a call that needs a new token may refresh
+	asked       *Error // the answer with the Retry-After; nil: there was none, and only refreshes that nobody waits for are held back
 }
 
 // backoffAfter returns the backoff after a refresh: up to a minute if the service asks for it, and otherwise a second.

@@ -242,7 +242,7 @@ func (f *Files) parse(files []keyFile) (*Set, error) {
 			switch i := slices.IndexFunc(list, k.Equal); {
 			case i < 0:
 				list = append(list, k)
-			case k.CanSign() && !list[i].CanSign(): // its own place counts
+			case k.CanSign() && !list[i].CanSign(): // it stands where its own file stands in the order
 				list = append(slices.Delete(list, i, i+1), k)
 			}
 		}
@@ -304,12 +304,11 @@ func hasPublic(k *Key, c *x509.Certificate) bool {
 }
 
 func firstSigns(list []*Key) (*Set, error) {
-	for i, k := range list {
-		if k.CanSign() {
-			return NewSet(k, append(append([]*Key(nil), list[:i]...), list[i+1:]...)...)
-		}
+	i := slices.IndexFunc(list, (*Key).CanSign)
+	if i < 0 {
+		return nil, errors.New("no key can sign; add a private key or a secret")
 	}
-	return nil, errors.New("no key can sign; add a private key or a secret")
+	return NewSet(list[i], slices.Concat(list[:i], list[i+1:])...)
 }
 
 // keyFileNames returns the path itself, or the files of the directory that it names, sorted.

@@ -6,6 +6,7 @@ package keys
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -15,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -81,10 +81,8 @@ func Secret(secret []byte, opts ...Option) *Key {
 }
 
 func newSecret(secret []byte, s spec) (*Key, error) {
-	if s.algorithm == "" {
-		s.algorithm = HS256
-	}
-	if !strings.HasPrefix(string(s.algorithm), "HS") || hashes[s.algorithm] == 0 {
+	s.algorithm = cmp.Or(s.algorithm, HS256)
+	if !s.algorithm.Supported() || s.algorithm.asymmetric() {
 		return nil, fmt.Errorf("a secret cannot be used with %q", s.algorithm)
 	}
 	if err := checkSecret(secret, hashes[s.algorithm].Size()); err != nil {

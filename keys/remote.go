@@ -308,7 +308,7 @@ func (r *Remote) fetch(ctx context.Context) {
 	}
 	// The time is random, so that the services of a fleet do not all fetch at the same moment.
 	due := from.Add(wait - rand.N(wait/10))
-	if err == nil || !from.Before(g.due) || due.Before(g.due) { // a failure that a token has caused puts nothing off
+	if err == nil || !from.Before(g.due) || due.Before(g.due) { // a fetch for a token that fails makes the next regular one no later
 		g.due = due
 	}
 	g.err = err

@@ -83,7 +83,7 @@ func measure(
 	rec := &recorder{ResponseWriter: w}
 	begin := time.Now()
 	defer func() { duration.Record(r.Context(), time.Since(begin).Seconds(), results[rec.class]...) }()
-	next.ServeHTTP(rec.as(w), r)
+	next.ServeHTTP(rec.withMethods(), r)
 	rec.note(http.StatusOK) // net/http sends it when a handler has written nothing
 }
 
@@ -121,12 +121,12 @@ func (r *recorder) FlushError() error {
 	return err
 }
 
-// as returns the recorder with the optional methods of w that handlers ask for when they stream, or take the connection over:
-// http.Flusher, then http.Hijacker, then io.ReaderFrom. Each of these is there only together with those before it.
-func (r *recorder) as(w http.ResponseWriter) http.ResponseWriter {
-	_, flushes := w.(http.Flusher)
-	_, hijacks := w.(http.Hijacker)
-	_, reads := w.(io.ReaderFrom)
+// withMethods returns the recorder with the optional methods of its writer that handlers ask for when they stream, or take the
+// connection over: http.Flusher, then http.Hijacker, then io.ReaderFrom. Each of these is there only together with those before it.
+func (r *recorder) withMethods() http.ResponseWriter {
+	_, flushes := r.ResponseWriter.(http.Flusher)
+	_, hijacks := r.ResponseWriter.(http.Hijacker)
+	_, reads := r.ResponseWriter.(io.ReaderFrom)
 	switch {
 	case flushes && hijacks && reads:
 		return connRecorder{hijackRecorder{flushRecorder{r}}}

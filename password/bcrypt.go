@@ -1,6 +1,7 @@
 package password
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -26,12 +27,7 @@ const bcryptMax = 72
 // costs could take hours.
 const maxBcryptCost = 18
 
-func (b Bcrypt) cost() int {
-	if b.Cost == 0 {
-		return 12
-	}
-	return b.Cost
-}
+func (b Bcrypt) cost() int { return cmp.Or(b.Cost, 12) }
 
 // Hash implements [Hasher]. It returns [ErrTooLong] for a password of more than 72 bytes, and [ErrInvalid] for one with a NUL.
 func (b Bcrypt) Hash(password string) (string, error) {

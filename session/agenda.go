@@ -20,8 +20,10 @@ func (a *agenda[T]) add(item T, keepUntil, until Millis) {
 func (a *agenda[T]) pop(until Millis) (item T, ok bool) {
 	for current := int64(until / minute); a.first < current; a.first = a.next(current) {
 		if items := a.due[a.first]; len(items) > 0 {
-			item, items[len(items)-1] = items[len(items)-1], item
-			a.due[a.first] = items[:len(items)-1]
+			last := len(items) - 1
+			item = items[last]
+			clear(items[last:]) // or the array would keep it
+			a.due[a.first] = items[:last]
 			return item, true
 		}
 		delete(a.due, a.first)

@@ -48,7 +48,7 @@ func Excess(live []Session, at Moment, limit int, created string) []string {
 // atOnce is how far apart logins are that may be under way at the same time, in milliseconds.
 const atOnce = 5000
 
-// beside reports whether the session began at the same time as another one, and comes behind it.
+// beside reports whether the session and another one began less than five seconds apart, and this one is the later one.
 func (s Session) beside(other Session) bool {
 	apart := s.begun() - other.begun()
 	return apart > -atOnce && apart < atOnce && cmp.Or(cmp.Compare(s.begun(), other.begun()), strings.Compare(s.ID, other.ID)) > 0

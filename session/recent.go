@@ -35,8 +35,9 @@ const (
 )
 
 // Clock notes the store's time. asked is when the store was asked for it. Rows are offered only for ten seconds after that, and
-// only while this machine's clock goes on evenly. An answer does not count if it took longer than a second, or if it shows an
-// older time than one before it, by less than a second: its time has passed. Otherwise the store's clock was set back.
+// only while this machine's clock goes on evenly. Two kinds of answers do not count: one that took longer than a second, and one
+// whose time is less than a second behind the time that is expected, because it is an older answer that came late. If it is further
+// behind, the store's clock was set back, and the answer counts.
 func (r *Recent[T]) Clock(now Millis, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -31,7 +31,7 @@ const (
 	batchSize   = 1_000  // how many rows a batch has at most
 	mostAtOnce  = 10_000 // how many rows of the inbox are numbered after one look at most
 	leastAtOnce = 100    // the same when the database is slow
-	mostRest    = 15     // how many looks number nothing after one that had to give up
+	mostSkipped = 15     // how many looks number nothing, at most, after one that failed to
 )
 
 // What a row of the log is: the first column of logTail and logCutoffs, which have these numbers as digits.
@@ -70,6 +70,11 @@ type inboxRow struct {
 // which the entry with the number limit is.
 func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	each func(session.Entry)) (page session.Page, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("sqlstore: log: %w", err)
+		}
+	}()
 	var from, head int64
 	switch after {
 	case session.Start:
@@ -77,7 +82,7 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 		from = math.MaxInt64
 	default:
 		if from, err = strconv.ParseInt(string(after), 10, 64); err != nil || from < 0 {
-			return page, fmt.Errorf("sqlstore: log: %w: %q", session.ErrCursor, string(after))
+			return page, fmt.Errorf("%w: %q", session.ErrCursor, string(after))
 		}
 	}
 	var ends [2]sql.NullInt64
@@ -89,12 +94,12 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	}
 	switch {
 	case err != nil:
-		return page, fmt.Errorf("sqlstore: log: %w", emptied(err))
+		return page, emptied(err)
 	case after == session.End:
 		page.Next = cursor(head)
 		return page, nil
 	case from > head:
-		return page, fmt.Errorf("sqlstore: log: %w: %d is behind the end, %d", session.ErrCursor, from, head)
+		return page, fmt.Errorf("%w: %d is behind the end, %d", session.ErrCursor, from, head)
 	}
 	if until, more := firstOf(ends); more {
 		page.Next, page.More = cursor(until), true
@@ -128,21 +133,18 @@ func cursor(number int64) session.Cursor { return session.Cursor(strconv.FormatI
 func (s *Sessions) readSessions(ctx context.Context, each func(session.Entry), from, until int64) error {
 	rows, err := s.db.QueryContext(ctx, s.queries.sessions, from, until)
 	if err != nil {
-		return fmt.Errorf("sqlstore: log: %w", err)
+		return err
 	}
 	defer closeRows(rows)
 	for rows.Next() {
 		var id string
 		var keepUntil int64
 		if err := rows.Scan(&id, &keepUntil); err != nil {
-			return fmt.Errorf("sqlstore: log: %w", err)
+			return err
 		}
 		each(session.RevokedEntry(id, session.Millis(keepUntil)))
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("sqlstore: log: %w", err)
-	}
-	return nil
+	return rows.Err()
 }
 
 // readRows calls each for every row. It returns the head, if it is among the rows, and up to mostAtOnce rows of the inbox.
@@ -150,14 +152,14 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 	args ...any) (head int64, inbox []inboxRow, err error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+		return 0, nil, err
 	}
 	defer closeRows(rows)
 	var kind, number int64
 	var id, data sql.RawBytes
 	for rows.Next() {
 		if err := rows.Scan(&kind, &id, &number, &data); err != nil {
-			return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+			return 0, nil, err
 		}
 		switch kind {
 		case headRow:
@@ -168,7 +170,7 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 		default:
 			var c session.Cutoff
 			if err := c.UnmarshalJSON(data); err != nil {
-				return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
+				return 0, nil, err
 			}
 			if len(id) == 0 {
 				each(session.AllEntry(session.AllGroups, c))
@@ -180,10 +182,7 @@ func (s *Sessions) readRows(ctx context.Context, each func(session.Entry), query
 			inbox = append(inbox, inboxRow{kind == inboxCutoff, string(id)})
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return 0, nil, fmt.Errorf("sqlstore: log: %w", err)
-	}
-	return head, inbox, nil
+	return head, inbox, rows.Err()
 }
 
 // numberInbox numbers the inbox if something in it was there already when this process looked last. After an error the rows
@@ -198,10 +197,10 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 	old := slices.ContainsFunc(inbox, func(p inboxRow) bool { return s.inbox[p] })
 	s.inbox = seen
 	atOnce := cmp.Or(s.atOnce, mostAtOnce)
-	resting := s.rest > 0
-	s.rest = max(0, s.rest-1)
+	skipped := s.skip > 0
+	s.skip = max(0, s.skip-1)
 	s.mu.Unlock()
-	if !old || resting {
+	if !old || skipped {
 		return
 	}
 	var sessions, users []string
@@ -232,11 +231,11 @@ func (s *Sessions) numberInbox(ctx context.Context, head int64, now session.Mill
 		s.atOnce = min(2*atOnce, mostAtOnce)
 	}
 	if err != nil {
-		s.restFor = min(2*s.restFor+1, mostRest)
+		s.lastSkip = min(2*s.lastSkip+1, mostSkipped)
 	} else {
-		s.restFor = 0
+		s.lastSkip = 0
 	}
-	s.rest = s.restFor
+	s.skip = s.lastSkip
 }
 
 // isFree reports whether nobody has made a batch since the head was read, and nobody holds the row of signet_log. It does not wait

@@ -61,7 +61,7 @@ func (d database) write(ctx context.Context, query string, args []any) (changed 
 	if places := d.places(); places != nil {
 		select {
 		case places <- struct{}{}:
-		default: // only now, because a Done that nobody asks for costs nothing
+		default: // the caller has to wait. Only here is Done called: of a limit.Context the first Done makes a timer
 			select {
 			case places <- struct{}{}:
 			case <-ctx.Done():

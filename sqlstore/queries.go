@@ -35,16 +35,16 @@ const maxLater = session.Millis(6 * 60 * 60 * 1000)
 
 // keep returns the range in which the column keep_until of a row must be: from is row.KeepUntil, and to is up to maxLater after
 // it. If the stored value is outside of the range, the statement sets it to the upper end. In a revoked row the range is one
-// value, because the log shows it. stored is the value in the row now, and then is the value after the statement.
-func keep(row session.Session, stored int64) (from, to, then int64) {
-	from, to, then = int64(row.KeepUntil), int64(row.KeepUntil), stored
+// value, because the log shows it. stored is the value in the row now, and next is the value after the statement.
+func keep(row session.Session, stored int64) (from, to, next int64) {
+	from, to, next = int64(row.KeepUntil), int64(row.KeepUntil), stored
 	if later := min(maxLater, row.KeepUntil-row.LastUsedAt); later > 0 && !row.Revoked() {
 		to += int64(later)
 	}
 	if stored < from || to < stored {
-		then = to
+		next = to
 	}
-	return from, to, then
+	return from, to, next
 }
 
 // indexHint is the name of an index in a query, as BY(...).

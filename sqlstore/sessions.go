@@ -24,11 +24,11 @@ type Sessions struct {
 	queries    queries
 	recent     session.Recent[known]
 
-	mu      sync.Mutex
-	inbox   map[inboxRow]bool // what was in the inbox when this process looked last
-	atOnce  int               // how many rows of it are numbered next; 0: mostAtOnce
-	rest    int               // how many looks number nothing now
-	restFor int               // rest after the last time that numbering had to give up
+	mu       sync.Mutex
+	inbox    map[inboxRow]bool // what was in the inbox when this process looked last
+	atOnce   int               // how many rows of it are numbered next; 0: mostAtOnce
+	skip     int               // so many of the next looks number nothing
+	lastSkip int               // what skip was after the last look that failed to number; 0: the last one did not fail
 }
 
 // Option is an option of [NewSessions].

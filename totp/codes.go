@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/hotp"
 )
 
@@ -87,7 +88,7 @@ func (r *record) code(step int64) (string, error) {
 		return "", err
 	}
 	code, err := hotp.GenerateCodeCustom(r.text(), uint64(step),
-		hotp.ValidateOpts{Digits: r.digits(), Algorithm: algorithm})
+		hotp.ValidateOpts{Digits: otp.Digits(r.Digits), Algorithm: algorithm})
 	if err != nil {
 		return "", fmt.Errorf("totp: make a code: %w", err)
 	}

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/pquerna/otp"
-
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -37,9 +35,9 @@ func (f *Factor) Begin(ctx context.Context, userID, account string) (Enrolment, 
 	if account == "" || len(account) > 1024 || !plain(account) {
 		return Enrolment{}, errors.New("totp: the account must be 1 to 1,024 bytes of text without control characters")
 	}
-	fresh := record{Version: version, Algorithm: algorithmName(f.algorithm), Digits: int(f.digits)}
+	fresh := record{Version: version, Algorithm: f.algorithm, Digits: f.digits}
 	fresh.Secret = make([]byte, 20)
-	if f.algorithm == otp.AlgorithmSHA256 {
+	if f.algorithm == sha256Name {
 		fresh.Secret = make([]byte, 32) // as long as the hash (RFC 6238, section 5.1)
 	}
 	rand.Read(fresh.Secret)

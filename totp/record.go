@@ -37,13 +37,6 @@ const (
 	sha256Name = "SHA256"
 )
 
-func algorithmName(algorithm otp.Algorithm) string {
-	if algorithm == otp.AlgorithmSHA256 {
-		return sha256Name
-	}
-	return sha1Name
-}
-
 func (r *record) algorithm() (otp.Algorithm, error) {
 	switch {
 	case r.Algorithm == sha256Name:
@@ -53,8 +46,6 @@ func (r *record) algorithm() (otp.Algorithm, error) {
 	}
 	return otp.AlgorithmSHA1, nil
 }
-
-func (r *record) digits() otp.Digits { return otp.Digits(r.Digits) }
 
 // text returns the secret as people and apps read it.
 func (r *record) text() string {

@@ -36,8 +36,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/pquerna/otp"
-
 	"github.com/signet-go/signet/userstore"
 )
 
@@ -69,8 +67,8 @@ type Factor struct {
 // settings are what options set.
 type settings struct {
 	issuer    string
-	algorithm otp.Algorithm
-	digits    otp.Digits
+	algorithm string // sha1Name or sha256Name
+	digits    int
 	oldKeys   [][]byte
 	clock     func() time.Time
 	mistakes  []error
@@ -97,11 +95,11 @@ func WithIssuer(issuer string) Option {
 // WithSHA256 makes new enrolments use SHA-256 and secrets of 32 bytes. The default is SHA-1 and 20 bytes, since many apps
 // ignore the algorithm and always use SHA-1. In codes SHA-1 is not broken: nobody gains from a collision (RFC 4226, appendix
 // B). Users who are enrolled already stay with the algorithm that they have.
-func WithSHA256() Option { return option(func(s *settings) { s.algorithm = otp.AlgorithmSHA256 }) }
+func WithSHA256() Option { return option(func(s *settings) { s.algorithm = sha256Name }) }
 
 // WithEightDigits makes new enrolments use codes of 8 digits. The default is 6, since many apps know no others. Users who
 // are enrolled already stay with the codes that they have.
-func WithEightDigits() Option { return option(func(s *settings) { s.digits = otp.DigitsEight }) }
+func WithEightDigits() Option { return option(func(s *settings) { s.digits = 8 }) }
 
 // WithOldKeys adds keys, of 32 bytes each, that state is read with, but not written: older ones, and the next one. See the comment
 // of the package.
@@ -124,7 +122,7 @@ func (s *settings) mistake(text string) { s.mistakes = append(s.mistakes, errors
 // New returns a factor that keeps its state in the store, encrypted with the key: AES-256-GCM, with the id of the user as
 // additional data. The key must be 32 random bytes. New returns all mistakes in one error.
 func New(store userstore.FactorStore, key []byte, options ...Option) (*Factor, error) {
-	s := settings{algorithm: otp.AlgorithmSHA1, digits: otp.DigitsSix, clock: time.Now}
+	s := settings{algorithm: sha1Name, digits: 6, clock: time.Now}
 	for _, option := range options {
 		if option == nil {
 			s.mistake("an option is nil")
@@ -135,7 +133,7 @@ func New(store userstore.FactorStore, key []byte, options ...Option) (*Factor, e
 	if value := reflect.ValueOf(store); store == nil || value.Kind() == reflect.Pointer && value.IsNil() {
 		s.mistake("the store is nil: use userstore.Memory, sqlstore.Users, or your own userstore.FactorStore")
 	}
-	if fips140.Enforced() && s.algorithm == otp.AlgorithmSHA1 {
+	if fips140.Enforced() && s.algorithm == sha1Name {
 		s.mistake("GODEBUG=fips140=only forbids SHA-1: use WithSHA256")
 	}
 	vault, err := newVault(append([][]byte{key}, s.oldKeys...))

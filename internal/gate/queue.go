@@ -95,7 +95,7 @@ func (q *queue) join(key string) (*waiter, error) {
 		q.rejected++
 		return nil, ErrBusy
 	}
-	if full { // the newest call of the longest line makes room, because the new call leaves a shorter line
+	if full { // the newest call of the longest line makes room: the line of the new call is shorter, even with the new call
 		longest := q.bySize[q.longest].Back().Value.(*line)
 		last := longest.waiters.Back().Value.(*waiter)
 		q.remove(last)

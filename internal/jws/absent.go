@@ -12,9 +12,9 @@ import (
 // spent. Otherwise strangers who use up the budget would turn the answer into 503, and clients with tokens of a retired key
 // would not refresh: they do that only after a 401.
 //
-// It holds up to 1,024 keys, four in each group. In a full group a new key takes the place of one that is asked for less often
-// than new keys come. So the keys that strangers make up take the places of each other. A retired key is pushed out only if
-// about a thousand of them come between two questions of its clients.
+// It holds up to 1,024 keys, four in each group. In a full group, a new key can only take the place of a key for which there were
+// fewer questions than new keys. So the keys that strangers make up take the places of each other. A retired key is pushed out
+// only if about a thousand of them come between two questions of its clients.
 type absentKeys struct {
 	groups  [256][4]atomic.Pointer[absentKey]
 	fetched atomic.Pointer[fetch]
@@ -24,7 +24,7 @@ type absentKey struct {
 	name  string
 	set   *keys.Set // the set that lacks the key
 	until time.Time
-	asked atomic.Int32 // how often it was asked for, at most maxAsked, less the new keys that found no place
+	asked atomic.Int32 // rises when a token asks for the key, up to maxAsked; falls when a new key finds the group full
 }
 
 // fetch is the newest good fetch.
@@ -49,27 +49,33 @@ func (a *absentKeys) note(set *keys.Set, now time.Time) { a.fetched.Store(&fetch
 
 // add is called for a key that a good fetch has not found.
 func (a *absentKeys) add(name string, set *keys.Set, now time.Time) {
+	const (
+		same   = iota // the place of this key
+		free          // nothing is there, or its time is over
+		seldom        // its key was asked for less often than new keys have come
+		taken         // its key stays
+	)
 	added := &absentKey{name: name, set: set, until: now.Add(absentFor)}
 	group := a.group(name)
 	var place *atomic.Pointer[absentKey]
-	best := 3
+	best := taken
 	for i := range group {
-		rank := 3 // of the place; the lowest is taken, and 3 is kept
+		rank := taken
 		switch key := group[i].Load(); {
 		case key != nil && key.name == name:
-			rank = 0 // the same key
+			rank = same
 			added.asked.Store(key.asked.Load())
 			added.ask()
 		case !a.counts(key, now):
-			rank = 1 // free, or over
+			rank = free
 		case key.asked.Load() <= 0:
-			rank = 2 // asked for less often than new keys have come
+			rank = seldom
 		}
-		if rank < best || rank == best && rank == 2 { // of several such places, the newest key makes room: new keys come at the end
+		if rank < best || rank == best && rank == seldom { // of several such places, the newest key makes room: new keys come at the end
 			place, best = &group[i], rank
 		}
 	}
-	if best < 3 {
+	if place != nil {
 		place.Store(added)
 		return
 	}

@@ -204,8 +204,9 @@ func (c *cutoffs) grow() bool {
 		size /= 2
 	}
 	table, over := c.spread(old, size)
-	for ; len(over) > 0 && 2*size <= limit; table, over = c.spread(old, size) {
+	for len(over) > 0 && 2*size <= limit {
 		size *= 2
+		table, over = c.spread(old, size)
 	}
 	for _, r := range over {
 		b := cutBucketOf(table, r.hash)

@@ -37,12 +37,14 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var changed time.Time // when the log said so last
 	size := tailPage
 	for {
-		if cursor != session.End && !history.begun() {
-			v.expire()
-			history.begin(ctx, v.readHistory)
-		}
-		if cursor != session.End && !v.rest(ctx) {
-			return
+		if cursor != session.End {
+			if !history.begun() {
+				v.expire()
+				history.begin(ctx, v.readHistory)
+			}
+			if !v.rest(ctx) {
+				return
+			}
 		}
 		before := cursor
 		next, err := v.pull(ctx, cursor, &size)

@@ -339,7 +339,7 @@ func (v *View) Apply(e session.Entry) {
 	case session.SessionRevoked:
 		v.set.add(hash, e.KeepUntil)
 		v.seen.forget(hash)
-		v.watches.endSession(hash, ErrRevoked)
+		v.watches.endSession(hash)
 	case session.UserCut:
 		cut := v.cutoff(e)
 		v.cuts.put(hash, cut)
@@ -401,7 +401,7 @@ func (v *View) Fresh(now time.Time) error {
 	return nil
 }
 
-// Lag is the time since the log was last read.
+// Lag is the time since the log was last read: freshUntil is that time plus MaxStaleness.
 func (v *View) Lag() time.Duration {
 	return max(0, time.Since(v.began)-time.Duration(v.freshUntil.Load())+v.MaxStaleness)
 }

@@ -109,9 +109,9 @@ func (s *watches) drop(w *watch) {
 	}
 }
 
-// endSession ends the watches of a session.
-func (s *watches) endSession(hash uint64, reason error) {
-	s.endAmong(func() map[*watch]struct{} { return s.bySession[hash] }, func(*watch) error { return reason })
+// endSession ends the watches of a session that was revoked.
+func (s *watches) endSession(hash uint64) {
+	s.endAmong(func() map[*watch]struct{} { return s.bySession[hash] }, func(*watch) error { return ErrRevoked })
 }
 
 // endUser ends the watches of a user that the cut-off concerns.

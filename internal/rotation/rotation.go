@@ -4,6 +4,7 @@
 package rotation
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -75,11 +76,8 @@ type Terms struct {
 
 // New returns the row of a login.
 func (r Rules) New(id, userID string, secret session.Hash, terms Terms, client Client, now session.Millis) session.Session {
-	s := session.Session{ID: id, UserID: userID, CreatedAt: now, EndsAt: now.Add(r.Absolute), Idle: terms.Idle.Milliseconds(),
-		Facts: terms.Facts}
-	if terms.Absolute != 0 {
-		s.EndsAt = now.Add(terms.Absolute)
-	}
+	s := session.Session{ID: id, UserID: userID, CreatedAt: now, EndsAt: now.Add(cmp.Or(terms.Absolute, r.Absolute)),
+		Idle: terms.Idle.Milliseconds(), Facts: terms.Facts}
 	return r.begin(s, secret, client, now)
 }
 
@@ -205,8 +203,9 @@ func add(list *session.Ancestors, a session.Ancestor) {
 	list[free] = a
 }
 
+// has reports whether a generation, which is not 0, is in the list.
 func has(list session.Ancestors, generation int64) bool {
-	return generation != 0 && slices.ContainsFunc(list[:], func(a session.Ancestor) bool { return a.Generation == generation })
+	return slices.ContainsFunc(list[:], func(a session.Ancestor) bool { return a.Generation == generation })
 }
 
 // replace makes a new generation current. Generations follow the store's clock, so a store that was restored from a backup
@@ -249,8 +248,5 @@ func (r Rules) Expired(s session.Session, now session.Millis) bool {
 
 // idleOf is how long the session lives without a use.
 func (r Rules) idleOf(s session.Session) time.Duration {
-	if s.Idle != 0 {
-		return time.Duration(s.Idle) * time.Millisecond
-	}
-	return r.Idle
+	return cmp.Or(time.Duration(s.Idle)*time.Millisecond, r.Idle)
 }

@@ -159,15 +159,18 @@ func (s *Scanner) Strings() []string {
 
 // Ints returns the current value, which must be an array of integers that fit in 64 bits.
 func (s *Scanner) Ints() []int64 {
-	body, isArray := strings.CutPrefix(s.value, "[")
-	body = strings.TrimSpace(strings.TrimSuffix(body, "]"))
-	if isArray && body == "" {
+	if s.value[0] != '[' {
+		s.Mistyped("an array of integers")
+		return nil
+	}
+	body := strings.TrimSpace(s.value[1 : len(s.value)-1])
+	if body == "" {
 		return nil
 	}
 	list := make([]int64, 0, 1+strings.Count(body, ","))
 	for text := range strings.SplitSeq(body, ",") {
 		n, ok := parseInt(strings.TrimSpace(text))
-		if !ok || !isArray {
+		if !ok {
 			s.Mistyped("an array of integers")
 			return nil
 		}

@@ -27,7 +27,7 @@ func (t *Turns) Enter(ctx context.Context, key string) (leave func(), err error)
 	l := t.join(key)
 	select {
 	case l.working <- struct{}{}:
-	default: // only now, because a Done that nobody asks for costs nothing
+	default: // the caller has to wait. Only here is Done called: of a limit.Context the first Done makes a timer
 		select {
 		case l.working <- struct{}{}:
 		case <-ctx.Done():
