@@ -85,6 +85,41 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 	}
 }
 
+// TestTokensThatCouldNotBeRead: what is signed can be read back. Otherwise a login would succeed, and its first refresh would end it.
+func TestTokensThatCouldNotBeRead(t *testing.T) {
+	for name, opts := range map[string][]signet.Option{"type": {signet.WithTokenTypes("é" + strings.Repeat("<", 126))}, "id": nil} {
+		key := keys.Secret(secret)
+		if name == "id" {
+			key = keys.Secret(secret, keys.WithID("é"+strings.Repeat("<", 254)))
+		}
+		require.NoError(t, key.Err())
+		_, err := signet.New(newUsers(t), key, opts...)
+		require.ErrorContains(t, err, "1,024 bytes", name)
+	}
+
+	ring, err := keys.NewRing(keys.Secret(secret))
+	require.NoError(t, err)
+	users := newUsers(t)
+	auth, err := signet.New(users, ring, signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	defer auth.Close()
+	for n := 960; n <= 1020; n++ { // at some lengths only the refresh token is too long
+		user := userstore.User{ID: "é" + strings.Repeat("<", n), Email: fmt.Sprint("u", n, "@mail.com")}
+		require.NoError(t, users.Add(t.Context(), user))
+		tokens, err := auth.IssueFor(t.Context(), user)
+		if err == nil {
+			_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+			require.NotErrorIs(t, err, signet.ErrInvalidToken, n)
+		}
+		if err != nil {
+			require.ErrorContains(t, err, "8192", n)
+		}
+	}
+	require.NoError(t, ring.Rotate(keys.Private(p256(t), keys.WithID("é"+strings.Repeat("<", 254)))))
+	_, err = auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.Equal(t, 500, statusOf(err))
+}
+
 func p256(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -158,7 +158,7 @@ func isNoObject(media, body string) bool {
 var refreshNames = []string{"refreshToken", "refresh_token"}
 
 // tokenToEnd finds the token of the session to end. A body in which no token can be found does not matter if the
-// header has one: some clients send an empty object or a text with every POST.
+// header has one: some clients send an empty object or a text with every POST. Malformed JSON is refused.
 func tokenToEnd(w http.ResponseWriter, r *http.Request) (token string, err error) {
 	body, err := readAll(w, r)
 	if err != nil {

@@ -281,9 +281,9 @@ func (f *foreign) read(c *Claims, s *strictjson.Scanner) {
 	case "exp":
 		c.ExpiresAt = foreignDate(s, math.Floor)
 	case "iat":
-		c.IssuedAt = foreignDate(s, math.Ceil)
+		c.IssuedAt = foreignDate(s, ceilSince1970)
 	case "nbf":
-		c.NotBefore = foreignDate(s, math.Ceil)
+		c.NotBefore = foreignDate(s, ceilSince1970)
 	case "jti":
 		c.ID, _ = textOf(s.Raw())
 	case "cnf":
@@ -333,6 +333,9 @@ func (f *foreign) otherSubject(raw string) string {
 	}
 	return subject
 }
+
+// ceilSince1970 is for a time that must be past. One before 1970 is, and some programs write their zero time so.
+func ceilSince1970(n float64) float64 { return max(0, math.Ceil(n)) }
 
 // foreignDate reads a time in seconds, which may have a fraction (RFC 7519 section 2). round moves a fraction to the
 // side that makes the token valid for less time.

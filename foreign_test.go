@@ -90,6 +90,7 @@ func TestForeignTokensAreJudgedByWhatMatters(t *testing.T) {
 		"exp a text":                 {`{"iss":"https://i.example","sub":"1","exp":"LATER"}`, `"exp"`},
 		"exp in milliseconds":        {`{"iss":"https://i.example","sub":"1","exp":LATER000}`, `"exp"`},
 		"exp true":                   {`{"iss":"https://i.example","sub":"1","exp":true}`, `"exp"`},
+		"nbf before 1970":            {`{"iss":"https://i.example","sub":"1","nbf":-62135596800,"iat":-0.5,"exp":LATER}`, ""},
 		"exp negative":               {`{"iss":"https://i.example","sub":"1","exp":-1}`, `"exp"`},
 		"exp beyond everything":      {`{"iss":"https://i.example","sub":"1","exp":1e400}`, "range"},
 		"expired":                    {`{"iss":"https://i.example","sub":"1","exp":NOW}`, "expired"},

@@ -76,9 +76,9 @@ func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	if g.sessionID != "" {
 		payload = strconv.AppendInt(append(payload, `,"gen":`...), g.generation, 10)
 	}
-	refresh, err := a.refresh.Sign(ctx, key, append(payload, '}'))
+	refresh, err := a.sign(ctx, a.refresh, key, append(payload, '}'))
 	if err != nil {
-		return Tokens{}, unavailable(err)
+		return Tokens{}, err
 	}
 	return Tokens{AccessToken: access, RefreshToken: refresh, TokenType: "Bearer", ExpiresIn: accessEnd - now.Unix(),
 		refreshIn: refreshEnd - from.Unix(), subject: g.user.ID, sessionID: g.sessionID}, nil
@@ -111,18 +111,28 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 	if len(g.user.Roles) > 0 {
 		payload = strictjson.AppendStrings(append(payload, `,"roles":`...), g.user.Roles)
 	}
-	if token, err = a.access.Sign(ctx, key, append(append(payload, addFacts(g.claims, g.facts)...), '}')); err != nil {
-		return "", 0, nil, unavailable(err)
-	}
+	token, err = a.sign(ctx, a.access, key, append(append(payload, addFacts(g.claims, g.facts)...), '}'))
+	return token, end, key, err
+}
+
+// sign makes a token that can be read back.
+func (a *Auth) sign(ctx context.Context, w *jws.Writer, key *keys.Key, payload []byte) (string, error) {
+	token, err := w.Sign(ctx, key, payload)
 	longest := jws.MaxToken
 	if callerOf(ctx).cookies {
 		longest = maxCookie
 	}
-	if len(token) > longest {
-		return "", 0, nil, internal(fmt.Errorf("the access token has %d bytes, at most %d are allowed; use fewer claims in WithClaims, and fewer audiences",
-			len(token), longest))
+	var malformed *jws.MalformedError
+	switch {
+	case errors.As(err, &malformed):
+		return "", internal(fmt.Errorf("a token of type %q could not be read: %w", w.Type(), err))
+	case err != nil:
+		return "", unavailable(err)
+	case len(token) > longest:
+		return "", internal(fmt.Errorf("a token of type %q has %d bytes, at most %d are allowed; use fewer claims in WithClaims, and fewer audiences",
+			w.Type(), len(token), longest))
 	}
-	return token, end, key, nil
+	return token, nil
 }
 
 // errAhead is the error for a session that has ended by this machine's clock, but goes on by that of the store.

@@ -112,7 +112,13 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		tickets:   jws.NewWriter(jws.TicketType),
 		lifetimes: s.lifetimes, claims: s.claims, proxies: s.proxies, withoutCORS: s.withoutCORS, policy: s.login, policySet: s.loginSet,
 		attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
-	a.signing.Store(source.Current().Signing())
+	key := source.Current().Signing()
+	for _, w := range []*jws.Writer{a.access, a.refresh, a.tickets} {
+		if err := w.Check(key); err != nil {
+			return nil, fmt.Errorf("signet.New: no token of type %q could be read: %w; use a shorter keys.WithID or WithTokenTypes", w.Type(), err)
+		}
+	}
+	a.signing.Store(key)
 	var err error
 	if a.gate, err = gate.New(s.hasher, s.login.ParallelHashes); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)

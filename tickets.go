@@ -67,11 +67,7 @@ func (a *Auth) ticket(ctx context.Context, claims *Claims) (string, error) {
 	authTime, acr := authenticationOf(claims.payload)
 	payload = strconv.AppendInt(append(payload, `,"auth_time":`...), authTime, 10)
 	payload = strictjson.AppendString(append(payload, `,"acr":`...), acr)
-	ticket, err := a.tickets.Sign(ctx, key, append(payload, '}'))
-	if err != nil {
-		return "", unavailable(err)
-	}
-	return ticket, nil
+	return a.sign(ctx, a.tickets, key, append(payload, '}'))
 }
 
 // RequireTicket is RequireAuth for connections whose client cannot send an Authorization header: a WebSocket, an EventSource.

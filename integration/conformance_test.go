@@ -1,8 +1,13 @@
 package integration
 
 import (
+	"os"
+	"os/exec"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/session/sessiontest"
 	"github.com/signet-go/signet/userstore"
@@ -20,6 +25,18 @@ func TestSessionStores(t *testing.T) {
 			host := kind.host(t)
 			sessiontest.Run(t, func(t *testing.T) session.Store { return host.fresh(t).sessions(t) })
 		})
+	}
+}
+
+// TestRedisWithFIPS runs the kits again in a process that allows only FIPS 140-3 algorithms. The name of a script is a SHA-1.
+func TestRedisWithFIPS(t *testing.T) {
+	servers.Redis(t) // or the test is skipped
+	cmd := exec.Command(os.Args[0], "-test.run=^(TestSessionStores|TestThrottleStores)$/^(Redis|RedisCluster|one_server|Cluster)$", "-test.v")
+	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, test := range []string{"TestSessionStores/Redis ", "TestSessionStores/RedisCluster ", "TestThrottleStores/Cluster "} {
+		require.Contains(t, string(out), "--- PASS: "+test)
 	}
 }
 

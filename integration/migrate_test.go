@@ -2,12 +2,14 @@ package integration
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/userstore"
 )
@@ -82,6 +84,42 @@ func TestMigrateInOneSchema(t *testing.T) {
 	require.NoError(t, sqlUsers(t, openSQL(t, both), both.dialect).Add(t.Context(), john))
 	_, err = sqlUsers(t, openSQL(t, shared), shared.dialect).FindByID(t.Context(), john.ID)
 	require.ErrorIs(t, err, userstore.ErrNotFound)
+}
+
+// TestMigrateEncoding: a database that cannot hold every text is refused, and not the users whose browsers send such texts.
+func TestMigrateEncoding(t *testing.T) {
+	server := servers.Postgres(t)
+	super, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	super.User = url.User("postgres")
+	admin := openSQL(t, database{"pgx", super.String(), sqlstore.PostgreSQL})
+	for encoding, want := range map[string]string{"UTF8": "", "LATIN1": "LATIN1", "EUC_JP": "EUC_JP"} {
+		name := freshName()
+		_, err := admin.Exec("CREATE DATABASE " + name + " ENCODING '" + encoding + "' LOCALE 'C' TEMPLATE template0")
+		require.NoError(t, err)
+		super.Path = "/" + name
+		db := openSQL(t, database{"pgx", super.String() + "&client_encoding=UTF8", sqlstore.PostgreSQL})
+		err = sqlstore.Migrate(t.Context(), db, sqlstore.PostgreSQL)
+		if want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+	}
+}
+
+// TestMigrateBytes: without the check every login would be 503.
+func TestMigrateBytes(t *testing.T) {
+	d := *hostPostgres(t).fresh(t).database
+	for settings, works := range map[string]bool{"": true, "&default_query_exec_mode=simple_protocol": true,
+		"&bytea_output=escape": true, "&bytea_output=escape&default_query_exec_mode=simple_protocol": false} {
+		err := sqlstore.Migrate(t.Context(), openSQL(t, database{d.driver, d.dsn + settings, d.dialect}), d.dialect)
+		if works {
+			require.NoError(t, err, settings)
+		} else {
+			require.ErrorContains(t, err, "bytea_output=hex")
+		}
+	}
 }
 
 // TestMigrateNewFile: whoever opens a new file of SQLite switches it to the write-ahead log. If another process writes to the

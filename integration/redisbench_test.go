@@ -45,7 +45,7 @@ func BenchmarkRedisService(b *testing.B) {
 	}
 }
 
-var bareSwap = redis.NewScript(`if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+var bareSwap = redis.NewScriptServerSHA(`if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`)
 

@@ -604,7 +604,7 @@ func TestRedisRoundTrips(t *testing.T) {
 // The scripts of the version before this one.
 var (
 	oldNow  = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-	oldSwap = redis.NewScript(oldNow + `
+	oldSwap = redis.NewScriptServerSHA(oldNow + `
 local function keep(key)
 	local ttl = redis.call('PTTL', key)
 	if ttl < 0 or now + ttl < tonumber(ARGV[4]) then redis.call('PEXPIREAT', key, ARGV[4]) end
@@ -621,7 +621,7 @@ if ARGV[5] ~= '' then
 	keep(KEYS[3])
 end
 return 1`)
-	oldRevoked = redis.NewScript(oldNow + `return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}`)
+	oldRevoked = redis.NewScriptServerSHA(oldNow + `return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}`)
 )
 
 func oldEntry(row session.Session) string {

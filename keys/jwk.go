@@ -173,7 +173,7 @@ func parseSet(text []byte) ([]*Key, error) {
 	for i, member := range members {
 		k, err := parseMember(member)
 		if errors.Is(err, errNotForSignatures) {
-			if alg := nameOfAlgorithm(member); isMistyped(alg) { // a key that is missing by a typo would go unnoticed
+			if alg := typoIn(member); alg != "" { // a key that is missing by a typo would go unnoticed
 				return nil, fmt.Errorf("key %d: the algorithm %q is not known", i, alg)
 			}
 			continue
@@ -260,7 +260,7 @@ func isSecret(jwk json.RawMessage) bool {
 }
 
 func isPrivatePart(name string) bool {
-	return slices.Contains([]string{"d", "k", "p", "q", "dp", "dq", "qi", "oth"}, strings.ToLower(name))
+	return slices.Contains([]string{"d", "k", "p", "q", "dp", "dq", "qi", "oth", "priv"}, strings.ToLower(name))
 }
 
 // isEmpty reports whether a member says that there is nothing. Some programs write what is absent so.
@@ -314,11 +314,15 @@ func textOf(object map[string]json.RawMessage, name string) (text string, err er
 	return text, err
 }
 
-func nameOfAlgorithm(member json.RawMessage) string {
+// typoIn returns the name of an algorithm that is not known, of a key that could be for signatures otherwise.
+func typoIn(member json.RawMessage) (alg string) {
 	var head map[string]json.RawMessage
 	_ = json.Unmarshal(member, &head) // parseMember has read it
-	name, _ := textOf(head, "alg")
-	return name
+	text := func(name string) string { value, _ := textOf(head, name); return value }
+	if alg = text("alg"); isMistyped(alg) && text("use") != "enc" && usable(text("kty"), text("crv"), "") {
+		return alg
+	}
+	return ""
 }
 
 // isMistyped reports whether there is no algorithm with that name in JWA, for signatures or for encryption.

@@ -154,6 +154,7 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 		"a private part, odd":    setOf(good, `{"kty":1,"crv":"Ed25519","D":"AQAB"}`),
 		"a secret":               setOf(good, `{"kty":"oct","k":"`+encode(string(secret))+`"}`),
 		"a private key":          setOf(strings.Replace(good, "{", `{"d":"AQAB",`, 1)),
+		"a private AKP key":      setOf(good, `{"kty":"AKP","alg":"ML-DSA-44","priv":"`+encode(string(secret))+`"}`),
 		"a secret in other case": setOf(good, `{"KTY":"oct","k":"`+encode(string(secret))+`"}`),
 	} {
 		_, _, err := fetched(t, text)
@@ -437,5 +438,11 @@ func TestATypoInTheHostsOwnSet(t *testing.T) {
 		} else {
 			require.ErrorContains(t, err, alg)
 		}
+	}
+	for _, other := range []string{`{"kty":"OKP","crv":"X25519","x":"AA","use":"enc","alg":"ECDH-1PU+A256KW"}`, `{"kty":"oct","k":"AA","use":"enc","alg":"C20PKW"}`,
+		`{"kty":"EC","crv":"P-256","x":"AA","y":"AA","use":"enc","alg":"HPKE-0"}`, `{"kty":"AKP","pub":"AA","alg":"ML-DSA-44"}`, `{"kty":"X","alg":"X1"}`} {
+		list, err := keys.ParseSet([]byte(setOf(other, published(t, keys.Private(p256(t)), nil))))
+		require.NoError(t, err, other)
+		require.Len(t, list, 1, other)
 	}
 }

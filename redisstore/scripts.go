@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/fips140"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -79,7 +80,7 @@ const listSlack = 21600000
 // momentScript returns the time, the two cut-offs, and of the user's list the latest score and some ids: those of the latest
 // scores, and of every other session that can be kept for longer than one of them.
 // KEYS: cut-off of the user, cut-off of everybody, list of the user if it matters. ARGV: how many ids, listSlack.
-var momentScript = redis.NewScript(nowLua + `
+var momentScript = newScript(nowLua + `
 local latest, ids = '0', {}
 if KEYS[3] then latest = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or latest end
 if ARGV[1] ~= '0' then
@@ -90,8 +91,8 @@ return {now, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), latest, ids
 
 // The rows and the end of a list are read by scripts, because a client may send plain reads to a replica that lags.
 var (
-	rowsScript = redis.NewScript(nowLua + `return {now, redis.call('MGET', unpack(KEYS))}`)
-	endScript  = redis.NewScript(`return redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)`)
+	rowsScript = newScript(nowLua + `return {now, redis.call('MGET', unpack(KEYS))}`)
+	endScript  = newScript(`return redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)`)
 )
 
 // readScript returns the time, a row, the two cut-offs of its user, and the id of that user. Only the row names the user. So
@@ -99,7 +100,7 @@ var (
 // others. It finds the id as it is if that has no escape in JSON. The caller compares the id with what it reads from the
 // row itself. If they differ, it calls the script again with the id.
 // KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off, and the id if it is known.
-var readScript = redis.NewScript(nowLua + `
+var readScript = newScript(nowLua + `
 local have = redis.call('MGET', KEYS[1], KEYS[2])
 local row = have[1]
 local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
@@ -111,7 +112,7 @@ return {now, redis.call('GET', ARGV[1] .. user), have[2], row, user}`)
 // floor.
 // KEYS: log, row, list of the user, cut-off of the user, cut-off of everybody. ARGV: channel, ids kept until this time leave
 // the list, old mark, the six values for write, cut-off of the user, cut-off of everybody, floor or "".
-var swapScript = redis.NewScript(clockLua + appendLua + writeLua + `
+var swapScript = newScript(clockLua + appendLua + writeLua + `
 local have, score = redis.call('MGET', KEYS[2], KEYS[4], KEYS[5]), 0
 if have[1] ~= ARGV[4] then -- else it is the client's own write, repeated because its answer was lost
 	if ARGV[3] == '' and have[1] or ARGV[3] ~= '' and not is(have[1], ARGV[3]) then return -1 end
@@ -124,7 +125,7 @@ return ARGV[3] == '' and redis.call('ZCARD', KEYS[3]) or score`)
 // refreshScript is swapScript for a row that exists and whose score in the list is late enough. That is nearly every refresh, so
 // it does without what the others need. It returns 0, -1 or -2.
 // KEYS: cut-off of the user, cut-off of everybody, row. ARGV: the two cut-offs, old mark, new row, expires at.
-var refreshScript = redis.NewScript(`
+var refreshScript = newScript(`
 local have = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
 if have[3] == ARGV[4] then return 0 end -- the client's own write, repeated because its answer was lost
 if not have[3] or string.sub(have[3], 1, #ARGV[3]) ~= ARGV[3] then return -1 end
@@ -136,7 +137,7 @@ return 0`)
 // written, and 0 if not.
 // KEYS: log, and of each row its key and that of the list of its user. ARGV: channel, ids kept until this time leave the
 // list, and of each row the old mark and the six values for write.
-var batchScript = redis.NewScript(clockLua + appendLua + writeLua + `
+var batchScript = newScript(clockLua + appendLua + writeLua + `
 local i, done = 3, {}
 for k = 2, #KEYS, 2 do
 	local have = redis.call('GET', KEYS[k])
@@ -152,7 +153,7 @@ return done`)
 // may be the cursor of a reader.
 // KEYS: cut-off, log. ARGV: old text, new text, old entry, new entry, channel. For the cut-off of a user, KEYS goes on with
 // the list of the user, and ARGV with the latest score in it and with the time at which the cut-off expires.
-var cutScript = redis.NewScript(nowLua + hashLua + appendLua + `
+var cutScript = newScript(nowLua + hashLua + appendLua + `
 local have = redis.call('GET', KEYS[1]) or ''
 if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
 if have ~= ARGV[1] then return 0 end
@@ -181,7 +182,7 @@ return 1`)
 // that of the last entry or a little smaller. The number of entries tells that one has come in before the place. Then the
 // second before the place is read again.
 // KEYS: log. ARGV: the place (score or "" or "end", hash, number), how many entries. Entries with one score stay together.
-var logScript = redis.NewScript(nowLua + hashLua + `
+var logScript = newScript(nowLua + hashLua + `
 local log, score, key = KEYS[1], ARGV[1], ARGV[2]
 local function second(score) return string.format('%.0f', score - 1000) end
 local entries, more = {}, 0
@@ -211,7 +212,7 @@ return {now, score, key, score == '' and 0 or redis.call('ZCOUNT', log, second(s
 // windowScript returns the time and a part of the log, without the entries that are never pruned: the newest thousand and
 // those of the last second. They are the cursors of readers.
 // KEYS: log. ARGV: rank of the first entry, how many.
-var windowScript = redis.NewScript(nowLua + `
+var windowScript = newScript(nowLua + `
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 if not last then return {now, {}} end
 local stop = math.min(ARGV[1] + ARGV[2], redis.call('ZCARD', KEYS[1]) - 1000,
@@ -220,11 +221,11 @@ if stop <= tonumber(ARGV[1]) then return {now, {}} end
 return {now, redis.call('ZRANGE', KEYS[1], ARGV[1], stop - 1)}`)
 
 // throttleReadScript returns the time, and the value of a key if there is one.
-var throttleReadScript = redis.NewScript(nowLua + `return {now, redis.call('GET', KEYS[1]) or nil}`)
+var throttleReadScript = newScript(nowLua + `return {now, redis.call('GET', KEYS[1]) or nil}`)
 
 // throttleSwapScript writes a value if the old one is still there. It returns 0 if it is not.
 // KEYS: record. ARGV: old value or "", new value, expires at.
-var throttleSwapScript = redis.NewScript(`
+var throttleSwapScript = newScript(`
 local have = redis.call('GET', KEYS[1]) or ''
 if have == ARGV[2] then return 1 end -- the client's own write, repeated because its answer was lost
 if have ~= ARGV[1] then return 0 end
@@ -235,6 +236,15 @@ return 1`)
 type call struct {
 	keys []string
 	args []any
+}
+
+// newScript makes a script. Its name is the SHA-1 of its text. Where FIPS 140 forbids SHA-1, the server makes the name, and run
+// sends the text each time.
+func newScript(text string) *redis.Script {
+	if fips140.Enforced() {
+		return redis.NewScriptServerSHA(text)
+	}
+	return redis.NewScript(text)
 }
 
 // run calls a script several times in one round trip to each server. Each answer has its own error.
@@ -252,7 +262,10 @@ func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]
 		})
 		return err
 	}
-	err := pipelined(script.EvalSha)
+	var err error
+	if !fips140.Enforced() {
+		err = pipelined(script.EvalSha)
+	}
 	if slices.ContainsFunc(cmds, unknown) {
 		err = pipelined(script.Eval)
 	}

@@ -41,8 +41,10 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	if err != nil {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
-	if err := inOneSchema(ctx, db, dialect); err != nil {
-		return fmt.Errorf("sqlstore: migrate: %w", err)
+	if dialect == PostgreSQL {
+		if err := cmp.Or(inOneSchema(ctx, db), holdsAllTexts(ctx, db), readsBytes(ctx, db)); err != nil {
+			return fmt.Errorf("sqlstore: migrate: %w", err)
+		}
 	}
 	done := applied(ctx, db, dialect)
 	var met time.Time // when this step met another process first
@@ -72,10 +74,7 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 
 // inOneSchema returns an error if PostgreSQL finds the tables in another schema than the one where it makes new ones. So a service
 // with a schema of its own neither takes the tables of another service for its own, nor leaves its old tables behind.
-func inOneSchema(ctx context.Context, db *sql.DB, d Dialect) error {
-	if d != PostgreSQL {
-		return nil
-	}
+func inOneSchema(ctx context.Context, db *sql.DB) error {
 	var found, first string
 	row := queryRow(ctx, db, `SELECT n.nspname, current_schema() FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.oid = to_regclass('signet_schema') AND n.nspname <> current_schema()`)
@@ -87,6 +86,35 @@ func inOneSchema(ctx context.Context, db *sql.DB, d Dialect) error {
 	}
 	return fmt.Errorf("search_path finds the tables in the schema %q, but PostgreSQL would make new ones in %q: name one of the two alone",
 		found, first)
+}
+
+// holdsAllTexts returns an error if PostgreSQL cannot store every text: the name of a browser or an e-mail address would then be an
+// error of the store.
+func holdsAllTexts(ctx context.Context, db *sql.DB) error {
+	const text = "Łódź Ω 微信 😀"
+	var got, encoding string
+	err := queryRow(ctx, db, "SELECT CAST($1 AS text)", text).Scan(&got)
+	if err == nil && got == text {
+		return nil
+	}
+	if failed := queryRow(ctx, db, "SELECT current_setting('server_encoding')").Scan(&encoding); failed != nil || encoding == "UTF8" {
+		return cmp.Or(err, failed)
+	}
+	return fmt.Errorf("the encoding of the database, %s, cannot hold every text; make the database with ENCODING 'UTF8'", encoding)
+}
+
+// readsBytes returns an error if the driver cannot read a BYTEA: pgx cannot, in its text modes, with bytea_output=escape.
+func readsBytes(ctx context.Context, db *sql.DB) error {
+	var got []byte
+	var output string
+	err := queryRow(ctx, db, `SELECT CAST('\x005cff' AS bytea)`).Scan(&got)
+	if err == nil && string(got) == "\x00\\\xff" {
+		return nil
+	}
+	if failed := queryRow(ctx, db, "SELECT current_setting('bytea_output')").Scan(&output); failed != nil || output == "hex" {
+		return cmp.Or(err, failed)
+	}
+	return errors.New("the driver cannot read values of the type bytea; set bytea_output=hex for the connections")
 }
 
 // applied returns how many files were applied. It returns 0 if nobody can tell yet. If all were, an account may call Migrate that

@@ -29,8 +29,19 @@ func NewWriter(typ string) *Writer { return &Writer{typ: typ} }
 // Type returns the "typ" of the tokens.
 func (w *Writer) Type() string { return w.typ }
 
-// Sign returns the compact JWS of the payload.
+// Check returns a [*MalformedError] if the header of the key's tokens is too long to be read.
+func (w *Writer) Check(key *keys.Key) error {
+	if len(w.headerOf(key)) > maxHeader {
+		return errHeadSize
+	}
+	return nil
+}
+
+// Sign returns the compact JWS of the payload. The error is that of Check, or that of the key.
 func (w *Writer) Sign(ctx context.Context, key *keys.Key, payload []byte) (string, error) {
+	if err := w.Check(key); err != nil {
+		return "", err
+	}
 	header := w.headerOf(key)
 	buf := pool.Get().(*buffers)
 	token := append(append(buf.token[:0], header...), '.') // append takes other memory for a long token
