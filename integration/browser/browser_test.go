@@ -49,9 +49,10 @@ func run(m *testing.M) int {
 // site is the example behind the proxy.
 type site struct {
 	url       string
-	refreshes atomic.Int64 // that have reached the example
-	lose      atomic.Int64 // how many of 100 answers to refreshes are lost
-	refuse    atomic.Int64 // how many of the next requests for orders are answered 401
+	refreshes atomic.Int64     // that have reached the example
+	lose      atomic.Int64     // how many of 100 answers to refreshes are lost
+	refuse    atomic.Int64     // how many of the next requests for orders are answered 401
+	events    http.HandlerFunc // answers /events
 }
 
 func start(t *testing.T, args ...string) *site {
@@ -80,6 +81,9 @@ func start(t *testing.T, args ...string) *site {
 				forward.ServeHTTP(httptest.NewRecorder(), r) // the example has answered, and the answer is lost
 				panic(http.ErrAbortHandler)
 			}
+		case r.URL.Path == "/events" && s.events != nil:
+			s.events(w, r)
+			return
 		case strings.HasSuffix(r.URL.Path, "/orders") && s.refuse.Add(-1) >= 0:
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("WWW-Authenticate", `Bearer realm="api", error="invalid_token"`)

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +81,50 @@ func TestFiveCallsThatMeet401MakeOneRefresh(t *testing.T) {
 		s.refuse.Store(0)
 		b.do(t, chromedp.Click("#sign-out"))
 		b.wait(t, signedOut)
+	}
+}
+
+// The EventSource of docs/browsers.md opens one stream after the other, each with a ticket of its own.
+func TestTheEventSourceOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/browsers.md")
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(text), "## WebSocket and EventSource")
+	_, rest, _ = strings.Cut(rest, "```js\n")
+	script, _, found := strings.Cut(rest, "```")
+	require.True(t, found)
+
+	s := start(t)
+	var mu sync.Mutex
+	tickets := map[string]int{}
+	live, most := 0, 0
+	s.events = func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		tickets[r.URL.Query().Get("ticket")]++
+		live++
+		most = max(most, live)
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "retry: 100\ndata: hello\n\n")
+		http.NewResponseController(w).Flush()
+		mu.Unlock()
+		time.Sleep(200 * time.Millisecond) // then a proxy ends the stream
+		mu.Lock()
+		live--
+	}
+	b := openBrowser(t)
+	b.open(t, s, "bearer")
+	b.signIn(t)
+	shown := eval[int](t, b, `(async () => { `+module("bearer")+` const client = c; let shown = 0; const show = () => shown++;
+		`+script+`
+		await listen(); while (shown < 3) await new Promise((done) => setTimeout(done, 50)); return shown })()`)
+	require.GreaterOrEqual(t, shown, 3)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 1, most)
+	require.GreaterOrEqual(t, len(tickets), 3)
+	for ticket, times := range tickets {
+		require.NotEmpty(t, ticket)
+		require.Equal(t, 1, times)
 	}
 }
 
