@@ -111,7 +111,10 @@ func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
 			require.Len(t, files.Current().Keys(), 2, step)
 			time.Sleep(100 * time.Millisecond)
 		}
-		require.Equal(t, []string{"two", "one"}, files.Current().IDs())
+		set := files.Current()
+		require.Equal(t, []string{"two", "one"}, set.IDs())
+		time.Sleep(time.Minute)
+		require.Same(t, set, files.Current(), "verified tokens stay verified")
 	})
 }
 

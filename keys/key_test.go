@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -19,6 +20,32 @@ import (
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
 )
+
+// The parts of an ECDSA signature are as long as its curve, and the salt of RSA-PSS is as long as the hash (RFC 7518 sections 3.4
+// and 3.5).
+func TestTheFormOfSignatures(t *testing.T) {
+	input := []byte("input")
+	for curve, size := range map[elliptic.Curve]int{elliptic.P256(): 64, elliptic.P384(): 96, elliptic.P521(): 132} {
+		private, err := ecdsa.GenerateKey(curve, rand.Reader)
+		require.NoError(t, err)
+		signature, err := keys.Private(private).Sign(t.Context(), input)
+		require.NoError(t, err)
+		require.Len(t, signature, size)
+	}
+	for algorithm, hash := range map[keys.Algorithm]crypto.Hash{keys.PS256: crypto.SHA256, keys.PS384: crypto.SHA384, keys.PS512: crypto.SHA512} {
+		key := keys.Private(rsaKey(), keys.WithAlgorithm(algorithm))
+		signature, err := key.Sign(t.Context(), input)
+		require.NoError(t, err)
+		h := hash.New()
+		h.Write(input)
+		digest := h.Sum(nil)
+		require.NoError(t, rsa.VerifyPSS(&rsaKey().PublicKey, hash, digest, signature, &rsa.PSSOptions{SaltLength: hash.Size()}))
+		short, err := rsa.SignPSS(rand.Reader, rsaKey(), hash, digest, &rsa.PSSOptions{SaltLength: 8})
+		require.NoError(t, err)
+		require.True(t, key.Verify(input, signature))
+		require.False(t, key.Verify(input, short))
+	}
+}
 
 func TestPEM(t *testing.T) {
 	ec := p256(t)

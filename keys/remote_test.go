@@ -303,6 +303,8 @@ type site struct {
 	keysDown     atomic.Bool
 	gone         atomic.Pointer[string] // the path of keys that have moved
 	keys         atomic.Pointer[string]
+
+	metadataAsked, keysAsked atomic.Int32
 }
 
 func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -311,6 +313,7 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 		status = 404
 	}
 	if strings.Contains(r.URL.Path, ".well-known") {
+		s.metadataAsked.Add(1)
 		select {
 		case <-time.After(s.slow):
 		case <-r.Context().Done():
@@ -328,6 +331,7 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 	} else {
+		s.keysAsked.Add(1)
 		select {
 		case <-time.After(s.slowKeys):
 		case <-r.Context().Done():
@@ -395,6 +399,36 @@ func TestMetadataHangsAndTheKeysFailOnce(t *testing.T) {
 		s.keys.Store(&next)
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, []string{"k2"}, source.Current().IDs())
+	})
+}
+
+// The place of the keys is known for a minute, unless the keys cannot be had there.
+func TestMetadataIsAskedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{jwksURI: "https://i.example/jwks"}
+		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
+		s.keys.Store(&text)
+		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+		require.NoError(t, err)
+		defer source.Close()
+		time.Sleep(time.Second)
+		asked := func(metadata, of int) {
+			require.Equal(t, []int32{int32(metadata), int32(of)}, []int32{s.metadataAsked.Load(), s.keysAsked.Load()})
+		}
+		asked(1, 1)
+		for range 2 {
+			_, err := source.Refetch(t.Context(), source.Current())
+			require.NoError(t, err)
+		}
+		asked(1, 3)
+		s.keysDown.Store(true)
+		_, err = source.Refetch(t.Context(), source.Current())
+		require.Error(t, err)
+		asked(1, 4)
+		s.keysDown.Store(false)
+		_, err = source.Refetch(t.Context(), source.Current())
+		require.NoError(t, err)
+		asked(2, 5)
 	})
 }
 
