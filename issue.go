@@ -119,12 +119,11 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 func (a *Auth) sign(ctx context.Context, w *jws.Writer, key *keys.Key, payload []byte) (string, error) {
 	token, err := w.Sign(ctx, key, payload)
 	longest := jws.MaxToken
-	if callerOf(ctx).cookies {
+	if len(token) > maxCookie && callerOf(ctx).cookies {
 		longest = maxCookie
 	}
-	var malformed *jws.MalformedError
 	switch {
-	case errors.As(err, &malformed):
+	case err != nil && w.Check(key) != nil:
 		return "", internal(fmt.Errorf("a token of type %q could not be read: %w", w.Type(), err))
 	case err != nil:
 		return "", unavailable(err)
