@@ -60,6 +60,23 @@ func TestHeadersOfOwnTokensAreShort(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A Writer makes no token that a Reader does not read.
+func TestHeadersThatAreWritten(t *testing.T) {
+	key := edKey("one")
+	r := NewReader(&source{set: setOf(t, key)}, Rules{}, nil)
+	start := len(`{"alg":"EdDSA","kid":"one","typ":""}`)
+	longest, tooLong := NewWriter(strings.Repeat("x", maxHeader/4*3-start)), NewWriter(strings.Repeat("x", maxHeader/4*3-start+1))
+	token, err := longest.Sign(t.Context(), key, []byte("{}"))
+	require.NoError(t, err)
+	require.NoError(t, longest.Check(key))
+	require.Equal(t, maxHeader, strings.IndexByte(token, '.'))
+	_, err = verify(t, r, token)
+	require.NoError(t, err)
+	_, err = tooLong.Sign(t.Context(), key, []byte("{}"))
+	require.Equal(t, errHeadSize, err)
+	require.Equal(t, errHeadSize, tooLong.Check(key))
+}
+
 func TestNoKeysAtAll(t *testing.T) {
 	key := edKey("one")
 	good, failure := sign(t, key, edHeader("one"), "{}"), errors.New("no network")
