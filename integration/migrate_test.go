@@ -111,7 +111,7 @@ func TestMigrateEncoding(t *testing.T) {
 // TestMigrateBytes: without the check every login would be 503.
 func TestMigrateBytes(t *testing.T) {
 	d := *hostPostgres(t).fresh(t).database
-	for settings, works := range map[string]bool{"": true, "&default_query_exec_mode=simple_protocol": true,
+	for settings, works := range map[string]bool{"": true, "&default_query_exec_mode=simple_protocol": true, "&standard_conforming_strings=off": true,
 		"&bytea_output=escape": true, "&bytea_output=escape&default_query_exec_mode=simple_protocol": false} {
 		err := sqlstore.Migrate(t.Context(), openSQL(t, database{d.driver, d.dsn + settings, d.dialect}), d.dialect)
 		if works {

@@ -107,7 +107,7 @@ func holdsAllTexts(ctx context.Context, db *sql.DB) error {
 func readsBytes(ctx context.Context, db *sql.DB) error {
 	var got []byte
 	var output string
-	err := queryRow(ctx, db, `SELECT CAST('\x005cff' AS bytea)`).Scan(&got)
+	err := queryRow(ctx, db, "SELECT decode('005cff', 'hex')").Scan(&got)
 	if err == nil && string(got) == "\x00\\\xff" {
 		return nil
 	}
