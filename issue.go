@@ -128,7 +128,7 @@ func (a *Auth) sign(ctx context.Context, w *jws.Writer, key *keys.Key, payload [
 	case err != nil:
 		return "", unavailable(err)
 	case len(token) > longest:
-		return "", internal(fmt.Errorf("a token of type %q has %d bytes, at most %d are allowed; use fewer claims in WithClaims, and fewer audiences",
+		return "", internal(fmt.Errorf("a token of type %q has %d bytes, at most %d are allowed; use fewer claims in WithClaims, fewer audiences, or shorter ids",
 			w.Type(), len(token), longest))
 	}
 	return token, nil

@@ -19,8 +19,8 @@ import (
 // and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
 // others wait three minutes. The file system must be a local one. The path may be a symbolic link to the file.
 //
-// The directory must exist, and only its owner should be able to write to it. A File is safe for concurrent use. Its errors are
-// those of the file system; they name the file, and no token.
+// The directory must exist, and only its owner should be able to write to it. A File is safe for concurrent use. Its errors name
+// no token.
 type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.

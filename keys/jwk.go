@@ -319,7 +319,11 @@ func typoIn(member json.RawMessage) (alg string) {
 	var head map[string]json.RawMessage
 	_ = json.Unmarshal(member, &head) // parseMember has read it
 	text := func(name string) string { value, _ := textOf(head, name); return value }
-	if alg = text("alg"); isMistyped(alg) && text("use") != "enc" && usable(text("kty"), text("crv"), "") {
+	var operations []string
+	_ = json.Unmarshal(head["key_ops"], &operations)
+	signs := func(operation string) bool { return operation == "sign" || operation == "verify" }
+	forOthers := text("use") == "enc" || len(operations) > 0 && !slices.ContainsFunc(operations, signs)
+	if alg = text("alg"); isMistyped(alg) && !forOthers && usable(text("kty"), text("crv"), "") {
 		return alg
 	}
 	return ""

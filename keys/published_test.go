@@ -440,7 +440,8 @@ func TestATypoInTheHostsOwnSet(t *testing.T) {
 		}
 	}
 	for _, other := range []string{`{"kty":"OKP","crv":"X25519","x":"AA","use":"enc","alg":"ECDH-1PU+A256KW"}`, `{"kty":"oct","k":"AA","use":"enc","alg":"C20PKW"}`,
-		`{"kty":"EC","crv":"P-256","x":"AA","y":"AA","use":"enc","alg":"HPKE-0"}`, `{"kty":"AKP","pub":"AA","alg":"ML-DSA-44"}`, `{"kty":"X","alg":"X1"}`} {
+		`{"kty":"EC","crv":"P-256","x":"AA","y":"AA","use":"enc","alg":"HPKE-0"}`, `{"kty":"AKP","pub":"AA","alg":"ML-DSA-44"}`,
+		`{"kty":"oct","k":"AA","key_ops":["wrapKey","unwrapKey"],"alg":"C20PKW"}`, `{"kty":"X","alg":"X1"}`} {
 		list, err := keys.ParseSet([]byte(setOf(other, published(t, keys.Private(p256(t)), nil))))
 		require.NoError(t, err, other)
 		require.Len(t, list, 1, other)

@@ -42,8 +42,10 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	if dialect == PostgreSQL {
-		if err := cmp.Or(inOneSchema(ctx, db), holdsAllTexts(ctx, db), readsBytes(ctx, db)); err != nil {
-			return fmt.Errorf("sqlstore: migrate: %w", err)
+		for _, check := range []func(context.Context, *sql.DB) error{inOneSchema, holdsAllTexts, readsBytes} {
+			if err := check(ctx, db); err != nil {
+				return fmt.Errorf("sqlstore: migrate: %w", err)
+			}
 		}
 	}
 	done := applied(ctx, db, dialect)

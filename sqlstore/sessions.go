@@ -76,10 +76,11 @@ func WithMaxPerUser(n int) Option { return option(func(s *Sessions) { s.maxPerUs
 // package, in the order of their names: the tables signet_sessions, signet_cutoffs and signet_log with their indexes and first
 // rows, and for [Users] also signet_users and signet_factors, and for [Throttle] signet_throttle. The names of tables and
 // indexes are fixed. A schema of PostgreSQL, which search_path names alone, or a database of its own, keeps them apart from other
-// tables. Later versions of this package add files to the folder. A database of PostgreSQL must have the encoding UTF8.
+// tables. Later versions of this package add files to the folder. A database of PostgreSQL should have the encoding UTF8: it must
+// hold every text that a client sends.
 //
-// An account that may SELECT, INSERT, UPDATE and DELETE in the tables signet_* is enough, once the owner of the tables has called
-// [Migrate]. If it calls Migrate too, it needs these rights for signet_schema as well.
+// An account that may SELECT, INSERT, UPDATE and DELETE in these tables is enough, once the owner of the tables has called
+// [Migrate]. If it calls Migrate too, it needs SELECT in signet_schema as well.
 func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error) {
 	if err := check(db, dialect); err != nil {
 		return nil, err

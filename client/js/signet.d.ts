@@ -7,7 +7,7 @@ export interface ClientOptions {
   baseURL: string | URL;
   /**
    * "bearer" (the default): the client stores the tokens and sends the access token in the Authorization header.
-   * "cookie": the tokens are in cookies that no script can read. The storage holds only when the access token expires.
+   * "cookie": the tokens are in cookies that no script can read. The storage holds only the user's id and when the access token expires.
    */
   mode?: "bearer" | "cookie";
   /** Further origins whose requests carry the token, such as "https://api.shop.example". The origin of baseURL always does. */
@@ -78,9 +78,9 @@ export interface Client {
    */
   logout(): Promise<void>;
   /**
-   * Ends all sessions of the user, on all devices. If it rejects with status 401, this session had ended before, and those of other devices
-   * go on: sign in and call it again. After another {@link SignetError} the user is still signed in here; with the code "user_changed" it is
-   * another user, who keeps all sessions.
+   * Ends all sessions of the user, on all devices. If it rejects and the user is not signed in any more, this session had ended before, or an
+   * answer was lost: sessions of other devices may go on, so sign in and call it again. With the code "user_changed" another user has signed in,
+   * who keeps all sessions. After another {@link SignetError} the user is still signed in.
    */
   logoutAll(): Promise<void>;
   /** Returns the user's profile, as the server has it. It rejects with a {@link SignetError} for every answer but success. */

@@ -62,7 +62,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     try {
       text = storage.getItem(key);
     } catch {} // the browser forbids it
-    if (text && text !== stale) held = stale = undefined; // another tab has written since
+    if (text != stale) held = stale = undefined; // another tab has written since, or removed it
     else text = held;
     const state = parse(text);
     if (cookie ? state?.life : state?.refreshToken) return { ...state, text }; // otherwise this client has not written it
@@ -99,7 +99,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     listeners.forEach(queueMicrotask);
   }
 
-  /** stateOf makes a state from an answer to a request that was sent at that time. In cookie mode, who is the id of the user. */
+  /** stateOf makes a state from an answer to a request that was sent at that time. In cookie mode, who is the id of the user; 0: unknown. */
   function stateOf(answer, at) {
     const { access_token: accessToken, refresh_token: refreshToken, expires_in, refresh_expires_in, sub: who } = answer ?? {};
     if (cookie ? !(expires_in > 0) : !(text(accessToken) && text(refreshToken))) throw bad();
@@ -168,8 +168,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
         write(await obtain(path, body, signal));
       } catch (error) {
         const now = cookie && read();
-        // Without an answer, the browser may have the cookies of the new user.
-        if (now && (signal?.aborted || !error.status)) write({ ...now, who: Math.random() });
+        // Without an answer, the browser may have the cookies of the new user: the next renewal, before anything else, tells who it is.
+        if (now && (signal?.aborted || !error.status)) write({ ...now, at: 0, who: 0 });
         throw error;
       }
     }, signal);
@@ -343,7 +343,6 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function fresh(signal) {
     const state = read();
     if (!state) return;
-    if (held) write(state); // there may be room now
     const { at, life, idle } = state;
     const age = (Date.now() - at) / 1000; // below 0: the clock was put back
     if (age < 0 || age > life - Math.min(5, life / 10)) return ofSameUser(state, await renew(state.text, signal));
@@ -361,7 +360,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     if (response.status !== 401 || !(state || cookie) || (await isNotAboutTheToken(response))) return response;
     const renewal = renew(state?.text, request.signal);
     const next = await (spare ? renewal : renewal.catch(() => {}));
-    if (!spare || !next || next.text === state?.text || userOf(next) !== userOf(state ?? next)) return response;
+    if (!spare || !next || next.text === state?.text || isOther(state, next)) return response;
     response.body?.cancel().catch(() => {});
     return send(authorize(spare, next));
   }
@@ -504,7 +503,7 @@ function result(response, body) {
 function failure(response, body) {
   const { status, statusText, headers, type } = response;
   if (type === "opaqueredirect" || (status >= 300 && status < 400)) {
-    return new SignetError("the server redirects; set baseURL to where it is", { status: status || 307, code: "redirected" });
+    return new SignetError("the server redirects; correct the baseURL", { status: status || 307, code: "redirected" });
   }
   const { code: own, message, ticket } = parse(body) ?? {};
   const code = text(own) ?? challengeError(headers) ?? "http_" + status; // a host may write bodies of its own
@@ -530,9 +529,12 @@ function claims(token) {
 /** userOf returns whose state it is. */
 const userOf = (state) => state.who ?? claims(state.refreshToken).sub;
 
+/** isOther tells whether the next state is of another user. Of a state that no answer has named the user of, nobody can tell. */
+const isOther = (state, next) => state && next && userOf(state) && userOf(state) !== userOf(next);
+
 /** ofSameUser returns the next state. Who acts as one user must not act as another, who has signed in meanwhile. */
 function ofSameUser(state, next) {
-  if (state && next && userOf(state) !== userOf(next)) {
+  if (isOther(state, next)) {
     throw new SignetError("another user has signed in", { status: 409, code: "user_changed" });
   }
   return next;

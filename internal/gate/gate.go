@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/signet-go/signet/password"
@@ -44,7 +45,7 @@ type Stats struct {
 // before main can change it. If the environment has set another number, that one is put back.
 var processors = func() int {
 	set := runtime.GOMAXPROCS(0)
-	if os.Getenv("GOMAXPROCS") == "" {
+	if n, err := strconv.ParseInt(os.Getenv("GOMAXPROCS"), 10, 32); err != nil || n <= 0 { // Go has ignored it, too
 		return set
 	}
 	defer runtime.GOMAXPROCS(set)

@@ -444,13 +444,14 @@ test("every failure is a SignetError", async (t) => {
   await assert.rejects(client.profile({ signal: AbortSignal.abort(new Error("enough")) }), { message: "enough" });
 });
 
-test("a storage that has room again gets the tokens", async (t) => {
+test("a storage that has room again gets the next tokens", async (t) => {
   const { client, browser, proxy, tabs } = await begin(t, { tabs: 2 });
   browser.room = 1;
   await client.refresh();
   assert.equal(browser.state, undefined);
   browser.room = Infinity;
   await succeed(client.fetch(api(proxy)));
+  await client.refresh();
   assert.ok(browser.state.refreshToken);
   assert.equal(tabs[1].client.signedIn, true);
 });
