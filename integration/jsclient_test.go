@@ -106,15 +106,13 @@ func runNode(t testing.TB, dir string, variables ...string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.test.mjs"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	args := []string{"--experimental-vm-modules", "--no-warnings", "--test", "--test-reporter=spec"}
-	for _, file := range files {
-		args = append(args, filepath.Base(file))
+	for _, file := range files { // one after the other: a test that ends all sessions of a user would end those of another file
+		cmd := exec.CommandContext(ctx, node, "--experimental-vm-modules", "--no-warnings", "--test", "--test-reporter=spec", filepath.Base(file))
+		cmd.Dir = dir
+		// A proxy of the caller's must not stand between a client and the loopback address.
+		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LC_ALL=C.UTF-8"}, variables...)
+		out, err := cmd.CombinedOutput()
+		t.Logf("%s", out)
+		require.NoError(t, err, "node --test %s in %s", filepath.Base(file), dir)
 	}
-	cmd := exec.CommandContext(ctx, node, args...)
-	cmd.Dir = dir
-	// A proxy of the caller's must not stand between a client and the loopback address.
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LC_ALL=C.UTF-8"}, variables...)
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	require.NoError(t, err, "node --test in %s", dir)
 }

@@ -42,7 +42,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   const key = "signet:" + base;
   const storage = options.storage ?? browserStorage() ?? memoryStorage();
   const send = options.fetch ?? ((...request) => globalThis.fetch(...request));
-  const shared = (!cookie && storage[OWN]) || key; // the name of those who share the tokens
+  const shared = ((!cookie && storage[OWN]) || "") + key; // the name of those who share the tokens
   const listeners = new Set();
   const offline = new Set(); // those who wait for the network
   const closed = new AbortController();
@@ -54,11 +54,11 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   let seen = read()?.text; // what the listeners know
 
   /**
-   * read returns {text, at, life, idle} and in bearer mode {accessToken, refreshToken}; undefined: nobody is signed in. The tokens
+   * read returns {text, at, life, idle}, and {accessToken, refreshToken} or in cookie mode {who}; undefined: nobody is signed in. The tokens
    * were asked for at `at`, the access token lives for `life` seconds, and the session ends `idle` seconds after its last renewal.
    */
   function read() {
-    let text;
+    let text = stale;
     try {
       text = storage.getItem(key);
     } catch {} // the browser forbids it
@@ -201,7 +201,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
       if (!state) return;
     }
     const end = async () => {
-      if (cookie) ofSameUser(state, read());
+      if (cookie && state && !ofSameUser(state, read())) return; // another tab has signed out
       await post("/logout", { refreshToken: state?.refreshToken }).catch(gone);
       if (cookie) write(); // the browser had the cookie until now
     };
@@ -210,14 +210,14 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
 
   async function logoutAll() {
     const state = read();
-    if (!state && !cookie) return;
+    if (cookie) return persist(() => endAll(state));
+    if (!state) return;
     await persist(() => {
-      if (cookie) return endAll(state);
       ofSameUser(state, read());
       return ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) });
     });
     const now = read();
-    if (now && state && sessionOf(now) === sessionOf(state)) write(); // otherwise somebody has signed in
+    if (now && sessionOf(now) === sessionOf(state)) write(); // otherwise somebody has signed in
   }
 
   /** endAll is logoutAll in cookie mode. Its answer takes the cookies away, so nobody may sign in meanwhile. */
@@ -228,7 +228,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
         await post("/logout-all", {});
         write();
       });
-    await fresh();
+    if (!(await fresh())) await renew(); // who it is
     try {
       await end();
     } catch (error) {
@@ -448,8 +448,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
     get tokens() {
       const state = read();
       if (!state) return;
-      const { accessToken, refreshToken, at, life } = state;
-      return { accessToken, refreshToken, expiresAt: new Date(at + 1000 * life) };
+      const { accessToken, refreshToken } = state;
+      return { accessToken, refreshToken, expiresAt: new Date(state.at + 1000 * state.life) };
     },
   };
 }
@@ -542,8 +542,8 @@ function ofSameUser(state, next) {
 
 /** lifetime returns for how many seconds a JWT was issued. Both times are of the server's clock, so no clock is compared. */
 function lifetime(token) {
-  const { exp, iat } = claims(token);
-  return exp - iat;
+  token = claims(token);
+  return token.exp - token.iat;
 }
 
 /** sessionOf returns whose state it is, and of which session. */

@@ -116,7 +116,7 @@ func TestTheEventSourceOfTheDocument(t *testing.T) {
 	b.signIn(t)
 	shown := eval[int](t, b, `(async () => { `+module("bearer")+` const client = c; let shown = 0; const show = () => shown++;
 		`+script+`
-		await listen(); while (shown < 3) await new Promise((done) => setTimeout(done, 50)); return shown })()`)
+		while (shown < 3) await new Promise((done) => setTimeout(done, 50)); return shown })()`)
 	require.GreaterOrEqual(t, shown, 3)
 	mu.Lock()
 	defer mu.Unlock()

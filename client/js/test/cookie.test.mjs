@@ -260,6 +260,22 @@ for (const path of ["/logout", "/logout-all"]) {
   });
 }
 
+for (const path of ["/logout", "/logout-all"]) {
+  test(path + " that is repeated ends nothing of a user whom a page of the server has signed in meanwhile", async (t) => {
+    const { clients, proxy, browser } = await begin(t, { tabs: 2 });
+    proxy.rule = (request) => (request.path.endsWith(path) ? away(1) : undefined);
+    const leaving = path === "/logout" ? clients[0].logout() : clients[0].logoutAll();
+    const ended = path === "/logout" ? leaving : assert.rejects(leaving, { code: "user_changed" });
+    await until(() => proxy.count(path) === 1);
+    proxy.rule = () => {};
+    if (path === "/logout") browser.items.clear(); // another tab has signed out; its cookies are gone
+    else await clients[1].logout();
+    await browser.jar.fetch(proxy.origin + "/social", { credentials: "include" });
+    await ended;
+    await succeed(browser.jar.fetch(api(proxy), { credentials: "include" }));
+  });
+}
+
 test("a logout in another tab counts while the storage is full", async (t) => {
   const { clients, browser } = await begin(t, { tabs: 2 });
   browser.room = JSON.stringify(browser.state).length;
