@@ -137,8 +137,8 @@ func (a *Auth) sign(ctx context.Context, w *jws.Writer, key *keys.Key, payload [
 // errAhead is the error for a session that has ended by this machine's clock, but goes on by that of the store.
 var errAhead = errors.New("this machine's clock is ahead of that of the session store by more than the rest of the session")
 
-// noteKey emits an event if another key signs than before, or than at New. The event names no client: the client that gets the first token of
-// the new key did not change the key.
+// noteKey emits an event if another key signs than before, or than at New. The event names no client: the client that gets the
+// first token of the new key did not change the key.
 func (a *Auth) noteKey(ctx context.Context, key *keys.Key) {
 	before := a.signing.Load()
 	if before != key && a.signing.CompareAndSwap(before, key) && !before.Equal(key) {

@@ -50,8 +50,8 @@ func (a *Auth) Handler(prefix string) http.Handler {
 
 // CookieHandler serves the operations of [Auth.Handler] for browsers that keep their tokens in cookies. No body has a token.
 // Login, second-step, refresh-token and step-up answer 201 with {"token_type": "Cookie", "expires_in": seconds,
-// "refresh_expires_in": seconds, "sub": the user's id}. Refresh-token and logout need no body. Forms with fields are refused with 415, and requests from
-// other sites with 403. There is no CORS.
+// "refresh_expires_in": seconds, "sub": the user's id}. Refresh-token and logout need no body. Forms with fields are refused with
+// 415, and requests from other sites with 403. There is no CORS.
 //
 //	mux.Handle("/web/auth/", auth.CookieHandler("/web/auth"))
 //

@@ -228,9 +228,10 @@ func WithIssuer(issuer string) VerifierOption {
 // them (RFC 8725 section 3.9). By default issued tokens carry no audience, and verified tokens may have any.
 //
 // To change it while several processes run, deploy twice: first the old audience and the new one together, then the new one
-// alone. The first audience of a service cannot be set in two steps: as long as an old process runs, the new ones refuse the access
-// tokens that it makes, and their clients must refresh. The audience is of access tokens only. A refresh token or a ticket is good at every service with the same key, issuer
-// and session store. So two services with different rules for the login must not share these: one would open the other.
+// alone. The first audience of a service cannot be set in two steps: as long as an old process runs, the new ones refuse the
+// access tokens that it makes, and their clients must refresh. The audience is of access tokens only. A refresh token or a ticket
+// is good at every service with the same key, issuer and session store. So two services with different rules for the login must
+// not share these: one would open the other.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if slices.Contains(audience, "") {

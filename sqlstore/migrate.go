@@ -22,17 +22,18 @@ var migrations embed.FS
 // component is the name of this package in the table signet_schema, which holds the version.
 const component = "signet"
 
-// Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may
-// call it at the same time: one works and the others wait. If nothing is to be done, it needs no right to create tables. It also
-// mends tables that were emptied, as by the tests of a host. If search_path has several schemas, and the tables are not in the
-// first one, Migrate returns an error: a tenant would share the tables of another one. Processes that lack only the newest migration may run meanwhile, and
-// afterwards. Call it before the first use of a store.
+// Migrate creates the tables of this package, or brings them to the version of this package. Any number of processes may call it
+// at the same time: one works and the others wait. If nothing is to be done, it needs no right to create tables. It also mends
+// tables that were emptied, as by the tests of a host. If search_path has several schemas, and the tables are not in the first
+// one, Migrate returns an error: a tenant would share the tables of another one. Processes that lack only the newest migration
+// may run meanwhile, and afterwards. Call it before the first use of a store.
 //
 // On a table with millions of sessions, new indexes take seconds. MariaDB, MySQL and SQLite do not stop their readers
 // meanwhile, MariaDB and MySQL do not stop their writers. In PostgreSQL, writers wait. A host that cannot wait makes the
 // indexes first, with the statements of the folder migrations in their order and CREATE INDEX CONCURRENTLY; Migrate then finds
 // them. An index that PostgreSQL calls INVALID, because its CREATE was cancelled, must be dropped first. In PostgreSQL,
-// Migrate returns an error when it must wait longer than 5 s for other transactions, because everybody else would wait behind it.
+// Migrate returns an error when it must wait longer than 5 s for other transactions, because everybody else would wait behind it. It
+// also returns an error there if the database cannot hold every text, or the driver cannot read a BYTEA.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	if err := check(db, dialect); err != nil {
 		return err
