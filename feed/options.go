@@ -58,7 +58,7 @@ func (c *config) checkSource(what string, source keys.Source) {
 }
 
 // WithIssuer sets the issuer ("iss") of the documents. A follower refuses those of another issuer. Without this option, the
-// documents must be without an issuer.
+// documents must be without an issuer. Change it at the service and its followers together: meanwhile the followers answer 503.
 func WithIssuer(issuer string) HandlerOption {
 	return handlerOption(func(c *config) { c.issuer = issuer })
 }
