@@ -307,6 +307,20 @@ type site struct {
 	metadataAsked, keysAsked atomic.Int32
 }
 
+// serve makes the issuer serve one key, with this id.
+func (s *site) serve(t *testing.T, id string) {
+	text := setOf(published(t, keys.Private(p256(t), keys.WithID(id)), nil))
+	s.keys.Store(&text)
+}
+
+// discover returns the keys of the issuer. They are closed when the test ends.
+func (s *site) discover(t *testing.T) *keys.Remote {
+	source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
+	require.NoError(t, err)
+	t.Cleanup(func() { source.Close() })
+	return source
+}
+
 func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, text := 200, *s.keys.Load()
 	if gone := s.gone.Load(); gone != nil && r.URL.Path == *gone {
@@ -349,10 +363,8 @@ func TestKeysOfAnHTTPSIssuerComeByHTTPS(t *testing.T) {
 	s := &site{jwksURI: "http://127.0.0.1:1/admin"}
 	text := setOf(published(t, keys.Private(p256(t)), nil))
 	s.keys.Store(&text)
-	source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
-	require.NoError(t, err)
-	defer source.Close()
-	_, err = source.Refetch(t.Context(), nil)
+	source := s.discover(t)
+	_, err := source.Refetch(t.Context(), nil)
 	require.ErrorContains(t, err, "not https")
 	require.Nil(t, source.Current())
 }
@@ -367,15 +379,11 @@ func TestMetadataThatIsDownDoesNotFreezeTheKeys(t *testing.T) {
 func testMetadataThatIsDown(t *testing.T, hangs bool) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{jwksURI: "https://i.example/jwks", hangs: hangs}
-		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
-		s.keys.Store(&text)
-		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
-		require.NoError(t, err)
-		defer source.Close()
+		s.serve(t, "k1")
+		source := s.discover(t)
 		time.Sleep(62 * time.Minute)
 		s.metadataDown.Store(true)
-		next := setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil))
-		s.keys.Store(&next)
+		s.serve(t, "k2")
 		time.Sleep(70 * time.Minute)
 		require.Equal(t, []string{"k2"}, source.Current().IDs())
 	})
@@ -385,18 +393,14 @@ func testMetadataThatIsDown(t *testing.T, hangs bool) {
 func TestMetadataHangsAndTheKeysFailOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{jwksURI: "https://i.example/jwks", hangs: true}
-		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
-		s.keys.Store(&text)
-		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
-		require.NoError(t, err)
-		defer source.Close()
+		s.serve(t, "k1")
+		source := s.discover(t)
 		time.Sleep(time.Minute)
 		s.metadataDown.Store(true)
 		s.keysDown.Store(true)
 		time.Sleep(20 * time.Minute)
 		s.keysDown.Store(false)
-		next := setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil))
-		s.keys.Store(&next)
+		s.serve(t, "k2")
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, []string{"k2"}, source.Current().IDs())
 	})
@@ -406,11 +410,8 @@ func TestMetadataHangsAndTheKeysFailOnce(t *testing.T) {
 func TestMetadataIsAskedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{jwksURI: "https://i.example/jwks"}
-		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
-		s.keys.Store(&text)
-		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
-		require.NoError(t, err)
-		defer source.Close()
+		s.serve(t, "k1")
+		source := s.discover(t)
 		time.Sleep(time.Second)
 		asked := func(metadata, of int) {
 			require.Equal(t, []int32{int32(metadata), int32(of)}, []int32{s.metadataAsked.Load(), s.keysAsked.Load()})
@@ -422,7 +423,7 @@ func TestMetadataIsAskedOnceAMinute(t *testing.T) {
 		}
 		asked(1, 3)
 		s.keysDown.Store(true)
-		_, err = source.Refetch(t.Context(), source.Current())
+		_, err := source.Refetch(t.Context(), source.Current())
 		require.Error(t, err)
 		asked(1, 4)
 		s.keysDown.Store(false)
@@ -436,17 +437,13 @@ func TestMetadataIsAskedOnceAMinute(t *testing.T) {
 func TestMetadataAndKeysThatAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{jwksURI: "https://i.example/jwks", slow: 4 * time.Second, slowKeys: 4 * time.Second}
-		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
-		s.keys.Store(&text)
-		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
-		require.NoError(t, err)
-		defer source.Close()
+		s.serve(t, "k1")
+		source := s.discover(t)
 		time.Sleep(10 * time.Second)
 		require.Equal(t, []string{"k1"}, source.Current().IDs())
 		for i := range 5 {
 			id := fmt.Sprint("next", i)
-			next := setOf(published(t, keys.Private(p256(t), keys.WithID(id)), nil))
-			s.keys.Store(&next)
+			s.serve(t, id)
 			time.Sleep(40 * time.Minute)
 			require.Equal(t, []string{id}, source.Current().IDs())
 		}
@@ -457,11 +454,8 @@ func TestMetadataAndKeysThatAreSlow(t *testing.T) {
 func TestSlowMetadataOfKeysThatHaveMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{jwksURI: "https://i.example/jwks", slow: 3 * time.Second}
-		text := setOf(published(t, keys.Private(p256(t), keys.WithID("k1")), nil))
-		s.keys.Store(&text)
-		source, err := keys.Discover("https://i.example", keys.WithClient(&http.Client{Transport: s}))
-		require.NoError(t, err)
-		defer source.Close()
+		s.serve(t, "k1")
+		source := s.discover(t)
 		time.Sleep(time.Minute)
 		require.Equal(t, []string{"k1"}, source.Current().IDs())
 		next, old := setOf(published(t, keys.Private(p256(t), keys.WithID("k2")), nil)), "/jwks"
