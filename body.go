@@ -30,8 +30,8 @@ type field struct {
 // textField is a field with one name.
 func textField(name string, value *string) field { return field{names: []string{name}, value: value} }
 
-// fieldOf returns the field that a member of a body is, or nil. empty says that the member is an empty text. Where a field has
-// several names, that counts as absent: a form may have an input for each name.
+// fieldOf returns the wanted field with that name, or nil. empty says that its value is an empty text. If the field has several
+// names, it then counts as absent: a form may have an input for each name.
 func fieldOf(want []field, name string, empty bool) *field {
 	i := slices.IndexFunc(want, func(f field) bool { return slices.Contains(f.names, name) })
 	if i < 0 || empty && len(want[i].names) > 1 {

@@ -169,7 +169,7 @@ var (
 		message: "send exactly one Authorization header with exactly one bearer token"}
 )
 
-// errCrowded is why a step-up has to wait. It is no fault of the server.
+// errCrowded is the cause of the answer 503 to a step-up that has to wait. Nothing is wrong with the server then.
 var errCrowded = errors.New("a step-up needs a new generation, and too many windows are open")
 
 // insufficientAuthentication is the answer of RFC 9470 section 3.

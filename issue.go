@@ -118,16 +118,17 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 // sign makes a token that can be read back.
 func (a *Auth) sign(ctx context.Context, w *jws.Writer, key *keys.Key, payload []byte) (string, error) {
 	token, err := w.Sign(ctx, key, payload)
+	if err != nil {
+		if _, tooLong := errors.AsType[*jws.MalformedError](err); tooLong {
+			return "", internal(fmt.Errorf("a token of type %q could not be read: %w", w.Type(), err))
+		}
+		return "", unavailable(err)
+	}
 	longest := jws.MaxToken
 	if len(token) > maxCookie && callerOf(ctx).cookies {
 		longest = maxCookie
 	}
-	switch {
-	case err != nil && w.Check(key) != nil:
-		return "", internal(fmt.Errorf("a token of type %q could not be read: %w", w.Type(), err))
-	case err != nil:
-		return "", unavailable(err)
-	case len(token) > longest:
+	if len(token) > longest {
 		return "", internal(fmt.Errorf("a token of type %q has %d bytes, at most %d are allowed; use fewer claims in WithClaims, fewer audiences, or shorter ids",
 			w.Type(), len(token), longest))
 	}

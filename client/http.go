@@ -129,8 +129,8 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 		RetryAfter: retryAfter(resp.Header)}
 }
 
-// challengeError finds the first error code in challenges. Its value is a token or a quoted string (RFC 9110 section 11.2). It
-// skips other texts in quotes, such as a description.
+// challengeError finds the first error code in challenges. The code is a token or a quoted string (RFC 9110 section 11.2). Other
+// texts in quotes, such as a description, are skipped.
 var challengeError = regexp.MustCompile(`(?i)^(?:"(?:[^"\\]|\\.)*"|[^"])*?[\s,]error\s*=\s*"?([^",]+)`)
 
 // errorOf returns the first error code of the challenges. There may be several, in several lines (RFC 9110 section 11.6.1).

@@ -127,8 +127,8 @@ func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	return f, nil
 }
 
-// Close ends the goroutine of OpenFiles and waits for it. The keys stay as they are. A second Close does
-// nothing. It always returns nil.
+// Close ends the goroutine of OpenFiles and waits for it. The keys stay as they are. A second Close does nothing. Close always
+// returns nil.
 func (f *Files) Close() error {
 	if f.stop != nil {
 		f.stop()

@@ -166,8 +166,8 @@ func open(function string, p place, opts []RemoteOption) (*Remote, error) {
 	return r, nil
 }
 
-// Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does
-// nothing. It always returns nil.
+// Close ends the goroutine of OpenURL or Discover and waits for it. The keys stay as they are. A second Close does nothing. Close
+// always returns nil.
 func (r *Remote) Close() error {
 	r.closed.Store(true)
 	if r.stop != nil {
@@ -308,7 +308,7 @@ func (r *Remote) fetch(ctx context.Context) {
 	}
 	// The time is random, so that the services of a fleet do not all fetch at the same moment.
 	due := from.Add(wait - rand.N(wait/10))
-	if err == nil || !from.Before(g.due) || due.Before(g.due) { // a fetch for a token that fails makes the next regular one no later
+	if err == nil || !from.Before(g.due) || due.Before(g.due) { // if a fetch for a token fails, the next regular fetch is not put off
 		g.due = due
 	}
 	g.err = err

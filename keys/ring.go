@@ -145,8 +145,7 @@ func (s *Set) has(list []*Key) bool {
 }
 
 // JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). It never contains secrets. The caller must
-// not change the bytes, because all callers get the same ones. The only error is that of a nil Set,
-// which has no document.
+// not change the bytes, because all callers get the same ones. Only a nil Set returns an error: it has no document.
 func (s *Set) JWKS() ([]byte, error) {
 	if s == nil || s.jwks == nil {
 		return nil, errors.New("keys: there are no keys")

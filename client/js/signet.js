@@ -168,7 +168,7 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
         write(await obtain(path, body, signal));
       } catch (error) {
         const now = cookie && read();
-        // Without an answer, the browser may have the cookies of the new user: the next renewal, before anything else, tells who it is.
+        // Without an answer, the browser may have the cookies of the new user. So whatever comes next renews first: that tells who it is.
         if (now && (signal?.aborted || !error.status)) write({ ...now, at: 0, who: 0 });
         throw error;
       }
@@ -186,8 +186,8 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   }
 
   /**
-   * gone passes the answer of a server that has ended the session already, or has none. A check of the host, in front of the logout,
-   * refuses something else.
+   * gone ignores the error of a server where the session has ended already, or that has no sessions. It throws any other one, such as
+   * that of a check of the host in front of the logout.
    */
   const gone = (error) => {
     const codes = error.status === 401 ? ["invalid_token", cookie && "missing_token"] : ["not_found", "not_implemented"];
@@ -529,7 +529,7 @@ function claims(token) {
 /** userOf returns whose state it is. */
 const userOf = (state) => state.who ?? claims(state.refreshToken).sub;
 
-/** isOther tells whether the next state is of another user. Of a state that no answer has named the user of, nobody can tell. */
+/** isOther tells whether the next state is of another user. It is not, as long as nobody knows of whom the first state is. */
 const isOther = (state, next) => state && next && userOf(state) && userOf(state) !== userOf(next);
 
 /** ofSameUser returns the next state. Who acts as one user must not act as another, who has signed in meanwhile. */
