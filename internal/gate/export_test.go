@@ -10,6 +10,13 @@ func Lines(g *Gate) int {
 	return len(g.queue.lines)
 }
 
+// Running returns how many keys have running calls.
+func Running(g *Gate) int {
+	g.queue.mu.Lock()
+	defer g.queue.mu.Unlock()
+	return len(g.queue.runs)
+}
+
 // Scramble returns the kind of a hash and its decoy.
 func Scramble(hash string) (kind, decoy string) {
 	d := scramble(hash)

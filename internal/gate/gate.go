@@ -20,7 +20,7 @@ var ErrBusy = errors.New("too many passwords wait to be hashed")
 // megabytes of memory. Without a limit, a burst of logins would take both from the rest of the program.
 //
 // Each call names a key: the address of the client. Waiting calls queue by key, and the keys take turns, so that one client
-// cannot keep the others out. Calls with an empty key share one key. At most 16 calls of one key wait for each hash that may
+// cannot keep the others out. A key of which a call runs gives its turn to a key without one. Calls with an empty key share one key. At most 16 calls of one key wait for each hash that may
 // run, and 1,024 calls in all (with more than 16 parallel hashes: 64 for each). Beyond the first limit, a call gets [ErrBusy].
 // Beyond the second, the newest call of the longest line gets it if the line of the new call stays shorter, and otherwise the
 // new call does. So does a call that has waited for 5 seconds. A call whose context ends gives up its place immediately.
@@ -79,7 +79,7 @@ func (g *Gate) Hash(ctx context.Context, key, pass string) (hash string, err err
 	if err := g.queue.enter(ctx, key); err != nil {
 		return "", err
 	}
-	defer g.leave()
+	defer g.leave(key)
 	return g.hasher.Hash(password.Normalize(pass))
 }
 
@@ -90,7 +90,7 @@ func (g *Gate) Verify(ctx context.Context, key, hash, password string) (ok, outd
 	if err := g.queue.enter(ctx, key); err != nil {
 		return false, false, err
 	}
-	defer g.leave()
+	defer g.leave(key)
 	ok, outdated, _, err = g.verify(hash, formsOf(password), false)
 	return ok, outdated, err
 }
@@ -109,7 +109,7 @@ func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (
 	if err := g.queue.enter(ctx, key); err != nil {
 		return false, false, err
 	}
-	defer g.leave()
+	defer g.leave(key)
 	if hash == "" { // an unknown user takes the same way as a known one
 		hash, refuse = g.kinds.first(), true
 	}
@@ -141,8 +141,8 @@ func (g *Gate) Check(ctx context.Context, key, hash, pass string, refuse bool) (
 }
 
 // leave ends a turn. The memory of the hash is taken back first, so that the next one does not come on top of it.
-func (g *Gate) leave() {
-	defer g.queue.leave()
+func (g *Gate) leave(key string) {
+	defer g.queue.leave(key)
 	g.collect()
 }
 

@@ -172,6 +172,36 @@ func TestGateTurns(t *testing.T) {
 	})
 }
 
+// A key of which a call runs gives its turn to the keys without one, and is behind them then. It gets turns all the same.
+func TestGateTurnsOfKeysThatRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hasher := newHeld()
+		defer hasher.end()
+		g := gateOf(t, 2, hasher)
+		errs := make(chan error, 20)
+		start := func(keys ...string) {
+			for _, key := range keys {
+				call(t.Context(), g, key, 1, errs)
+				synctest.Wait()
+			}
+		}
+		release := func(n int) {
+			for range n {
+				hasher.release <- struct{}{}
+				synctest.Wait()
+			}
+		}
+		start("a", "a", "a", "a", "a", "b", "c", "b") // two of a run at once
+		release(3)                                    // b, c and a
+		start("d")
+		release(6)
+		require.Len(t, errs, 9)
+		require.Equal(t, []string{"a", "a", "b", "c", "a", "b", "a", "d", "a"}, hasher.order)
+		require.Equal(t, gate.Stats{}, g.Stats())
+		require.Zero(t, gate.Running(g), "keys that are still known as running")
+	})
+}
+
 // A client with a full line delays another one by about one hash.
 func TestGateFloodDelaysOthersByOneHash(t *testing.T) {
 	for _, parallel := range []int{1, 2, 4} {

@@ -11,14 +11,16 @@ import (
 // tries again.
 const maxWait = 5 * time.Second
 
-// queue says whose turn it is to hash. Calls wait in one line for each key, and the keys take turns. So a client with many
-// calls delays another client by about one hash only. Each step takes constant time under one mutex, and no goroutine runs.
+// queue says whose turn it is to hash. Calls wait in one line for each key, and the keys take turns. A key of which a call runs
+// already gives its turn to a key without one. So a client with many calls delays another client by about one hash only. No
+// step takes longer when more calls wait. All are under one mutex, and no goroutine runs.
 type queue struct {
 	parallel, perKey, all int
 
 	mu       sync.Mutex
 	running  int
-	waiting  int // calls in all lines
+	runs     map[string]int // the running calls of each key
+	waiting  int            // calls in all lines
 	rejected uint64
 	lines    map[string]*line
 	turns    list.List   // of *line: the keys with waiting calls, the next one first
@@ -41,12 +43,12 @@ type waiter struct {
 }
 
 func newQueue(parallel int) *queue {
-	q := &queue{parallel: parallel, perKey: 16 * parallel, all: max(1024, 64*parallel), lines: map[string]*line{}}
+	q := &queue{parallel: parallel, perKey: 16 * parallel, all: max(1024, 64*parallel), runs: map[string]int{}, lines: map[string]*line{}}
 	q.bySize = make([]list.List, q.perKey+1)
 	return q
 }
 
-// enter waits for the turn of the call. After nil, the caller must call leave.
+// enter waits for the turn of the call. After nil, the caller must call leave with the key.
 func (q *queue) enter(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -71,7 +73,7 @@ func (q *queue) enter(ctx context.Context, key string) error {
 		err = <-w.answer
 	}
 	if err == nil && ctx.Err() != nil { // the client went away when its turn came
-		q.leave()
+		q.leave(key)
 		return ctx.Err()
 	}
 	return err
@@ -83,6 +85,7 @@ func (q *queue) join(key string) (*waiter, error) {
 	defer q.mu.Unlock()
 	if q.running < q.parallel { // then no call waits
 		q.running++
+		q.runs[key]++
 		return nil, nil
 	}
 	l := q.lines[key]
@@ -114,19 +117,38 @@ func (q *queue) join(key string) (*waiter, error) {
 	return w, nil
 }
 
-// leave ends a call that ran. Its place goes to the next waiting call.
-func (q *queue) leave() {
+// leave ends a call of the key that ran. Its place goes to the next waiting call.
+func (q *queue) leave(key string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	first := q.turns.Front()
-	if first == nil {
+	q.runs[key]--
+	if q.runs[key] == 0 {
+		delete(q.runs, key)
+	}
+	if q.waiting == 0 {
 		q.running--
 		return
 	}
-	q.turns.MoveToBack(first)
-	next := first.Value.(*line).waiters.Front().Value.(*waiter)
-	q.remove(next)
-	next.answer <- nil
+	l := q.next()
+	w := l.waiters.Front().Value.(*waiter)
+	q.runs[l.key]++
+	q.remove(w)
+	w.answer <- nil
+}
+
+// next returns the line whose turn it is: the first one of whose key no call runs, or the first one if there is none such. Each
+// line that it passes goes to the back, and so does the line that it returns. It passes fewer lines than calls may run.
+func (q *queue) next() *line {
+	for range q.turns.Len() {
+		l := q.turns.Front().Value.(*line)
+		q.turns.MoveToBack(l.turn)
+		if q.runs[l.key] == 0 {
+			return l
+		}
+	}
+	l := q.turns.Front().Value.(*line)
+	q.turns.MoveToBack(l.turn)
+	return l
 }
 
 // giveUp removes a waiter, and adds to the number of rejected calls. It returns false if the waiter has got its answer already.
