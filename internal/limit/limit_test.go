@@ -32,7 +32,7 @@ func TestItEndsLikeATimeout(t *testing.T) {
 				require.Equal(t, context.DeadlineExceeded, ctx.Err())
 				ctx.Release()
 				require.Equal(t, asks, ctx.Err() == context.DeadlineExceeded)
-				<-ctx.Done()
+				requireDone(t, ctx)
 
 				_, ctx = limit.New(t.Context(), time.Second)
 				if asks {
@@ -40,7 +40,7 @@ func TestItEndsLikeATimeout(t *testing.T) {
 				}
 				ctx.Release()
 				require.Equal(t, context.Canceled, ctx.Err())
-				<-ctx.Done()
+				requireDone(t, ctx)
 
 				parent, cancel := context.WithCancel(t.Context())
 				_, ctx = limit.New(parent, time.Second)
@@ -51,9 +51,19 @@ func TestItEndsLikeATimeout(t *testing.T) {
 				cancel()
 				synctest.Wait()
 				require.Equal(t, context.Canceled, ctx.Err())
-				<-ctx.Done()
+				requireDone(t, ctx)
 			})
 		})
+	}
+}
+
+// requireDone requires that the context has ended already.
+func requireDone(t *testing.T, ctx context.Context) {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+	default:
+		t.Fatal("Done is still open")
 	}
 }
 
@@ -67,6 +77,25 @@ func TestAnEarlierDeadlineOfTheParentCounts(t *testing.T) {
 		require.Equal(t, time.Now().Add(time.Second), end)
 		<-ctx.Done()
 		require.Equal(t, context.DeadlineExceeded, ctx.Err())
+	})
+}
+
+// A Context within another one is made only if it ends earlier.
+func TestOneLimitWithinAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer, release := limit.New(t.Context(), time.Minute)
+		defer release.Release()
+		for _, d := range []time.Duration{time.Minute, time.Hour} {
+			inner, none := limit.New(outer, d)
+			require.Same(t, outer, inner, "the outer one ends first, or at the same time")
+			require.Nil(t, none)
+			none.Release()
+		}
+		inner, own := limit.New(outer, time.Second)
+		defer own.Release()
+		time.Sleep(time.Second)
+		require.Equal(t, context.DeadlineExceeded, inner.Err())
+		require.NoError(t, outer.Err())
 	})
 }
 
