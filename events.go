@@ -21,6 +21,7 @@ type emitter struct {
 	// lastThrottled is the second in which an attempt was throttled last.
 	lastThrottled atomic.Int64
 	stop          chan struct{}
+	over          chan struct{}      // closed when nobody takes from waiting any more
 	cancel        context.CancelFunc // ends the context of handle
 	ended         sync.Once
 	done          sync.WaitGroup
@@ -45,7 +46,7 @@ func room(kind event.Kind) int {
 }
 
 func newEmitter(logger *slog.Logger, clock func() time.Time, handle func(context.Context, event.Event)) *emitter {
-	m := &emitter{logger: logger, clock: clock, handle: handle, stop: make(chan struct{})}
+	m := &emitter{logger: logger, clock: clock, handle: handle, stop: make(chan struct{}), over: make(chan struct{})}
 	if m.handle == nil {
 		return m
 	}
@@ -91,6 +92,23 @@ func (m *emitter) emit(ctx context.Context, e event.Event) {
 	case m.waiting <- e:
 	default:
 		m.dropped.Add(1)
+	}
+	select {
+	case <-m.over: // it may have come too late
+		m.discard()
+	default:
+	}
+}
+
+// discard counts the events that wait as dropped.
+func (m *emitter) discard() {
+	for {
+		select {
+		case <-m.waiting:
+			m.dropped.Add(1)
+		default:
+			return
+		}
 	}
 }
 
@@ -142,10 +160,8 @@ func (m *emitter) close() {
 		m.done.Wait()
 		late.Stop()
 		m.cancel()
-		for len(m.waiting) > 0 {
-			<-m.waiting
-			m.dropped.Add(1)
-		}
+		close(m.over)
+		m.discard()
 	})
 }
 

@@ -547,3 +547,29 @@ func TestTheTextsOfEvents(t *testing.T) {
 		require.NotContains(t, line, "\\u202e")
 	}
 }
+
+// Events beside Close are handled or counted.
+func TestEventsBesideClose(t *testing.T) {
+	for range 300 {
+		var sent, handled atomic.Uint64
+		auth, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)),
+			signet.WithEvents(func(context.Context, event.Event) { handled.Add(1) }))
+		require.NoError(t, err)
+		var senders sync.WaitGroup
+		var closed atomic.Bool
+		for range 8 {
+			senders.Go(func() {
+				for !closed.Load() {
+					if auth.RevokeUser(context.Background(), "1") == nil {
+						sent.Add(1)
+					}
+				}
+			})
+		}
+		time.Sleep(time.Millisecond)
+		require.NoError(t, auth.Close())
+		closed.Store(true)
+		senders.Wait()
+		require.Equal(t, sent.Load(), handled.Load()+auth.Stats().EventsDropped)
+	}
+}

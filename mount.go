@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 )
 
 // Handler serves the whole contract below a path, with and without a trailing slash:
@@ -126,7 +126,7 @@ type mount struct {
 	prefix        string
 	routes        map[string]http.Handler // by the path below the prefix
 	deleteSession http.Handler
-	first         sync.Once // the first request tells whether the prefix is right
+	asked         atomic.Bool // the first request tells whether the prefix is right
 }
 
 // ServeHTTP implements [http.Handler].
@@ -138,11 +138,9 @@ func (m *mount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // operate serves an operation. below says whether the path is below the prefix.
 func (m *mount) operate(w http.ResponseWriter, r *http.Request, name string, below bool) {
-	m.first.Do(func() {
-		if !below {
-			m.warnOfPrefix(r)
-		}
-	})
+	if !m.asked.Load() && !m.asked.Swap(true) && !below {
+		m.warnOfPrefix(r)
+	}
 	name = strings.TrimSuffix(name, "/")
 	route := m.routes[name]
 	if id, ok := sessionInPath(name); ok && m.deleteSession != nil {

@@ -1,12 +1,14 @@
 package signet_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -266,5 +268,63 @@ func TestCompressedBodies(t *testing.T) {
 		}
 		require.Equal(t, 415, got.StatusCode)
 		require.Contains(t, got.json["message"], want)
+	}
+}
+
+// stalling is a log handler that waits at the lines with a text.
+type stalling struct {
+	slog.Handler
+	text           string
+	waits, release chan struct{}
+}
+
+func stallAt(text string) *stalling {
+	return &stalling{Handler: slog.DiscardHandler, text: text, waits: make(chan struct{}), release: make(chan struct{})}
+}
+
+func (stalling) Enabled(context.Context, slog.Level) bool { return true }
+
+func (s *stalling) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, s.text) {
+		s.waits <- struct{}{}
+		<-s.release
+	}
+	return nil
+}
+
+// A logger that waits holds up the request that it logs, and no other one.
+func TestALoggerThatWaitsHoldsUpOneRequestOnly(t *testing.T) {
+	for text, routes := range map[string]func(*signet.Auth, signet.Tokens) (first, second func() int){
+		"not below its prefix": func(auth *signet.Auth, _ signet.Tokens) (first, second func() int) {
+			h := auth.Handler("/auth")
+			return func() int { return post(h, "/favicon.ico") }, func() int { return post(h, "/auth/login") }
+		},
+		"RequireRecentAuth refuses": func(auth *signet.Auth, tokens signet.Tokens) (first, second func() int) {
+			h := auth.RequireRecentAuth(time.Minute)(http.NotFoundHandler())
+			ask := func() int { return serve(t, h, tokens.AccessToken).Code }
+			return ask, ask
+		},
+	} {
+		t.Run(text, func(t *testing.T) {
+			log := stallAt(text)
+			auth := newAuth(t, newUsers(t), signet.WithLogger(slog.New(log)))
+			tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+			require.NoError(t, err)
+			first, second := routes(auth, tokens)
+			firstDone, secondDone := make(chan int), make(chan int)
+			go func() { firstDone <- first() }()
+			<-log.waits
+			go func() { secondDone <- second() }()
+			select {
+			case <-secondDone:
+			case <-time.After(10 * time.Second):
+				t.Error("the second request waits for the line of the first one")
+			}
+			close(log.release)
+			<-firstDone
+			if t.Failed() {
+				<-secondDone
+			}
+		})
 	}
 }

@@ -48,6 +48,8 @@ func (a *Auth) verifyRefresh(ctx context.Context, token string) (*Claims, error)
 
 // renew is Refresh without sessions.
 func (a *Auth) renew(ctx context.Context, claims *Claims) (Tokens, error) {
+	ctx, limited := limit.New(ctx, storeTimeout) // for the user, the claims and the signatures
+	defer limited.Release()
 	user, err := a.activeUser(ctx, claims.Subject)
 	if err != nil {
 		return Tokens{}, err

@@ -833,3 +833,54 @@ func TestAnExpiredRefreshToken(t *testing.T) {
 	_, err = other.Refresh(t.Context(), tokens.RefreshToken)
 	require.ErrorIs(t, err, signet.ErrExpiredToken)
 }
+
+// slowly waits for a time, or until ctx ends.
+func slowly(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type slowUsers struct {
+	*userstore.Memory
+	slow *atomic.Bool
+}
+
+func (u slowUsers) FindByID(ctx context.Context, id string) (userstore.User, error) {
+	if u.slow.Load() {
+		if err := slowly(ctx, 3*time.Second); err != nil {
+			return userstore.User{}, err
+		}
+	}
+	return u.Memory.FindByID(ctx, id)
+}
+
+// A refresh takes five seconds at most in all, with sessions and without.
+func TestARefreshHasFiveSecondsInAll(t *testing.T) {
+	for name, opts := range map[string][]signet.Option{"sessions": nil, "stateless": {signet.WithoutSessions()}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				users := slowUsers{newUsers(t), new(atomic.Bool)}
+				auth := newAuth(t, users, append(opts, signet.WithClaims(func(ctx context.Context, _ userstore.User) (map[string]any, error) {
+					if users.slow.Load() {
+						return nil, slowly(ctx, 3*time.Second)
+					}
+					return nil, nil
+				}))...)
+				tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+				require.NoError(t, err)
+				users.slow.Store(true)
+				start := time.Now()
+				_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+				require.ErrorIs(t, err, signet.ErrUnavailable)
+				require.Equal(t, 5*time.Second, time.Since(start))
+				users.slow.Store(false)
+				_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+				require.NoError(t, err)
+			})
+		})
+	}
+}

@@ -42,7 +42,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -150,7 +149,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		a.proofs = nil
 	}
 	if !s.loginSet {
-		a.undated = new(sync.Once)
+		a.undated = new(atomic.Bool)
 	}
 	return a, nil
 }

@@ -254,8 +254,8 @@ func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(h
 			if v.isRecent(authTime, maxAge) && (len(acr) == 0 || slices.Contains(acr, level)) {
 				return nil
 			}
-			if authTime == 0 && v.undated != nil {
-				v.undated.Do(v.warnUndated)
+			if authTime == 0 && v.undated != nil && !v.undated.Swap(true) {
+				v.warnUndated()
 			}
 			return refused
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +27,7 @@ type Verifier struct {
 	proofs      *sessions.Manager // is told that an access token was used (Prove); nil: nobody is told
 	maxToken    int               // bytes
 
-	undated  *sync.Once // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
+	undated  *atomic.Bool // warns once that no token has an "auth_time"; nil: tokens have one, or others issue them
 	refusals refusalLog
 
 	_        [64]byte      // no request that finds its token in the cache waits for the counter's cache line

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -1002,4 +1003,20 @@ func (t *countRefreshes) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.n++
 	}
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// A transport that ends its goroutine, as FailNow of a test does, leaves nobody waiting.
+func TestATransportThatEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		time.Sleep(time.Hour) // the access token has expired
+		d.before = func(*http.Request) (*http.Response, error) {
+			runtime.Goexit()
+			return nil, nil
+		}
+		_, _, err := c.Token(t.Context())
+		require.ErrorContains(t, err, "has ended its goroutine")
+		d.before = nil
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+	})
 }

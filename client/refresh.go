@@ -151,18 +151,26 @@ func (c *Client) ready(ctx context.Context, refused string) (current, *flight) {
 // start begins a refresh that does not end with the context of one caller. c.mu is held.
 func (c *Client) start(ctx context.Context, refused string, maxWait time.Duration) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &flight{began: time.Now(), done: make(chan struct{}), cancel: cancel, maxWait: maxWait}
+	f := &flight{began: time.Now(), done: make(chan struct{}), cancel: cancel, maxWait: maxWait, err: errExited}
 	c.flight = f
 	go func() {
-		defer cancel()
+		defer c.land(f)
 		f.pair, f.err = c.refresh(ctx, refused, maxWait)
-		c.mu.Lock()
-		if c.flight == f {
-			c.flight = nil
-		}
-		c.mu.Unlock()
-		close(f.done)
 	}()
+}
+
+// errExited stays the error of a refresh if the host's code has ended its goroutine, as FailNow of a test does.
+var errExited = errors.New("the token store or the transport has ended its goroutine")
+
+// land ends a refresh for those who wait for it.
+func (c *Client) land(f *flight) {
+	f.cancel()
+	c.mu.Lock()
+	if c.flight == f {
+		c.flight = nil
+	}
+	c.mu.Unlock()
+	close(f.done)
 }
 
 // leave is for a caller that does not wait for a refresh any more.

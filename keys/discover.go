@@ -41,7 +41,7 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	err := fmt.Errorf("the issuer's metadata: %w", errors.Join(errs...))
 	if g.url != "" { // the keys may still be where they were
 		g.askAt = time.Now().Add(retryAfter)
-		r.logger.Warn("keys: the last known URL of the keys is used", "host", r.place.rule.Host, "error", err)
+		r.warn("keys: the last known URL of the keys is used", "error", err)
 		return g.url, nil
 	}
 	return "", err

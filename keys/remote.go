@@ -57,6 +57,8 @@ type fetches struct {
 	body string    // the newest good document
 	due  time.Time // when the goroutine fetches the next time
 
+	notes []func() // what the log gets when the turn is over, because a logger may wait
+
 	url   string    // of the JWK Set, from the issuer's metadata
 	askAt time.Time // when the metadata is read again, even if the keys are still there
 
@@ -256,7 +258,19 @@ func (r *Remote) takeTurn(ctx context.Context) error {
 	}
 }
 
-func (r *Remote) leaveTurn() { <-r.turn }
+func (r *Remote) leaveTurn() {
+	notes := r.guarded.notes
+	r.guarded.notes = nil
+	<-r.turn
+	for _, log := range notes {
+		log()
+	}
+}
+
+// warn notes a line for the log. The caller must hold the turn.
+func (r *Remote) warn(message, name string, value any) {
+	r.guarded.notes = append(r.guarded.notes, func() { r.logger.Warn(message, "host", r.place.rule.Host, name, value) })
+}
 
 // Format implements [fmt.Formatter]: a Remote prints without its URL, because the query of the URL may hold a secret.
 func (r *Remote) Format(state fmt.State, _ rune) {
@@ -302,7 +316,7 @@ func (r *Remote) refresh(ctx context.Context) (wait time.Duration, err error) {
 func (r *Remote) fetch(ctx context.Context) {
 	r.begun.Add(1)
 	g, from := &r.guarded, time.Now()
-	wait, err := r.load(ctx)
+	wait, err := r.tryLoad(ctx)
 	if err != nil {
 		from, wait = time.Now(), retryAfter
 	}
@@ -316,6 +330,17 @@ func (r *Remote) fetch(ctx context.Context) {
 	case r.fetched <- struct{}{}:
 	default:
 	}
+}
+
+// tryLoad is load. It makes an error of a panic of the host's HTTP client, because a panic in a goroutine of signet would end the
+// program.
+func (r *Remote) tryLoad(ctx context.Context) (maxAge time.Duration, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("the HTTP client panicked: %v", reason)
+		}
+	}()
+	return r.load(ctx)
 }
 
 // load fetches the keys, and stores them if they have changed. It returns the max-age of the answer. The caller must hold the
@@ -339,7 +364,7 @@ func (r *Remote) load(ctx context.Context) (maxAge time.Duration, err error) {
 			return 0, fmt.Errorf("the issuer's JWK Set: %w", err)
 		}
 		for _, reason := range skipped[:min(len(skipped), 10)] {
-			r.logger.Warn("keys: a key of the issuer is left out", "host", r.place.rule.Host, "reason", reason)
+			r.warn("keys: a key of the issuer is left out", "reason", reason)
 		}
 		if !r.set.Load().has(list) {
 			r.set.Store(newForeignSet(list))

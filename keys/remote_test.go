@@ -537,3 +537,60 @@ func TestTheAlgorithmOfAPublishedKeyChanges(t *testing.T) {
 		require.Equal(t, next == without, len(candidates) == 1)
 	}
 }
+
+// answering is a transport made of a function.
+type answering func(*http.Request) string
+
+func (f answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(f(r))), Request: r}, nil
+}
+
+// A panic of the host's client is an error of that fetch. In the goroutine of OpenURL nobody else could recover.
+func TestAClientThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		broken.Store(true)
+		source, err := keys.OpenURL("https://keys.example/", silent, keys.WithClient(&http.Client{Transport: answering(func(*http.Request) string {
+			if broken.Load() {
+				panic("a fault of the transport")
+			}
+			return `{"keys":[` + goodKey + `]}`
+		})}))
+		require.NoError(t, err)
+		defer source.Close()
+		synctest.Wait()
+		_, err = source.Refetch(t.Context(), nil)
+		require.ErrorContains(t, err, "panicked: a fault of the transport")
+		broken.Store(false)
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, []string{"good"}, source.Current().IDs())
+	})
+}
+
+const goodKey = `{"kty":"OKP","crv":"Ed25519","kid":"good","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
+
+// A logger that waits holds up the keys of nobody.
+func TestALoggerThatWaitsHoldsNoKeysUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, err := keys.OpenURL("https://keys.example/", keys.WithLogger(slog.New(hourly{slog.DiscardHandler})),
+			keys.WithClient(&http.Client{Transport: answering(func(*http.Request) string {
+				return `{"keys":[{"kty":"RSA","kid":"bad","n":"AQAB","e":"AQAB"},` + goodKey + `]}`
+			})}))
+		require.NoError(t, err)
+		synctest.Wait()
+		start := time.Now()
+		require.Equal(t, []string{"good"}, source.Current().IDs())
+		_, err = source.Refetch(t.Context(), source.Current())
+		require.NoError(t, err)
+		require.Zero(t, time.Since(start))
+		time.Sleep(2 * time.Hour)
+		require.NoError(t, source.Close())
+	})
+}
+
+// hourly is a log handler that takes an hour for a line.
+type hourly struct{ slog.Handler }
+
+func (hourly) Enabled(context.Context, slog.Level) bool { return true }
+
+func (hourly) Handle(context.Context, slog.Record) error { time.Sleep(time.Hour); return nil }

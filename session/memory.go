@@ -72,9 +72,7 @@ func (m *Memory) Create(ctx context.Context, userID string, make func(at Moment)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m.mu.Lock()
-		at := m.moment(userID)
-		m.mu.Unlock()
+		at := m.begin(userID)
 		s, err := make(at)
 		if err != nil {
 			return err
@@ -83,6 +81,13 @@ func (m *Memory) Create(ctx context.Context, userID string, make func(at Moment)
 			return err
 		}
 	}
+}
+
+// begin returns the moment for a new session. Like each function that calls the host's Clock, it unlocks also after a panic.
+func (m *Memory) begin(userID string) Moment {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.moment(userID)
 }
 
 // insert stores a new row if the cut-offs are still those of the moment.
@@ -118,16 +123,10 @@ func (m *Memory) Update(ctx context.Context, id string, change func(Session, Mom
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m.mu.Lock()
-		number := m.rows.find(byID, id)
+		number, read, at := m.read(id)
 		if number == 0 {
-			m.mu.Unlock()
 			return ErrNotFound
 		}
-		read := m.rows.at(number).session
-		at := m.moment(read.userID())
-		m.mu.Unlock()
-
 		before := read.unpack()
 		after, err := change(before, at)
 		switch {
@@ -140,6 +139,17 @@ func (m *Memory) Update(ctx context.Context, id string, change func(Session, Mom
 			return nil
 		}
 	}
+}
+
+// read returns a row and its moment. number is 0 if there is no such row.
+func (m *Memory) read(id string) (number rowNumber, row packed, at Moment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if number = m.rows.find(byID, id); number != 0 {
+		row = m.rows.at(number).session
+		at = m.moment(row.userID())
+	}
+	return number, row, at
 }
 
 // replace stores a changed row if nobody else has changed or removed it, and the cut-offs are still those of the moment.
@@ -223,9 +233,7 @@ func (m *Memory) Cut(ctx context.Context, userID string, change func(Cutoff, Mil
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m.mu.Lock()
-		before, latest, now := m.cutoff(userID), m.latest(userID), m.now()
-		m.mu.Unlock()
+		before, latest, now := m.readCut(userID)
 		after, err := change(before, latest, now)
 		if err != nil || after == before {
 			return err
@@ -234,6 +242,13 @@ func (m *Memory) Cut(ctx context.Context, userID string, change func(Cutoff, Mil
 			return nil
 		}
 	}
+}
+
+// readCut returns the cut-off of a user, until when one of the user's sessions may live, and the time.
+func (m *Memory) readCut(userID string) (c Cutoff, latest, now Millis) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cutoff(userID), m.latest(userID), m.now()
 }
 
 // replaceCut stores a changed cut-off if nobody else has changed it, and no session lives longer than latest. Otherwise the
@@ -331,18 +346,26 @@ func (m *Memory) DeleteExpired(ctx context.Context, before Millis, limit int) (i
 		if err := ctx.Err(); err != nil {
 			return removed, err
 		}
-		m.mu.Lock()
-		m.before = before
-		until := m.until()
-		for range min(limit-removed, 1000) {
-			var gone bool
-			if more, gone = m.look(until); gone {
-				removed++
-			}
-		}
-		m.mu.Unlock()
+		var n int
+		n, more = m.removeDue(before, min(limit-removed, 1000))
+		removed += n
 	}
 	return removed, nil
+}
+
+// removeDue looks at up to so many rows, and removes those that are due. more says that there are others to look at.
+func (m *Memory) removeDue(before Millis, most int) (removed int, more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before = before
+	until := m.until()
+	for range most {
+		var gone bool
+		if more, gone = m.look(until); gone {
+			removed++
+		}
+	}
+	return removed, more
 }
 
 // until returns the time until which rows may be removed: the store's clock alone may be wrong.

@@ -529,3 +529,39 @@ func newID() string {
 	crand.Read(id[:])
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
+
+// A Clock that panics, or ends the goroutine as FailNow of a test does, leaves no lock behind.
+func TestMemoryClockPanics(t *testing.T) {
+	broken := false
+	m := &session.Memory{Clock: func() time.Time {
+		if broken {
+			panic("a fault of the clock")
+		}
+		return time.Now()
+	}}
+	createIn(t, m, "s", "u")
+	same := func(row session.Session, _ session.Moment) (session.Session, error) { return row, nil }
+	for name, call := range map[string]func() error{
+		"Create": func() error {
+			return m.Create(t.Context(), "u", func(session.Moment) (session.Session, error) { return session.Session{}, nil })
+		},
+		"Update": func() error { return m.Update(t.Context(), "s", same) },
+		"Cut": func() error {
+			return m.Cut(t.Context(), "u", func(c session.Cutoff, _, _ session.Millis) (session.Cutoff, error) { return c, nil })
+		},
+		"List": func() error { _, _, err := m.List(t.Context(), "u", 10); return err },
+		"ReadLog": func() error {
+			_, err := m.ReadLog(t.Context(), session.End, 10, func(session.Entry) {})
+			return err
+		},
+		"DeleteExpired": func() error { _, err := m.DeleteExpired(t.Context(), 1, 10); return err },
+	} {
+		broken = true
+		func() {
+			defer func() { recover() }()
+			_ = call()
+		}()
+		broken = false
+		require.NoError(t, m.Update(t.Context(), "s", same), "after %s", name) // it would hang
+	}
+}

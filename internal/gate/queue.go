@@ -121,15 +121,18 @@ func (q *queue) join(key string) (*waiter, error) {
 func (q *queue) leave(key string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var l *line
+	if q.waiting > 0 {
+		l = q.next() // as long as the key counts as one that runs: it does not follow itself if another one waits
+	}
 	q.runs[key]--
 	if q.runs[key] == 0 {
 		delete(q.runs, key)
 	}
-	if q.waiting == 0 {
+	if l == nil {
 		q.running--
 		return
 	}
-	l := q.next()
 	w := l.waiters.Front().Value.(*waiter)
 	q.runs[l.key]++
 	q.remove(w)
@@ -137,7 +140,7 @@ func (q *queue) leave(key string) {
 }
 
 // next returns the line whose turn it is: the first one of whose key no call runs, or the first one if there is none such. Each
-// line that it passes goes to the back, and so does the line that it returns. It passes fewer lines than calls may run.
+// line that it passes goes to the back, and so does the line that it returns. It passes no more lines than calls may run.
 func (q *queue) next() *line {
 	for range q.turns.Len() {
 		l := q.turns.Front().Value.(*line)

@@ -47,10 +47,17 @@ func (v *View) Watch(ctx context.Context, ref Ref, what Watch, end func(reason e
 	var once sync.Once
 	w.end = func(reason error) { once.Do(func() { end(reason) }) }
 	v.watches.add(w)
+	goesOn := false
+	defer func() {
+		if !goesOn { // also if a store that looks the session up has panicked
+			v.watches.remove(w)
+		}
+	}()
 	if err := v.over(ctx, ref, what); err != nil {
-		v.watches.remove(w)
 		w.end(err)
+		return func() {}
 	}
+	goesOn = true
 	return func() { v.watches.remove(w) }
 }
 

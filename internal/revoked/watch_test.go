@@ -1,6 +1,7 @@
 package revoked
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"runtime"
@@ -129,4 +130,23 @@ func TestManyWatches(t *testing.T) {
 	}
 	require.Empty(t, v.watches.bySession)
 	require.Empty(t, v.watches.expiries)
+}
+
+// A look-up that panics leaves no watch behind.
+func TestAWatchWhoseLookUpPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := panicking{&fakeSource{history: make(chan struct{})}}
+		v := open(t, source) // the log has not been read, so the session is looked up
+		what := Watch{Expires: time.Now().Add(time.Hour)}
+		require.Panics(t, func() { v.Watch(t.Context(), v.Ref("s", "u", session.Version{}, 0), what, func(error) {}) })
+		require.Empty(t, v.watches.bySession)
+		require.Empty(t, v.watches.byUser)
+		require.Empty(t, v.watches.expiries)
+	})
+}
+
+type panicking struct{ *fakeSource }
+
+func (panicking) Lookup(context.Context, string, string) (Status, error) {
+	panic("a fault of the store")
 }
