@@ -76,6 +76,32 @@ func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string,
 	return nil
 }
 
+// LogoutCookies ends the session of a browser that keeps its tokens in cookies, and takes the cookies away. It is for hosts
+// with a form of their own for the logout, and the counterpart of [Auth.SetCookies]: prefix is that of CookieHandler, and the
+// path of the form may be any. A request from another site is refused as by [Verifier.Check]. Without cookies, and if the
+// session had ended before, it returns nil. The error is that of [Auth.Logout] otherwise; after [ErrUnavailable] the cookies
+// are still there.
+func (a *Auth) LogoutCookies(w http.ResponseWriter, r *http.Request, prefix string) error {
+	prefix, err := a.cookiePath(prefix)
+	if err != nil {
+		return internal(fmt.Errorf("LogoutCookies: %w", err))
+	}
+	if err := a.cookies.sameSite(r); err != nil {
+		return err
+	}
+	c := carrier{auth: a, cookies: a.cookies, path: prefix}
+	tokens, err := a.cookies.all(r)
+	if err == nil {
+		err = a.logoutEach(c.context(r), tokens)
+	}
+	if err != nil && !errors.Is(err, ErrInvalidToken) && !errors.Is(err, ErrNoToken) {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	c.clear(w, r)
+	return nil
+}
+
 // cookiePath returns the prefix of a cookie mount without a slash at its end.
 func (a *Auth) cookiePath(prefix string) (string, error) {
 	path := strings.TrimRight(prefix, "/")

@@ -21,7 +21,7 @@ type Claims struct {
 	SessionID string    // "sid": the session that a login made; empty without sessions
 	Roles     []string  // "roles" (RFC 9068 section 2.2.3.1)
 	Scopes    []string  // "scope" (RFC 8693 section 4.2), split at its spaces
-	IssuedAt  time.Time // "iat"
+	IssuedAt  time.Time // "iat"; zero if absent
 	NotBefore time.Time // "nbf"; zero if absent
 	ExpiresAt time.Time // "exp"
 

@@ -23,9 +23,9 @@ type Cookies struct {
 	TrustedOrigins []string
 	// Service stands in the names of the cookies; "": nothing. Of two services on one host each needs its own, because the
 	// cookie of the access token is sent to both. It has up to 32 letters, digits and hyphens. If you set or change it later,
-	// everybody must sign in again. The older sessions are not revoked; they expire. A logout takes away only
-	// the cookies with the present name. If you change it back, people who have signed out may be signed in again: so call RevokeAll
-	// with each change.
+	// everybody must sign in again. Stop all old processes first: beside the new ones, one browser can be signed in as two
+	// users. The older sessions are not revoked; they expire. A logout takes away only the cookies with the present name. If
+	// you change it back, people who have signed out may be signed in again: so call RevokeAll with each change.
 	Service string
 }
 

@@ -449,6 +449,37 @@ func TestSetCookies(t *testing.T) {
 	require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
 }
 
+// A page without a script signs out by a form of the host, below any path.
+func TestLogoutCookies(t *testing.T) {
+	b := newBrowser(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /sign-out", func(w http.ResponseWriter, r *http.Request) {
+		if err := b.LogoutCookies(w, r, "/web/auth"); err != nil {
+			signet.WriteError(w, err)
+			return
+		}
+		http.Redirect(w, r, "/goodbye", http.StatusSeeOther)
+	})
+	mux.HandleFunc("GET /goodbye", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "bye") })
+	mux.Handle("/", b.server.Config.Handler)
+	b.server.Config.Handler = mux
+	require.Equal(t, "bye", b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "same-origin").body, "nobody was signed in")
+	for range 2 {
+		require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+		require.Equal(t, 403, b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "cross-site").StatusCode)
+		require.Equal(t, 200, b.do(t, "GET", "/orders", "").StatusCode)
+		require.Equal(t, "bye", b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "same-origin").body)
+		require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
+		require.Equal(t, 401, b.do(t, "POST", "/web/auth/refresh-token", "").StatusCode)
+		list, err := b.Sessions(t.Context(), "1")
+		require.NoError(t, err)
+		require.Empty(t, list)
+	}
+	w := httptest.NewRecorder()
+	require.ErrorContains(t, newService(t).LogoutCookies(w, httptest.NewRequest("POST", "https://shop.example/sign-out", nil), "/web/auth"),
+		"WithCookies is not set")
+}
+
 func TestSetCookiesThatCannotWork(t *testing.T) {
 	s, b := newService(t), newBrowser(t)
 	tokens, err := b.IssueFor(t.Context(), userstore.User{ID: "1"})

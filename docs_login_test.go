@@ -120,12 +120,12 @@ func TestTheSnippetForSocialLogins(t *testing.T) {
 }
 
 // bothSnippet accepts the tokens of an older login too.
-func bothSnippet(auth *signet.Auth, oldSubject func(*http.Request) (string, error), next http.Handler) http.Handler {
+func bothSnippet(auth *signet.Auth, oldClaims func(*http.Request) (*signet.Claims, error), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, err := auth.Check(r)
 		if errors.Is(err, signet.ErrInvalidToken) {
-			if subject, oldErr := oldSubject(r); oldErr == nil { // until the last one has expired
-				claims, err = &signet.Claims{Subject: subject}, nil
+			if old, oldErr := oldClaims(r); oldErr == nil { // until the last one has expired
+				claims, err = old, nil
 			}
 		}
 		if err != nil {
@@ -138,11 +138,11 @@ func bothSnippet(auth *signet.Auth, oldSubject func(*http.Request) (string, erro
 
 func TestTheSnippetForOlderTokens(t *testing.T) {
 	s := newService(t)
-	both := bothSnippet(s.Auth, func(r *http.Request) (string, error) {
+	both := bothSnippet(s.Auth, func(r *http.Request) (*signet.Claims, error) {
 		if r.Header.Get("Authorization") != "Bearer of-before" {
-			return "", errors.New("not of the older login")
+			return nil, errors.New("not of the older login")
 		}
-		return "7", nil
+		return &signet.Claims{Subject: "7", Roles: []string{"admin"}}, nil
 	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, signet.Subject(r.Context())) }))
 	require.Equal(t, "7", serve(t, both, "of-before").Body.String())
 	require.Equal(t, "1", serve(t, both, s.login(t).AccessToken).Body.String())

@@ -455,6 +455,17 @@ func TestTheEventOfAPasswordWhoseSessionsGoOn(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A login whose password was right is an event too if the function of WithClaims refuses the user.
+func TestALoginThatWithClaimsRefuses(t *testing.T) {
+	var got record
+	s := newService(t, signet.WithEvents(got.add), signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
+		return nil, signet.NewError(403, "tenant_closed", "the shop is closed")
+	}))
+	require.Equal(t, 403, s.do(t, "POST", loginPath, johnsLogin).StatusCode)
+	e := got.take(t, event.LoginRefused)
+	require.Equal(t, []string{"1", "tenant_closed"}, []string{e.Subject, e.Reason})
+}
+
 // Each kind of event that a login, a step-up and a logout can make comes once, for its user and its session.
 func TestTheEventsOfALogin(t *testing.T) {
 	var got record

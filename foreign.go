@@ -46,9 +46,9 @@ type TrustedIssuer struct {
 	// Require lists claims that must be present with exactly this text, such as {"token_use": "access"} or {"tid":
 	// "..."}.
 	Require map[string]string
-	// SubjectClaim names the claim that is the subject if "sub" is missing, such as "client_id" in the tokens of a client
-	// without a user. A client with the id of a user would count as that user (RFC 9700 section 4.15): make sure that there is
-	// none.
+	// SubjectClaim names the claim that is the subject if "sub" is missing or empty, such as "client_id" in the tokens of a
+	// client without a user. A client with the id of a user would count as that user (RFC 9700 section 4.15): make sure that
+	// there is none.
 	SubjectClaim string
 	// NumericSubject accepts a "sub" or SubjectClaim that is a whole number up to 2^53-1. The subject is its decimal text.
 	NumericSubject bool

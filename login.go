@@ -37,18 +37,27 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 	terms, pending, err := a.decide(ctx, user, remember)
 	if err != nil {
 		a.end(ctx, attempt, cancelled) // the password was right
-		if e := asError(err); e.Status() < 500 {
-			a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: user.ID, Reason: e.Code()})
-		}
+		a.noteRefused(ctx, user.ID, err)
 		return Tokens{}, err
 	}
 	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
 	a.end(ctx, attempt, verdictOf(err))
-	if err == nil {
+	switch {
+	case err == nil:
 		a.signedIn(ctx, user.ID, tokens, !attempt.Known())
+	case errors.Is(err, ErrInvalidCredentials):
+		a.noteChange(ctx, user.ID, err)
+	case !errors.Is(err, ErrSecondStepRequired):
+		a.noteRefused(ctx, user.ID, err) // by the function of WithClaims
 	}
-	a.noteChange(ctx, user.ID, err)
 	return tokens, err
+}
+
+// noteRefused reports that a function of the host has refused a user whose password was right.
+func (a *Auth) noteRefused(ctx context.Context, userID string, err error) {
+	if e := asError(err); e.Status() < 500 {
+		a.events.emit(ctx, event.Event{Kind: event.LoginRefused, Subject: userID, Reason: e.Code()})
+	}
 }
 
 // noteChange reports that a user was refused whose password was right a moment before.
@@ -99,9 +108,10 @@ func (a *Auth) Authenticate(ctx context.Context, email, password string) (userst
 //
 // The user store must know the user: the tokens carry what the store knows, because every refresh looks the user up. There is
 // at most one decision. Its lifetimes and facts hold for the session; its SecondStep is ignored. The error is
-// [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and if the password was changed after the
-// host has read the user (a user of [Auth.Authenticate] has the hash that was right), [ErrStateless] for a decision under
-// [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first refresh asks the store.
+// [ErrInvalidCredentials] for a disabled user, for one that the store does not know, and if the password hash was changed after
+// the host has read the user, also to a better one of the same password (a user of [Auth.Authenticate] has the hash that was
+// right), [ErrStateless] for a decision under [WithoutSessions], or [ErrUnavailable]. Under [WithoutSessions] only the first
+// refresh asks the store.
 func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...LoginDecision) (Tokens, error) {
 	if user.Disabled {
 		return Tokens{}, ErrInvalidCredentials

@@ -229,9 +229,10 @@ func WithIssuer(issuer string) VerifierOption {
 //
 // To change it while several processes run, deploy twice: first the old audience and the new one together, then the new one
 // alone. The first audience of a service cannot be set in two steps: as long as an old process runs, the new ones refuse the
-// access tokens that it makes, and their clients must refresh. The audience is of access tokens only. A refresh token or a ticket
-// is good at every service with the same key, issuer and session store. So two services with different rules for the login must
-// not share these: one would open the other.
+// access tokens that it makes, and their clients must refresh. The last one cannot be taken away so either: then the old
+// processes refuse those of the new ones. The audience is of access tokens only. A refresh token or a ticket is good at every
+// service with the same key, issuer and session store. So two services with different rules for the login must not share these:
+// one would open the other.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if slices.Contains(audience, "") {
@@ -305,6 +306,9 @@ func WithLogger(logger *slog.Logger) VerifierOption {
 // The status is that of the [*Error] that err is or wraps ([errors.As]). Signet has already set the headers
 // WWW-Authenticate, Retry-After, Allow and Cache-Control. The handler must be safe for concurrent use. For
 // [ErrSecondStepRequired] the answer must have the ticket ([Error.Ticket]): without it nobody can go on with the login.
+//
+// The handler answers for the login and the refresh too. There the status must stay: with a redirect to a login page in its
+// place a client does not learn that a password was wrong or that a session has ended. Pages that redirect ask [Verifier.Check].
 func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err error)) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if handler == nil {
@@ -318,9 +322,10 @@ func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err e
 // needs no signature check. Times, revocations and keys are checked at every request. The value 0 turns the cache off;
 // any other value must be from 64 KiB to 4 GiB. The default is 40 MiB.
 //
-// A fifth of it keeps the claims of the tokens that come most often; a usual token takes about 1 KiB there. The rest
-// remembers good signatures, for keys that are no HMAC secrets: 16 bytes a token, so 32 MiB are enough for a million live
-// tokens. That part takes no memory before it is used.
+// A fifth of it keeps the claims of the tokens that come most often; a usual token takes about 1 KiB there. One of more than
+// about 2,000 bytes does not fit: it is read anew at each request, and an HMAC is verified. The rest remembers good signatures,
+// for keys that are no HMAC secrets: 16 bytes a token, so 32 MiB are enough for a million live tokens. That part takes no
+// memory before it is used.
 func WithTokenCache(bytes int) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if bytes != 0 && (bytes < minCacheSize || int64(bytes) > 4<<30) {
@@ -376,8 +381,9 @@ type Lifetimes struct {
 	// Access is how long an access token is valid; 0: 20 days. A stolen access token can be used for that long. If it
 	// is longer than Refresh, clients stay signed in after their session can no longer be refreshed.
 	Access time.Duration
-	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts this time again, so a session
-	// ends after that time without a refresh.
+	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts this time again, so a session ends after
+	// that time without a refresh. A shorter time counts at once, also for the tokens that are out; a longer one does not make
+	// these live longer. Beside new processes with a longer time, an old one refuses after its own.
 	Refresh time.Duration
 	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of the session
 	// lives longer. It holds for the sessions that begin from now on; [Auth.RevokeAll] ends the older ones.
@@ -393,9 +399,10 @@ func badLifetime(d time.Duration) bool {
 	return d < 0 || d%time.Second != 0 || d > 10*365*24*time.Hour
 }
 
-// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults. A revocation is kept for 20 days, or for
-// [Lifetimes].Access if that is longer. So if Access was longer than 20 days, and you make it shorter, change the key first: an
-// older token could be valid for longer than its revocation is kept.
+// WithLifetimes sets how long tokens and sessions live. See [Lifetimes] for the defaults. A revocation is kept until the last
+// token of its sessions has expired. If the store has lost these sessions, as a [session.Memory] does at a restart, it is kept
+// for 20 days, or for [Lifetimes].Access if that is longer. So if Access was longer than 20 days, and you make it shorter with
+// such a store, change the key first: an older token could be valid for longer than its revocation is kept.
 func WithLifetimes(lifetimes Lifetimes) Option {
 	return option(func(s *settings) {
 		for _, field := range []struct {
@@ -474,10 +481,12 @@ func WithClaims(claims func(ctx context.Context, user userstore.User) (map[strin
 // or redisstore. [New] reads the store, and fails if the store does not answer. The host closes the store after
 // [Auth.Close].
 //
-// The default is a [session.Memory]. Its sessions and revocations end with the process. If the key is the same after a
-// restart, an access token that was revoked before the restart is valid again until it expires. The same holds for a move to
-// another store: change the key with it, and do not run processes on both stores at one time. Restart the services that follow the
-// revocations (package feed) too, after the move: they know cut-offs of the old store, and would refuse new tokens.
+// The default is a [session.Memory]. Its sessions and revocations end with the process. If the key is the same after a restart,
+// an access token that was revoked before the restart is valid again until it expires. The same holds for a move to another
+// store: change the key with it, and do not run processes on both stores at one time. Restart the services that follow the
+// revocations (package feed) too, after the move: they know cut-offs of the old store, and would refuse new tokens. If you go
+// back to the old store, its sessions go on as they were, also those that have ended meanwhile: call [Auth.RevokeAll] there
+// first.
 //
 // All services on one store must have the same users, because a session belongs to a user's id: user 1 of another service
 // would see and end the sessions of user 1 here. Services with users of their own, such as tenants, need stores of their own (a
@@ -494,15 +503,19 @@ func WithSessionStore(store session.Store) Option {
 
 // WithoutSessions makes the service stateless, as the documented API is: a refresh token can be used any number of times until
 // it expires. Then there is no logout and no revocation, and a stolen refresh token is not detected. The methods and handlers
-// for sessions answer [ErrStateless]. The option is for clients that always send their first refresh token. If you take this
-// option away later, everybody who has logged in before must log in again, and so must those who refresh at an old process that
-// still runs beside the new ones. A service that had sessions before accepts the
-// tokens of revoked ones again, until they expire: change the key too, and accept the old one no more.
+// for sessions answer [ErrStateless]. The option is for clients that always send their first refresh token.
+//
+// A service that had sessions before accepts the tokens of revoked ones again, until they expire: change the key too, and
+// accept the old one no more. If you take this option away later, everybody who has logged in under it must log in again. Stop
+// all old processes before you set it or take it away: one with sessions refuses the tokens of one without, so people are
+// signed out again. If you go back to an older session store, and to the key of that time, its sessions go on, also those of
+// people who have got a new password meanwhile: call [Auth.RevokeAll] before anybody can use them.
 func WithoutSessions() Option { return option(func(s *settings) { s.stateless = true }) }
 
-// WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor.
-// Parallel tabs and clients that repeat a request need this time. It is from 0 to 60 seconds; the default is 10
-// seconds. A thief who uses a stolen token within this time is not detected by this use.
+// WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor. Parallel
+// tabs and clients that repeat a request need this time. It is from 0 to 60 seconds; the default is 10 seconds. A thief who
+// uses a stolen token within this time is not detected by this use. If processes with different windows run beside each other,
+// only the shortest can be relied on. That of [WithStrictRotation] is none.
 func WithReuseWindow(window time.Duration) Option {
 	return sessionOption("WithReuseWindow", func(s *settings) {
 		if window < 0 || window > time.Minute {
@@ -555,10 +568,10 @@ const (
 )
 
 // WithRevocationMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB,
-// which holds about three million revocations of sessions exactly, and the cut-offs of about 80,000 users ([Auth.RevokeUser],
-// [Auth.UserChanged], new passwords). More of them are kept in a compact form. Then some tokens need one look-up in the session
-// store. The answer is remembered; answers about cut-offs are remembered for about 16,000 users at a time. No valid token is
-// refused, and no revoked one passes.
+// which holds about three million revocations of sessions exactly, and nearly all cut-offs of about 40,000 users
+// ([Auth.RevokeUser], [Auth.UserChanged], new passwords). More of them are kept in a compact form. Then some tokens need one
+// look-up in the session store. The answer is remembered; answers about cut-offs are remembered for about 16,000 users at a
+// time. No valid token is refused, and no revoked one passes.
 func WithRevocationMemory(bytes int) Option {
 	return sessionOption("WithRevocationMemory", func(s *settings) {
 		if bytes < minRevocationMemory || int64(bytes) > 16<<30 {

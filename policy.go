@@ -23,7 +23,7 @@ type LoginPolicy struct {
 	Throttle *throttle.Limiter
 	// Passwords are the rules for new passwords ([Auth.HashPassword], [Auth.SetPassword], [Auth.ChangePassword]).
 	Passwords password.Policy
-	// ParallelHashes is how many passwords are hashed at one time; 0: as many as there are processors.
+	// ParallelHashes is how many passwords are hashed at one time, at most 1,024; 0: as many as there are processors.
 	ParallelHashes int
 	// SecondFactor is asked for a code after the password of a user who has set it up; nil: there is none. Package totp
 	// is one. Every service with the same key, issuer and session store needs it: a refresh token of one is good at the others.
@@ -32,10 +32,11 @@ type LoginPolicy struct {
 	// most 128 bytes of ASCII, without spaces, quotes and backslashes. Sessions keep the level that they have. If a weaker factor
 	// takes the place of another one, use another acr and ask for it in the routes, or end the older sessions ([Auth.RevokeAll]).
 	SecondStepACR string
-	// Decide is called after the password was right and before a session exists; nil: every login begins a session with
-	// the lifetimes of the service. remember is the member "remember" of the login's body. If Decide returns an [*Error],
-	// such as one of [NewError], the client gets that answer; any other error is answered 503. It must be safe for
-	// concurrent use, and must return when its context ends, which is after at most five seconds.
+	// Decide is called after the password was right and before a session exists; nil: every login begins a session with the
+	// lifetimes of the service. remember is the member "remember" of the login's body, and false for [Auth.Login]: a host with
+	// a form of its own puts it into the context, which Decide gets. If Decide returns an [*Error], such as one of [NewError],
+	// the client gets that answer; any other error is answered 503. It must be safe for concurrent use, and must return when
+	// its context ends, which is after at most five seconds.
 	Decide func(ctx context.Context, user userstore.User, remember bool) (LoginDecision, error)
 }
 
@@ -49,12 +50,12 @@ type LoginDecision struct {
 	Idle, Absolute time.Duration
 	// Facts are claims that stay with the session and return in each of its access tokens: "amr", "acr", "auth_time" and "act"
 	// (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that belong to
-	// signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together they are at most 1,024
-	// bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a text, "amr" a list of texts, and "act" an object.
-	// Facts stay as they were, except that a second step and [Auth.StepUp] change "amr", "auth_time" and "acr". What else may
-	// change comes from [WithClaims]. By default "amr" is ["pwd"] after a password, and "auth_time" is now. In a decision for
-	// [Auth.IssueFor] there is no "auth_time" beside an "act": somebody who acts for the user does not pass
-	// [Verifier.RequireRecentAuth].
+	// signet ([WithClaims]) are refused. If WithClaims returns the same name, the fact is used. Together, and with those that
+	// signet adds by default, they are at most 1,024 bytes of JSON. "auth_time" is a number of seconds since 1970, "acr" a
+	// text, "amr" a list of texts, and "act" an object. Facts stay as they were, except that a second step and [Auth.StepUp]
+	// change "amr", "auth_time" and "acr". What else may change comes from [WithClaims]. By default "amr" is ["pwd"] after a
+	// password, and "auth_time" is now. In a decision for [Auth.IssueFor] there is no "auth_time" beside an "act": somebody who
+	// acts for the user does not pass [Verifier.RequireRecentAuth].
 	Facts map[string]any
 }
 

@@ -235,9 +235,10 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 // RequireRecentAuth is RequireAuth for users who have authenticated within maxAge ("auth_time"), at one of the levels ("acr")
 // if any are given. Others get 401 "insufficient_user_authentication" with the challenge of RFC 9470 section 3, which tells the
 // client what to ask for: [Auth.StepUp] or a new login. A maxAge of 0 asks for no time. A token without these claims does not
-// pass. Tokens have "auth_time" if [WithLogin] sets LoginPolicy.Decide or LoginPolicy.SecondFactor. They have "acr" if it is
-// one of LoginDecision.Facts, or after a second step or a step-up if LoginPolicy.SecondStepACR is set. It panics if nothing is
-// asked for, if maxAge is not in whole seconds, or if an acr is empty or cannot be written into a challenge.
+// pass. Tokens have "auth_time" if [WithLogin] sets LoginPolicy.Decide or LoginPolicy.SecondFactor, after a step-up, and if a
+// decision of [Auth.IssueFor] has Facts. They have "acr" if it is one of LoginDecision.Facts, or after a second step or a
+// step-up if LoginPolicy.SecondStepACR is set. It panics if nothing is asked for, if maxAge is not in whole seconds, or if an
+// acr is empty or cannot be written into a challenge.
 func (v *Verifier) RequireRecentAuth(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	switch {
 	case maxAge < 0, maxAge%time.Second != 0:

@@ -9,10 +9,10 @@ import (
 	"github.com/signet-go/signet/internal/scratch"
 )
 
-// Tokens is the result of a login or a refresh: an access token, and the refresh token for the next pair. Its JSON form
-// is the answer of the contract (RFC 6749 section 5.1). Printing or logging Tokens does not show the tokens. This does
-// not hold inside other values: package fmt ignores the methods of unexported fields, and a JSON log handler writes the
-// JSON form. Do not log a value that contains Tokens.
+// Tokens is the result of a login or a refresh: an access token, and the refresh token for the next pair. Its JSON form is the
+// answer of the contract (RFC 6749 section 5.1). Printing or logging Tokens does not show the tokens, except with the verb %p
+// of package fmt, which is a mistake that go vet finds. This does not hold inside other values: package fmt ignores the methods
+// of unexported fields, and a JSON log handler writes the JSON form. Do not log a value that contains Tokens.
 type Tokens struct {
 	AccessToken  string `json:"access_token"`  // for the Authorization header of requests
 	RefreshToken string `json:"refresh_token"` // for the next pair, and only for that

@@ -11,6 +11,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -94,8 +95,9 @@ func WithOrigins(origins ...string) Option {
 	})
 }
 
-// WithMaxWait sets how long a refresh waits for a service that is away or answers 429 or 503: from 0 to one minute. The
-// default is 30 seconds. After that time the caller gets [ErrUnavailable], and the session is kept.
+// WithMaxWait sets for how long a refresh, a logout or a profile is tried again while the service is away or answers 429 or
+// 503: from 0 to one minute. The default is 30 seconds. After the last try, which takes at most 20 seconds, the caller gets
+// [ErrUnavailable], and the session is kept. To wait for the lock of the store takes time of its own.
 func WithMaxWait(limit time.Duration) Option {
 	return option(func(c *Client) error {
 		if limit < 0 || limit > time.Minute {
@@ -302,17 +304,22 @@ func nothingToEnd(err error) bool {
 	return false
 }
 
-// Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if
-// the service is away. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
+// Profile reads the profile of the user into target, as [encoding/json.Unmarshal] does. It waits like a refresh if the service
+// is away. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx, the store, or Unmarshal.
 func (c *Client) Profile(ctx context.Context, target any) error {
 	hc := &http.Client{Transport: c.Transport(c.send.Transport), CheckRedirect: c.send.CheckRedirect}
-	return patiently(ctx, c.maxWait, func() error {
+	var answer json.RawMessage
+	err := patiently(ctx, c.maxWait, func() error {
 		ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout+c.maxWait, ErrUnavailable)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/profile", nil)
 		if err != nil {
 			return err
 		}
-		return do(hc, req, target)
+		return do(hc, req, &answer)
 	})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, target) // a target of another type is a mistake of the caller: no other answer would help
 }

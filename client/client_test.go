@@ -752,6 +752,19 @@ func TestProfileReturnsErrorsAsTheyAre(t *testing.T) {
 			require.Zero(t, time.Since(start))
 		}
 	})
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) { // a target of another type: no other answer would help
+		start, requests := time.Now(), 0
+		d.before = func(*http.Request) (*http.Response, error) { requests++; return nil, nil }
+		for _, target := range []any{new(int), nil} {
+			err := c.Profile(t.Context(), target)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, client.ErrUnavailable)
+		}
+		var mistyped *json.UnmarshalTypeError
+		require.ErrorAs(t, c.Profile(t.Context(), new(int)), &mistyped)
+		require.Zero(t, time.Since(start))
+		require.Equal(t, 3, requests)
+	})
 	broken, err := client.New("http://service/auth", client.WithStore(brokenStore{}))
 	require.NoError(t, err)
 	err = broken.Profile(t.Context(), new(any))

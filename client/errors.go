@@ -21,7 +21,8 @@ var (
 // errOtherUser is for a call that waited while another user signed in.
 var errOtherUser = fmt.Errorf("%w: another user has signed in", ErrSignedOut)
 
-// Error is a refusal of the service. It has no token in it.
+// Error is a refusal of the service, or an answer that is not one of signet: that counts as status 502 with the code
+// "bad_answer". It has no token in it.
 type Error struct {
 	Status     int           // the HTTP status
 	Code       string        // the code of the problem document (RFC 9457), such as "invalid_credentials"
@@ -34,7 +35,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("client: the service answered %d %s: %s", e.Status, e.Code, e.Message)
 }
 
-// Is reports true for [ErrUnavailable] if the same request can succeed later: 408, 429, 500 and above.
+// Is reports true for [ErrUnavailable] if the same request can succeed later: 408, 429, and 500 and above, but not 501.
 func (e *Error) Is(target error) bool { return target == ErrUnavailable && e.later() }
 
 func (e *Error) later() bool {

@@ -19,6 +19,8 @@ import (
 // and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
 // others wait three minutes. The file system must be a local one. The path may be a symbolic link to the file.
 //
+// A File is for one service: a client with another base URL would send it these tokens, and drop them if they are refused there.
+//
 // The directory must exist, and only its owner should be able to write to it. A File is safe for concurrent use. Its errors name
 // no token.
 type File struct{ path string }
@@ -49,7 +51,7 @@ func (f *File) target() string {
 }
 
 // Load reads the file. Without a file it returns the zero Tokens. A file that other users can read is an error on Unix, because
-// the tokens may be known to them. A file of something else is an error too.
+// the tokens may be known to them. A file of something else is an error too. A login replaces it.
 func (f *File) Load(context.Context) (tokens Tokens, err error) {
 	file, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +71,7 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("client.File: %w", err)
 	}
-	if len(data) > maxFile || json.Unmarshal(data, &tokens) != nil { // an error of json can quote the content
+	if len(data) > maxFile || json.Unmarshal(data, &tokens) != nil || tokens.AccessToken == "" || tokens.RefreshToken == "" { // an error of json can quote the content
 		return Tokens{}, fmt.Errorf("client.File: %s is not a file of tokens; remove it and sign in again", f.path)
 	}
 	return tokens, nil

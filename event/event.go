@@ -15,7 +15,7 @@ const (
 	LoginOK            Kind = "login_ok"             // a session began
 	LoginFailed        Kind = "login_failed"         // a password was wrong, or the account is unknown or disabled
 	LoginThrottled     Kind = "login_throttled"      // too many attempts: the password or code was not looked at
-	LoginRefused       Kind = "login_refused"        // the password was right, and the host's own function refused the user
+	LoginRefused       Kind = "login_refused"        // the password was right, and a function of the host (Decide, WithClaims) refused the user
 	SecondStepRequired Kind = "second_step_required" // the password was right, and a code is asked for
 	SecondStepFailed   Kind = "second_step_failed"   // the code was wrong or came too late, or the ticket cannot be used any more
 	SteppedUp          Kind = "stepped_up"           // a session was raised by a second factor or a password

@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -66,15 +67,26 @@ func grpcCheck(ctx context.Context, auth *signet.Auth, role string) (*signet.Cla
 	return claims, nil
 }
 
-// grpcStatus is the status for an error of signet, or of a context.
+// grpcStatus is the status for an error of signet, or of a context. It serves methods that call auth.Login or auth.Refresh too.
 func grpcStatus(err error) error {
-	switch {
-	case errors.Is(err, signet.ErrUnavailable):
-		return status.Error(codes.Unavailable, message(err))
-	case errors.Is(err, signet.ErrInvalidToken): // revoked and expired too
-		return status.Error(codes.Unauthenticated, message(err))
+	var refused *signet.Error
+	if !errors.As(err, &refused) {
+		return status.FromContextError(err).Err()
 	}
-	return status.FromContextError(err).Err()
+	code := codes.Internal
+	switch refused.Status() {
+	case http.StatusBadRequest:
+		code = codes.InvalidArgument
+	case http.StatusUnauthorized: // revoked and expired tokens, wrong passwords and codes
+		code = codes.Unauthenticated
+	case http.StatusForbidden:
+		code = codes.PermissionDenied
+	case http.StatusTooManyRequests:
+		code = codes.ResourceExhausted
+	case http.StatusServiceUnavailable:
+		code = codes.Unavailable
+	}
+	return status.Error(code, message(err))
 }
 
 // grpcStream is a stream of a signed-in user. ctx ends with the session.

@@ -156,3 +156,14 @@ func TestGRPCIsUnavailableWhenSignetIs(t *testing.T) {
 	_, err = watch(t, conn, "Bearer "+token)()
 	require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
 }
+
+// A method that calls auth.Login answers with these.
+func TestGRPCSaysWhyALoginFails(t *testing.T) {
+	for err, want := range map[error]codes.Code{
+		signet.ErrInvalidCredentials: codes.Unauthenticated, signet.ErrTooManyAttempts: codes.ResourceExhausted, signet.ErrInvalidRequest: codes.InvalidArgument,
+		signet.ErrUnavailable: codes.Unavailable, signet.ErrInsufficientScope: codes.PermissionDenied, signet.NewError(500, "server_error", "internal server error"): codes.Internal,
+		context.Canceled: codes.Canceled,
+	} {
+		require.Equal(t, want, status.Code(grpcStatus(err)), err.Error())
+	}
+}

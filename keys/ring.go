@@ -144,8 +144,9 @@ func (s *Set) has(list []*Key) bool {
 	return true
 }
 
-// JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). It never contains secrets. The caller must
-// not change the bytes, because all callers get the same ones. Only a nil Set returns an error: it has no document.
+// JWKS returns the JWK Set document of the public keys (RFC 7517 section 5). It never contains secrets. The caller must not
+// change the bytes, because all callers get the same ones. Only a nil Set, or one that was not made by this package, returns an
+// error: it has no document.
 func (s *Set) JWKS() ([]byte, error) {
 	if s == nil || s.jwks == nil {
 		return nil, errors.New("keys: there are no keys")

@@ -28,7 +28,7 @@ func Handler(operation string, next http.Handler, options ...Option) http.Handle
 }
 
 // AuthHandler is [Handler] for what signet.Auth.Handler returns. The operation is the end of the path, such as "login"
-// or "refresh-token"; of a path with another end, it is "other".
+// or "refresh-token", "sessions" for a path of one session, and "other" for a path with another end.
 func AuthHandler(next http.Handler, options ...Option) http.Handler {
 	duration := newDuration("AuthHandler", next, options)
 	results := map[string]*outcomes{}

@@ -21,7 +21,7 @@
 //	signet.revocation.lag          gauge in seconds: how old the list of revocations of this process is
 //	signet.hashes.running          gauge of password hashes that run
 //	signet.hashes.waiting          gauge of password hashes that wait for their turn
-//	signet.hashes.refused          counter of password hashes that were refused because the queue was full
+//	signet.hashes.refused          counter of password hashes that were refused: the queue was full, or one had waited for 5 seconds
 //	signet.events.dropped          counter of events that the host's own function was too slow for
 //
 // The share of requests that the token cache answered is 1 minus signet.tokens.verified over the requests with a good token.

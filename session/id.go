@@ -29,7 +29,8 @@ func GroupOfUser(userID string) int {
 	return int(^sum % Groups)
 }
 
-// GroupOfID returns the group that a session's id names. ok is false if [NewID] cannot have made the id.
+// GroupOfID returns the group that a session's id names. ok is false if the id does not begin with the digit of a group, or is no
+// longer than that.
 func GroupOfID(id string) (group int, ok bool) {
 	if len(id) < 2 {
 		return 0, false

@@ -16,7 +16,7 @@ import (
 // that it remembers are outdated. Then a try costs more than it saves, so it offers a row only now and then, to see whether that
 // has changed. T is what the store remembers of a row. The zero value is ready. A Recent is safe for concurrent use.
 type Recent[T any] struct {
-	// Rows is how many rows are remembered at most. 0 means 32,768.
+	// Rows is how many rows are remembered at most, 2 or more. 0 means 32,768.
 	Rows int
 
 	mu         sync.Mutex

@@ -78,7 +78,7 @@ type Limiter struct {
 }
 
 // New returns a limiter. If store is nil, it is a new [Memory]. If store is a nil pointer, as after a constructor that failed,
-// every attempt returns [ErrUnavailable].
+// every attempt returns [ErrUnavailable], unless Config.InsecureOff is set.
 func New(store Store, config Config) *Limiter {
 	switch {
 	case store == nil:

@@ -12,8 +12,9 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// Enrolment is what a user needs to set up an app. Whoever has it can make the user's codes, so show it to the user alone,
-// over TLS, and never store it. Its printed, logged and JSON forms show nothing: take the fields.
+// Enrolment is what a user needs to set up an app. Whoever has it can make the user's codes, so show it to the user alone, over
+// TLS, and never store it. Its printed, logged and JSON forms show nothing: take the fields. Only the verb %p of package fmt,
+// which is a mistake, shows them.
 type Enrolment struct {
 	// Secret is the shared secret, in base32 without padding, for users who type it into their app.
 	Secret string `json:"-"`
@@ -28,9 +29,9 @@ func (e Enrolment) Format(state fmt.State, _ rune) { fmt.Fprint(state, "totp.Enr
 func (e Enrolment) LogValue() slog.Value { return slog.StringValue("totp.Enrolment") }
 
 // Begin makes a new secret for the user and stores it. The user is not enrolled before [Factor.Confirm]. Begin replaces a
-// secret that was not confirmed, and returns [ErrEnrolled] if one was. The account is the name that the app shows, for
-// example the e-mail address: 1 to 1,024 bytes of text without control characters. Begin returns userstore.ErrNotFound if
-// there is no such user. Another error means that the store did not answer, or that the state cannot be decrypted.
+// secret that was not confirmed, and returns [ErrEnrolled] if one was. The account is the name that the app shows, for example
+// the e-mail address: 1 to 1,024 bytes of text without control characters. Begin returns userstore.ErrNotFound if there is no
+// such user. Another error means a bad account, that the store did not answer, or that the state cannot be decrypted.
 func (f *Factor) Begin(ctx context.Context, userID, account string) (Enrolment, error) {
 	if account == "" || len(account) > 1024 || !plain(account) {
 		return Enrolment{}, errors.New("totp: the account must be 1 to 1,024 bytes of text without control characters")

@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// Memory is a [Store], a [Writer] and a [FactorStore] in the memory of one process. It is for tests, examples and programs
-// with a fixed set of users. It is safe for concurrent use and returns copies. Its zero value is an empty store.
+// Memory is a [Store], a [Writer] and a [FactorStore] in the memory of one process. It is for tests, examples and programs with
+// a fixed set of users. It is safe for concurrent use and returns copies; only values in Profile and Attributes of other types
+// than maps, lists and plain values are shared. Its zero value is an empty store.
 type Memory struct {
 	mu      sync.RWMutex
 	byID    map[string]*User
@@ -146,7 +147,7 @@ func cloneMap(from map[string]any) map[string]any {
 	return to
 }
 
-// cloneValue copies the maps and slices that JSON decodes to. Values of other types are shared.
+// cloneValue copies maps and slices of the usual types. Values of other types are shared.
 func cloneValue(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -157,6 +158,14 @@ func cloneValue(value any) any {
 			list[i] = cloneValue(list[i])
 		}
 		return list
+	case map[string]string:
+		return maps.Clone(value)
+	case []string:
+		return slices.Clone(value)
+	case []byte:
+		return slices.Clone(value)
+	case []int:
+		return slices.Clone(value)
 	}
 	return value
 }

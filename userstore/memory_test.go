@@ -242,6 +242,7 @@ func TestMemoryCopies(t *testing.T) {
 			u.Roles = []string{"admin", "staff"}
 			u.Profile = map[string]any{"name": "Ann", "address": map[string]any{"city": "Ulm", "zip": []any{"8", "9"}},
 				"phones": []any{map[string]any{"number": "1"}, []any{"2"}}, "none": map[string]any(nil), "age": 7}
+			u.Attributes = map[string]any{"groups": []string{"a", "b"}, "labels": map[string]string{"a": "1"}, "numbers": []int{1}, "photo": []byte("x")}
 		})
 	}
 	scribble := func(u userstore.User) {
@@ -254,6 +255,8 @@ func TestMemoryCopies(t *testing.T) {
 		phones[1].([]any)[0] = "changed"
 		phones[0] = "changed"
 		u.Profile["name"], u.Profile["new"] = "changed", "changed"
+		u.Attributes["groups"].([]string)[0], u.Attributes["labels"].(map[string]string)["a"] = "changed", "changed"
+		u.Attributes["numbers"].([]int)[0], u.Attributes["photo"].([]byte)[0] = 2, 'y'
 		delete(u.Profile, "age")
 	}
 	for _, tc := range []struct {

@@ -124,11 +124,13 @@ export interface Client {
 /** Why a request failed. The answers of signet have no token and no password in their message; that of a proxy is shown as it is. */
 export class SignetError extends Error {
   constructor(message: string, details?: Partial<Pick<SignetError, "status" | "code" | "ticket" | "retryAfter">> & ErrorOptions);
-  /** The HTTP status of the answer; 0 when there was none. */
+  /** The HTTP status of the answer; 0 when there was none, and 409 for "user_changed". */
   readonly status: number;
   /**
    * The code of the server's answer, such as "invalid_credentials". It is "network_error" when there was none, "bad_answer" with the
-   * status 0 when it was not one of the login API, and "redirected" when it was a redirect: no request to the login API follows one.
+   * status 0 when it was not one of the login API, "redirected" when it was a redirect (no request to the login API follows one), and
+   * "user_changed" when another user has signed in meanwhile. An answer without a code has the error of its challenge
+   * (WWW-Authenticate), or "http_" and its status, such as "http_502" of a proxy.
    */
   readonly code: string;
   /** For {@link Client.secondStep}, when the code is "second_step_required". */

@@ -211,11 +211,11 @@ export function createClient({ baseURL, mode = "bearer", origins = [], patience 
   async function logoutAll() {
     const state = read();
     if (cookie) return persist(() => endAll(state));
-    if (!state) return;
-    await persist(() => {
+    const end = () => {
       ofSameUser(state, read());
       return ask("/logout-all", { method: "POST", signal: AbortSignal.timeout(ATTEMPT) });
-    });
+    };
+    await (state ? persist(end) : end()); // without a token the answer is 401
     const now = read();
     if (now && sessionOf(now) === sessionOf(state)) write(); // otherwise somebody has signed in
   }
@@ -483,7 +483,7 @@ function parse(text) {
   } catch {}
 }
 
-const bad = () => new SignetError("the answer is not one of the login API", { code: "bad_answer" });
+const bad = () => new SignetError("no answer of the login API", { code: "bad_answer" });
 
 /** asError makes an error of what a fetch has thrown, unless the signal has ended it. */
 function asError(cause, signal) {
@@ -535,7 +535,7 @@ const isOther = (state, next) => state && next && userOf(state) && userOf(state)
 /** ofSameUser returns the next state. Who acts as one user must not act as another, who has signed in meanwhile. */
 function ofSameUser(state, next) {
   if (isOther(state, next)) {
-    throw new SignetError("another user has signed in", { status: 409, code: "user_changed" });
+    throw new SignetError("another user signed in", { status: 409, code: "user_changed" });
   }
   return next;
 }

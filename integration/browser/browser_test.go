@@ -53,6 +53,7 @@ type site struct {
 	lose      atomic.Int64     // how many of 100 answers to refreshes are lost
 	refuse    atomic.Int64     // how many of the next requests for orders are answered 401
 	events    http.HandlerFunc // answers /events
+	notes     http.HandlerFunc // answers /notes
 }
 
 func start(t *testing.T, args ...string) *site {
@@ -83,6 +84,9 @@ func start(t *testing.T, args ...string) *site {
 			}
 		case r.URL.Path == "/events" && s.events != nil:
 			s.events(w, r)
+			return
+		case r.URL.Path == "/notes" && s.notes != nil:
+			s.notes(w, r)
 			return
 		case strings.HasSuffix(r.URL.Path, "/orders") && s.refuse.Add(-1) >= 0:
 			w.Header().Set("Content-Type", "application/problem+json")

@@ -2,11 +2,14 @@ package browser
 
 import (
 	"fmt"
+	"html"
+	"html/template"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +129,55 @@ func TestTheEventSourceOfTheDocument(t *testing.T) {
 		require.NotEmpty(t, ticket)
 		require.Equal(t, 1, times)
 	}
+}
+
+// The page of integrations/pages.go, which a browser gets when its access token has expired: it asks again after a refresh, also
+// with the form that was sent. Without a session it goes to the login page.
+func TestThePageThatRenews(t *testing.T) {
+	text, err := os.ReadFile("../../integrations/pages.go")
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(text), "template.New(\"\").Parse(`")
+	page, _, found := strings.Cut(rest, "`))")
+	require.True(t, found)
+	renewing := template.Must(template.New("").Parse(page))
+
+	s := start(t)
+	var expired atomic.Bool
+	s.notes = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_ = r.ParseForm()
+		if expired.CompareAndSwap(true, false) {
+			w.WriteHeader(http.StatusUnauthorized)
+			_ = renewing.Execute(w, r)
+			return
+		}
+		fmt.Fprintf(w, `<p id="got">%s %s %q</p><form method="post"><textarea name="text"></textarea><button name="submit" value="x">Save</button></form>`,
+			r.Method, html.EscapeString(fmt.Sprintf("%q", r.PostForm["text"])), r.PostForm["submit"]) // a field called "submit" hides form.submit
+	}
+	b := openBrowser(t)
+	b.open(t, s, "cookie")
+	b.signIn(t)
+	shows := func(what string) string {
+		return fmt.Sprintf(`document.getElementById("got")?.textContent === %q`, what)
+	}
+	for i := range 2 {
+		before := s.refreshes.Load()
+		expired.Store(true)
+		b.do(t, chromedp.Navigate(s.url+"/notes"))
+		b.wait(t, shows(`GET [] []`))
+		require.EqualValues(t, 1, s.refreshes.Load()-before)
+		expired.Store(true)
+		b.do(t, chromedp.SetValue("textarea", "<b>\"one\"\nand two"), chromedp.Click("button"))
+		b.wait(t, shows(`POST ["<b>\"one\"\r\nand two"] ["x"]`))
+		require.EqualValues(t, 2, s.refreshes.Load()-before, i)
+	}
+	b.open(t, s, "cookie")
+	b.wait(t, signedIn)
+	b.do(t, chromedp.Click("#sign-out"))
+	b.wait(t, signedOut)
+	expired.Store(true)
+	b.do(t, chromedp.Navigate(s.url+"/notes"))
+	b.wait(t, `location.pathname === "/login"`)
 }
 
 func TestBackAndForward(t *testing.T) {

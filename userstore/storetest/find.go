@@ -230,7 +230,7 @@ func (f finder) takesLongHashes(store userstore.PasswordUpdater, user userstore.
 	long := user
 	long.PasswordHash = longHash
 	if err := store.UpdatePasswordHash(f.ctx, user.ID, user.PasswordHash, longHash); err != nil {
-		f.Logf("the store refuses a hash of %d bytes, as long as those of password.Default: %v", len(longHash), err)
+		f.Logf("the store refuses a hash of %d bytes (those of password.Default have 97): %v", len(longHash), err)
 		long = user
 	}
 	f.requireUsers(swaps, "after UpdatePasswordHash to a long hash", long)

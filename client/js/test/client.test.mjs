@@ -422,6 +422,7 @@ for (const mode of ["bearer", "cookie"]) {
       if (old) age(browser, old);
       await assert.rejects(client.logoutAll(), { status: 401 }, "the other devices are still signed in");
       assert.equal(client.signedIn, false);
+      await assert.rejects(client.logoutAll(), { status: 401 }, "and so they are the second time");
       await succeed(other.client.fetch(api(other.proxy)));
     });
   }
