@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -290,5 +291,34 @@ func TestABatchWithARowThatCannotBeRead(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// The driver's connection can have another character set than the tables. The name of a browser needs all of Unicode, and one row
+// must not keep the others of its batch from being written.
+func TestTextsOnAConnectionWithAnotherCharset(t *testing.T) {
+	host := hostMariaDB(t)
+	for _, charset := range []string{"charset=utf8", "charset=utf8mb4", "charset=latin1", "collation=utf8_general_ci"} {
+		for _, interpolate := range []string{"true", "false"} {
+			t.Run(charset+" interpolateParams="+interpolate, func(t *testing.T) {
+				d := *host.fresh(t).database
+				d.dsn = strings.Replace(d.dsn, "interpolateParams=true", "interpolateParams="+interpolate, 1) + "&" + charset
+				sessions := sqlSessions(t, openSQL(t, d), d.dialect)
+				const agent = "browser 😀 'x' \\ ü 微"
+				odd, usual := newSession(t, sessions, "1"), newSession(t, sessions, "1")
+				changeSession(t, sessions, odd.ID, func(row *session.Session, _ session.Moment) { row.UserAgent = agent })
+				require.NoError(t, sessions.UpdateBatch(t.Context(), []string{odd.ID, usual.ID}, func(row session.Session, now session.Millis) session.Session {
+					row.ConfirmedAt = now
+					return row
+				}))
+				list, _, err := sessions.List(t.Context(), "1", 10)
+				require.NoError(t, err)
+				require.Len(t, list, 2)
+				for _, row := range list {
+					require.Positive(t, row.ConfirmedAt)
+					require.Equal(t, row.ID == odd.ID, row.UserAgent == agent, row.UserAgent)
+				}
+			})
+		}
 	}
 }

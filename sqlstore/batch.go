@@ -198,7 +198,7 @@ func (d Dialect) batch(n int) string {
 		@keep_until = CASE WHEN s.keep_until BETWEEN v.keep_from AND v.keep_to THEN s.keep_until ELSE v.keep_to END,
 		@revoked_at = CASE WHEN v.revoked = 0 THEN 0 WHEN s.revoked_at > 0 THEN s.revoked_at ELSE NOW_MS END `
 	if d == MariaDB { // only there a column of the changed table may have the name of the table
-		return d.sql(`UPDATE (SELECT ? AS id, ? AS version, ? AS keep_from, ? AS keep_to, ? AS revoked, ? AS data` +
+		return d.sql(`UPDATE (SELECT ? AS id, ? AS version, ? AS keep_from, ? AS keep_to, ? AS revoked, CAST(? AS BINARY) AS data` +
 			strings.Repeat(` UNION ALL SELECT ?, ?, ?, ?, ?, ?`, n-1) + `) v STRAIGHT_JOIN signet_sessions s ON s.id = v.id` +
 			strings.ReplaceAll(set, "@", "s.") + `WHERE s.version = v.version`)
 	}

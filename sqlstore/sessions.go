@@ -163,11 +163,17 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		_, keepUntil, _ := keep(row, 0)
 		done, err := s.change(ctx, s.queries.create, row.ID, row.UserID, keepUntil, flag(row.Revoked()), string(data),
 			user, m.user, m.all)
+		written := known{bytes.Clone(data), 1, keepUntil, m}
+		if err != nil && taken(err) { // perhaps by this call: the answer was lost, and the driver has sent the write again
+			if k, _, lookErr := s.find(ctx, row.ID, 1); lookErr == nil && k.wrote(written) {
+				done, err = true, nil
+			}
+		}
 		if err != nil {
 			return fmt.Errorf("sqlstore: create: %w", err)
 		}
 		if done {
-			s.recent.Keep(row.ID, known{bytes.Clone(data), 1, keepUntil, m})
+			s.recent.Keep(row.ID, written)
 			if 2*live >= s.maxPerUser { // other logins may have been counted too early
 				s.evict(ctx, row, at)
 			}

@@ -20,6 +20,21 @@
 // For the same reasons, do not send reads to a replica of any database. If a server becomes read-only, its open connections
 // stay in the pool, and every write fails. Let the driver give them up (rejectReadOnly=true with go-sql-driver/mysql,
 // target_session_attrs=read-write with pgx), and set [sql.DB.SetConnMaxLifetime].
+//
+// # Poolers
+//
+// Behind PgBouncer in transaction or statement mode, set default_query_exec_mode=exec with pgx, or binary_parameters=yes with
+// lib/pq. Otherwise requests get each other's statements. pgx in its default mode then returns errors ("prepared statement
+// already exists"), which are answered 503. lib/pq in its default mode, and pgx with describe_exec, run the statement of
+// another request without an error: users are not found, and their sessions end. Statement mode has no transactions, so there
+// [Migrate] needs a connection past the pooler. In session mode default_pool_size must be at least the sum of the MaxOpenConns
+// of all processes, because an idle connection keeps its server connection.
+//
+// PgBouncer refuses settings in the connection string such as search_path. Do not list search_path in
+// ignore_startup_parameters: the tenants would share the tables of the schema public. Use ALTER ROLE ... SET search_path.
+//
+// Prefer exec to simple_protocol. With the latter, and with lib/pq, database/sql repeats a write whose answer was lost.
+// [Users.Add] can then return userstore.ErrExists for a user whom it has just added.
 package sqlstore
 
 import (

@@ -18,11 +18,16 @@ func (s *Sessions) Update(ctx context.Context, id string,
 	s.count()
 	var before, after session.Session
 	var at session.Moment
-	var changed known
+	var changed, tried known
 	for attempt := 0; ; attempt++ {
 		k, remembered, err := s.find(ctx, id, attempt)
 		if err != nil {
 			return err
+		}
+		if attempt > 0 && k.wrote(tried) { // the answer was lost, and the driver has sent the write again
+			s.recent.Keep(id, tried)
+			s.evictAfterLogin(ctx, before, after, at)
+			return nil
 		}
 		if attempt == 0 || !k.same(changed) {
 			if before, at, err = k.decode(); err != nil {
@@ -37,7 +42,8 @@ func (s *Sessions) Update(ctx context.Context, id string,
 			}
 			changed = k
 		}
-		done, err := s.swap(ctx, id, k, before, after)
+		var done bool
+		tried, done, err = s.swap(ctx, id, k, before, after)
 		if remembered {
 			s.recent.Tried(id, done)
 		}
@@ -46,9 +52,7 @@ func (s *Sessions) Update(ctx context.Context, id string,
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
 		if done {
-			if before.PendingUntil != 0 && after.PendingUntil == 0 { // a login is a session now
-				s.evict(ctx, after, at)
-			}
+			s.evictAfterLogin(ctx, before, after, at)
 			return nil
 		}
 		if remembered {
@@ -57,6 +61,13 @@ func (s *Sessions) Update(ctx context.Context, id string,
 		if err := pause(ctx, attempt); err != nil { // another process was first
 			return fmt.Errorf("sqlstore: update: %w", err)
 		}
+	}
+}
+
+// evictAfterLogin evicts other sessions if a login has become a session.
+func (s *Sessions) evictAfterLogin(ctx context.Context, before, after session.Session, at session.Moment) {
+	if before.PendingUntil != 0 && after.PendingUntil == 0 {
+		s.evict(ctx, after, at)
 	}
 }
 
@@ -71,6 +82,11 @@ type known struct {
 // same reports whether the row and the cut-offs are as they were.
 func (k known) same(other known) bool {
 	return k.version == other.version && k.user == other.user && k.all == other.all
+}
+
+// wrote reports whether the row in the database is what this process has tried to write.
+func (k known) wrote(tried known) bool {
+	return k.version == tried.version && bytes.Equal(k.data, tried.data)
 }
 
 func (k known) decode() (row session.Session, at session.Moment, err error) {
@@ -104,13 +120,13 @@ func (s *Sessions) find(ctx context.Context, id string, attempt int) (k known, r
 // failover, and another process writes in its place, the row does not get the version that this process remembers.
 func versionStep() int64 { return 1 + rand.Int64N(1<<30) }
 
-// swap writes a row if it and its cut-offs are still as they are known.
-func (s *Sessions) swap(ctx context.Context, id string, k known, before, after session.Session) (done bool, err error) {
+// swap writes a row if it and its cut-offs are still as they are known. next is the row that it has written, or tried to write.
+func (s *Sessions) swap(ctx context.Context, id string, k known, before, after session.Session) (next known, done bool, err error) {
 	data, err := after.MarshalJSON()
 	if err != nil {
-		return false, err
+		return next, false, err
 	}
-	next := known{bytes.Clone(data), k.version + versionStep(), k.keptUntil, k.moment}
+	next = known{bytes.Clone(data), k.version + versionStep(), k.keptUntil, k.moment}
 	query, args := s.queries.updateData, []any{next.version, string(data)}
 	var from, to int64
 	from, to, next.keptUntil = keep(after, k.keptUntil)
@@ -120,5 +136,5 @@ func (s *Sessions) swap(ctx context.Context, id string, k known, before, after s
 	if done, err = s.change(ctx, query, append(args, id, k.version, before.UserID, k.user, k.all)...); done {
 		s.recent.Keep(id, next)
 	}
-	return done, err
+	return next, done, err
 }

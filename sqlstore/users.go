@@ -150,10 +150,17 @@ func (s *Users) find(ctx context.Context, column, value string) (userstore.User,
 	var user userstore.User
 	var roles, profile, attributes []byte
 	var disabled int
-	row := queryRow(ctx, s.db, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes
+	into := []any{&user.ID, &user.Email, &user.PasswordHash, &roles, &disabled, &profile, &attributes}
+	more := ""
+	if column == "id" {
+		// Some drivers get the statement of another request behind a pooler. With as many columns as that of the look-up by address
+		// this would be "no such user", and end a session. With more of them it is an error. No other statement has so many.
+		more, into = ", 1, 1", append(into, new(int), new(int))
+	}
+	row := queryRow(ctx, s.db, s.dialect.sql(`SELECT id, email, password_hash, roles, disabled, profile, attributes`+more+`
 		FROM signet_users
 		WHERE `+column+` = ?`), value)
-	err := row.Scan(&user.ID, &user.Email, &user.PasswordHash, &roles, &disabled, &profile, &attributes)
+	err := row.Scan(into...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return userstore.User{}, userstore.ErrNotFound

@@ -25,6 +25,7 @@
 package totp
 
 import (
+	"bytes"
 	"context"
 	"crypto/fips140"
 	"errors"
@@ -214,15 +215,19 @@ func (f *Factor) load(ctx context.Context, userID string) (value []byte, r recor
 // change stores what edit makes of the user's state. If edit returns an error, change stores nothing and returns that
 // error. If another process was first, change begins again with the new state.
 func (f *Factor) change(ctx context.Context, userID string, edit func(r *record) error) error {
+	var sealed []byte
 	for range attempts {
 		value, r, err := f.load(ctx, userID)
 		if err != nil {
 			return err
 		}
+		if sealed != nil && bytes.Equal(value, sealed) { // the answer was lost, and the driver of the store has sent the write again
+			return nil
+		}
 		if err := edit(&r); err != nil {
 			return err
 		}
-		sealed, err := f.vault.seal(userID, r)
+		sealed, err = f.vault.seal(userID, r)
 		if err != nil {
 			return err
 		}
