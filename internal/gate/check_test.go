@@ -157,6 +157,37 @@ func TestCheckDearKinds(t *testing.T) {
 	})
 }
 
+// The shortest time counts, of decoys too: what was learned under load is no dear kind when the load is gone. A password that no
+// hasher takes tells nothing about the time.
+func TestCheckMeasuresDecoys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.takes["new"], f.takes["old"], f.takes["dear"] = 40*time.Millisecond, 600*time.Millisecond, 2*time.Second
+		g := gateOf(t, 1, f)
+		check(t, g, stored("dear", "right"), "x", false)
+		check(t, g, stored("old", "right"), "x", false)
+		f.takes["old"] = 300 * time.Millisecond
+		f.verified()
+		for range 2 {
+			check(t, g, "", "x", false)
+			require.Equal(t, []string{"new x", "old x"}, f.verified())
+			f.takes["new"] = 20 * time.Millisecond
+		}
+
+		long := strings.Repeat("x", password.MaxLength+1)
+		f.takes["other"] = time.Millisecond
+		check(t, g, stored("old", "right"), long, false)
+		check(t, g, stored("other", "right"), long, false)
+		require.Equal(t, 3, gate.Kinds(g), "a kind was learned without its cost")
+		f.takes["old"] = time.Second // a load again
+		for range 2 {
+			f.verified()
+			check(t, g, "", "x", false)
+			require.Equal(t, []string{"new x", "old x"}, f.verified())
+		}
+	})
+}
+
 // Users with many kinds of hashes do not make refusals ever slower.
 func TestCheckBoundsKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

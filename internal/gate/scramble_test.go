@@ -56,6 +56,11 @@ func TestScramble(t *testing.T) {
 			"010000000200" + "0186a0" + "00000010<61>", `^AQAAAAIAAYagAAAAE[A-P]` + b64 + `{64}==$`},
 		{"ASP.NET version 2", aspnet("\x00", strings.Repeat("\xf3s", 24)), aspnet("\x00", strings.Repeat("k\x77", 24)),
 			"00<49>", `^A[A-P]` + b64 + `{64}==$`},
+		{"each class of characters", "sha1$saltsalt$0189abyzABYZ./", "sha1$SALT1234$zZ09aA./bB18cC",
+			"sha1$<>$<14>", `^sha1\$[A-Za-z0-9]{8}\$[./A-Za-z0-9]{14}$`},
+		{"a salt of digits", "sha1$12345678$0189abyz", "sha1$87654321$zZ09aA18", "sha1$<>$<8>", `^sha1\$[0-9]{8}\$[A-Za-z0-9]{8}$`},
+		{"a salt of four letters", "pbkdf2_sha256$1000000$abcd$0189abyz", "pbkdf2_sha256$1000000$dcba$zZ09aA18",
+			"pbkdf2_sha256$1000000$<>$<8>", `^pbkdf2_sha256\$1000000\$[a-z]{4}\$[A-Za-z0-9]{8}$`},
 		{"hexadecimal", "5C0FFEE15C0FFEE1", "0123456789ABCDEF", "<16>", `^[0-9A-F]{16}$`},
 		{"in braces only", "{SSHA}c2FsdHNhbHQ=", "{SSHA}YWFhYWFhYWE=", "{SSHA}<12>", `^\{SSHA\}` + b64 + `{11}=$`},
 	} {
@@ -68,10 +73,29 @@ func TestScramble(t *testing.T) {
 				require.NotEqual(t, hash, decoy)
 				again, _ := gate.Scramble(decoy)
 				require.Equal(t, kind, again, "the decoy is of another kind")
-				key := hash[max(0, len(hash)-8):]
-				require.NotContains(t, decoy, key, "the decoy has a part of the key")
+				from := map[string]int{"ASP.NET version 3": 18, "ASP.NET version 2": 2}[tc.name] // what is before belongs to the kind
+				requireOther(t, hash, decoy, max(from, strings.LastIndexAny(hash, "$:}")+1))
 			}
 		})
+	}
+}
+
+// requireOther requires that a decoy has other letters and digits than the hash from there on, each of the same class. Only the last
+// one stays.
+func requireOther(t *testing.T, hash, decoy string, from int) {
+	t.Helper()
+	class := func(c byte) string {
+		for _, class := range []string{"0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"} {
+			if strings.IndexByte(class, c) >= 0 {
+				return class
+			}
+		}
+		return ""
+	}
+	require.Len(t, decoy, len(hash))
+	for i := from; i < len(strings.TrimRight(hash, "="))-1; i++ {
+		require.Equal(t, class(hash[i]), class(decoy[i]), "%s and %s differ in kind at %d", hash, decoy, i)
+		require.Equal(t, class(hash[i]) == "", hash[i] == decoy[i], "%s and %s at %d", hash, decoy, i)
 	}
 }
 
