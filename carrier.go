@@ -76,11 +76,11 @@ func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string,
 	return nil
 }
 
-// LogoutCookies ends the session of a browser that keeps its tokens in cookies, and takes the cookies away. It is for hosts
-// with a form of their own for the logout, and the counterpart of [Auth.SetCookies]: prefix is that of CookieHandler, and the
-// path of the form may be any. A request from another site is refused as by [Verifier.Check]. Without cookies, and if the
-// session had ended before, it returns nil. The error is that of [Auth.Logout] otherwise; after [ErrUnavailable] the cookies
-// are still there.
+// LogoutCookies ends the session of a browser that keeps its tokens in cookies, and takes the cookies away. It is the
+// counterpart of [Auth.SetCookies], for hosts with a form of their own for the logout. prefix is that of [Auth.CookieHandler]; the
+// form may have any path. Its method must be POST: a request from another site is refused as by [Verifier.Check], which does not
+// look at a GET. The access token may have expired. If there are no cookies, or if the session has ended before, LogoutCookies
+// returns nil. Other errors are those of [Auth.Logout], and then the cookies stay.
 func (a *Auth) LogoutCookies(w http.ResponseWriter, r *http.Request, prefix string) error {
 	prefix, err := a.cookiePath(prefix)
 	if err != nil {

@@ -451,7 +451,7 @@ func TestSetCookies(t *testing.T) {
 
 // A page without a script signs out by a form of the host, below any path.
 func TestLogoutCookies(t *testing.T) {
-	b := newBrowser(t)
+	b := newBrowser(t, signet.WithLifetimes(signet.Lifetimes{Access: time.Minute}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /sign-out", func(w http.ResponseWriter, r *http.Request) {
 		if err := b.LogoutCookies(w, r, "/web/auth"); err != nil {
@@ -464,14 +464,20 @@ func TestLogoutCookies(t *testing.T) {
 	mux.Handle("/", b.server.Config.Handler)
 	b.server.Config.Handler = mux
 	require.Equal(t, "bye", b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "same-origin").body, "nobody was signed in")
-	for range 2 {
+	for _, status := range []int{200, 200, 401} {
 		require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode)
+		if status == 401 { // the access token has expired
+			b.clock.advance(time.Hour)
+		}
 		require.Equal(t, 403, b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "cross-site").StatusCode)
-		require.Equal(t, 200, b.do(t, "GET", "/orders", "").StatusCode)
+		require.Equal(t, status, b.do(t, "GET", "/orders", "").StatusCode)
+		list, err := b.Sessions(t.Context(), "1")
+		require.NoError(t, err)
+		require.Len(t, list, 1)
 		require.Equal(t, "bye", b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "same-origin").body)
 		require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
 		require.Equal(t, 401, b.do(t, "POST", "/web/auth/refresh-token", "").StatusCode)
-		list, err := b.Sessions(t.Context(), "1")
+		list, err = b.Sessions(t.Context(), "1")
 		require.NoError(t, err)
 		require.Empty(t, list)
 	}
