@@ -71,7 +71,8 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("client.File: %w", err)
 	}
-	if len(data) > maxFile || json.Unmarshal(data, &tokens) != nil || tokens.AccessToken == "" || tokens.RefreshToken == "" { // an error of json can quote the content
+	bad := len(data) > maxFile || json.Unmarshal(data, &tokens) != nil // an error of json can quote the content
+	if bad || tokens.AccessToken == "" || tokens.RefreshToken == "" {
 		return Tokens{}, fmt.Errorf("client.File: %s is not a file of tokens; remove it and sign in again", f.path)
 	}
 	return tokens, nil

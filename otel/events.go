@@ -50,8 +50,8 @@ var reasons = func() map[string]bool {
 // or a client makes a new series; a kind that this version does not know is "other" too. An event without a reason has
 // an empty one. The function is safe for concurrent use. A host with a function of its own calls this one in it.
 //
-// Events adds 0 to each series of a reason of signet at once. Otherwise Prometheus would not see the first event of a kind, because rate and increase
-// begin with the second value of a series.
+// Events adds 0 to each series of a reason of signet at once. Otherwise Prometheus would not see the first event of a kind,
+// because rate and increase begin with the second value of a series.
 func Events(options ...Option) func(ctx context.Context, e event.Event) {
 	counter, err := newSettings(options).meter().Int64Counter(eventsName,
 		metric.WithUnit("{event}"), metric.WithDescription("Events of signet, by kind and reason."))

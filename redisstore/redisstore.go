@@ -110,8 +110,8 @@ type prefixOption string
 func (o prefixOption) apply(s *Store)            { s.prefix = string(o) }
 func (o prefixOption) applyThrottle(t *Throttle) { t.prefix = string(o) }
 
-// WithPrefix sets the beginning of all keys, so that several services can use one server. The default is "signet". Another prefix
-// is another store: see signet.WithSessionStore.
+// WithPrefix sets the beginning of all keys, so that several services can use one server. The default is "signet". Another
+// prefix is another store: see signet.WithSessionStore.
 func WithPrefix(prefix string) ThrottleOption { return prefixOption(prefix) }
 
 // WithMaxPerUser sets how many live sessions a user may have. A login beyond that revokes the session that has been

@@ -20,10 +20,11 @@ var ErrBusy = errors.New("too many passwords wait to be hashed")
 // megabytes of memory. Without a limit, a burst of logins would take both from the rest of the program.
 //
 // Each call names a key: the address of the client. Waiting calls queue by key, and the keys take turns, so that one client
-// cannot keep the others out. A key of which a call runs gives its turn to a key without one. Calls with an empty key share one key. At most 16 calls of one key wait for each hash that may
-// run, and 1,024 calls in all (with more than 16 parallel hashes: 64 for each). Beyond the first limit, a call gets [ErrBusy].
-// Beyond the second, the newest call of the longest line gets it if the line of the new call stays shorter, and otherwise the
-// new call does. So does a call that has waited for 5 seconds. A call whose context ends gives up its place immediately.
+// cannot keep the others out. A key of which a call runs gives its turn to a key without one. Calls with an empty key share one
+// key. At most 16 calls of one key wait for each hash that may run, and 1,024 calls in all (with more than 16 parallel hashes:
+// 64 for each). Beyond the first limit, a call gets [ErrBusy]. Beyond the second, the newest call of the longest line gets it
+// if the line of the new call stays shorter, and otherwise the new call does. So does a call that has waited for 5 seconds. A
+// call whose context ends gives up its place immediately.
 //
 // Passwords are in Unicode's normal form C. A hash of another form, from another program, matches too and is outdated.
 //
