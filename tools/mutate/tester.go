@@ -48,7 +48,8 @@ func (t *tester) prepare(sources []*source) error {
 	return nil
 }
 
-var compileError = regexp.MustCompile(`(?m)^(\S+\.go):(\d+):\d+: `)
+// compileError is the place of an error. It has no column if the line is very long.
+var compileError = regexp.MustCompile(`(?m)^(\S+\.go):(\d+)(?::\d+)?: `)
 
 // isolate takes the mutants out that stand on the lines of compile errors: first those that compute values. It reports
 // whether there were any.
