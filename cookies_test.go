@@ -331,6 +331,8 @@ func TestARefreshWithAPlantedCookie(t *testing.T) {
 		"that is no token":         {"__Secure-refresh_token=x; __Secure-refresh_token=; __Secure-refresh_token=REFRESH; __Host-access_token=ACCESS", 201},
 		"of another path":          {"__Secure-refresh_token=REFRESH; __Secure-refresh_token=OLD; __Host-access_token=ACCESS", 201},
 		"in place of the own one":  {"__Secure-refresh_token=THEIRS; __Host-access_token=ACCESS", 401},
+		"of another session":       {"__Secure-refresh_token=OTHER; __Host-access_token=ACCESS", 401},
+		"beside another session":   {"__Secure-refresh_token=OTHER; __Secure-refresh_token=REFRESH; __Host-access_token=ACCESS", 201},
 		"for nobody":               {"__Secure-refresh_token=THEIRS", 401},
 		"for a token that is none": {"__Secure-refresh_token=x; __Host-access_token=y", 401},
 	} {
@@ -341,13 +343,20 @@ func TestARefreshWithAPlantedCookie(t *testing.T) {
 		require.NoError(t, err)
 		theirs, err := b.Login(t.Context(), "admin@mail.com", "admin123")
 		require.NoError(t, err)
+		other, err := b.Login(t.Context(), "john@mail.com", "changeme")
+		require.NoError(t, err)
+		for range 3 { // so its generation is above that of the own one
+			other, err = b.Refresh(t.Context(), other.RefreshToken)
+			require.NoError(t, err)
+		}
 		b.clock.advance(time.Hour / 2) // the access token has expired, and still tells whose it is
-		cookies := strings.NewReplacer("THEIRS", theirs.RefreshToken, "REFRESH", mine.RefreshToken, "OLD", old.RefreshToken,
+		cookies := strings.NewReplacer("OTHER", other.RefreshToken, "THEIRS", theirs.RefreshToken, "REFRESH", mine.RefreshToken, "OLD", old.RefreshToken,
 			"ACCESS", mine.AccessToken).Replace(tc.cookies)
 		got := b.do(t, "POST", "/web/auth/refresh-token", "{}", "Cookie", cookies)
 		require.Equal(t, tc.want, got.StatusCode, name)
 		if tc.want == 201 {
 			require.Equal(t, "1", part(t, got.Cookies()[0].Value, 1)["sub"], name)
+			require.Equal(t, part(t, mine.AccessToken, 1)["sid"], part(t, got.Cookies()[0].Value, 1)["sid"], name)
 		}
 		_, err = b.Refresh(t.Context(), theirs.RefreshToken)
 		require.NoError(t, err, "%s: the other session goes on", name)
@@ -475,13 +484,32 @@ func TestLogoutCookies(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 		require.Equal(t, "bye", b.do(t, "POST", "/sign-out", "", "Sec-Fetch-Site", "same-origin").body)
-		require.Equal(t, 401, b.do(t, "GET", "/orders", "").StatusCode)
-		require.Equal(t, 401, b.do(t, "POST", "/web/auth/refresh-token", "").StatusCode)
+		at, err := url.Parse(b.server.URL + "/web/auth/")
+		require.NoError(t, err)
+		require.Empty(t, b.client.Jar.Cookies(at))
 		list, err = b.Sessions(t.Context(), "1")
 		require.NoError(t, err)
 		require.Empty(t, list)
 	}
-	w := httptest.NewRecorder()
+	store := &switchedStore{}
+	auth := newAuth(t, newUsers(t), signet.WithCookies(signet.Cookies{}), signet.WithSessionStore(store))
+	signOut := func(cookies string) (*httptest.ResponseRecorder, error) {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "https://shop.example/sign-out", nil)
+		r.Header.Set("Cookie", cookies)
+		return w, auth.LogoutCookies(w, r, "/web/auth")
+	}
+	w, err := signOut("__Host-access_token=garbage; __Secure-refresh_token=garbage")
+	require.NoError(t, err, "tokens that cannot be read")
+	require.Len(t, w.Result().Cookies(), 2)
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	tokens, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	store.down.Store(true)
+	w, err = signOut("__Host-access_token=" + tokens.AccessToken)
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	require.Empty(t, w.Result().Cookies(), "the session goes on, and so the cookies stay")
+	store.down.Store(false)
+	w = httptest.NewRecorder()
 	require.ErrorContains(t, newService(t).LogoutCookies(w, httptest.NewRequest("POST", "https://shop.example/sign-out", nil), "/web/auth"),
 		"WithCookies is not set")
 }
@@ -496,7 +524,7 @@ func TestSetCookiesThatCannotWork(t *testing.T) {
 		"WithCookies is not set": func(w http.ResponseWriter, r *http.Request) error { return s.SetCookies(w, r, "/web/auth", tokens) },
 		"is not a path":          func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/{tenant}", tokens) },
 		"there are no tokens": func(w http.ResponseWriter, r *http.Request) error {
-			return b.SetCookies(w, r, "/web/auth", signet.Tokens{})
+			return b.SetCookies(w, r, "/web/auth", signet.Tokens{AccessToken: tokens.AccessToken})
 		},
 		"more than 3800 bytes": func(w http.ResponseWriter, r *http.Request) error { return b.SetCookies(w, r, "/web/auth", long) },
 	} {
