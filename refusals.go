@@ -35,7 +35,8 @@ const sayEvery = 60
 func (l *refusalLog) may(topic logTopic) bool {
 	now := time.Now().Unix()
 	last := l[topic].Load()
-	return now-last >= sayEvery && l[topic].CompareAndSwap(last, now)
+	silent := now-last < sayEvery && last <= now // otherwise the clock was set back
+	return !silent && l[topic].CompareAndSwap(last, now)
 }
 
 // silences reports whether strangers can cause an error at any rate, and one of its topic was logged in the last minute.

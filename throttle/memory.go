@@ -102,8 +102,8 @@ const (
 type row struct {
 	key    Key
 	record Record
-	until  uint32
-	due    uint32
+	until  int64
+	due    int64
 	place  int32 // in its queue
 	queue  uint8
 }
@@ -149,7 +149,7 @@ func (s *shard) makeRoom(now time.Time) error {
 		s.remove(quietRows[0])
 		return nil
 	}
-	wait := time.Unix(int64(s.rows[s.queues[failing][0]].due), 0).Sub(now)
+	wait := time.Unix(s.rows[s.queues[failing][0]].due, 0).Sub(now)
 	return &Delayed{RetryAfter: max(time.Second, min(time.Hour, wait))}
 }
 
@@ -169,7 +169,7 @@ func (s *shard) sweep(now time.Time, n int) {
 	}
 }
 
-func (s *shard) dueRow(now uint32) (int32, bool) {
+func (s *shard) dueRow(now int64) (int32, bool) {
 	for _, q := range s.queues {
 		if len(q) > 0 && s.rows[q[0]].due <= now {
 			return q[0], true
@@ -217,6 +217,6 @@ func (s *shard) enter(i int32, now time.Time) {
 func (s *shard) leave(i int32) { s.queues[s.rows[i].queue].remove(s.rows, i) }
 
 // floor and ceil convert a time to seconds since 1970. ceil rounds up.
-func floor(t time.Time) uint32 { return uint32(max(0, min(math.MaxUint32-1, t.Unix()))) }
+func floor(t time.Time) int64 { return max(0, t.Unix()) }
 
-func ceil(t time.Time) uint32 { return floor(t.Add(time.Second - 1)) }
+func ceil(t time.Time) int64 { return floor(t.Add(time.Second - 1)) }

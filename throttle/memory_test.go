@@ -79,6 +79,21 @@ func TestFullOfPlaces(t *testing.T) {
 
 // An account with a known place and failures can be forgotten when the failures have decayed. Records that mean nothing
 // any more make room first.
+// A clock that is wrong by any time lets nobody guess on.
+func TestMemoryWithAWrongClock(t *testing.T) {
+	for _, year := range []int{1, 1969, 1970, 2038, 2105, 2107, 2200, 9999, 100_000} {
+		b := newBench(t)
+		b.now = time.Date(year, 12, 31, 23, 0, 0, 0, time.UTC)
+		passed := 0
+		for range 30 {
+			if _, err := b.Begin(t.Context(), owner, v4(1)); err == nil {
+				passed++
+			}
+		}
+		require.Equal(t, 10, passed, "in the year %d", year)
+	}
+}
+
 func TestFailuresDecay(t *testing.T) {
 	b := small(t, 100)
 	for i := range 60 {

@@ -25,7 +25,8 @@ const (
 	// often.
 	pullInterval  = time.Second
 	sweepInterval = time.Minute
-	sweepBatch    = 1000
+	sweepBatch    = 1000 // rows that are deleted in one step
+	sweepLeast    = 50   // the same, in a slow database
 	// sweepLate is how long after its time a row is deleted. By then every process has forgotten the cut-off of a user. A process
 	// that knew a cut-off which the store does not know any more would refuse the tokens of new logins.
 	sweepLate = 15 * time.Minute
@@ -284,33 +285,39 @@ func (m *Manager) note(row session.Session) {
 func (m *Manager) cleanUp(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
+	size := sweepBatch
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			m.sweep(ctx)
+			size = m.sweep(ctx, size)
 		}
 	}
 }
 
-// sweep deletes all expired rows, in steps of sweepBatch rows.
-func (m *Manager) sweep(ctx context.Context) {
+// sweep deletes all expired rows, in steps of up to size rows. It returns the size for the next sweep: a slow database cannot
+// delete many in time, and what it has not done in time is undone.
+func (m *Manager) sweep(ctx context.Context, size int) int {
 	for ctx.Err() == nil {
 		var n int
 		err := calmly(func() (err error) {
 			bounded, cancel := context.WithTimeout(ctx, StoreTimeout)
 			defer cancel()
-			n, err = m.Store.DeleteExpired(bounded, m.Wall().Add(-sweepLate), sweepBatch)
+			n, err = m.Store.DeleteExpired(bounded, m.Wall().Add(-sweepLate), size)
 			return err
 		})
 		if err != nil && ctx.Err() == nil {
 			m.Logger.Warn("signet: expired sessions cannot be deleted", "error", err)
 		}
-		if err != nil || n < sweepBatch {
-			return
+		switch {
+		case err != nil:
+			return max(size/2, sweepLeast)
+		case n < size:
+			return min(2*size, sweepBatch)
 		}
 	}
+	return size
 }
 
 // calmly calls work and turns a panic of a store into an error. In the background nobody else recovers, so a panic would

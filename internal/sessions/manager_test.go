@@ -153,6 +153,36 @@ func TestCleaningDelaysNothing(t *testing.T) {
 	})
 }
 
+// slowDisk deletes 150 rows a second, and undoes what it has not done in time.
+type slowDisk struct {
+	session.Memory
+	due atomic.Int64
+}
+
+func (s *slowDisk) DeleteExpired(ctx context.Context, _ session.Millis, limit int) (int, error) {
+	n := min(int64(limit), s.due.Load())
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(time.Duration(n) * time.Second / 150):
+		s.due.Add(-n)
+		return int(n), nil
+	}
+}
+
+// A database that cannot delete many rows in time deletes few of them at one time.
+func TestCleaningOnASlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowDisk{}
+		newManager(t, store)
+		for range 3 {
+			store.due.Store(3000)
+			time.Sleep(5 * time.Minute)
+			require.Zero(t, store.due.Load())
+		}
+	})
+}
+
 // countingStore counts the changes of rows.
 type countingStore struct {
 	session.Memory
