@@ -77,16 +77,18 @@ func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string,
 }
 
 // LogoutCookies ends the session of a browser that keeps its tokens in cookies, and takes the cookies away. It is the
-// counterpart of [Auth.SetCookies], for hosts with a form of their own for the logout. prefix is that of [Auth.CookieHandler]; the
-// form may have any path. Its method must be POST: a request from another site is refused as by [Verifier.Check], which does not
-// look at a GET. The access token may have expired. If there are no cookies, or if the session has ended before, LogoutCookies
-// returns nil. Other errors are those of [Auth.Logout], and then the cookies stay.
+// counterpart of [Auth.SetCookies], for hosts with a form or a link of their own for the logout. prefix is that of
+// [Auth.CookieHandler]; the form may have any path. A request from another site is refused, also a GET. The access token may have
+// expired. If there are no cookies, or if the session has ended before, LogoutCookies returns nil. Other errors are those of
+// [Auth.Logout], and then the cookies stay.
 func (a *Auth) LogoutCookies(w http.ResponseWriter, r *http.Request, prefix string) error {
 	prefix, err := a.cookiePath(prefix)
 	if err != nil {
 		return internal(fmt.Errorf("LogoutCookies: %w", err))
 	}
-	if err := a.cookies.sameSite(r); err != nil {
+	unsafe := *r // a GET changes something here too
+	unsafe.Method = http.MethodPost
+	if err := a.cookies.sameSite(&unsafe); err != nil {
 		return err
 	}
 	c := carrier{auth: a, cookies: a.cookies, path: prefix}

@@ -3,6 +3,7 @@ package signet_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -498,6 +499,14 @@ func TestLogoutCookies(t *testing.T) {
 		r.Header.Set("Cookie", cookies)
 		return w, auth.LogoutCookies(w, r, "/web/auth")
 	}
+	link := httptest.NewRequest("GET", "https://shop.example/sign-out", nil)
+	link.Header.Set("Sec-Fetch-Site", "cross-site")
+	err := auth.LogoutCookies(httptest.NewRecorder(), link, "/web/auth")
+	refused, ok := errors.AsType[*signet.Error](err)
+	require.True(t, ok, "a link of another site: %v", err)
+	require.Equal(t, 403, refused.Status())
+	link.Header.Set("Sec-Fetch-Site", "none") // typed in
+	require.NoError(t, auth.LogoutCookies(httptest.NewRecorder(), link, "/web/auth"))
 	w, err := signOut("__Host-access_token=garbage; __Secure-refresh_token=garbage")
 	require.NoError(t, err, "tokens that cannot be read")
 	require.Len(t, w.Result().Cookies(), 2)

@@ -464,6 +464,14 @@ func TestALoginThatWithClaimsRefuses(t *testing.T) {
 	require.Equal(t, 403, s.do(t, "POST", loginPath, johnsLogin).StatusCode)
 	e := got.take(t, event.LoginRefused)
 	require.Equal(t, []string{"1", "tenant_closed"}, []string{e.Subject, e.Reason})
+
+	s = newService(t, signet.WithEvents(got.add), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}}),
+		signet.WithClaims(func(context.Context, userstore.User) (map[string]any, error) {
+			return nil, signet.NewError(403, "tenant_closed", "the shop is closed")
+		}))
+	require.Equal(t, 403, s.complete(t, 100).StatusCode)
+	e = got.take(t, event.LoginRefused)
+	require.Equal(t, []string{"1", "tenant_closed"}, []string{e.Subject, e.Reason}, "after a right code")
 }
 
 // Each kind of event that a login, a step-up and a logout can make comes once, for its user and its session.

@@ -382,8 +382,8 @@ type Lifetimes struct {
 	// is longer than Refresh, clients stay signed in after their session can no longer be refreshed.
 	Access time.Duration
 	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts this time again, so a session ends after
-	// that time without a refresh. A shorter time counts at once, also for the tokens that are out; a longer one does not make
-	// these live longer. Beside new processes with a longer time, an old one refuses after its own.
+	// that time without a refresh. With sessions a shorter time counts at once, also for the tokens that are out; a longer one
+	// does not make these live longer. Beside new processes with a longer time, an old one refuses after its own.
 	Refresh time.Duration
 	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of the session
 	// lives longer. It holds for the sessions that begin from now on; [Auth.RevokeAll] ends the older ones.

@@ -163,9 +163,10 @@ func (a *Auth) revoke(ctx context.Context, id string, reason session.Reason, all
 // stream. The context ends as soon as this process knows that the session of the token in ctx has ended. reasons are further
 // reasons: with [ErrExpiredToken] the context ends when the token expires, and with [ErrUserChanged] it ends after
 // [Auth.UserChanged]. SessionContext panics if one of them is another error. A refresh does not end the context.
-// [context.Cause] returns the reason: [ErrRevoked], one of these two, or [ErrUnavailable] after the service was closed. For a
-// token of a session it needs no goroutine and no timer. Call the function that it returns when the connection ends.
-// [http.Server.Shutdown] waits for open connections, so cancel their contexts with [http.Server.RegisterOnShutdown].
+// [context.Cause] returns the reason: [ErrRevoked], one of these two, or [ErrUnavailable] after the service was closed or if
+// the revocations are not known when SessionContext is called. For a token of a session it needs no goroutine and no timer.
+// Call the function that it returns when the connection ends. [http.Server.Shutdown] waits for open connections, so cancel
+// their contexts with [http.Server.RegisterOnShutdown].
 //
 // ctx is the context of a request behind [Verifier.RequireAuth], or one of [ContextWithClaims]. Without claims of a session,
 // only the token's expiry can end the context, and a timer does it. With a session, the context ends up to about a second after

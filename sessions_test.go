@@ -884,3 +884,16 @@ func TestARefreshHasFiveSecondsInAll(t *testing.T) {
 		})
 	}
 }
+
+// Without sessions too, the clock of the process that has issued a refresh token may be ahead.
+func TestARefreshTokenFromAClockThatIsAhead(t *testing.T) {
+	at := func(ahead time.Duration) *signet.Auth {
+		return newAuth(t, newUsers(t), signet.WithoutSessions(), signet.WithClock(func() time.Time { return time.Now().Add(ahead) }))
+	}
+	tokens, err := at(time.Hour).Login(t.Context(), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	_, err = at(0).Refresh(t.Context(), tokens.RefreshToken)
+	require.NoError(t, err)
+	_, err = at(12*time.Hour).Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrExpiredToken)
+}

@@ -80,8 +80,13 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	}
 	defer a.cancelIfOpen(ctx, attempt)
 	tokens, waited, err := a.complete(ctx, row, secret, amr)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, sessions.ErrTicket), errors.Is(err, errNoUser):
 		err = a.stepError(ctx, row, err)
+	default: // the code was right
+		err = storeError(err)
+		a.noteRefused(ctx, row.UserID, err)
 	}
 	result := verdictOf(err)
 	if err == nil && clientip.Network(row.Address) == networkOf(ctx) { // the first step was counted for the same place

@@ -91,6 +91,7 @@ func (s *status) encode() []byte {
 	b = appendName(append(b, `,"session":`...), s.session)
 	b = strconv.AppendBool(append(b, `,"revoked":`...), s.Revoked)
 	b = strconv.AppendInt(append(b, `,"keep":`...), int64(s.KeepUntil), 10)
+	b = strconv.AppendInt(append(b, `,"created":`...), int64(s.CreatedAt), 10)
 	return append(appendCutoffs(b, []session.Entry{s.User}, []session.Entry{s.All}), '}')
 }
 
@@ -214,6 +215,11 @@ func parseStatus(payload string) (s status, err error) {
 	var users, all []string
 	err = members{"iss": text(&s.issuer), "time": number(&s.time), "nonce": text(&s.nonce), "session": nameText(&s.session, false),
 		"revoked": truth(&s.Revoked), "keep": number(&s.KeepUntil), "users": objects(&users), "all": objects(&all)}.read(payload)
+	if err == nil { // an older service does not write it
+		if err = (members{"created": number(&s.CreatedAt)}).read(payload); errors.Is(err, errMissing) {
+			err = nil
+		}
+	}
 	if err == nil && (len(users) != 1 || len(all) != 1) {
 		err = errors.New("it is not about one user and one group")
 	}

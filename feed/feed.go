@@ -76,8 +76,8 @@ type Feed struct {
 // document has come, tokens are answered 503. It starts three goroutines that [Feed.Close] ends: one reads the end of the
 // log, one reads the old part of it, and one looks at the time.
 //
-// The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from
-// https to http.
+// The URL must be https, or http on a loopback address (see also [WithInsecureHTTP]). A redirect must not lead from https to
+// http, and must keep the method (307 or 308): sessions are looked up by POST.
 func Open(address string, source keys.Source, opts ...Option) (*Feed, error) {
 	cfg := defaults()
 	for _, opt := range opts {

@@ -46,7 +46,7 @@ type Handler struct {
 	source         keys.Source
 	lists, answers *jws.Writer
 	reads          flight.Group[string]
-	failing        atomic.Bool
+	said           atomic.Int64 // when a failure was logged last, in Unix seconds
 
 	mu   sync.Mutex
 	kept map[string]keptDocument
@@ -114,7 +114,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	h.failing.Store(false)
 	w.Header().Set("Content-Type", "application/"+media)
 	setHeaders(w)
 	io.WriteString(w, document)
@@ -272,8 +271,15 @@ func badRequest(detail string) error {
 // codeUnknownCursor is the code of a 410. The follower begins again.
 const codeUnknownCursor = "unknown_cursor"
 
+// maySay reports whether a minute is over since it has reported true.
+func (h *Handler) maySay() bool {
+	last, now := h.said.Load(), time.Now().Unix()
+	silent := now-last < 60 && last <= now // otherwise the clock was set back
+	return !silent && h.said.CompareAndSwap(last, now)
+}
+
 // refuse writes the answer for an error. An unknown cursor is answered 410, and every other error of the store or of the key
-// 503. Of several in a row the first one is logged.
+// 503. One a minute is logged.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var p *problem
 	switch {
@@ -283,7 +289,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		p = &problem{http.StatusServiceUnavailable, "temporarily_unavailable", "temporarily unavailable; try again"}
 		w.Header().Set("Retry-After", "1")
-		if r.Context().Err() == nil && h.failing.CompareAndSwap(false, true) {
+		if r.Context().Err() == nil && h.maySay() {
 			h.logger.Error("feed: the revocations cannot be served", "error", err)
 		}
 	}

@@ -73,9 +73,10 @@ func WithLogger(logger *slog.Logger) HandlerOption {
 	})
 }
 
-// WithClient sets the HTTP client, for example one with mutual TLS, or with a transport that adds credentials. A request takes
-// at most 5 seconds, even if the client's own limit is longer. The default client gives up a connection on which nothing comes
-// for ten seconds. For a client of your own, set SendPingTimeout and PingTimeout of [http.HTTP2Config].
+// WithClient sets the HTTP client, for example one with mutual TLS, or with a transport that adds credentials. Such a transport
+// gets redirected requests too: let it add them for the host of the feed only. A request takes at most 5 seconds, even if the
+// client's own limit is longer. The default client gives up a connection on which nothing comes for ten seconds. For a client
+// of your own, set SendPingTimeout and PingTimeout of [http.HTTP2Config].
 func WithClient(client *http.Client) Option {
 	return option(func(c *config) {
 		if client == nil {
@@ -101,12 +102,14 @@ func WithMaxStaleness(bound time.Duration) Option {
 }
 
 // WithInsecureStaleRevocations accepts tokens however long the service is unreachable. A token that was revoked in the
-// meantime is accepted too.
+// meantime is accepted too. A process that has not read the whole log yet still asks about each session, and answers 503 if it
+// cannot.
 func WithInsecureStaleRevocations() Option { return option(func(c *config) { c.insecure = true }) }
 
 // WithMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB, which holds
-// about three million revocations exactly. More revocations are kept in a compact form. Then the service must confirm a few
-// sessions, each once.
+// about three million revocations of sessions exactly, and nearly all cut-offs of about 40,000 users (signet.Auth.RevokeUser
+// and UserChanged). More of them are kept in a compact form. Then the service must confirm a few sessions, each once, and users
+// with a cut-off, of whom about 16,000 are remembered at a time.
 func WithMemory(bytes int) Option {
 	return option(func(c *config) {
 		if bytes < 1<<20 || int64(bytes) > 16<<30 {

@@ -17,6 +17,7 @@ import (
 	"github.com/signet-go/signet"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/sqlstore"
+	"github.com/signet-go/signet/throttle"
 	"github.com/signet-go/signet/totp"
 	"github.com/signet-go/signet/userstore"
 )
@@ -102,7 +103,7 @@ func TestAnAnswerToANewUserThatIsLost(t *testing.T) {
 // The database has committed a write, and the answer is lost. Some drivers say then that the connection was bad, and database/sql
 // sends the write again. The second one finds its own row, and not that of somebody else.
 func TestAWriteThatTheDriverRepeats(t *testing.T) {
-	for _, kind := range []store{sqlite, mariadb} {
+	for _, kind := range []store{sqlite, mariadb, postgres} {
 		t.Run(kind.name, func(t *testing.T) {
 			d := kind.host(t).fresh(t).database
 			direct := openSQL(t, *d)
@@ -169,6 +170,37 @@ func TestAWriteThatTheDriverRepeats(t *testing.T) {
 			list, err := auth.Sessions(t.Context(), "1")
 			require.NoError(t, err)
 			require.Len(t, list, 3)
+		})
+	}
+}
+
+// A repeated write of the throttle counts a failure once: the tenth attempt of an account with the right password is let in.
+func TestAWriteOfTheThrottleThatTheDriverRepeats(t *testing.T) {
+	for _, kind := range []store{sqlite, mariadb} {
+		t.Run(kind.name, func(t *testing.T) {
+			d := kind.host(t).fresh(t).database
+			direct := openSQL(t, *d)
+			users := sqlUsers(t, direct, d.dialect)
+			var lose atomic.Pointer[lostWrite]
+			db := sql.OpenDB(lostAnswers{direct.Driver(), d.dsn, &lose})
+			defer db.Close()
+			db.SetMaxOpenConns(1) // as SQLite wants it
+			counts, err := sqlstore.NewThrottle(db, d.dialect)
+			require.NoError(t, err)
+			auth, err := signet.New(users, keys.Secret([]byte(secret)), signet.WithLogger(silent),
+				signet.WithLogin(signet.LoginPolicy{Throttle: throttle.New(counts, throttle.Config{})}))
+			require.NoError(t, err)
+			defer auth.Close()
+			require.NoError(t, users.Add(t.Context(), userstore.User{ID: "1", Email: "ann@example.com"}))
+			require.NoError(t, auth.SetPassword(t.Context(), "1", "changeme1"))
+			for range 9 {
+				_, err := auth.Login(t.Context(), "ann@example.com", "a wrong one")
+				require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+			}
+			lose.Store(&lostWrite{query: "UPDATE signet_throttle", err: driver.ErrBadConn})
+			_, err = auth.Login(t.Context(), "ann@example.com", "changeme1")
+			require.NoError(t, err)
+			require.Nil(t, lose.Load(), "no answer was lost")
 		})
 	}
 }

@@ -3,6 +3,7 @@ package integrations
 import (
 	"errors"
 	"html/template"
+	"mime"
 	"net/http"
 
 	"github.com/signet-go/signet"
@@ -25,14 +26,23 @@ func signedInPages(auth *signet.Auth, page http.Handler) http.Handler {
 		case errors.Is(err, signet.ErrNoToken):
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
 		case errors.Is(err, signet.ErrInvalidToken):
-			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-			err := r.ParseForm()
-			if more := r.ParseMultipartForm(1 << 20); err == nil && !errors.Is(more, http.ErrNotMultipart) {
-				err = more
-			}
-			if err != nil {
-				http.Error(w, "the form cannot be read", http.StatusBadRequest)
-				return
+			if r.Method == http.MethodPost {
+				media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+				if media != "application/x-www-form-urlencoded" && media != "multipart/form-data" {
+					http.Error(w, "send a form", http.StatusUnsupportedMediaType) // the page could not send anything else again
+					return
+				}
+				r = r.Clone(r.Context())
+				r.URL.RawQuery = "" // the browser keeps the query; one that Go cannot read, such as "q=100%", is no error of the form
+				r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+				err := r.ParseForm()
+				if more := r.ParseMultipartForm(1 << 20); err == nil && !errors.Is(more, http.ErrNotMultipart) {
+					err = more
+				}
+				if err != nil {
+					http.Error(w, "the form cannot be read", http.StatusBadRequest)
+					return
+				}
 			}
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.WriteHeader(http.StatusUnauthorized)
@@ -52,6 +62,9 @@ var renewing = template.Must(template.New("").Parse(`<!doctype html>
 <script type="module">
 import { createClient } from "/signet.js"
 try {
+  const last = sessionStorage.renewed
+  sessionStorage.renewed = Date.now()
+  if (Date.now() - last < 1000) throw "the new token is refused too"
   if (!(await createClient({ baseURL: "/web/auth", mode: "cookie" }).refresh())) location.replace("/login")
   else if (document.forms[0]) HTMLFormElement.prototype.submit.call(document.forms[0])
   else location.reload()

@@ -25,7 +25,7 @@ func TestPagesOfASignedInUser(t *testing.T) {
 		fmt.Fprint(w, signet.Subject(r.Context()), " wrote ", r.PostFormValue("text"))
 	}))
 	ask := func(method, body string, headers ...string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, "https://shop.example/notes", strings.NewReader(body))
+		r := httptest.NewRequest(method, "https://shop.example/notes?discount=100%&a;b", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Set(headers[i], headers[i+1])
@@ -69,6 +69,7 @@ func TestPagesOfASignedInUser(t *testing.T) {
 	multipart := "--x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nof a multipart form\r\n--x--\r\n"
 	w = ask("POST", multipart, "Cookie", cookie, "Sec-Fetch-Site", "same-origin", "Content-Type", "multipart/form-data; boundary=x")
 	require.Contains(t, w.Body.String(), `name="text" value="of a multipart form"`)
+	require.Equal(t, 415, ask("POST", "{}", "Cookie", cookie, "Sec-Fetch-Site", "same-origin", "Content-Type", "application/json").Code)
 	require.Equal(t, 400, ask("POST", "text=%zz", "Cookie", cookie, "Sec-Fetch-Site", "same-origin").Code)
 	require.Equal(t, 400, ask("POST", "text="+strings.Repeat("x", 2<<20), "Cookie", cookie, "Sec-Fetch-Site", "same-origin").Code)
 }

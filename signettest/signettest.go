@@ -51,8 +51,9 @@ type Service struct {
 
 // New returns a service that has the user of the constants. Its key and its password hasher are cheap, its sessions are in
 // memory, and it logs nothing. Its clock stands still until the test moves it. New applies opts after its own options, so opts
-// can replace them. A session store must have the same clock: give a [session.Memory] of your own a Clock, or, for a database,
-// give [signet.WithClock](time.Now). If the service cannot be made, New ends the test.
+// can replace them. A session store must have the same clock: give both one function, by [signet.WithClock](now) and
+// [session.Memory]{Clock: now}, or, for a database, give signet.WithClock(time.Now). If the service cannot be made, New ends
+// the test.
 func New(t testing.TB, opts ...signet.Option) *Service {
 	t.Helper()
 	users := &userstore.Memory{}

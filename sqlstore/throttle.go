@@ -66,6 +66,7 @@ func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 	change func(before throttle.Record, now time.Time) (after throttle.Record, until time.Time, err error)) error {
 	t.count()
 	end := time.Now().Add(execTime)
+	var tried int64 // the version of the newest try
 	for attempt := 0; ; attempt++ {
 		var row throttleRow
 		err := queryRow(ctx, t.db, t.readQuery, key[:]).Scan(&row.now, &row.version, &row.data)
@@ -77,12 +78,16 @@ func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 		if err != nil {
 			return fmt.Errorf("sqlstore: throttle: %w", err)
 		}
+		if attempt > 0 && row.version.Valid && row.version.Int64 == tried { // the answer was lost, and the driver has sent the write again
+			return nil
+		}
 		before := throttle.Record(row.data)
 		after, until, err := change(before, time.UnixMilli(row.now))
 		if err != nil || after == before {
 			return err
 		}
-		written, err := t.swap(ctx, key, row, after, until)
+		tried = rand.Int64()
+		written, err := t.swap(ctx, key, row, tried, after, until)
 		if err == nil && !written { // another process changed the record first
 			err = pause(ctx, attempt)
 		}
@@ -98,9 +103,10 @@ func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 	}
 }
 
-// swap writes a record in place of the one that was read. It reports false if it is another one now.
-func (t *Throttle) swap(ctx context.Context, key throttle.Key, row throttleRow, after throttle.Record, until time.Time) (bool, error) {
-	version, keepUntil := rand.Int64(), until.UnixMilli()+1 // not before until
+// swap writes a record, with a new version, in place of the one that was read. It reports false if it is another one now.
+func (t *Throttle) swap(ctx context.Context, key throttle.Key, row throttleRow, version int64, after throttle.Record,
+	until time.Time) (bool, error) {
+	keepUntil := until.UnixMilli() + 1 // not before until
 	var n int64
 	var err error
 	switch {

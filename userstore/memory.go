@@ -3,14 +3,14 @@ package userstore
 import (
 	"context"
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"sync"
 )
 
 // Memory is a [Store], a [Writer] and a [FactorStore] in the memory of one process. It is for tests, examples and programs with
-// a fixed set of users. It is safe for concurrent use and returns copies; only values in Profile and Attributes of other types
-// than maps, lists and plain values are shared. Its zero value is an empty store.
+// a fixed set of users. It is safe for concurrent use and returns copies; only what pointers, structs and arrays in Profile and
+// Attributes hold is shared. Its zero value is an empty store.
 type Memory struct {
 	mu      sync.RWMutex
 	byID    map[string]*User
@@ -140,32 +140,27 @@ func clone(user User) User {
 }
 
 func cloneMap(from map[string]any) map[string]any {
-	to := maps.Clone(from)
-	for name, value := range to {
-		to[name] = cloneValue(value)
-	}
-	return to
+	return cloneValue(reflect.ValueOf(from)).Interface().(map[string]any)
 }
 
-// cloneValue copies maps and slices of the usual types. Values of other types are shared.
-func cloneValue(value any) any {
-	switch value := value.(type) {
-	case map[string]any:
-		return cloneMap(value)
-	case []any:
-		list := slices.Clone(value)
-		for i := range list {
-			list[i] = cloneValue(list[i])
+// cloneValue copies maps and slices, and what is in them. Values of other types are shared.
+func cloneValue(value reflect.Value) reflect.Value {
+	switch kind := value.Kind(); {
+	case (kind == reflect.Map || kind == reflect.Slice || kind == reflect.Interface) && value.IsNil():
+	case kind == reflect.Interface:
+		return cloneValue(value.Elem())
+	case kind == reflect.Map:
+		to := reflect.MakeMapWithSize(value.Type(), value.Len())
+		for name, v := range value.Seq2() {
+			to.SetMapIndex(name, cloneValue(v))
 		}
-		return list
-	case map[string]string:
-		return maps.Clone(value)
-	case []string:
-		return slices.Clone(value)
-	case []byte:
-		return slices.Clone(value)
-	case []int:
-		return slices.Clone(value)
+		return to
+	case kind == reflect.Slice:
+		to := reflect.MakeSlice(value.Type(), value.Len(), value.Len())
+		for i := range value.Len() {
+			to.Index(i).Set(cloneValue(value.Index(i)))
+		}
+		return to
 	}
 	return value
 }

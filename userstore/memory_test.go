@@ -242,7 +242,8 @@ func TestMemoryCopies(t *testing.T) {
 			u.Roles = []string{"admin", "staff"}
 			u.Profile = map[string]any{"name": "Ann", "address": map[string]any{"city": "Ulm", "zip": []any{"8", "9"}},
 				"phones": []any{map[string]any{"number": "1"}, []any{"2"}}, "none": map[string]any(nil), "age": 7}
-			u.Attributes = map[string]any{"groups": []string{"a", "b"}, "labels": map[string]string{"a": "1"}, "numbers": []int{1}, "photo": []byte("x")}
+			u.Attributes = map[string]any{"groups": []string{"a", "b"}, "labels": map[string]string{"a": "1"}, "numbers": []int{1}, "photo": []byte("x"),
+				"prices": []float64{1}, "members": map[string][]string{"a": {"b"}}}
 		})
 	}
 	scribble := func(u userstore.User) {
@@ -257,6 +258,7 @@ func TestMemoryCopies(t *testing.T) {
 		u.Profile["name"], u.Profile["new"] = "changed", "changed"
 		u.Attributes["groups"].([]string)[0], u.Attributes["labels"].(map[string]string)["a"] = "changed", "changed"
 		u.Attributes["numbers"].([]int)[0], u.Attributes["photo"].([]byte)[0] = 2, 'y'
+		u.Attributes["prices"].([]float64)[0], u.Attributes["members"].(map[string][]string)["a"][0] = 2, "changed"
 		delete(u.Profile, "age")
 	}
 	for _, tc := range []struct {

@@ -483,7 +483,7 @@ function parse(text) {
   } catch {}
 }
 
-const bad = () => new SignetError("no answer of the login API", { code: "bad_answer" });
+const bad = () => new SignetError("not an answer of the login API", { code: "bad_answer" });
 
 /** asError makes an error of what a fetch has thrown, unless the signal has ended it. */
 function asError(cause, signal) {

@@ -160,21 +160,33 @@ func TestThePageThatRenews(t *testing.T) {
 	shows := func(what string) string {
 		return fmt.Sprintf(`document.getElementById("got")?.textContent === %q`, what)
 	}
+	later := func() { b.do(t, chromedp.Evaluate("sessionStorage.clear()", nil)) } // the page renews once a second
 	for i := range 2 {
+		later()
 		before := s.refreshes.Load()
 		expired.Store(true)
 		b.do(t, chromedp.Navigate(s.url+"/notes"))
 		b.wait(t, shows(`GET [] []`))
 		require.EqualValues(t, 1, s.refreshes.Load()-before)
+		later()
 		expired.Store(true)
 		b.do(t, chromedp.SetValue("textarea", "<b>\"one\"\nand two"), chromedp.Click("button"))
 		b.wait(t, shows(`POST ["<b>\"one\"\r\nand two"] ["x"]`))
 		require.EqualValues(t, 2, s.refreshes.Load()-before, i)
 	}
+	later()
+	before, own := s.refreshes.Load(), s.notes
+	s.notes = func(w http.ResponseWriter, r *http.Request) { expired.Store(true); own(w, r) } // this one refuses each token
+	b.do(t, chromedp.Navigate(s.url+"/notes"))
+	b.wait(t, `document.body.lastChild.textContent.startsWith("The service does not answer")`)
+	require.EqualValues(t, 1, s.refreshes.Load()-before)
+	s.notes = own
+
 	b.open(t, s, "cookie")
 	b.wait(t, signedIn)
 	b.do(t, chromedp.Click("#sign-out"))
 	b.wait(t, signedOut)
+	later()
 	expired.Store(true)
 	b.do(t, chromedp.Navigate(s.url+"/notes"))
 	b.wait(t, `location.pathname === "/login"`)

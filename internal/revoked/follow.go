@@ -209,6 +209,7 @@ func (v *View) pull(ctx context.Context, cursor session.Cursor, size *int) (sess
 			if v.Remote {
 				began = began.Add(-max(0, began.Sub(page.Now.Time())))
 			}
+			v.freshWall.Store(began.Add(v.MaxStaleness).UnixMilli())
 			v.freshUntil.Store(max(v.freshUntil.Load(), int64(began.Add(v.MaxStaleness).Sub(v.began))))
 			v.now.Store(int64(page.Now))
 			return cursor, nil

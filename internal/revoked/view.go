@@ -105,7 +105,9 @@ type View struct {
 	// needs no lock, and a change of the machine's clock cannot make an old view look fresh.
 	began      time.Time
 	freshUntil atomic.Int64
-	now        atomic.Int64 // the time of the source at the last read
+	// freshWall is the same by the machine's calendar, in milliseconds: the monotonic clock stands still while the machine sleeps.
+	freshWall atomic.Int64
+	now       atomic.Int64 // the time of the source at the last read
 
 	wake chan struct{}
 	stop context.CancelFunc
@@ -396,6 +398,9 @@ func (v *View) Fresh(now time.Time) error {
 		if until == closed {
 			return ErrClosed
 		}
+		return ErrStale
+	}
+	if !v.Insecure && now.UnixMilli() > v.freshWall.Load() {
 		return ErrStale
 	}
 	return nil

@@ -679,3 +679,21 @@ func TestAnswersThatAreTooOld(t *testing.T) {
 		require.NoError(t, reports[1])
 	})
 }
+
+// While a machine sleeps, its monotonic clock stands still and its calendar goes on. What was known before is stale then.
+func TestAViewAfterASleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		v := open(t, source)
+		time.Sleep(2 * time.Second)
+		require.NoError(t, v.Fresh(time.Now()))
+		source.set(func() { source.broken = errAway })
+		time.Sleep(2 * time.Second)
+		require.NoError(t, v.Fresh(time.Now()), "the source is away, and the view is fresh enough")
+		v.freshWall.Add(-time.Hour.Milliseconds()) // as if the calendar were an hour later
+		require.ErrorIs(t, v.Fresh(time.Now()), ErrStale)
+		source.set(func() { source.broken = nil })
+		time.Sleep(2 * time.Second)
+		require.NoError(t, v.Fresh(time.Now()))
+	})
+}

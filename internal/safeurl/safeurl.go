@@ -34,6 +34,10 @@ func (r Rule) Check(u *url.URL) error {
 // http. own is the function of the client's owner, or nil.
 func (r Rule) redirects(own func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(request *http.Request, via []*http.Request) error {
+		request.Header.Del("Referer")        // the query of the URL before may be a secret
+		if request.Method != via[0].Method { // 301, 302 and 303 make a GET of a POST
+			return errors.New("the redirect is refused: it turns POST into GET; use 307 or 308")
+		}
 		if r.Check(request.URL) != nil || len(via) > 3 || via[0].URL.Scheme == "https" && request.URL.Scheme != "https" {
 			return errors.New("the redirect is refused")
 		}

@@ -73,8 +73,9 @@ func TestRedirects(t *testing.T) {
 	} {
 		var requests []*http.Request
 		for _, url := range test.urls {
-			r, err := http.NewRequest(http.MethodGet, url, nil)
+			r, err := http.NewRequest(http.MethodPost, url, nil)
 			require.NoError(t, err)
+			r.Header.Set("Referer", "https://a.test?key=secret")
 			requests = append(requests, r)
 		}
 		last := len(requests) - 1
@@ -85,6 +86,12 @@ func TestRedirects(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, test.urls)
+		require.Empty(t, requests[last].Header.Get("Referer"), "it would tell the query of the URL before")
 		require.Equal(t, own, owned.CheckRedirect(requests[last], requests[:last]), "the owner has the last word about %s", test.urls)
 	}
+	get, err := http.NewRequest(http.MethodGet, "https://b.test", nil) // what net/http makes of a POST after a 301
+	require.NoError(t, err)
+	post, err := http.NewRequest(http.MethodPost, "https://a.test", nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, client.CheckRedirect(get, []*http.Request{post}), "use 307 or 308")
 }
