@@ -21,8 +21,8 @@ import (
 //
 // A File is for one service: a client with another base URL would send it these tokens, and drop them if they are refused there.
 //
-// The directory must exist, and only its owner should be able to write to it. A File is safe for concurrent use. Its errors name
-// no token.
+// The directory must exist, and only its owner should be able to write to it. If a process is killed while it saves, a file
+// ".tokens-..." can stay there, which has tokens. A File is safe for concurrent use. Its errors name no token.
 type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.

@@ -85,3 +85,22 @@ func TestMinutes(t *testing.T) {
 		require.Equal(t, []session.Entry{named(session.RevokedEntry("a", want))}, got.entries)
 	}
 }
+
+// A follower reads when the session began, and the documents of an older service, which do not say it.
+func TestStatusSaysWhenTheSessionBegan(t *testing.T) {
+	s := status{time: 1, nonce: "n", session: name("a"), Status: revoked.Status{KeepUntil: 2, CreatedAt: 7,
+		User: named(session.CutEntry("u", session.Cutoff{Ended: 5, KeepUntil: 9})), All: session.AllEntry(3, session.Cutoff{Ended: 4})}}
+	text := string(s.encode())
+	got, err := parseStatus(text)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, got.CreatedAt)
+	older := strings.Replace(text, `"created":7,`, "", 1)
+	require.NotEqual(t, text, older)
+	got, err = parseStatus(older)
+	require.NoError(t, err)
+	require.Zero(t, got.CreatedAt)
+	for _, bad := range []string{`"created":"7",`, `"created":7.5,`, `"created":7,"created":8,`} {
+		_, err = parseStatus(strings.Replace(text, `"created":7,`, bad, 1))
+		require.Error(t, err, bad)
+	}
+}
