@@ -86,21 +86,15 @@ func (a *Auth) LogoutCookies(w http.ResponseWriter, r *http.Request, prefix stri
 	if err != nil {
 		return internal(fmt.Errorf("LogoutCookies: %w", err))
 	}
-	unsafe := *r // a GET changes something here too
-	unsafe.Method = http.MethodPost
-	if err := a.cookies.sameSite(&unsafe); err != nil {
+	if err := a.cookies.sameSite(asPost(r)); err != nil { // a GET changes something here too
 		return err
 	}
-	c := carrier{auth: a, cookies: a.cookies, path: prefix}
-	tokens, err := a.cookies.all(r)
-	if err == nil {
-		err = a.logoutEach(c.context(r), tokens)
-	}
-	if err != nil && !errors.Is(err, ErrInvalidToken) && !errors.Is(err, ErrNoToken) {
+	tokens, _ := a.cookies.all(r) // without tokens there is nothing to end
+	err = carrier{auth: a, cookies: a.cookies, path: prefix}.end(w, r, tokens)
+	if err != nil && !errors.Is(err, ErrInvalidToken) {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	c.clear(w, r)
 	return nil
 }
 

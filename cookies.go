@@ -173,16 +173,20 @@ func (m *cookieMode) all(r *http.Request) (tokens []string, err error) {
 
 // sameSite refuses requests that another site has made with the user's cookies.
 func (m *cookieMode) sameSite(r *http.Request) error {
-	checked := r
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") { // a GET that opens a connection in both directions
-		unsafe := *r
-		unsafe.Method = http.MethodPost
-		checked = &unsafe
+		r = asPost(r)
 	}
-	if err := m.protection.Check(checked); err != nil {
+	if err := m.protection.Check(r); err != nil {
 		return errCrossSite
 	}
 	return nil
+}
+
+// asPost returns a copy of the request with the method POST, because sameSite lets safe methods pass.
+func asPost(r *http.Request) *http.Request {
+	post := *r
+	post.Method = http.MethodPost
+	return &post
 }
 
 // securePrefixes begin the names of the cookies. They let only secure pages set them. The cookie of the access token can be set by

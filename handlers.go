@@ -122,15 +122,21 @@ func (c carrier) logout() http.Handler {
 		if err != nil {
 			return err
 		}
-		err = c.auth.logoutEach(c.context(r), tokens)
-		if err == nil || errors.Is(err, ErrInvalidToken) { // also an invalid token: it is good again if the host puts an old key or issuer back
-			c.clear(w, r)
-		}
+		err = c.end(w, r, tokens)
 		if err == nil {
 			noContent(w)
 		}
 		return err
 	}, http.MethodPost)
+}
+
+// end ends the sessions of the tokens and takes the cookies away, if there are any.
+func (c carrier) end(w http.ResponseWriter, r *http.Request, tokens []string) error {
+	err := c.auth.logoutEach(c.context(r), tokens)
+	if err == nil || errors.Is(err, ErrInvalidToken) { // also an invalid token: it is good again if the host puts an old key or issuer back
+		c.clear(w, r)
+	}
+	return err
 }
 
 // LogoutAllHandler serves POST with an access token and ends all sessions of the user, including this one. It answers

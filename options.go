@@ -229,10 +229,10 @@ func WithIssuer(issuer string) VerifierOption {
 //
 // To change it while several processes run, deploy twice: first the old audience and the new one together, then the new one
 // alone. The first audience of a service cannot be set in two steps: as long as an old process runs, the new ones refuse the
-// access tokens that it makes, and their clients must refresh. The last one cannot be taken away so either: then the old
-// processes refuse those of the new ones. The audience is of access tokens only. A refresh token or a ticket is good at every
-// service with the same key, issuer and session store. So two services with different rules for the login must not share these:
-// one would open the other.
+// access tokens that it makes, and their clients must refresh. Nor can the last audience be taken away in two steps: as long as
+// an old process runs, it refuses the access tokens of the new ones. The audience is of access tokens only. A refresh token or
+// a ticket is good at every service with the same key, issuer and session store. So two services with different rules for the
+// login must not share these: one would open the other.
 func WithAudience(audience ...string) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if slices.Contains(audience, "") {
@@ -515,7 +515,7 @@ func WithoutSessions() Option { return option(func(s *settings) { s.stateless = 
 // WithReuseWindow sets how long a superseded refresh token is still accepted after the client has used its successor. Parallel
 // tabs and clients that repeat a request need this time. It is from 0 to 60 seconds; the default is 10 seconds. A thief who
 // uses a stolen token within this time is not detected by this use. If processes with different windows run beside each other,
-// only the shortest can be relied on. That of [WithStrictRotation] is none.
+// only the shortest window holds. With [WithStrictRotation] there is none.
 func WithReuseWindow(window time.Duration) Option {
 	return sessionOption("WithReuseWindow", func(s *settings) {
 		if window < 0 || window > time.Minute {

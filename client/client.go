@@ -97,7 +97,7 @@ func WithOrigins(origins ...string) Option {
 
 // WithMaxWait sets for how long a refresh, a logout or a profile is tried again while the service is away or answers 429 or
 // 503: from 0 to one minute. The default is 30 seconds. After the last try, which takes at most 20 seconds, the caller gets
-// [ErrUnavailable], and the session is kept. To wait for the lock of the store takes time of its own.
+// [ErrUnavailable], and the session is kept. The wait for the lock of the store comes before that.
 func WithMaxWait(limit time.Duration) Option {
 	return option(func(c *Client) error {
 		if limit < 0 || limit > time.Minute {

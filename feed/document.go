@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/signet-go/signet/internal/revoked"
@@ -124,19 +125,22 @@ func appendName(b []byte, name string) []byte {
 
 var errMissing = errors.New("a member is missing")
 
-// members say how the members of an object are read. All must be there. Others are ignored: a newer version writes them.
+// members say how the members of an object are read. Others are ignored: a newer version writes them.
 type members map[string]func(*strictjson.Scanner)
 
-func (m members) read(text string) error {
+// read reads a JSON object. All members must be there but the optional ones.
+func (m members) read(text string, optional ...string) error {
 	s := strictjson.Scan(text)
 	found := 0
 	for s.Next() {
 		if read := m[s.Name()]; read != nil {
 			read(&s)
-			found++
+			if !slices.Contains(optional, s.Name()) {
+				found++
+			}
 		}
 	}
-	if s.Err() == nil && found < len(m) {
+	if s.Err() == nil && found < len(m)-len(optional) {
 		return errMissing
 	}
 	return s.Err()
@@ -214,12 +218,8 @@ func parseList(payload string) (l list, err error) {
 func parseStatus(payload string) (s status, err error) {
 	var users, all []string
 	err = members{"iss": text(&s.issuer), "time": number(&s.time), "nonce": text(&s.nonce), "session": nameText(&s.session, false),
-		"revoked": truth(&s.Revoked), "keep": number(&s.KeepUntil), "users": objects(&users), "all": objects(&all)}.read(payload)
-	if err == nil { // an older service does not write it
-		if err = (members{"created": number(&s.CreatedAt)}).read(payload); errors.Is(err, errMissing) {
-			err = nil
-		}
-	}
+		"revoked": truth(&s.Revoked), "keep": number(&s.KeepUntil), "users": objects(&users), "all": objects(&all),
+		"created": number(&s.CreatedAt)}.read(payload, "created") // an older service does not write it
 	if err == nil && (len(users) != 1 || len(all) != 1) {
 		err = errors.New("it is not about one user and one group")
 	}

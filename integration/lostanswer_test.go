@@ -75,6 +75,15 @@ func (s lostStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (dr
 	return result, err
 }
 
+// losing opens the database of direct so that it can lose the answer to one write.
+func losing(t *testing.T, direct *sql.DB, dsn string) (db *sql.DB, lose *atomic.Pointer[lostWrite]) {
+	lose = new(atomic.Pointer[lostWrite])
+	db = sql.OpenDB(lostAnswers{direct.Driver(), dsn, lose})
+	db.SetMaxOpenConns(1) // as SQLite wants it
+	t.Cleanup(func() { db.Close() })
+	return db, lose
+}
+
 // The database has stored a user, and the answer is lost. The sign-up must not say that somebody else has the address.
 func TestAnAnswerToANewUserThatIsLost(t *testing.T) {
 	for _, kind := range []store{sqlite, mariadb} {
@@ -82,9 +91,7 @@ func TestAnAnswerToANewUserThatIsLost(t *testing.T) {
 			d := kind.host(t).fresh(t).database
 			direct := openSQL(t, *d)
 			sqlUsers(t, direct, d.dialect)
-			var lose atomic.Pointer[lostWrite]
-			db := sql.OpenDB(lostAnswers{direct.Driver(), d.dsn, &lose})
-			defer db.Close()
+			db, lose := losing(t, direct, d.dsn)
 			users, err := sqlstore.NewUsers(db, d.dialect)
 			require.NoError(t, err)
 			ann := userstore.User{ID: "1", Email: "ann@example.com", PasswordHash: "a hash"}
@@ -108,10 +115,7 @@ func TestAWriteThatTheDriverRepeats(t *testing.T) {
 			d := kind.host(t).fresh(t).database
 			direct := openSQL(t, *d)
 			users := sqlUsers(t, direct, d.dialect)
-			var lose atomic.Pointer[lostWrite]
-			db := sql.OpenDB(lostAnswers{direct.Driver(), d.dsn, &lose})
-			defer db.Close()
-			db.SetMaxOpenConns(1) // as SQLite wants it
+			db, lose := losing(t, direct, d.dsn)
 			repeat := func(query string, skip int64) {
 				next := &lostWrite{query: query, err: driver.ErrBadConn}
 				next.skip.Store(skip)
@@ -181,10 +185,7 @@ func TestAWriteOfTheThrottleThatTheDriverRepeats(t *testing.T) {
 			d := kind.host(t).fresh(t).database
 			direct := openSQL(t, *d)
 			users := sqlUsers(t, direct, d.dialect)
-			var lose atomic.Pointer[lostWrite]
-			db := sql.OpenDB(lostAnswers{direct.Driver(), d.dsn, &lose})
-			defer db.Close()
-			db.SetMaxOpenConns(1) // as SQLite wants it
+			db, lose := losing(t, direct, d.dsn)
 			counts, err := sqlstore.NewThrottle(db, d.dialect)
 			require.NoError(t, err)
 			auth, err := signet.New(users, keys.Secret([]byte(secret)), signet.WithLogger(silent),

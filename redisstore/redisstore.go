@@ -14,9 +14,9 @@
 // Cut, and return an error if no replica answers in time. Then the client is answered 503. In a Cluster, send them to the
 // master of the user's group: the key of the write needs the hash tag {GROUP}, as the keys of [Store] have it.
 //
-// If another server becomes the primary, the connections to the old one must end. As a replica it goes on to answer reads. If it is
-// cut off from the new primary too, a process that only checks tokens hears of no revocation, and does not notice. With Sentinel and
-// Cluster the client follows by itself. Otherwise set ConnMaxLifetime of its options to some seconds.
+// If another server becomes the primary, the connections to the old one must end. As a replica it goes on to answer reads. If
+// it is cut off from the new primary too, a process that only checks tokens hears of no revocation, and does not notice. With
+// Sentinel and Cluster the client follows by itself. Otherwise set ConnMaxLifetime in its options to a few seconds.
 //
 // The server must run with maxmemory-policy noeviction. If it evicts a session, its user is signed out; if it evicts the log or a
 // cut-off, revoked tokens pass.

@@ -142,15 +142,14 @@ func (q *queue) leave(key string) {
 // next returns the line whose turn it is: the first one of whose key no call runs, or the first one if there is none such. Each
 // line that it passes goes to the back, and so does the line that it returns. It passes no more lines than calls may run.
 func (q *queue) next() *line {
-	for range q.turns.Len() {
-		l := q.turns.Front().Value.(*line)
+	var l *line
+	for range q.turns.Len() + 1 { // after all of them, the first one comes again
+		l = q.turns.Front().Value.(*line)
 		q.turns.MoveToBack(l.turn)
 		if q.runs[l.key] == 0 {
-			return l
+			break
 		}
 	}
-	l := q.turns.Front().Value.(*line)
-	q.turns.MoveToBack(l.turn)
 	return l
 }
 

@@ -73,7 +73,7 @@ func (p *plainQueue) leave(key string) *waiter {
 	return w
 }
 
-// answered says whether a waiter has got an answer, and which.
+// answered returns the answer of a waiter, and whether there is one already.
 func answered(w *waiter) (err error, ok bool) {
 	select {
 	case err = <-w.answer:
