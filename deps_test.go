@@ -12,11 +12,11 @@ import (
 
 // walls says which packages of this module a package may import. Arrows point only down. No internal package knows the root.
 var walls = map[string][]string{
-	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/isnil", "internal/issued", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/scratch", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
+	"":                             {"event", "feed", "internal/clientip", "internal/flight", "internal/gate", "internal/isnil", "internal/issued", "internal/jws", "internal/limit", "internal/revoked", "internal/rotation", "internal/scratch", "internal/seldom", "internal/sessions", "internal/strictjson", "internal/turns", "keys", "password", "session", "throttle", "userstore"},
 	"client":                       {},
 	"client/js":                    {},
 	"event":                        {},
-	"feed":                         {"internal/flight", "internal/isnil", "internal/jws", "internal/limit", "internal/revoked", "internal/safeurl", "internal/strictjson", "keys", "session"},
+	"feed":                         {"internal/flight", "internal/isnil", "internal/jws", "internal/limit", "internal/revoked", "internal/safeurl", "internal/seldom", "internal/strictjson", "keys", "session"},
 	"keys":                         {"internal/isnil", "internal/safeurl", "internal/strictjson"},
 	"password":                     {},
 	"session":                      {"internal/strictjson"},
@@ -37,9 +37,10 @@ var walls = map[string][]string{
 	"internal/jws":                 {"internal/strictjson", "keys"},
 	"internal/limit":               {},
 	"internal/rotation":            {"session"},
-	"internal/revoked":             {"internal/flight", "internal/limit", "session"},
+	"internal/revoked":             {"internal/flight", "internal/limit", "internal/seldom", "session"},
 	"internal/safeurl":             {},
 	"internal/scratch":             {},
+	"internal/seldom":              {},
 	"internal/sessions":            {"internal/limit", "internal/revoked", "internal/rotation", "session"},
 	"internal/strictjson":          {},
 	"internal/turns":               {},

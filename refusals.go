@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
-	"time"
 
 	"github.com/signet-go/signet/internal/gate"
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/seldom"
 )
 
 // refusalLog says which refusals are logged: of each topic at most one in a minute. So strangers cannot fill the log, and they
 // cannot hide what is wrong with the tokens of an issuer. It is safe for concurrent use.
-type refusalLog [topics]atomic.Int64 // when one was logged last, in Unix seconds
+type refusalLog [topics]seldom.Line
 
 // logTopic is a kind of refusal.
 type logTopic int
@@ -28,26 +27,15 @@ const (
 	topics
 )
 
-// sayEvery is the time between two lines of one topic, in seconds.
-const sayEvery = 60
-
-// may reports whether nothing of that topic was logged in the last minute. If so, it notes that something is logged now.
-func (l *refusalLog) may(topic logTopic) bool {
-	now := time.Now().Unix()
-	last := l[topic].Load()
-	silent := now-last < sayEvery && last <= now // otherwise the clock was set back
-	return !silent && l[topic].CompareAndSwap(last, now)
-}
-
 // silences reports whether strangers can cause an error at any rate, and one of its topic was logged in the last minute.
 func (l *refusalLog) silences(err error) bool {
 	switch {
 	case errors.As(err, new(*jws.UnavailableError)):
-		return !l.may(keysAway)
+		return !l[keysAway].Due()
 	case errors.Is(err, gate.ErrBusy), errors.Is(err, errUnderWay):
-		return !l.may(overload)
+		return !l[overload].Due()
 	case errors.Is(err, ErrUnavailable):
-		return !l.may(storeAway)
+		return !l[storeAway].Due()
 	}
 	return false
 }
@@ -56,7 +44,7 @@ func (l *refusalLog) silences(err error) bool {
 // Debug.
 func (v *Verifier) warnUnstored(ctx context.Context, text string, args ...any) {
 	level := slog.LevelDebug
-	if v.refusals.may(unstored) {
+	if v.refusals[unstored].Due() {
 		level = slog.LevelWarn
 	}
 	v.logger.Log(ctx, level, text, args...)

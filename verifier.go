@@ -376,7 +376,7 @@ func (i *issuer) named(c *Claims) bool {
 
 // logRefusal logs why a token was refused, at the level Debug, and returns the error.
 func (v *Verifier) logRefusal(ctx context.Context, topic logTopic, err error) error {
-	if v.refusals.may(topic) {
+	if v.refusals[topic].Due() {
 		v.logger.DebugContext(ctx, "signet: a token was refused; more such tokens are not logged for a minute", "error", err)
 	}
 	return err

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/signet-go/signet/internal/jws"
 	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/revoked"
+	"github.com/signet-go/signet/internal/seldom"
 	"github.com/signet-go/signet/internal/strictjson"
 	"github.com/signet-go/signet/keys"
 	"github.com/signet-go/signet/session"
@@ -46,7 +46,7 @@ type Handler struct {
 	source         keys.Source
 	lists, answers *jws.Writer
 	reads          flight.Group[string]
-	said           atomic.Int64 // when a failure was logged last, in Unix seconds
+	failure        seldom.Line // about a store or a key that does not answer
 
 	mu   sync.Mutex
 	kept map[string]keptDocument
@@ -271,13 +271,6 @@ func badRequest(detail string) error {
 // codeUnknownCursor is the code of a 410. The follower begins again.
 const codeUnknownCursor = "unknown_cursor"
 
-// maySay reports whether a minute is over since it has reported true.
-func (h *Handler) maySay() bool {
-	last, now := h.said.Load(), time.Now().Unix()
-	silent := now-last < 60 && last <= now // otherwise the clock was set back
-	return !silent && h.said.CompareAndSwap(last, now)
-}
-
 // refuse writes the answer for an error. An unknown cursor is answered 410, and every other error of the store or of the key
 // 503. One a minute is logged.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
@@ -289,7 +282,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		p = &problem{http.StatusServiceUnavailable, "temporarily_unavailable", "temporarily unavailable; try again"}
 		w.Header().Set("Retry-After", "1")
-		if r.Context().Err() == nil && h.maySay() {
+		if r.Context().Err() == nil && h.failure.Due() {
 			h.logger.Error("feed: the revocations cannot be served", "error", err)
 		}
 	}

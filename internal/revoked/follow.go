@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/signet-go/signet/internal/seldom"
 	"github.com/signet-go/signet/session"
 )
 
@@ -20,7 +21,6 @@ const (
 	expireEvery = time.Minute
 	retryAfter  = time.Second
 	lostAfter   = 2                      // reads that fail in a row: then the source is lost
-	sayEvery    = time.Minute            // between two lines of one kind in the log
 	longPush    = time.Minute            // a subscription that has lasted so long was good
 	remoteSkew  = 500 * time.Millisecond // how far the clocks of the machines behind a remote source may be apart
 )
@@ -34,7 +34,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 	var history history
 	defer func() { history.end() }()
 	var outage outage
-	var changed time.Time // when the log said so last
+	var changed seldom.Line
 	size := tailPage
 	for {
 		if cursor != session.End {
@@ -55,7 +55,7 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, session.ErrCursor):
-			if seldom(&changed) {
+			if changed.Due() {
 				v.Logger.Warn("signet: the log of revocations has changed; it is read again", "source", v.Name)
 			}
 			history.end()
@@ -76,8 +76,8 @@ func (v *View) follow(ctx context.Context, cursor session.Cursor) {
 // outage is several reads of the source that have failed, one after the other. A single one that has failed is no outage.
 type outage struct {
 	failures int
-	said     bool      // the log has a line about it
-	last     time.Time // when the log got its last line about an outage
+	said     bool // the log has a line about it
+	line     seldom.Line
 }
 
 // failed is called after a read that has failed.
@@ -86,7 +86,7 @@ func (v *View) failed(o *outage, err error) {
 	if o.failures == lostAfter {
 		v.report(err)
 	}
-	if o.failures >= lostAfter && !o.said && seldom(&o.last) {
+	if o.failures >= lostAfter && !o.said && o.line.Due() {
 		o.said = true
 		v.Logger.Error("signet: the revocations cannot be read", "source", v.Name, "error", err)
 	}
@@ -98,16 +98,6 @@ func (v *View) answered(o *outage) {
 		v.report(nil)
 	}
 	o.failures, o.said = 0, false
-}
-
-// seldom reports whether sayEvery is over since it has reported true. A source that fails again and again does not fill the log.
-func seldom(last *time.Time) bool {
-	now := time.Now()
-	if now.Sub(*last) < sayEvery {
-		return false
-	}
-	*last = now
-	return true
 }
 
 // report tells the owner of the view that the source is lost (err is not nil) or back.
