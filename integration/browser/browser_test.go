@@ -110,8 +110,8 @@ type tab struct {
 	faults []string // what the console shows as errors
 }
 
-// openBrowser returns the first tab of a new browser.
-func openBrowser(t *testing.T) *tab {
+// openBrowser returns the first tab of a new browser. A later option takes the place of an earlier one.
+func openBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -127,7 +127,7 @@ func openBrowser(t *testing.T) *tab {
 		chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("disable-features", "BackForwardCache,Translate"), // chromedp loses a page that comes from that cache
 		chromedp.WSURLReadTimeout(time.Minute))
-	allocator, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
+	allocator, cancel := chromedp.NewExecAllocator(t.Context(), append(opts, options...)...)
 	t.Cleanup(cancel)
 	return newTab(t, allocator)
 }

@@ -207,6 +207,54 @@ func TestBackAndForward(t *testing.T) {
 	b.wait(t, says("Classic mug"))
 }
 
+// The browser keeps a page for the button "back". When the page comes back, it learns that another tab has signed out.
+func TestAPageThatHasSlept(t *testing.T) {
+	s := start(t)
+	said, left, back := make(chan string, 4), make(chan struct{}), make(chan struct{})
+	s.events = func(w http.ResponseWriter, r *http.Request) {
+		what := r.FormValue("what")
+		if what != "left" {
+			said <- what
+			return
+		}
+		close(left)
+		<-back
+	}
+	s.notes = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, `<script type="module">
+			import {createClient} from "/signet.js";
+			const tell = (what) => fetch("/events?what=" + what);
+			if (location.search) {
+				await tell("left");
+				history.back();
+			} else {
+				const client = createClient({baseURL: "/api/v1/auth"});
+				await client.login("john@mail.com", "changeme");
+				client.subscribe(() => tell(client.signedIn ? "signed in" : "signed out"));
+				addEventListener("pageshow", ({persisted}) => persisted && tell("back"));
+				if (document.readyState !== "complete") await new Promise((done) => addEventListener("load", done));
+				await new Promise((done) => setTimeout(done)); // before, the next page would take the place of this one in the history
+				location = "/notes?next";
+			}
+		</script>`)
+	}
+	b := openBrowser(t, chromedp.Flag("disable-features", "Translate")) // with the cache
+	other := b.second(t)                                                // chromedp loses the first tab when its page comes back
+	other.do(t, chromedp.Navigate(s.url+"/"))
+	b.do(t, chromedp.Navigate(s.url+"/notes"))
+	select {
+	case <-left:
+	case <-time.After(30 * time.Second):
+		require.FailNow(t, "the page does nothing")
+	}
+	require.Empty(t, said)
+	other.do(t, chromedp.Evaluate("localStorage.clear()", nil))
+	close(back)
+	require.Eventually(t, func() bool { return len(said) == 2 }, 30*time.Second, 10*time.Millisecond)
+	require.ElementsMatch(t, []string{"back", "signed out"}, []string{<-said, <-said})
+}
+
 // A form of another site cannot use the cookies.
 func TestAFormOfAnotherSite(t *testing.T) {
 	s := start(t)
