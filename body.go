@@ -53,7 +53,19 @@ func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 	if err := parseBody(media, body, want...); err != nil {
 		return err
 	}
-	return present(want)
+	if err := present(want); err != nil {
+		return mislabeled(media, body, err)
+	}
+	return nil
+}
+
+// mislabeled returns the error for a field that the body does not have. It says more if the body is JSON that was sent as a form: curl
+// does so by default.
+func mislabeled(media, body string, err error) error {
+	if media == mediaForm && strings.HasPrefix(strings.TrimSpace(body), "{") {
+		return badRequest(asError(err).message + "; the body is JSON, but its Content-Type is that of a form: send application/json")
+	}
+	return err
 }
 
 // present makes sure that all fields were given.

@@ -198,7 +198,7 @@ func tokenToEnd(w http.ResponseWriter, r *http.Request) (token string, err error
 		return token, err
 	}
 	if !inHeader {
-		return "", badRequest(`field "refreshToken" is missing or empty`)
+		return "", mislabeled(media, body, badRequest(`field "refreshToken" is missing or empty`))
 	}
 	return bearerToken(r)
 }

@@ -153,6 +153,7 @@ func because(answer, cause error) *Error {
 // These errors are made once, because strangers can cause them at any rate. A message names the kind of fault and never
 // contains a part of the token.
 var (
+	errNoBearer    = &Error{status: 401, code: "missing_token", message: `the Authorization header has no token of the scheme "Bearer"`, challenge: bareChallenge, kind: ErrNoToken}
 	errMalformed   = invalidToken("the token is malformed")
 	errSignature   = invalidToken("the token's signature is invalid")
 	errUnknownKey  = invalidToken("no key has the token's key id and algorithm")

@@ -32,14 +32,19 @@ func (a *Auth) terms(d LoginDecision, methods []string) (terms rotation.Terms, e
 		facts["amr"] = methods
 	}
 	maps.Copy(facts, d.Facts)
-	if terms.Facts, err = encodeFacts(facts, maxFacts); err == nil {
-		err = checkFacts(terms.Facts)
+	members, err := encodeClaims("LoginDecision.Facts", facts, factNames)
+	if err != nil {
+		return terms, err
 	}
-	return terms, err
+	terms.Facts = "{" + string(members[1:]) + "}"
+	return terms, checkFacts(terms.Facts)
 }
 
-// checkFacts checks the form of the facts that have a meaning.
+// checkFacts checks the length of the facts of a decision, and the form of those that have a meaning.
 func checkFacts(facts string) error {
+	if err := checkLength(facts, maxFacts); err != nil {
+		return err
+	}
 	s := strictjson.Scan(facts)
 	for s.Next() {
 		switch name := s.Name(); {
@@ -72,17 +77,11 @@ const (
 // factNames are the reserved claims that facts may have.
 var factNames = []string{"amr", "acr", "auth_time", "act"}
 
-func encodeFacts[V any](facts map[string]V, most int) (string, error) {
-	members, err := encodeClaims("LoginDecision.Facts", facts, factNames)
-	switch {
-	case err != nil:
-		return "", err
-	case len(members) == 0:
-		return "", nil
-	case len(members)+1 > most:
-		return "", internal(fmt.Errorf("the facts of a session have %d bytes, at most %d are allowed", len(members)+1, most))
+func checkLength(facts string, most int) error {
+	if len(facts) > most {
+		return internal(fmt.Errorf("the facts of a session have %d bytes, at most %d are allowed", len(facts), most))
 	}
-	return "{" + string(members[1:]) + "}", nil
+	return nil
 }
 
 // secondStep is the method of a session whose user has shown a second factor (RFC 8176: multiple-factor authentication).
@@ -121,7 +120,8 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	} else if onlyFirst {
 		delete(members, "acr")
 	}
-	return encodeFacts(members, maxRaised)
+	raised, _ := json.Marshal(members) // what was read from JSON cannot fail
+	return string(raised), checkLength(string(raised), maxRaised)
 }
 
 // authenticationOf reads "auth_time" and "acr" of a payload, or of the facts of a session. A claim in another form counts as
@@ -170,7 +170,7 @@ var reserved = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "sid", 
 
 // encodeClaims returns claims of the host as members of a JSON object, each with a comma before it. Names that belong to signet
 // are errors, unless they are allowed.
-func encodeClaims[V any](source string, claims map[string]V, allowed []string) ([]byte, error) {
+func encodeClaims(source string, claims map[string]any, allowed []string) ([]byte, error) {
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
 		// A parser that ignores case must not read the host's "Roles" as signet's "roles".

@@ -79,7 +79,9 @@ func TestRequestBodies(t *testing.T) {
 		"a form, bad escape":   {"login", "email=john%4&password=x", "application/x-www-form-urlencoded", 400, "invalid_request", "malformed"},
 		"a form, not UTF-8":    {"login", "email=%ff&password=x", "application/x-www-form-urlencoded", 400, "invalid_request", "UTF-8"},
 		"a form as JSON":       {"login", "email=john@mail.com&password=changeme", "application/json", 400, "invalid_request", "malformed"},
-		"JSON as a form":       {"login", `{"email":"john@mail.com","password":"changeme"}`, "application/x-www-form-urlencoded", 400, "invalid_request", `"email" is missing`},
+		"JSON as a form":       {"login", `{"email":"john@mail.com","password":"changeme"}`, "application/x-www-form-urlencoded", 400, "invalid_request", `"email" is missing or empty; the body is JSON`},
+		"refresh as a form":    {"refresh-token", ` {"refreshToken":"x"}`, "application/x-www-form-urlencoded", 400, "invalid_request", "send application/json"},
+		"logout as a form":     {"logout", `{"refreshToken":"x"}`, "application/x-www-form-urlencoded", 400, "invalid_request", "send application/json"},
 		"fields in the query":  {"login?email=john@mail.com&password=changeme", "x=1", "application/x-www-form-urlencoded", 400, "invalid_request", `"email" is missing`},
 		"multipart":            {"login", "x", "multipart/form-data; boundary=x", 415, "unsupported_media_type", ""},
 		"text":                 {"login", `{}`, "text/plain", 415, "unsupported_media_type", ""},
@@ -161,8 +163,11 @@ func TestAuthorizationHeader(t *testing.T) {
 				require.Equal(t, tc.status, got.StatusCode, path)
 				challenge := got.Header.Get("WWW-Authenticate")
 				switch tc.challenge {
-				case "", bare:
-					require.Equal(t, tc.challenge, challenge, path)
+				case bare:
+					require.Equal(t, bare, challenge, path)
+					require.Equal(t, len(headers) > 0, strings.Contains(fmt.Sprint(got.json["message"]), `scheme "Bearer"`), path)
+				case "":
+					require.Empty(t, challenge, path)
 				default:
 					require.Contains(t, challenge, fmt.Sprintf(`error=%q`, tc.challenge), path)
 				}

@@ -183,7 +183,7 @@ func bearerToken(r *http.Request) (string, error) {
 	scheme, token, _ := strings.Cut(strings.Trim(headers[0], " \t"), " ") // RFC 9110 section 5.5: no other white space
 	token = strings.TrimLeft(token, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return "", ErrNoToken
+		return "", errNoBearer
 	}
 	if strings.IndexByte(token, ' ') >= 0 || strings.IndexByte(token, '\t') >= 0 || strings.IndexByte(token, ',') >= 0 {
 		return "", errTwoTokens

@@ -521,6 +521,34 @@ func TestTheSecondStepFindsRoomForItsFacts(t *testing.T) {
 	require.ErrorContains(t, err, "SecondStepACR has more than 128 bytes")
 }
 
+// A newer process may know facts that this one does not let a host choose. This one keeps them.
+func TestStepsKeepTheFactsOfANewerVersion(t *testing.T) {
+	store := &session.Memory{}
+	s := newService(t, signet.WithSessionStore(store), signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}}))
+	const facts = `{"auth_time":1,"client_id":"phone","name":"<&>"}`
+	newer := func(id string) {
+		require.NoError(t, store.Update(t.Context(), id, func(row session.Session, _ session.Moment) (session.Session, error) {
+			row.Facts = facts
+			return row, nil
+		}))
+	}
+	ticket := s.do(t, "POST", loginPath, johnsLogin).json["ticket"].(string)
+	id, _, _ := strings.Cut(ticket, ".")
+	newer(id)
+	tokens, err := s.SecondStep(t.Context(), ticket, "100")
+	require.NoError(t, err)
+	check := func() {
+		claims := part(t, tokens.AccessToken, 1)
+		require.Equal(t, []any{"phone", "<&>", float64(s.clock.Now().Unix())}, []any{claims["client_id"], claims["name"], claims["auth_time"]})
+	}
+	check()
+	newer(part(t, tokens.AccessToken, 1)["sid"].(string))
+	s.clock.advance(time.Minute)
+	tokens, err = s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "101")
+	require.NoError(t, err)
+	check()
+}
+
 func TestTheHostDecidesAboutALogin(t *testing.T) {
 	policy := signet.LoginPolicy{Decide: func(_ context.Context, user userstore.User, remember bool) (signet.LoginDecision, error) {
 		if user.ID == "3" {
