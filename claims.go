@@ -38,9 +38,9 @@ type origin struct {
 	version    session.Version // "ver"
 }
 
-// HasRole reports whether the subject has one of the roles.
+// HasRole reports whether the subject has one of the roles. Nobody has the role "".
 func (c *Claims) HasRole(role string, or ...string) bool {
-	has := func(role string) bool { return slices.Contains(c.Roles, role) }
+	has := func(role string) bool { return role != "" && slices.Contains(c.Roles, role) }
 	return has(role) || slices.ContainsFunc(or, has)
 }
 

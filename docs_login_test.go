@@ -119,6 +119,33 @@ func TestTheSnippetForSocialLogins(t *testing.T) {
 	require.Equal(t, 200, serve(t, recent, tokens.AccessToken).Code, "the other service does not say when")
 }
 
+// actingSnippet lets a member of staff act for a user.
+func actingSnippet(ctx context.Context, auth *signet.Auth, user userstore.User, staffID string) (signet.Tokens, error) {
+	tokens, err := auth.IssueFor(ctx, user, signet.LoginDecision{Absolute: time.Hour,
+		Facts: map[string]any{"act": map[string]any{"sub": staffID}}})
+	return tokens, err
+}
+
+func TestTheSnippetForActing(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}))
+	tokens, err := actingSnippet(t.Context(), s.Auth, userstore.User{ID: "1"}, "3")
+	require.NoError(t, err)
+	require.EqualValues(t, 3600, tokens.ExpiresIn)
+	require.Equal(t, map[string]any{"sub": "3"}, part(t, tokens.AccessToken, 1)["act"])
+	recent := s.RequireRecentAuth(5 * time.Minute)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	require.Equal(t, 401, serve(t, recent, tokens.AccessToken).Code)
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Empty(t, list[0].Address)
+	require.NoError(t, s.RevokeUser(t.Context(), "3"))
+	claims, err := s.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err, "the session is the user's")
+	require.NoError(t, s.RevokeSession(t.Context(), claims.SessionID))
+	_, err = s.Verify(t.Context(), tokens.AccessToken)
+	require.ErrorIs(t, err, signet.ErrRevoked)
+}
+
 // bothSnippet accepts the tokens of an older login too.
 func bothSnippet(auth *signet.Auth, oldClaims func(*http.Request) (*signet.Claims, error), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -206,6 +206,11 @@ func TestANilHandlerIsFoundAtOnce(t *testing.T) {
 	require.PanicsWithValue(t, "signet.RequireAuth: the handler is nil", func() { v.RequireAuth(nil) })
 	require.PanicsWithValue(t, "signet.OptionalAuth: the handler is nil", func() { v.OptionalAuth(nil) })
 	require.PanicsWithValue(t, "signet.RequireRole: the handler is nil", func() { v.RequireRole("admin")(nil) })
+	for _, names := range [][]string{{"", "admin"}, {"admin", ""}} { // such as of a setting that is missing
+		require.PanicsWithValue(t, "signet.RequireRole: a role or scope is empty", func() { v.RequireRole(names[0], names[1]) })
+		require.PanicsWithValue(t, "signet.RequireScope: a role or scope is empty", func() { v.RequireScope(names[0], names[1]) })
+	}
+	require.False(t, (&signet.Claims{Roles: []string{""}}).HasRole(""))
 	require.PanicsWithValue(t, "signet.RequireScope: the handler is nil", func() { v.RequireScope("x")(http.HandlerFunc(nil)) })
 }
 

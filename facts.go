@@ -84,16 +84,28 @@ func checkLength(facts string, most int) error {
 	return nil
 }
 
-// secondStep is the method of a session whose user has shown a second factor (RFC 8176: multiple-factor authentication).
-const secondStep = "mfa"
+// The methods that signet gives a session itself (RFC 8176).
+const (
+	byPassword = "pwd"
+	secondStep = "mfa" // the user has shown a second factor
+)
 
 // withSecondStep adds that method to those of a second factor. The slice may belong to the host.
 func withSecondStep(methods []string) []string { return slices.Concat(methods, []string{secondStep}) }
 
-// raise returns facts with the proof of a step: its time is now, and it has these methods and this level. A password has no
-// level. After a password the session has neither the level nor the methods of an earlier second factor, because "auth_time" would
-// make them look new.
-func (a *Auth) raise(facts string, methods []string, acr string) (string, error) {
+// repeats reports whether the methods of a step-up have all that a session has. A second factor stands for the password too. If
+// the session has none, nobody knows how its user has authenticated.
+func repeats(methods, earlier []string) bool {
+	missing := func(method string) bool {
+		return !slices.Contains(methods, method) && (method != byPassword || !slices.Contains(methods, secondStep))
+	}
+	return len(earlier) > 0 && !slices.ContainsFunc(earlier, missing)
+}
+
+// raise returns facts with the proof of a step: its time is now, and it has these methods and this level. again says that it is a
+// step-up and not a part of the login. What such a step does not repeat would look new beside its "auth_time": then the session
+// loses its level and its methods.
+func (a *Auth) raise(facts string, methods []string, acr string, again bool) (string, error) {
 	members := map[string]json.RawMessage{}
 	if facts != "" {
 		if err := json.Unmarshal([]byte(facts), &members); err != nil {
@@ -104,9 +116,9 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	if json.Unmarshal(members["amr"], &amr) != nil {
 		amr = nil // the host's own form
 	}
-	onlyFirst := slices.Contains(amr, secondStep) && !slices.Contains(methods, secondStep)
-	if onlyFirst {
+	if again && !repeats(methods, amr) {
 		amr = nil
+		delete(members, "acr")
 	}
 	for _, method := range methods {
 		if !slices.Contains(amr, method) {
@@ -117,8 +129,6 @@ func (a *Auth) raise(facts string, methods []string, acr string) (string, error)
 	members["auth_time"] = json.RawMessage(fmt.Sprint(a.clock().Unix()))
 	if acr != "" {
 		members["acr"], _ = json.Marshal(acr)
-	} else if onlyFirst {
-		delete(members, "acr")
 	}
 	raised, _ := json.Marshal(members) // what was read from JSON cannot fail
 	return string(raised), checkLength(string(raised), maxRaised)

@@ -93,7 +93,7 @@ func (a *Auth) issueAccess(ctx context.Context, g grant, now time.Time) (token s
 		return "", 0, nil, err
 	}
 	a.noteKey(ctx, key)
-	switch end = g.expiry(now, a.lifetimes.Access); {
+	switch end = g.expiry(now, g.access(a.lifetimes.Access)); {
 	case end < now.Add(-time.Minute).Unix():
 		return "", 0, nil, unavailable(errAhead)
 	case end <= now.Unix(): // the session ends in this second
@@ -156,6 +156,14 @@ func (a *Auth) issueAlone(ctx context.Context, user userstore.User) (Tokens, err
 		return Tokens{}, err
 	}
 	return a.issue(ctx, grant{user: user, claims: claims, secret: randomID()})
+}
+
+// access is the lifetime of access tokens. A host that chooses a short time for a user who does nothing means both tokens.
+func (g grant) access(usual time.Duration) time.Duration {
+	if g.idle != 0 {
+		return min(g.idle, usual)
+	}
+	return usual
 }
 
 // expiry is the Unix time at which a token ends: after its lifetime, or with its session if that is earlier.

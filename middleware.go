@@ -59,17 +59,19 @@ func (v *Verifier) RequireAuth(next http.Handler) http.Handler {
 	return v.require("RequireAuth", next, nil)
 }
 
-// RequireRole is RequireAuth for users that have one of the roles. Others get 403. The function that it returns panics if next
-// is nil.
+// RequireRole is RequireAuth for users that have one of the roles. Others get 403. It panics if a role is empty, and the function
+// that it returns panics if next is nil.
 func (v *Verifier) RequireRole(role string, or ...string) func(http.Handler) http.Handler {
+	mustHaveName("RequireRole", role, or)
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireRole", next, func(c *Claims) error { return permitted(c.HasRole(role, or...)) })
 	}
 }
 
-// RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1). The function that
-// it returns panics if next is nil.
+// RequireScope is RequireAuth for tokens that carry all of the scopes. Others get 403 (RFC 6750 section 3.1). It panics if a
+// scope is empty, and the function that it returns panics if next is nil.
 func (v *Verifier) RequireScope(scope string, and ...string) func(http.Handler) http.Handler {
+	mustHaveName("RequireScope", scope, and)
 	return func(next http.Handler) http.Handler {
 		return v.require("RequireScope", next, func(c *Claims) error { return permitted(c.HasScope(scope, and...)) })
 	}
@@ -112,6 +114,13 @@ func (v *Verifier) carriers() string {
 func mustHaveNext(name string, next http.Handler) {
 	if isnil.Value(next) {
 		panic("signet." + name + ": the handler is nil")
+	}
+}
+
+// mustHaveName panics while the host sets up its routes. A role or scope without a name is a setting that somebody forgot.
+func mustHaveName(guard, first string, more []string) {
+	if first == "" || slices.Contains(more, "") {
+		panic("signet." + guard + ": a role or scope is empty")
 	}
 }
 

@@ -29,7 +29,7 @@ type LoginPolicy struct {
 	// is one. Every service with the same key, issuer and session store needs it: a refresh token of one is good at the others.
 	SecondFactor SecondFactor
 	// SecondStepACR is the "acr" (RFC 9068 section 2.2.1) of sessions whose user has shown a second factor; "": none. It has at
-	// most 128 bytes of ASCII, without spaces, quotes and backslashes. Sessions keep the level that they have. If a weaker factor
+	// most 128 bytes of ASCII, without spaces, quotes and backslashes. Older sessions keep theirs when it changes. If a weaker factor
 	// takes the place of another one, use another acr and ask for it in the routes, or end the older sessions ([Auth.RevokeAll]).
 	SecondStepACR string
 	// Decide is called after the password was right and before a session exists; nil: every login begins a session with the
@@ -46,7 +46,7 @@ type LoginDecision struct {
 	// user set it up first ([Auth.Authenticate] checks the password).
 	SecondStep bool
 	// Idle and Absolute are the lifetimes of this session in place of [Lifetimes].Refresh and Session; 0 means the values of
-	// Lifetimes. They are whole seconds, at most ten years.
+	// Lifetimes. They are whole seconds, at most ten years. No access token of the session lives longer than Idle.
 	Idle, Absolute time.Duration
 	// Facts are claims that stay with the session and return in each of its access tokens: "amr", "acr", "auth_time" and "act"
 	// (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that belong to
@@ -89,7 +89,7 @@ func (a *Auth) decide(ctx context.Context, user userstore.User, remember bool) (
 			return terms, false, storeError(err)
 		}
 	}
-	if terms, err = a.terms(d, []string{"pwd"}); err != nil {
+	if terms, err = a.terms(d, []string{byPassword}); err != nil {
 		return terms, false, err
 	}
 	if d.SecondStep && a.policy.SecondFactor == nil {

@@ -103,7 +103,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 // complete begins the session of a login whose second step was right. waited is the time since its first step.
 func (a *Auth) complete(ctx context.Context, row session.Session, ticket string, amr []string) (tokens Tokens, waited time.Duration,
 	err error) {
-	facts, err := a.raise(row.Facts, withSecondStep(amr), a.policy.SecondStepACR)
+	facts, err := a.raise(row.Facts, withSecondStep(amr), a.policy.SecondStepACR, false)
 	if err != nil {
 		return Tokens{}, 0, err
 	}
@@ -154,7 +154,8 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 }
 
 // StepUp raises a session whose user authenticates again (RFC 9470): the access tokens of the session get a new
-// "auth_time" and, if it was a second factor, [LoginPolicy].SecondStepACR. answer is a code of the second factor if the user has
+// "auth_time" and, if it was a second factor, [LoginPolicy].SecondStepACR. Without that, the session keeps its "acr" only if the
+// user has shown again how the session began: all methods of its "amr", or a second factor in place of a password. answer is a code of the second factor if the user has
 // set it up, and the password otherwise. Both tokens must be of one session, and the refresh token must be its current
 // one. The session keeps its id, and rotates. Whoever uses an older refresh token afterwards gets tokens without the new
 // facts, and the session loses them: so a token that was stolen before is not raised, and a lost answer costs no session.
@@ -194,7 +195,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	}
 	defer a.cancelIfOpen(ctx, attempt)
 	tokens, err := a.rotate(ctx, claims, func(row session.Session) (string, error) {
-		return a.raise(rotation.Facts(row), amr, acr)
+		return a.raise(rotation.Facts(row), amr, acr, true)
 	})
 	a.end(ctx, attempt, verdictOf(err))
 	if err != nil {
@@ -226,7 +227,7 @@ func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer stri
 		return nil, "", nil, storeError(err)
 	case !enrolled:
 		right, err = a.checkAgain(ctx, user, answer)
-		return []string{"pwd"}, "", right, err
+		return []string{byPassword}, "", right, err
 	case answer == "":
 		return nil, "", nil, errNoCode
 	}

@@ -549,6 +549,19 @@ func TestStepsKeepTheFactsOfANewerVersion(t *testing.T) {
 	check()
 }
 
+// A short time without use ends the access token too.
+func TestAShortIdleTimeLimitsAccessTokens(t *testing.T) {
+	s := newService(t)
+	for idle, want := range map[time.Duration]int64{0: 20 * 24 * 3600, time.Minute: 60, 365 * 24 * time.Hour: 20 * 24 * 3600} {
+		tokens, err := s.IssueFor(t.Context(), userstore.User{ID: "1"}, signet.LoginDecision{Idle: idle})
+		require.NoError(t, err)
+		require.Equal(t, want, tokens.ExpiresIn)
+		tokens, err = s.Refresh(t.Context(), tokens.RefreshToken)
+		require.NoError(t, err)
+		require.Equal(t, want, tokens.ExpiresIn)
+	}
+}
+
 func TestTheHostDecidesAboutALogin(t *testing.T) {
 	policy := signet.LoginPolicy{Decide: func(_ context.Context, user userstore.User, remember bool) (signet.LoginDecision, error) {
 		if user.ID == "3" {
@@ -662,27 +675,61 @@ func TestAStepUpByPasswordHasNoOtherLevel(t *testing.T) {
 	require.EqualValues(t, s.clock.Now().Unix(), claims["auth_time"])
 	require.NotContains(t, claims, "acr")
 
-	john, err := s.users.FindByID(t.Context(), "1")
-	require.NoError(t, err)
-	own, err := s.IssueFor(t.Context(), john, signet.LoginDecision{Facts: map[string]any{"acr": "1"}})
-	require.NoError(t, err)
-	own = tokensOf(t, s.do(t, "POST", stepUpPath, `{"refreshToken":"`+own.RefreshToken+`","password":"changeme"}`, bearer(own.AccessToken)...))
-	require.Equal(t, "1", part(t, own.AccessToken, 1)["acr"], "the host's own level")
 }
 
-// A second factor takes no level away that the host has given, and a password takes away only that of a second factor.
-func TestAStepKeepsTheHostsOwnLevel(t *testing.T) {
+// A step-up gives a new time to the level of the host only if it repeats how the session began.
+func TestAStepUpAndTheHostsOwnLevel(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}}))
+	code := 100
+	for _, tc := range []struct {
+		began      any
+		byPassword []any // the methods after a step-up by the password; with "acr" if the level has stayed
+		byCode     []any
+	}{
+		{nil, []any{"pwd"}, []any{"otp", "mfa"}},
+		{[]string{}, []any{"pwd"}, []any{"otp", "mfa"}},
+		{[]string{"pwd"}, []any{"pwd", "acr"}, []any{"pwd", "otp", "mfa", "acr"}},
+		{[]string{"hwk"}, []any{"pwd"}, []any{"otp", "mfa"}},
+		{[]string{"pwd", "hwk"}, []any{"pwd"}, []any{"otp", "mfa"}},
+		{[]string{"pwd", "otp"}, []any{"pwd"}, []any{"pwd", "otp", "mfa", "acr"}},
+		{[]string{"otp", "mfa"}, []any{"pwd"}, []any{"otp", "mfa", "acr"}},
+	} {
+		for id, want := range map[string][]any{"3": tc.byPassword, "1": tc.byCode} {
+			answer := "admin123"
+			if id == "1" {
+				answer = strconv.Itoa(code)
+				code++
+			}
+			facts := map[string]any{"acr": "phr", "auth_time": 1}
+			if tc.began != nil {
+				facts["amr"] = tc.began
+			}
+			tokens, err := s.IssueFor(t.Context(), userstore.User{ID: id}, signet.LoginDecision{Facts: facts})
+			require.NoError(t, err)
+			tokens, err = s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, answer)
+			require.NoError(t, err)
+			claims := part(t, tokens.AccessToken, 1)
+			got := claims["amr"].([]any)
+			if claims["acr"] == "phr" {
+				got = append(got, "acr")
+			}
+			require.Equal(t, want, got, "%v, user %s", tc.began, id)
+			require.EqualValues(t, s.clock.Now().Unix(), claims["auth_time"])
+		}
+	}
+}
+
+// The second step is a part of the login, whose level the host has chosen.
+func TestASecondStepKeepsTheHostsOwnLevel(t *testing.T) {
 	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}},
 		Decide: func(context.Context, userstore.User, bool) (signet.LoginDecision, error) {
 			return signet.LoginDecision{Facts: map[string]any{"acr": "silver"}}, nil
 		}}))
 	both := tokensOf(t, s.do(t, "POST", secondStepPath, `{"ticket":"`+s.ticket(t)+`","code":"100"}`))
 	require.Equal(t, "silver", part(t, both.AccessToken, 1)["acr"])
-	gold, err := s.IssueFor(t.Context(), userstore.User{ID: "1"}, signet.LoginDecision{Facts: map[string]any{"acr": "gold"}})
+	both, err := s.StepUp(t.Context(), both.AccessToken, both.RefreshToken, "101")
 	require.NoError(t, err)
-	gold, err = s.StepUp(t.Context(), gold.AccessToken, gold.RefreshToken, "101")
-	require.NoError(t, err)
-	require.Equal(t, "gold", part(t, gold.AccessToken, 1)["acr"])
+	require.Equal(t, "silver", part(t, both.AccessToken, 1)["acr"])
 }
 
 // A wrong answer has one event: that of a password, or that of a code.

@@ -110,6 +110,13 @@ func (f *Factor) NewRecoveryCodes(ctx context.Context, userID string) ([]string,
 	return codes, nil
 }
 
+// RecoveryCodesLeft returns how many recovery codes of the user were not used. It is 0 for a user who is not enrolled. An error
+// means that the store did not answer, or that the state cannot be decrypted.
+func (f *Factor) RecoveryCodesLeft(ctx context.Context, userID string) (int, error) {
+	_, r, err := f.load(ctx, userID)
+	return len(r.Codes), err
+}
+
 // Remove ends the enrolment of the user, confirmed or not. It also removes state that cannot be decrypted, so a host can let
 // users enrol again after the key was lost. Removing a factor that does not exist is not an error. An error means that the
 // store did not answer.

@@ -239,8 +239,15 @@ func TestRecoveryCodes(t *testing.T) {
 		require.False(t, seen[code])
 		seen[code] = true
 	}
+	left := func() int {
+		n, err := f.RecoveryCodesLeft(t.Context(), "u1")
+		require.NoError(t, err)
+		return n
+	}
+	require.Equal(t, 10, left())
 	requireRight(t, f, codes[3], "first use")
 	requireWrong(t, f, codes[3], "second use")
+	require.Equal(t, 9, left())
 	fresh, err := f.NewRecoveryCodes(t.Context(), "u1")
 	require.NoError(t, err)
 	require.Len(t, fresh, 10)
@@ -251,6 +258,10 @@ func TestRecoveryCodes(t *testing.T) {
 	for _, code := range fresh {
 		requireWrong(t, f, code, "all are used")
 	}
+	require.Zero(t, left())
+	n, err := f.RecoveryCodesLeft(t.Context(), "nobody")
+	require.NoError(t, err)
+	require.Zero(t, n)
 }
 
 func TestEnrolment(t *testing.T) {
