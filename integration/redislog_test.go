@@ -19,6 +19,7 @@ import (
 	"github.com/signet-go/signet/integration/servers"
 	"github.com/signet-go/signet/redisstore"
 	"github.com/signet-go/signet/session"
+	"github.com/signet-go/signet/throttle"
 )
 
 const day = 24 * time.Hour
@@ -357,6 +358,42 @@ func TestRedisNotifyForbidden(t *testing.T) {
 	revokeSession(t, store, row.ID)
 	require.Equal(t, revokedEntries(row), r.next(t))
 	require.ErrorContains(t, store.Notify(t.Context(), func() {}), "NOPERM")
+}
+
+// A replica takes the place of a master that was killed. The stores find it when the Cluster has, although nobody told their
+// clients: a dead server sends nobody to another one.
+func TestAClusterReplacesAMaster(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 3)
+	master := cluster.Nodes()[0]
+	replica := cluster.AddReplica(t, master)
+	store := redisSessions(t, openCluster(t, cluster.Addrs()), "signet")
+	failures, err := redisstore.NewThrottle(openCluster(t, cluster.Addrs()))
+	require.NoError(t, err)
+	count := func() (err error) {
+		for i := range 32 { // each shard has some of these
+			err = errors.Join(err, failures.Update(t.Context(), throttle.Key{byte(i)}, func(throttle.Record, time.Time) (throttle.Record, time.Time, error) {
+				return throttle.Record(fmt.Sprint(time.Now())), time.Now().Add(time.Hour), nil
+			}))
+		}
+		return err
+	}
+	pull := func() error {
+		_, err := store.ReadLog(t.Context(), session.End, 1, func(session.Entry) {})
+		return err
+	}
+	require.NoError(t, count())
+	require.NoError(t, pull())
+	master.Kill()
+	require.Error(t, pull())
+	own := openRedis(t, "redis://"+replica.Addr())
+	require.Eventually(t, func() bool {
+		role, err := own.Do(t.Context(), "ROLE").Slice()
+		return err == nil && role[0] == "master"
+	}, 30*time.Second, 100*time.Millisecond)
+	for name, ask := range map[string]func() error{"sessions": pull, "throttle": count} {
+		require.Eventually(t, func() bool { return ask() == nil }, 10*time.Second, time.Second, "%s: the replica is the master now", name)
+	}
 }
 
 // The documented rights are enough in a Cluster too. On one server the stores of hostRedis have only these.

@@ -124,6 +124,7 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 	asked := time.Now()
 	answers, err := s.run(ctx, logScript, calls)
 	if err != nil {
+		findMasters(ctx, s.client) // every process of the service is here once a second
 		return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
 	}
 	var page session.Page

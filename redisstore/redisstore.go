@@ -16,7 +16,8 @@
 //
 // If another server becomes the primary, the connections to the old one must end. As a replica it goes on to answer reads. If
 // it is cut off from the new primary too, a process that only checks tokens hears of no revocation, and does not notice. With
-// Sentinel and Cluster the client follows by itself. Otherwise set ConnMaxLifetime in its options to a few seconds.
+// Sentinel and Cluster the client follows by itself: a Cluster is asked for its masters after each read of the log that failed,
+// which is once a second. Otherwise set ConnMaxLifetime in its options to a few seconds.
 //
 // The server must run with maxmemory-policy noeviction. If it evicts a session, its user is signed out; if it evicts the log or a
 // cut-off, revoked tokens pass.

@@ -247,6 +247,14 @@ func newScript(text string) *redis.Script {
 	return redis.NewScript(text)
 }
 
+// findMasters lets the client of a Cluster ask, in the background, which servers are the masters now. By itself it asks once a
+// minute, or when a server has sent it to another one. A server that is dead sends it nowhere.
+func findMasters(ctx context.Context, client redis.UniversalClient) {
+	if cluster, ok := client.(interface{ ReloadState(context.Context) }); ok {
+		cluster.ReloadState(ctx)
+	}
+}
+
 // run calls a script several times in one round trip to each server. Each answer has its own error.
 func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))

@@ -86,6 +86,7 @@ func (t *Throttle) Update(ctx context.Context, key throttle.Key,
 func (t *Throttle) read(ctx context.Context, name string) (value string, now time.Time, err error) {
 	answer, err := throttleReadScript.Run(ctx, t.client, []string{name}).Slice()
 	if err != nil {
+		findMasters(ctx, t.client)
 		return "", now, err
 	}
 	millis, _ := answer[0].(int64)

@@ -100,19 +100,64 @@ func RedisCluster(t testing.TB, masters int) *Cluster {
 	}
 	c := &Cluster{}
 	for range masters {
-		node := newRedis(t, []string{
-			"--cluster-enabled", "yes",
-			"--cluster-config-file", "nodes.conf",
-			"--cluster-node-timeout", "5000",
-		})
-		node.portOffsets = []int{redisBusOffset}
-		node.begin()
-		c.nodes = append(c.nodes, node)
+		c.addNode(t)
 	}
 	if node, err := c.form(); err != nil {
 		t.Fatalf("servers: Redis Cluster, node %s: %v\n%s", node.Addr(), err, node.logTail())
 	}
 	return c
+}
+
+func (c *Cluster) addNode(t testing.TB) *Server {
+	node := newRedis(t, []string{
+		"--cluster-enabled", "yes",
+		"--cluster-config-file", "nodes.conf",
+		"--cluster-node-timeout", "5000",
+	})
+	node.portOffsets = []int{redisBusOffset}
+	node.begin()
+	c.nodes = append(c.nodes, node)
+	return node
+}
+
+// AddReplica adds a replica of a master, which takes the master's place some seconds after that was killed. It returns when the
+// replica has all data, and every node knows it.
+func (c *Cluster) AddReplica(t testing.TB, master *Server) *Server {
+	t.Helper()
+	replica := c.addNode(t)
+	join := func() error {
+		if _, err := redisCall(replica.Addr(), "CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(master.port)); err != nil {
+			return err
+		}
+		for _, node := range c.nodes {
+			if err := c.await(node, c.knowsAll); err != nil {
+				return err
+			}
+		}
+		id, err := redisCall(master.Addr(), "CLUSTER", "MYID")
+		if err != nil {
+			return err
+		}
+		if _, err := redisCall(replica.Addr(), "CLUSTER", "REPLICATE", id); err != nil {
+			return err
+		}
+		for _, node := range c.nodes {
+			if err := c.await(node, func(node *Server) (string, bool, error) {
+				nodes, err := redisCall(node.Addr(), "CLUSTER", "NODES")
+				return nodes, strings.Contains(nodes, "slave "+id), err
+			}); err != nil {
+				return err
+			}
+		}
+		return c.await(replica, func(*Server) (string, bool, error) {
+			info, err := redisCall(replica.Addr(), "INFO", "replication")
+			return info, strings.Contains(info, "master_link_status:up"), err
+		})
+	}
+	if err := join(); err != nil {
+		t.Fatalf("servers: replica of %s: %v\n%s", master.Addr(), err, replica.logTail())
+	}
+	return replica
 }
 
 // form makes one cluster of the nodes. The nodes get their slots only when they all know each other. A node that knows
