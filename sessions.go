@@ -15,7 +15,8 @@ import (
 
 // Logout ends the session of a refresh or an access token, expired or not. A session that is gone already is no error. The
 // error is [ErrInvalidToken] for a text that is no token of this service, [ErrUnavailable], or [ErrStateless] under
-// [WithoutSessions]. If it is nil, the store has stored that the session has ended.
+// [WithoutSessions]. If it is nil, the store has stored that the session has ended. A store that has lost the login itself, such as
+// in a failover, has nothing to end: then only this process refuses the access tokens, and [Auth.RevokeUser] reaches all.
 func (a *Auth) Logout(ctx context.Context, token string) error {
 	claims, err := a.read(ctx, token, forLogout)
 	if err != nil {

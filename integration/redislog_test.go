@@ -378,14 +378,32 @@ func TestAClusterReplacesAMaster(t *testing.T) {
 		}
 		return err
 	}
+	var rows []session.Session
+	for i := range 64 {
+		rows = append(rows, newSession(t, store, "user"+strconv.Itoa(i)))
+	}
+	page, err := store.ReadLog(t.Context(), session.End, 1, func(session.Entry) {})
+	require.NoError(t, err)
+	read := map[string]bool{}
 	pull := func() error {
-		_, err := store.ReadLog(t.Context(), session.End, 1, func(session.Entry) {})
+		_, err := store.ReadLog(t.Context(), page.Next, 1000, func(e session.Entry) { read[e.ID] = true })
 		return err
 	}
 	require.NoError(t, count())
 	require.NoError(t, pull())
 	master.Kill()
+	revoked := 0
+	for _, row := range rows {
+		err := store.Update(t.Context(), row.ID, func(row session.Session, at session.Moment) (session.Session, error) {
+			return row.Revoke(session.ReasonLogout, at.Now), nil
+		})
+		if err == nil {
+			revoked++
+		}
+	}
+	require.Greater(t, revoked, 10, "the other masters answer")
 	require.Error(t, pull())
+	require.Len(t, read, revoked, "what they have stored is known at once")
 	own := openRedis(t, "redis://"+replica.Addr())
 	require.Eventually(t, func() bool {
 		role, err := own.Do(t.Context(), "ROLE").Slice()

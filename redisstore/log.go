@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,7 +111,8 @@ func (p place) String() string {
 }
 
 // ReadLog implements [session.Log]. Each group has a log, and the cursor holds a place in each. So all of them are read in
-// one round trip to each server. In a Cluster the time is the earliest of its masters'.
+// one round trip to each server. In a Cluster the time is the earliest of its masters'. If one of them does not answer, each is
+// called for what the others have, and the error says so.
 func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
 	places, err := parseCursor(after)
 	if err != nil {
@@ -125,15 +127,14 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 	answers, err := s.run(ctx, logScript, calls)
 	if err != nil {
 		findMasters(ctx, s.client) // every process of the service is here once a second
-		return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
 	}
 	var page session.Page
-	var found []session.Entry
 	next := make([]string, len(places))
 	for group, answer := range answers {
-		values, err := answer.Slice()
-		if err != nil {
-			return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
+		values, away := answer.Slice()
+		if away != nil {
+			err = cmp.Or(err, away)
+			continue
 		}
 		now, _ := values[0].(int64)
 		s.recent[group].Clock(session.Millis(now), asked)
@@ -148,19 +149,18 @@ func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, ea
 		page.More = page.More || values[4] != int64(0)
 		entries, _ := values[5].([]any)
 		for _, entry := range entries {
-			e, err := parseEntry(fmt.Sprint(entry), group)
-			if err != nil {
-				return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
-			}
-			if e.Kind != 0 {
-				found = append(found, e)
+			switch e, unreadable := parseEntry(fmt.Sprint(entry), group); {
+			case unreadable != nil:
+				err = cmp.Or(err, unreadable)
+			case e.Kind != 0:
+				each(e)
 			}
 		}
 	}
-	page.Next = session.Cursor(strings.Join(next, ","))
-	for _, e := range found {
-		each(e)
+	if err != nil {
+		return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
 	}
+	page.Next = session.Cursor(strings.Join(next, ","))
 	return page, nil
 }
 
