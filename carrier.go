@@ -1,6 +1,7 @@
 package signet
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/signet-go/signet/internal/limit"
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
@@ -35,9 +37,24 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 // setCookies writes a pair of tokens into cookies. Both cookies live as long as the token that lives longer. A token that has
 // expired is refused anyway.
 func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Tokens) {
+	c.endOlder(r, tokens)
 	seconds := int(max(tokens.ExpiresIn, tokens.refreshIn))
 	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, seconds)
 	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, seconds)
+}
+
+// endOlder ends the session of the cookies that the browser has sent, if these tokens are of another one. The new cookies take their
+// place, so nobody could end that session in this browser any more. A neighbour cannot set the cookie of the access token.
+func (c carrier) endOlder(r *http.Request, tokens Tokens) {
+	older, err := c.cookies.accessToken(r)
+	if err != nil || c.auth.sessions == nil || unverified(older).whose == unverified(tokens.AccessToken).whose {
+		return
+	}
+	ctx, limited := limit.New(context.WithoutCancel(c.context(r)), asideTimeout)
+	defer limited.Release()
+	if err := c.auth.Logout(ctx, older); errors.Is(err, ErrUnavailable) {
+		c.auth.warnUnstored(ctx, "signet: the session that a browser had before goes on, because the session store did not answer", "error", err)
+	}
 }
 
 // SetCookies gives a pair of tokens to a browser in the cookies of [Auth.CookieHandler]. It is for hosts that sign users in by
@@ -56,7 +73,8 @@ func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Token
 //
 // A handler for a form of your own must refuse forms of other sites ([http.CrossOriginProtection]). A proxy must pass on the
 // Host header of the browser: otherwise the cookies can be those of development, which later requests do not count
-// (docs/browsers.md). SetCookies also sets "Cache-Control: no-store". The error says that [WithCookies] is not set, that the
+// (docs/browsers.md). If the browser had cookies of another session, that session ends. SetCookies also sets "Cache-Control:
+// no-store". The error says that [WithCookies] is not set, that the
 // prefix is not a path, that there are no tokens, or that a token is longer than 3,800 bytes, which fits into no cookie. Then
 // no cookie is set, and the session of the tokens goes on: end it with [Auth.Logout].
 func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string, tokens Tokens) error {

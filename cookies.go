@@ -1,6 +1,7 @@
 package signet
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,7 +35,20 @@ type cookieMode struct {
 	protection *http.CrossOriginProtection
 	service    string
 	log        *slog.Logger
-	warned     atomic.Bool
+	warned     atomic.Bool // about cookies that the browser will not keep
+	warnedPath atomic.Bool // about a cookie that the browser does not send
+}
+
+// isOrigin reports whether browsers write an origin so: in lower case and ASCII, without the port that goes without saying, without
+// a user, and without a pattern.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil {
+		return false
+	}
+	usual := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	foreign := func(c rune) bool { return c > '~' || c == '*' || c >= 'A' && c <= 'Z' }
+	return usual != "" && u.Port() != usual && text == u.Scheme+"://"+u.Host && !strings.ContainsFunc(text, foreign)
 }
 
 // cookieName returns the name of a cookie of this service, without the prefix that makes it secure.
@@ -91,6 +105,10 @@ func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
 		}
 	}
 	if token == "" {
+		if len(m.named(r, refreshCookie)) == 0 && !m.warnedPath.Swap(true) { // the browser got both, for the same time
+			m.log.Warn("signet: a browser has sent the cookie of the access token without that of the refresh token, so it cannot refresh; " +
+				"the prefix of CookieHandler and SetCookies must be the path that the browser sees")
+		}
 		return "", ErrNoToken
 	}
 	return token, nil
@@ -177,7 +195,8 @@ func (m *cookieMode) sameSite(r *http.Request) error {
 		r = asPost(r)
 	}
 	if err := m.protection.Check(r); err != nil {
-		return errCrossSite
+		return because(errCrossSite, fmt.Errorf("%w: the page is of %q, and the request is for %q; see Cookies.TrustedOrigins, or let the proxy pass Host on",
+			err, label(r.Header.Get("Origin")), label(r.Host)))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -523,6 +524,83 @@ func TestLogoutCookies(t *testing.T) {
 		"WithCookies is not set")
 }
 
+// The cookies of a login take the place of older ones, so nobody could end the session of those in this browser.
+func TestALoginEndsTheOlderSessionOfTheBrowser(t *testing.T) {
+	store := &switchedStore{}
+	log := &lines{}
+	b := newBrowser(t, signet.WithSessionStore(store), signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	at, err := url.Parse(b.server.URL + "/web/auth/")
+	require.NoError(t, err)
+	access := func() string {
+		cookies := b.client.Jar.Cookies(at)
+		i := slices.IndexFunc(cookies, func(c *http.Cookie) bool { return c.Name == "__Host-access_token" })
+		require.GreaterOrEqual(t, i, 0)
+		return cookies[i].Value
+	}
+	ended := func(token string) bool {
+		_, err := b.Verify(t.Context(), token)
+		return errors.Is(err, signet.ErrRevoked)
+	}
+	john := func() { require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", johnsLogin).StatusCode) }
+	john()
+	first := access()
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/refresh-token", "{}").StatusCode)
+	require.Equal(t, 201, b.do(t, "POST", "/auth/login", johnsLogin).StatusCode, "for another client")
+	require.Equal(t, 401, b.do(t, "POST", "/web/auth/login", `{"email":"john@mail.com","password":"wrong"}`).StatusCode)
+	require.False(t, ended(first))
+	second := access()
+	john()
+	require.True(t, ended(second))
+	third := access()
+	b.clock.advance(30 * 24 * time.Hour)
+	require.Equal(t, 201, b.do(t, "POST", "/web/auth/login", adminsLogin).StatusCode)
+	require.NoError(t, b.RevokeUser(t.Context(), "1"))
+	require.Equal(t, 200, b.do(t, "GET", "/orders", "").StatusCode)
+
+	set := func(cookie string, tokens signet.Tokens) {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "https://shop.example/callback", nil)
+		r.Header.Set("Cookie", "__Host-access_token="+cookie)
+		require.NoError(t, b.SetCookies(w, r, "/web/auth", tokens))
+		require.Len(t, w.Result().Cookies(), 2)
+	}
+	fourth := access()
+	tokens, err := b.IssueFor(t.Context(), userstore.User{ID: "1"})
+	require.NoError(t, err)
+	set("garbage", tokens)
+	set(tokens.AccessToken, tokens)
+	require.False(t, ended(tokens.AccessToken))
+	set(third, tokens)
+	require.False(t, ended(fourth))
+	set(fourth, tokens)
+	require.True(t, ended(fourth))
+	other, err := b.IssueFor(t.Context(), userstore.User{ID: "3"})
+	require.NoError(t, err)
+	store.down.Store(true)
+	set(tokens.AccessToken, other)
+	store.down.Store(false)
+	require.False(t, ended(tokens.AccessToken))
+	require.Equal(t, 1, strings.Count(log.String(), "the session that a browser had before goes on"))
+}
+
+// A browser whose cookie of the refresh token has another path than the mount can log in, and cannot refresh.
+func TestACookieThatTheBrowserDoesNotSend(t *testing.T) {
+	log := &lines{}
+	b := newBrowser(t, signet.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	refresh := func(cookies string) int {
+		return b.do(t, "POST", "/web/auth/refresh-token", "{}", "Cookie", cookies).StatusCode
+	}
+	tokens, err := b.IssueFor(t.Context(), userstore.User{ID: "1"})
+	require.NoError(t, err)
+	require.Equal(t, 401, refresh(""))
+	require.Equal(t, 401, refresh("__Secure-refresh_token="+tokens.RefreshToken))
+	require.Equal(t, 401, refresh("__Host-access_token="+tokens.AccessToken+"; __Secure-refresh_token=garbage"))
+	require.NotContains(t, log.String(), "the prefix of CookieHandler")
+	for range 2 {
+		require.Equal(t, 401, refresh("__Host-access_token="+tokens.AccessToken))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "the prefix of CookieHandler"))
+}
+
 func TestSetCookiesThatCannotWork(t *testing.T) {
 	s, b := newService(t), newBrowser(t)
 	tokens, err := b.IssueFor(t.Context(), userstore.User{ID: "1"})
@@ -560,6 +638,14 @@ func TestCookieMountsThatCannotWork(t *testing.T) {
 	require.Equal(t, 201, post(muxed("/web/auth/", b.CookieHandler("/web/auth/")), "/web/auth/login"))
 	_, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithCookies(signet.Cookies{TrustedOrigins: []string{"app.example.com"}}))
 	require.ErrorContains(t, err, "signet.WithCookies")
+	for origin, good := range map[string]bool{"https://app.example.com": true, "http://localhost:5173": true, "https://xn--bcher-kva.example:8443": true,
+		"http://[::1]:80": false, "http://[::1]:8080": true, "https://a.example:80": true,
+		"https://app.example.com:443": false, "HTTPS://app.example.com": false, "https://App.example.com": false, "https://*.example.com": false,
+		"https://user@app.example.com": false, "ws://app.example.com": false, "https://bücher.example": false, "null": false,
+		"https://app.example.com/": false, "*": false} {
+		_, err := signet.NewVerifier(keys.Secret(secret), signet.WithCookies(signet.Cookies{TrustedOrigins: []string{origin}}))
+		require.Equal(t, good, err == nil, "%s: %v", origin, err)
+	}
 }
 
 func TestTickets(t *testing.T) {

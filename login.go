@@ -146,8 +146,8 @@ func (a *Auth) IssueFor(ctx context.Context, user userstore.User, decision ...Lo
 	return tokens, err
 }
 
-// placeTimeout is for a place that is remembered: a sign-in must not wait long for what only helps a later one.
-const placeTimeout = time.Second
+// asideTimeout is for what a sign-in does beside: it must not wait long for a place that is remembered, or for an older session.
+const asideTimeout = time.Second
 
 // rememberPlace makes the client's address a known place of the user, for a host that calls [Auth.Authenticate] and then makes
 // steps of its own. For a user with a second factor, Authenticate does not do it. IssueFor does, because it is called when all
@@ -157,7 +157,7 @@ func (a *Auth) rememberPlace(ctx context.Context, user userstore.User) {
 	if a.policy.SecondFactor == nil || address == "" {
 		return
 	}
-	ctx, limited := limit.New(context.WithoutCancel(ctx), placeTimeout)
+	ctx, limited := limit.New(context.WithoutCancel(ctx), asideTimeout)
 	defer limited.Release()
 	for _, name := range accountsOf(user.Email, user.ID) {
 		if err := a.policy.Throttle.Remember(ctx, name, address); err != nil {

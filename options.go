@@ -356,6 +356,8 @@ func WithCookies(cookies Cookies) VerifierOption {
 		for _, origin := range cookies.TrustedOrigins {
 			if err := mode.protection.AddTrustedOrigin(origin); err != nil {
 				s.mistake("WithCookies", "%w", err)
+			} else if !isOrigin(origin) {
+				s.mistake("WithCookies", "TrustedOrigins: no browser sends the origin %q; write one as browsers do, such as https://app.example.com", origin)
 			}
 		}
 		s.cookies = mode
