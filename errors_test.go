@@ -244,4 +244,5 @@ func TestLifetimesThatHurtAreLogged(t *testing.T) {
 	require.False(t, warned(signet.WithLifetimes(signet.Lifetimes{Refresh: 7 * day})))
 	require.True(t, warned(signet.WithLifetimes(signet.Lifetimes{Access: 8 * day, Refresh: 7 * day})))
 	require.True(t, warned(signet.WithLifetimes(signet.Lifetimes{Access: 11 * time.Hour})))
+	require.True(t, warned(signet.WithLifetimes(signet.Lifetimes{Refresh: 15 * time.Minute})), "who does nothing stays signed in")
 }

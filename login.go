@@ -40,7 +40,13 @@ func (a *Auth) login(ctx context.Context, email, password string, remember bool)
 		a.noteRefused(ctx, user.ID, err)
 		return Tokens{}, err
 	}
-	tokens, err := a.start(ctx, user, terms, pending, a.stillRight(ctx, user, password))
+	stillRight := a.stillRight(ctx, user, password)
+	tokens, err := a.start(ctx, user, terms, pending, func(current userstore.User) error {
+		if err := stillRight(current); err != nil || pending {
+			return err
+		}
+		return a.stillWithoutFactor(ctx, user.ID)
+	})
 	a.end(ctx, attempt, verdictOf(err))
 	switch {
 	case err == nil:
@@ -82,6 +88,15 @@ func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass strin
 		ok, _, err := a.gate.Verify(ctx, networkOf(ctx), current.PasswordHash, pass)
 		return passwordError(current.ID, ok && !current.Disabled, err)
 	}
+}
+
+// stillWithoutFactor refuses a login of one step if its user has set a second factor up meanwhile. The next one asks for a code.
+func (a *Auth) stillWithoutFactor(ctx context.Context, userID string) error {
+	enrolled, err := a.enrolled(ctx, userID)
+	if err == nil && enrolled {
+		return ErrInvalidCredentials
+	}
+	return err
 }
 
 // Authenticate checks an e-mail address and a password and returns the user. It begins no session and issues no tokens. It is

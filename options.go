@@ -168,11 +168,13 @@ func (s *settings) complete() {
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
 	}
-	set := s.lifetimes.Access // 0: the host has set none, and then the default is no reason for a warning
-	s.lifetimes = s.lifetimes.orContract()
-	if set > s.lifetimes.Refresh && s.logger != nil {
+	// With the contract's own values that is so, and no reason for a warning.
+	set := s.lifetimes
+	s.lifetimes = set.orContract()
+	chosen := set.Access != 0 || s.lifetimes.Refresh < Lifetimes{}.orContract().Refresh
+	if l := s.lifetimes; chosen && l.Access > l.Refresh && s.logger != nil {
 		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: "+
-			"clients stay signed in after their session can no longer be refreshed", "access", set, "refresh", s.lifetimes.Refresh)
+			"clients stay signed in after their session can no longer be refreshed", "access", l.Access, "refresh", l.Refresh)
 	}
 }
 

@@ -549,6 +549,27 @@ func TestStepsKeepTheFactsOfANewerVersion(t *testing.T) {
 	check()
 }
 
+// enrolling is a factor that its user sets up between two questions of a login.
+type enrolling struct {
+	onceCodes
+	asked atomic.Int64
+}
+
+func (f *enrolling) Enrolled(context.Context, string) (bool, error) { return f.asked.Add(1) > 1, nil }
+
+// A login that began before its user had a second factor, and ends after that, gets no tokens without a code.
+func TestALoginBesideTheSetUpOfAFactor(t *testing.T) {
+	factor := &enrolling{}
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: factor}))
+	_, err := s.Login(t.Context(), "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	list, err := s.Sessions(t.Context(), "1")
+	require.NoError(t, err)
+	require.Empty(t, list)
+	_, err = s.Login(t.Context(), "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrSecondStepRequired)
+}
+
 // A short time without use ends the access token too.
 func TestAShortIdleTimeLimitsAccessTokens(t *testing.T) {
 	s := newService(t)

@@ -49,11 +49,22 @@ func factorRoutes(mux *http.ServeMux, auth *signet.Auth, factor *totp.Factor) {
 			return 0, nil, err
 		}
 		codes, err := factor.Confirm(r.Context(), signet.Subject(r.Context()), body["code"])
-		return http.StatusCreated, map[string]any{"recovery_codes": codes}, factorError(err)
+		return http.StatusCreated, map[string]any{"recovery_codes": codes}, endOthers(r, auth, err)
 	}))
 	mux.Handle("DELETE /api/v1/second-factor", guarded(func(_ http.ResponseWriter, r *http.Request) (int, any, error) {
-		return http.StatusOK, map[string]bool{"enrolled": false}, factorError(factor.Remove(r.Context(), signet.Subject(r.Context())))
+		err := factor.Remove(r.Context(), signet.Subject(r.Context()))
+		return http.StatusOK, map[string]bool{"enrolled": false}, endOthers(r, auth, err)
 	}))
+}
+
+// endOthers ends the other sessions of the user after a change of the factor: they began with the password alone, or with the factor
+// that is gone.
+func endOthers(r *http.Request, auth *signet.Auth, err error) error {
+	if err != nil {
+		return factorError(err)
+	}
+	claims, _ := signet.ClaimsFromContext(r.Context()) // behind RequireRecentAuth there are some
+	return auth.RevokeOtherSessions(auth.ContextWithClient(r), claims.Subject, claims.SessionID)
 }
 
 // factorError is the answer for an error of the factor.
