@@ -414,6 +414,55 @@ func TestAClusterReplacesAMaster(t *testing.T) {
 	}
 }
 
+// While a slot is moved, a session whose cut-off is not there yet cannot be read.
+func TestAHalfMovedSlot(t *testing.T) {
+	t.Parallel()
+	cluster := servers.RedisCluster(t, 3)
+	client := openCluster(t, cluster.Addrs())
+	store := redisSessions(t, client, "signet")
+	row := newSession(t, store, "ann")
+	cut := func(c session.Cutoff, latest, now session.Millis) session.Cutoff {
+		return session.Cutoff{Ended: c.Ended + 1, Changed: c.Changed + 1, KeepUntil: now.Add(day)}
+	}
+	changeCutoff(t, store, "", cut)
+	changeCutoff(t, store, "ann", cut)
+	key := func(name string) string { return fmt.Sprintf("signet:{%d}:%s", session.GroupOfUser("ann"), name) }
+	from, err := client.MasterForKey(t.Context(), key("all"))
+	require.NoError(t, err)
+	slot, err := client.ClusterKeySlot(t.Context(), key("all")).Result()
+	require.NoError(t, err)
+	other := slices.IndexFunc(cluster.Addrs(), func(addr string) bool { return addr != from.Options().Addr })
+	to := openRedis(t, "redis://"+cluster.Addrs()[other])
+	id := func(node *redis.Client) string { return node.Do(t.Context(), "CLUSTER", "MYID").Val().(string) }
+	require.NoError(t, to.Do(t.Context(), "CLUSTER", "SETSLOT", slot, "IMPORTING", id(from)).Err())
+	require.NoError(t, from.Do(t.Context(), "CLUSTER", "SETSLOT", slot, "MIGRATING", id(to)).Err())
+	host, port, err := net.SplitHostPort(to.Options().Addr)
+	require.NoError(t, err)
+	move := func(names ...string) {
+		args := []any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}
+		for _, name := range names {
+			args = append(args, key(name))
+		}
+		require.NoError(t, from.Do(t.Context(), args...).Err())
+	}
+	read := func() (at session.Moment, err error) {
+		fresh := redisSessions(t, openCluster(t, cluster.Addrs()), "signet") // it remembers no row
+		err = fresh.Update(t.Context(), row.ID, func(row session.Session, now session.Moment) (session.Session, error) {
+			at = now
+			return row, nil
+		})
+		return at, err
+	}
+	move("s:"+row.ID, "all")
+	_, err = read()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, session.ErrNotFound)
+	move("c:ann", "u:ann", "revoked")
+	at, err := read()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, at.User.Ended)
+}
+
 // The documented rights are enough in a Cluster too. On one server the stores of hostRedis have only these.
 func TestRedisRightsInACluster(t *testing.T) {
 	addrs := servers.RedisCluster(t, 3).Addrs()

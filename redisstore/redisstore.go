@@ -22,11 +22,12 @@
 // The server must run with maxmemory-policy noeviction. If it evicts a session, its user is signed out; if it evicts the log or a
 // cut-off, revoked tokens pass.
 //
-// If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward. If the write of a
-// login is lost, the login must be repeated, and a logout reaches only the process that answers it. If the write of a revocation
-// or a cut-off is lost, what it had ended lives again. A process that had already read the lost part of the log notices the loss
-// ([session.ErrCursor]), and reads the log from its beginning. It goes on to refuse what it knows to be revoked, and writes a
-// lost cut-off again when the user logs in or refreshes. Where no revocation may be lost, keep sessions in SQL.
+// If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward (two tabs that refresh
+// at that moment can lose the session: docs/rotation.md, "Known limits"). If the write of a login is lost, the login must be
+// repeated, and a logout reaches only the process that answers it. If the write of a revocation or a cut-off is lost, what it
+// had ended lives again. A process that had already read the lost part of the log notices the loss ([session.ErrCursor]), and
+// reads the log from its beginning. It goes on to refuse what it knows to be revoked, and writes a lost cut-off again when the
+// user logs in or refreshes. Where no revocation may be lost, keep sessions in SQL.
 //
 // An account of its own needs the rights "~signet:* &signet:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +time",
 // with the prefix of the keys ([WithPrefix]), and "+cluster|slots" in a Cluster. A call that lacks a right fails, and is safe to

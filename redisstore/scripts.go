@@ -98,13 +98,14 @@ var (
 // readScript returns the time, a row, the two cut-offs of its user, and the id of that user. Only the row names the user. So
 // the script takes the id from the row's text, and reads one key that KEYS does not name: it has the hash slot of the
 // others. It finds the id as it is if that has no escape in JSON. The caller compares the id with what it reads from the
-// row itself. If they differ, it calls the script again with the id.
+// row itself. If they differ, it calls the script again with the id. It reads that key beside another one: of a slot that is moved
+// to another server, and of which only some keys are there, a single missing key would count as one that does not exist.
 // KEYS: row, cut-off of everybody. ARGV: what stands before a user's id in the key of a cut-off, and the id if it is known.
 var readScript = newScript(nowLua + `
 local have = redis.call('MGET', KEYS[1], KEYS[2])
 local row = have[1]
 local user = ARGV[2] or row and string.match(row, '"user":"([^"\\]*)"') or ''
-return {now, redis.call('GET', ARGV[1] .. user), have[2], row, user}`)
+return {now, redis.call('MGET', ARGV[1] .. user, KEYS[1])[1], have[2], row, user}`)
 
 // swapScript writes a row if its mark, and the texts of the two cut-offs, are still the ones that were read. If the old mark is
 // empty, the row must not exist; then the script returns how many sessions the user has. Otherwise it returns the row's score in
