@@ -44,6 +44,7 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		"repeated word":     {userstore.NewMemory(), keys.Secret([]byte(strings.Repeat("hunter2", 9))), nil, []string{"repeats"}},
 		"placeholder":       {userstore.NewMemory(), keys.Secret([]byte("secret")), nil, []string{"placeholder"}},
 		"long placeholder":  {userstore.NewMemory(), keys.Secret([]byte("my Your-256-bit-secret, for production use")), nil, []string{"placeholder"}},
+		"template":          {userstore.NewMemory(), keys.Secret([]byte("{{ .Values.secretOfTheServiceForTokens }}")), nil, []string{"nothing was put"}},
 		"changeme":          {userstore.NewMemory(), keys.Secret([]byte("changeme")), nil, []string{"placeholder"}},
 		"secret with RS256": {userstore.NewMemory(), keys.Secret(secret, keys.WithAlgorithm("RS256")), nil, []string{"RS256"}},
 		"weak RSA":          {userstore.NewMemory(), keys.Private(weak), nil, []string{"1024 bits; use at least 2048"}},

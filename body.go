@@ -143,6 +143,9 @@ func parseBody(media, body string, want ...field) error {
 	if media == mediaForm {
 		return parseForm(body, want...)
 	}
+	if strings.TrimSpace(body) == "" {
+		return badRequest("the body is malformed: it is empty")
+	}
 	s := strictjson.Scan(body)
 	for s.Next() {
 		f := fieldOf(want, s.Name(), s.Raw() == `""`)

@@ -3,6 +3,7 @@ package signet_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,7 +20,10 @@ func fromEither(own, partners *signet.Verifier, next http.Handler) http.Handler 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, err := own.Check(r)
 		if errors.Is(err, signet.ErrInvalidToken) && !isOwn(err) {
-			claims, err = partners.Check(r)
+			first := err
+			if claims, err = partners.Check(r); err != nil {
+				slog.DebugContext(r.Context(), "nobody accepts the token", "own", first, "partners", err)
+			}
 		}
 		if err != nil {
 			signet.WriteError(w, err)

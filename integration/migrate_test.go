@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet/integration/servers"
+	"github.com/signet-go/signet/session"
 	"github.com/signet-go/signet/sqlstore"
 	"github.com/signet-go/signet/userstore"
 )
@@ -23,6 +24,10 @@ func TestMigrate(t *testing.T) {
 			host := kind.host(t)
 			t.Run("connections", func(t *testing.T) {
 				d := *host.fresh(t).database
+				unmigrated, err := sqlstore.NewSessions(openSQL(t, d), d.dialect)
+				require.NoError(t, err)
+				_, err = unmigrated.ReadLog(t.Context(), session.End, 1, func(session.Entry) {}) // as signet.New does
+				require.ErrorContains(t, err, "call sqlstore.Migrate first")
 				migrate := func() error {
 					return sqlstore.Migrate(context.Background(), openSQL(t, d), d.dialect)
 				}

@@ -239,6 +239,8 @@ func TestOpenFilesRefusesWhatIsNoKeyFile(t *testing.T) {
 		"nothing":            {func(folder) {}, "no key can sign"},
 		"only hidden":        {func(f folder) { f.write(".x", string(secret)) }, "no key can sign"},
 		"a short secret":     {func(f folder) { f.write("x", "hello") }, "5 bytes"},
+		"a variable":         {func(f folder) { f.write("x", "${SIGNET_SECRET_FROM_VAULT_FOR_PRODUCTION}") }, "nothing was put"},
+		"a hint":             {func(f folder) { f.write("x", "<paste-your-secret-here-please-right-now>") }, "nothing was put"},
 		"a placeholder":      {func(f folder) { f.write("x", "changeme") }, "placeholder"},
 		"an empty file":      {func(f folder) { f.write("x", "") }, "empty"},
 		"DER":                {func(f folder) { f.write("x", string(pkcs8)) }, "not text"},

@@ -393,7 +393,8 @@ func TestDiscover(t *testing.T) {
 		})
 	}
 	for _, issuer := range []string{"", "shop", "http://issuer.example", "https://user:x@issuer.example",
-		"https://issuer.example?x=1", "https://issuer.example/?", "https://issuer.example/#a"} {
+		"https://issuer.example?x=1", "https://issuer.example/?", "https://issuer.example/#a",
+		"https://issuer.example/.well-known/openid-configuration"} {
 		_, err := keys.Discover(issuer)
 		require.ErrorContains(t, err, "keys.Discover", issuer)
 	}

@@ -144,6 +144,8 @@ func checkSecret(secret []byte, floor int) error {
 	case lower == "secret", lower == "password",
 		slices.ContainsFunc(placeholders, func(p string) bool { return strings.Contains(lower, p) }):
 		return errors.New("the secret is a well-known placeholder" + remedy)
+	case strings.HasPrefix(lower, "${"), strings.HasPrefix(lower, "{{"), strings.HasPrefix(lower, "<") && strings.HasSuffix(lower, ">"):
+		return errors.New("the secret is a variable or a hint, in whose place nothing was put" + remedy)
 	case isText(secret) && !bytes.Equal(cleanText(secret), secret):
 		return errors.New("the secret has white space, quotes or a byte order mark around it; cut them off")
 	case isText(secret) && isKeyText(secret):

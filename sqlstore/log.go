@@ -94,7 +94,7 @@ func (s *Sessions) ReadLog(ctx context.Context, after session.Cursor, limit int,
 	}
 	switch {
 	case err != nil:
-		return page, emptied(err)
+		return page, unmigrated(err)
 	case after == session.End:
 		page.Next = cursor(head)
 		return page, nil

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -98,13 +99,19 @@ func NewSessions(db *sql.DB, dialect Dialect, opts ...Option) (*Sessions, error)
 	return s, nil
 }
 
-// emptied explains the error of a query that has a row in every database that [Migrate] has seen.
-func emptied(err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
+// unmigrated explains the error of a query that has a row in every database that [Migrate] has seen.
+func unmigrated(err error) error {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return errors.New("the table signet_log was emptied; call sqlstore.Migrate")
+	case err != nil && noTable.MatchString(err.Error()):
+		return fmt.Errorf("%w; call sqlstore.Migrate first", err)
 	}
 	return err
 }
+
+// noTable is what PostgreSQL, MariaDB and SQLite say of a table that does not exist.
+var noTable = regexp.MustCompile(`signet_log\S* (does not|doesn't) exist|no such table: signet_log`)
 
 // moment is a [session.Moment] as it is in the database. The versions are those of the rows, for compare and swap; 0 means
 // that there is no row.
@@ -144,7 +151,7 @@ func (s *Sessions) Create(ctx context.Context, userID string, make func(session.
 		asked := time.Now()
 		err := queryRow(ctx, s.db, s.queries.createRead, user, user).Scan(m.columns(&live)...)
 		if err != nil {
-			return fmt.Errorf("sqlstore: create: %w", emptied(err))
+			return fmt.Errorf("sqlstore: create: %w", unmigrated(err))
 		}
 		s.recent.Clock(session.Millis(m.now), asked)
 		if attempt == 0 || m.user != made.user || m.all != made.all {
@@ -249,7 +256,7 @@ func (s *Sessions) List(ctx context.Context, userID string, limit int) (list []s
 		return nil, at, fmt.Errorf("sqlstore: list: %w", err)
 	}
 	if at.Now == 0 { // there was no row at all
-		return nil, at, fmt.Errorf("sqlstore: list: %w", emptied(sql.ErrNoRows))
+		return nil, at, fmt.Errorf("sqlstore: list: %w", unmigrated(sql.ErrNoRows))
 	}
 	if len(list) > limit {
 		slices.SortFunc(list, func(a, b session.Session) int { return cmp.Compare(b.KeepUntil, a.KeepUntil) })
@@ -284,7 +291,7 @@ func (s *Sessions) cut(ctx context.Context, userID string,
 		err = before.UnmarshalJSON(data)
 	}
 	if err != nil {
-		return false, fmt.Errorf("sqlstore: cut: %w", emptied(err))
+		return false, fmt.Errorf("sqlstore: cut: %w", unmigrated(err))
 	}
 	after, err := change(before, session.Millis(latest.Int64), session.Millis(now))
 	if err != nil || after == before {
@@ -311,7 +318,7 @@ func (s *Sessions) dueCutoffs(ctx context.Context, before session.Millis, limit 
 	var first, next sql.NullInt64
 	err = queryRow(ctx, s.db, s.queries.dueCutoffs, before, before, limit).Scan(&first, &next)
 	if err != nil || !first.Valid {
-		return 0, false, emptied(err)
+		return 0, false, unmigrated(err)
 	}
 	if next.Valid { // if all have the same time, all count: otherwise the call would get no further
 		return session.Millis(max(next.Int64, first.Int64+1)), true, nil
