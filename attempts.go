@@ -13,10 +13,17 @@ import (
 	"github.com/signet-go/signet/userstore"
 )
 
-// try calls check, which looks at a password or a code of an account, unless too many were wrong before. userID is "" if it is
-// not known. If check returns an error, the attempt has ended. Otherwise the caller ends it.
-func (a *Auth) try(ctx context.Context, email, userID string, check func(*attempt) error) (*attempt, error) {
-	attempt, err := a.begin(ctx, email, userID)
+// guess says whose password or code is looked at.
+type guess struct {
+	email     string // "": the user has none
+	userID    string // "": it is not known
+	sessionID string // of a user who is signed in; "": it is a login
+}
+
+// try calls check, which looks at a password or a code of an account, unless too many were wrong before. If check returns an error,
+// the attempt has ended. Otherwise the caller ends it.
+func (a *Auth) try(ctx context.Context, of guess, check func(*attempt) error) (*attempt, error) {
+	attempt, err := a.begin(ctx, of)
 	if err != nil {
 		return nil, err
 	}
@@ -41,12 +48,12 @@ func (a *Auth) try(ctx context.Context, email, userID string, check func(*attemp
 //
 // In this process at most three attempts of one account and one network run at one time, and further ones wait. An attempt
 // counts as a failure while it runs, so without this limit eleven right passwords at once would look like ten wrong ones. Each
-// network has its own limit, so strangers do not keep the owner waiting.
-func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error) {
-	names := accountsOf(email, userID)
+// network, and each session, has its own limit, so strangers do not keep the owner waiting.
+func (a *Auth) begin(ctx context.Context, of guess) (*attempt, error) {
+	names := accountsOf(of.email, of.userID)
 	bounded, limited := limit.New(ctx, storeTimeout)
 	defer limited.Release()
-	leave, err := a.attempts.Enter(bounded, names[0]+"\x00"+networkOf(ctx))
+	leave, err := a.attempts.Enter(bounded, names[0]+"\x00"+cmp.Or(of.sessionID, networkOf(ctx)))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("%w: %w", errUnderWay, err))
 	}
@@ -56,9 +63,9 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 			leave()
 		}
 	}()
-	counted, err := a.count(ctx, names)
+	counted, err := a.count(ctx, names, of.sessionID)
 	if err != nil {
-		return nil, a.throttled(ctx, cmp.Or(userID, a.accounts.userOf(email)), err)
+		return nil, a.throttled(ctx, cmp.Or(of.userID, a.accounts.userOf(of.email)), err)
 	}
 	begun = true
 	started := &attempt{Attempt: counted, leave: leave}
@@ -73,18 +80,19 @@ func (a *Auth) begin(ctx context.Context, email, userID string) (*attempt, error
 // after that the Limiter decides whether the attempt passes.
 const countTimeout = 2 * storeTimeout
 
-// count counts an attempt for an account with one or two names. If the first name must wait, count tries the other one: a place
-// that one name knows is a known place. So an owner with a new e-mail address still gets in from a known place.
+// count counts an attempt for an account with one or two names, and for a session if there is one. If the first name must
+// wait, count tries the other one: a place that one name knows is a known place. So an owner with a new e-mail address still
+// gets in from a known place.
 //
 // It goes on if the client goes away. Otherwise nobody would know whether the attempt was counted, and it could not be taken back.
-func (a *Auth) count(ctx context.Context, names []string) (*throttle.Attempt, error) {
+func (a *Auth) count(ctx context.Context, names []string, sessionID string) (*throttle.Attempt, error) {
 	ctx, limited := limit.New(context.WithoutCancel(ctx), countTimeout)
 	defer limited.Release()
-	attempt, err := a.countAs(ctx, names)
-	if len(names) < 2 || !errors.Is(err, throttle.ErrDelayed) {
+	attempt, err := a.countAs(ctx, names, sessionID)
+	if len(names) < 2 || sessionID != "" || !errors.Is(err, throttle.ErrDelayed) {
 		return attempt, err
 	}
-	second, secondErr := a.countAs(ctx, []string{names[1], names[0]})
+	second, secondErr := a.countAs(ctx, []string{names[1], names[0]}, "")
 	switch {
 	case secondErr != nil:
 		return nil, sooner(err, secondErr)
@@ -104,8 +112,12 @@ func sooner(err, other error) error {
 	return err
 }
 
-func (a *Auth) countAs(ctx context.Context, names []string) (*throttle.Attempt, error) {
-	attempt, err := a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
+func (a *Auth) countAs(ctx context.Context, names []string, sessionID string) (attempt *throttle.Attempt, err error) {
+	if sessionID == "" {
+		attempt, err = a.policy.Throttle.Begin(ctx, names[0], clientOf(ctx).Address)
+	} else {
+		attempt, err = a.policy.Throttle.BeginSession(ctx, names[0], sessionID)
+	}
 	if err == nil && len(names) > 1 {
 		err = attempt.Also(ctx, names[1])
 	}

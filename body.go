@@ -59,8 +59,8 @@ func readBody(w http.ResponseWriter, r *http.Request, want ...field) error {
 	return nil
 }
 
-// mislabeled returns the error for a field that the body does not have. It says more if the body is JSON that was sent as a form: curl
-// does so by default.
+// mislabeled returns the error for a field that the body does not have. It says more if the body is JSON that was sent as a
+// form: curl does so by default.
 func mislabeled(media, body string, err error) error {
 	if media == mediaForm && strings.HasPrefix(strings.TrimSpace(body), "{") {
 		return badRequest(asError(err).message + "; the body is JSON, but its Content-Type is that of a form: send application/json")

@@ -198,7 +198,7 @@ func (a *Auth) authenticate(ctx context.Context, email, pass string) (userstore.
 		return userstore.User{}, nil, err
 	}
 	var user userstore.User
-	attempt, err := a.try(ctx, email, "", func(attempt *attempt) (err error) {
+	attempt, err := a.try(ctx, guess{email: email}, func(attempt *attempt) (err error) {
 		also := "" // for an unknown account, which must take the same time
 		switch user, err = a.findByEmail(ctx, email); {
 		case errors.Is(err, userstore.ErrNotFound):

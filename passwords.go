@@ -39,15 +39,25 @@ func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 
 // ChangePassword is [Auth.SetPassword] for users who know their old password. The session keepSessionID goes on, usually
 // [Claims].SessionID; "" keeps none. Wrong old passwords count as attempts to log in, so ctx must say who the client is
-// ([Auth.ContextWithClient]). The errors are those of SetPassword, [ErrInvalidCredentials] for a wrong old password,
-// [ErrInvalidRequest] for an empty one or one that is too long, and [ErrTooManyAttempts]. After [ErrUnavailable] the new password
-// may be stored already. Then the old one is wrong: repeat the call with the new one as both.
+// ([Auth.ContextWithClient]); with a living session they count for that, so strangers cannot delay the change. The errors are
+// those of SetPassword, [ErrInvalidCredentials] for a wrong old password, [ErrInvalidRequest] for an empty one or one that is
+// too long, and [ErrTooManyAttempts]. After [ErrUnavailable] the new password may be stored already. Then the old one is
+// wrong: repeat the call with the new one as both.
 func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassword, keepSessionID string) error {
 	user, err := a.userByID(ctx, userID)
 	if err != nil {
 		return err
 	}
-	attempt, err := a.checkAgain(ctx, user, oldPassword)
+	sessionID := ""
+	if keepSessionID != "" && a.sessions != nil {
+		switch lives, err := a.sessions.Lives(ctx, userID, keepSessionID); {
+		case err != nil:
+			return unavailable(err)
+		case lives:
+			sessionID = keepSessionID
+		}
+	}
+	attempt, err := a.checkAgain(ctx, user, sessionID, oldPassword)
 	if err != nil {
 		return err
 	}
@@ -58,12 +68,12 @@ func (a *Auth) ChangePassword(ctx context.Context, userID, oldPassword, newPassw
 	return err
 }
 
-// checkAgain checks the password of a user who is signed in.
-func (a *Auth) checkAgain(ctx context.Context, user userstore.User, pass string) (*attempt, error) {
+// checkAgain checks the password of a user who is signed in, with a session if that is known.
+func (a *Auth) checkAgain(ctx context.Context, user userstore.User, sessionID, pass string) (*attempt, error) {
 	if err := checkPasswordForm(pass); err != nil {
 		return nil, err
 	}
-	return a.try(ctx, user.Email, user.ID, func(*attempt) error {
+	return a.try(ctx, guess{user.Email, user.ID, sessionID}, func(*attempt) error {
 		_, err := a.verifyPassword(ctx, user, pass)
 		return err
 	})

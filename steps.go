@@ -57,7 +57,7 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
 	var amr []string
-	attempt, err := a.try(ctx, user.Email, user.ID, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
+	attempt, err := a.try(ctx, guess{email: user.Email, userID: user.ID}, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
 		// It goes on if the client goes away. Otherwise nobody would know whether the try was counted.
 		if row, err = a.sessions.Try(context.WithoutCancel(ctx), id, secret); err != nil {
 			return err
@@ -153,12 +153,13 @@ func (a *Auth) checkCode(ctx context.Context, user userstore.User, code string) 
 	return amr, nil
 }
 
-// StepUp raises a session whose user authenticates again (RFC 9470): the access tokens of the session get a new
-// "auth_time" and, if it was a second factor, [LoginPolicy].SecondStepACR. Without that, the session keeps its "acr" only if the
-// user has shown again how the session began: all methods of its "amr", or a second factor in place of a password. answer is a code of the second factor if the user has
-// set it up, and the password otherwise. Both tokens must be of one session, and the refresh token must be its current
-// one. The session keeps its id, and rotates. Whoever uses an older refresh token afterwards gets tokens without the new
-// facts, and the session loses them: so a token that was stolen before is not raised, and a lost answer costs no session.
+// StepUp raises a session whose user authenticates again (RFC 9470): the access tokens of the session get a new "auth_time"
+// and, if it was a second factor, [LoginPolicy].SecondStepACR. Without that, the session keeps its "acr" only if the user has
+// shown again how the session began: all methods of its "amr", or a second factor in place of a password. answer is a code of
+// the second factor if the user has set it up, and the password otherwise. Both tokens must be of one session, and the refresh
+// token must be its current one. The session keeps its id, and rotates. Whoever uses an older refresh token afterwards gets
+// tokens without the new facts, and the session loses them: so a token that was stolen before is not raised, and a lost answer
+// costs no session.
 //
 // The error is [ErrInvalidCredentials] for a wrong answer, [ErrInvalidToken] for tokens that do not fit, [ErrInvalidRequest] for
 // an empty answer or one that is too long, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable]. It
@@ -186,7 +187,7 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 	if err != nil {
 		return Tokens{}, err
 	}
-	amr, acr, attempt, err := a.checkAnswer(ctx, user, answer)
+	amr, acr, attempt, err := a.checkAnswer(ctx, user, claims.SessionID, answer)
 	if err != nil {
 		if e := asError(err); e.failure && err != errWrongPassword { // a wrong password has an event already
 			a.events.emit(ctx, event.Event{Kind: event.SecondStepFailed, Subject: user.ID, SessionID: claims.SessionID, Reason: e.code})
@@ -219,19 +220,19 @@ func (a *Auth) mayStepUp(ctx context.Context, claims *Claims) error {
 }
 
 // checkAnswer checks a code of the second factor, or the password of a user who has none.
-func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, answer string) (amr []string, acr string,
+func (a *Auth) checkAnswer(ctx context.Context, user userstore.User, sessionID, answer string) (amr []string, acr string,
 	right *attempt, err error) {
 	enrolled, err := a.enrolled(ctx, user.ID)
 	switch {
 	case err != nil:
 		return nil, "", nil, storeError(err)
 	case !enrolled:
-		right, err = a.checkAgain(ctx, user, answer)
+		right, err = a.checkAgain(ctx, user, sessionID, answer)
 		return []string{byPassword}, "", right, err
 	case answer == "":
 		return nil, "", nil, errNoCode
 	}
-	right, err = a.try(ctx, user.Email, user.ID, func(*attempt) error { // wrong codes count as attempts to log in
+	right, err = a.try(ctx, guess{user.Email, user.ID, sessionID}, func(*attempt) error { // wrong codes count as attempts to log in
 		amr, err = a.checkCode(ctx, user, answer)
 		return err
 	})

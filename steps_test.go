@@ -753,6 +753,36 @@ func TestASecondStepKeepsTheHostsOwnLevel(t *testing.T) {
 	require.Equal(t, "silver", part(t, both.AccessToken, 1)["acr"])
 }
 
+// Strangers who guess the password cannot keep a signed-in user from a step-up or from a new password, wherever the user is.
+func TestStrangersDoNotCloseAStepUp(t *testing.T) {
+	s := newService(t, signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{}}))
+	from := func(address string) context.Context { return signet.ContextWithClient(t.Context(), "phone", address) }
+	tokens, err := s.Login(from("198.51.100.1"), "john@mail.com", "changeme")
+	require.NoError(t, err)
+	other, err := s.IssueFor(t.Context(), userstore.User{ID: "3"})
+	require.NoError(t, err)
+	ended, err := s.IssueFor(t.Context(), userstore.User{ID: "1"})
+	require.NoError(t, err)
+	require.NoError(t, s.Logout(t.Context(), ended.RefreshToken))
+	for i := range 10 {
+		_, err := s.Login(from(fmt.Sprintf("203.0.113.%d", i)), "john@mail.com", "wrong")
+		require.ErrorIs(t, err, signet.ErrInvalidCredentials)
+	}
+	roaming := from("192.0.2.7")
+	_, err = s.Login(roaming, "john@mail.com", "changeme")
+	require.ErrorIs(t, err, signet.ErrTooManyAttempts)
+	tokens, err = s.StepUp(roaming, tokens.AccessToken, tokens.RefreshToken, "changeme")
+	require.NoError(t, err)
+	sid := func(tokens signet.Tokens) string { return part(t, tokens.AccessToken, 1)["sid"].(string) }
+	for _, session := range []string{"", "garbage", sid(other), sid(ended)} {
+		err = s.ChangePassword(roaming, "1", "changeme", "changeme2", session)
+		require.ErrorIs(t, err, signet.ErrTooManyAttempts, session)
+	}
+	require.NoError(t, s.ChangePassword(roaming, "1", "changeme", "changeme2", sid(tokens)))
+	_, err = s.Verify(t.Context(), tokens.AccessToken)
+	require.NoError(t, err)
+}
+
 // A wrong answer has one event: that of a password, or that of a code.
 func TestAWrongStepUpHasOneEvent(t *testing.T) {
 	got := &record{}

@@ -24,6 +24,8 @@ import (
 // debt of the day, which makes it only larger. When the second step succeeds, what is left of the first one is taken back too;
 // [account.complete] says when that is too much.
 //
+// A session counts for placesDay too, and for a record of its own, whose strangersDay is at most 20 hours.
+//
 // # One place does not close the others out
 //
 // If one known place is hostile, placesDay is never more than the day of this place, which is within 24 hours, and what

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -14,6 +15,9 @@ type attempt struct {
 	id uint64
 	t  trace
 }
+
+// aSession stands for any number of sessions that the adversary has stolen.
+const aSession = math.MaxUint64
 
 // adversary knows the rules. He uses everything that he can get, from known places and as a stranger. The owner helps
 // him by signing in at any time, and requests are cancelled at any time.
@@ -41,7 +45,12 @@ func (v *adversary) change(t *testing.T, change func(a *account)) {
 func (v *adversary) try(t *testing.T, id uint64) (wait millis) {
 	v.change(t, func(a *account) {
 		var tr trace
-		if tr, wait = a.begin(id, false); wait == 0 {
+		if id == aSession {
+			tr, wait = a.begin(0, true)
+		} else {
+			tr, wait = a.begin(id, false)
+		}
+		if wait == 0 {
 			v.open = append(v.open, attempt{id, tr})
 			v.failures = append(v.failures, v.now)
 		}
@@ -55,10 +64,14 @@ func (v *adversary) end(t *testing.T, i int, success bool) {
 	at := v.open[i]
 	v.open = slices.Delete(v.open, i, i+1)
 	v.change(t, func(a *account) {
+		id := at.id
+		if id == aSession {
+			id = 0
+		}
 		if success {
-			a.succeed(at.id, at.t)
+			a.succeed(id, at.t)
 		} else {
-			a.takeBack(at.id, at.t)
+			a.takeBack(id, at.t)
 		}
 	})
 	i = slices.Index(v.failures, at.t.at)
@@ -123,6 +136,9 @@ func TestAtMostAHundredADay(t *testing.T) {
 		}
 		v.random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 		ids = append(ids, 0)
+		if seed%3 == 0 {
+			ids = append(ids, aSession)
+		}
 		for end := v.now + 5*day; v.now < end; {
 			next := v.greedy(t, ids)
 			if seed >= 10 { // and success and cancelled requests, some of them long after they began

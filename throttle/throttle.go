@@ -11,7 +11,7 @@
 // An address from which the account has signed in within 30 days is a known place: of each account the last 8 are
 // remembered. A known place has a budget of its own with the same rule, and the limit of addresses does not concern it.
 // So strangers cannot keep the owner out, from however many addresses they come. If one known place is hostile, the
-// others still get in.
+// others still get in. A session of the account is like a known place ([Limiter.BeginSession]).
 //
 // A success resets the budget that the attempt has used, and no other one. Besides, each day has limits that a success does not
 // reset, but [Limiter.Clear] does. Wrong codes of a second factor count as wrong passwords do. So in any 24 hours at most 100
@@ -31,6 +31,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,7 @@ type Attempt struct {
 	addressCounted bool
 
 	onAccount, onAddress trace
-	also                 *Attempt // for a second name of the account; nil: there is none
+	also                 []*Attempt // for a second name of the account, and for the session
 }
 
 // Begin counts an attempt as a failure of the account and of the address, and returns it. account is the e-mail address
@@ -123,6 +124,25 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 	}
 	_ = a.Cancelled(ctx) // if that fails, the attempt stays counted for the account, which is safe
 	return nil, err
+}
+
+// BeginSession is [Limiter.Begin] for a user who is signed in, such as for a step-up. The attempt counts for the account as that of
+// a known place, and for the session, which has a budget like that of an account. So strangers who guess the password cannot keep
+// the user from the step-up, wherever the user is, and a stolen session guesses no faster than a stranger. No address is counted
+// or remembered. The caller has made sure that the session lives and is one of the account. The errors are those of Begin.
+func (l *Limiter) BeginSession(ctx context.Context, account, session string) (*Attempt, error) {
+	a := &Attempt{limiter: l, account: accountKey(account)}
+	err := delayed(a.countAccount(ctx, true))
+	if err == nil {
+		err = a.countAlso(ctx, keyOf("session", session), false)
+	} else if l.passes(ctx, err) {
+		err = nil
+	}
+	if err != nil {
+		_ = a.Cancelled(ctx) // as in Begin
+		return nil, err
+	}
+	return a, nil
 }
 
 // countAccount counts the attempt, or returns how long it must wait. known says that another name of the account knows its place.
@@ -166,9 +186,13 @@ func (a *Attempt) Also(ctx context.Context, account string) error {
 	if account == "" {
 		return a.alsoNobody(ctx)
 	}
-	also := &Attempt{limiter: a.limiter, account: accountKey(account), address: a.address}
-	wait, err := also.countAccount(ctx, a.Known())
-	if a.also = also; a.limiter.mayGoOn(ctx, err) && wait == 0 {
+	return a.countAlso(ctx, accountKey(account), a.Known())
+}
+
+func (a *Attempt) countAlso(ctx context.Context, key Key, known bool) error {
+	also := &Attempt{limiter: a.limiter, account: key, address: a.address}
+	wait, err := also.countAccount(ctx, known)
+	if a.also = append(a.also, also); a.limiter.mayGoOn(ctx, err) && wait == 0 {
 		return nil
 	}
 	_ = a.Cancelled(ctx) // as in Begin
@@ -209,8 +233,10 @@ func placeOf(address Key) uint64 { return binary.BigEndian.Uint64(address[:]) }
 func (a *Attempt) place() uint64 { return placeOf(a.address) }
 
 // Known reports whether the attempt comes from a known place: an address from which the account has signed in within 30
-// days.
-func (a *Attempt) Known() bool { return a.onAccount.known || a.also != nil && a.also.onAccount.known }
+// days. That of a session counts as one.
+func (a *Attempt) Known() bool {
+	return a.onAccount.known || slices.ContainsFunc(a.also, func(also *Attempt) bool { return also.onAccount.known })
+}
 
 // Passed says that the password, or the code, was right, and that the attempt goes on. It takes the count of the address back:
 // many users may share an address, and what follows can take its time. Call it before the attempt has ended, and once. Its
@@ -269,8 +295,8 @@ func (a *Attempt) end(ctx context.Context, change func(s *account, place uint64,
 	if a.addressCounted {
 		errs = append(errs, a.takeBackAddress(ctx))
 	}
-	if a.also != nil {
-		errs = append(errs, a.also.end(ctx, change))
+	for _, also := range a.also {
+		errs = append(errs, also.end(ctx, change))
 	}
 	return errors.Join(errs...)
 }

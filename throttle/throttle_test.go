@@ -404,6 +404,61 @@ func TestAPlaceOfTheOtherName(t *testing.T) {
 	require.True(t, c.begin(owner, v4(9)).Known())
 }
 
+// Strangers do not delay who is signed in, and a stolen session guesses no faster than a stranger.
+func TestSessions(t *testing.T) {
+	b := newBench(t)
+	begin := func(session string) (*Attempt, error) {
+		a, err := b.BeginSession(t.Context(), owner, session)
+		if err == nil {
+			require.True(t, a.Known())
+			err = a.Also(t.Context(), "id")
+		}
+		return a, err
+	}
+	b.signIn(owner, v4(1))
+	b.exhaust(owner, v4(2))
+	b.exhaust("id", v4(2))
+	fail := func(n int) {
+		for range n {
+			_, err := begin("one")
+			require.NoError(t, err)
+		}
+	}
+	fail(5)
+	right, err := begin("one")
+	require.NoError(t, err)
+	require.NoError(t, right.Succeeded(t.Context()))
+	fail(10) // a success has begun anew
+	_, err = begin("one")
+	var delayed *Delayed
+	require.ErrorAs(t, err, &delayed)
+	require.LessOrEqual(t, delayed.RetryAfter, time.Hour)
+	a, err := begin("two")
+	require.NoError(t, err)
+	require.NoError(t, a.Cancelled(t.Context()))
+	require.False(t, b.begin("another", "").Known())
+
+	// Whatever it does in a day, it leaves the known places some attempts.
+	c := newBench(t)
+	c.signIn(owner, v4(1))
+	tries := 0
+	for range 24 * 60 {
+		if _, err := c.BeginSession(t.Context(), owner, "stolen"); err == nil {
+			tries++
+		}
+		require.NoError(t, c.begin(owner, v4(1)).Succeeded(t.Context()))
+		c.add(time.Minute)
+	}
+	require.LessOrEqual(t, tries, 44)
+	require.Greater(t, tries, 24)
+	_, err = c.BeginSession(t.Context(), owner, "one")
+	require.NoError(t, err)
+	_, err = New((*Memory)(nil), Config{}).BeginSession(t.Context(), owner, "one")
+	require.ErrorIs(t, err, ErrUnavailable)
+	_, err = New(away{errors.New("away")}, Config{InsecureFailOpen: true}).BeginSession(t.Context(), owner, "one")
+	require.NoError(t, err)
+}
+
 // While the memory is full, the second name tells nobody which accounts have a record.
 func TestASecondNameWhileTheMemoryIsFull(t *testing.T) {
 	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}

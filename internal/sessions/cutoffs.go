@@ -52,6 +52,12 @@ func (m *Manager) sparable(ctx context.Context, userID, keep string) (spared str
 	return spared, read, err
 }
 
+// Lives reports whether a session of the user has not ended.
+func (m *Manager) Lives(ctx context.Context, userID, id string) (bool, error) {
+	spared, _, err := m.sparable(ctx, userID, id)
+	return spared != "", err
+}
+
 // EndAll ends the sessions of everybody with one write, or one for each group.
 func (m *Manager) EndAll(ctx context.Context) error {
 	return m.cut(ctx, "", func(c session.Cutoff, _, now session.Millis) (session.Cutoff, error) {
