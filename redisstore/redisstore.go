@@ -4,9 +4,10 @@
 // # What a failure can lose
 //
 // Redis answers before a write is on disk or on a replica. A server with appendonly yes and appendfsync always keeps every
-// write if it is killed and restarted. With appendfsync everysec it can lose the last second. A failover to a replica loses
-// the writes that had not reached that replica. The settings min-replicas-to-write and min-replicas-max-lag limit how far a
-// replica can be behind.
+// write if it is killed and restarted. With appendfsync everysec it can lose the last second. A server without appendonly, as
+// Redis is by default, is empty or old after a restart, and its replicas copy that. A failover to a replica loses the writes
+// that had not reached that replica. The settings min-replicas-to-write and min-replicas-max-lag limit how far a replica can
+// be behind.
 //
 // With the WAIT command a host can make sure that a login or a revocation has reached a replica. WAIT counts only the
 // writes of its own connection. So send a write of your own and WAIT in one pipeline, after the method of the Store has
@@ -20,7 +21,9 @@
 // which is once a second. Otherwise set ConnMaxLifetime in its options to a few seconds.
 //
 // The server must run with maxmemory-policy noeviction. If it evicts a session, its user is signed out; if it evicts the log or a
-// cut-off, revoked tokens pass.
+// cut-off, revoked tokens pass. Leave it room: a full server takes no revocation either, and the answer is 503.
+//
+// While a server is away, go-redis writes lines of its own about each connection; redis.SetLogger takes them.
 //
 // If the write of a refresh is lost, that costs nothing: the next refresh carries the session forward (two tabs that refresh
 // at that moment can lose the session: docs/rotation.md, "Known limits"). If the write of a login is lost, the login must be

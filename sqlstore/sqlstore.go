@@ -8,7 +8,8 @@
 // (synchronous_standby_names). Otherwise the last revocations can be lost. Their tokens pass again, except in processes that
 // have read of them; these write lost cut-offs of users again when the user logs in or refreshes. Restart all processes
 // together after such a failover, and after a backup was restored: a process that starts later does not know a lost cut-off,
-// and the others would refuse the tokens that it makes. New revocations reach every process, if the new server's clock is not
+// and the others would refuse the tokens that it makes. They forget the lost revocations then; signet.Auth.RevokeAll ends them
+// for certain. New revocations reach every process, if the new server's clock is not
 // behind the old one's by more than the failover took.
 //
 // In a Galera cluster of MariaDB, processes may use any node, and also several nodes at once. Set wsrep_sync_wait=1 for
