@@ -114,7 +114,7 @@ func TestTheSizeOfTheAPI(t *testing.T) {
 		}
 	}
 	require.Greater(t, names, 50)
-	require.LessOrEqual(t, names, 92)
+	require.LessOrEqual(t, names, 92, "the root has more functions and methods than agreed: can this one be a field, or be elsewhere?")
 }
 
 // TestDependencies checks the list of modules that a user of the shipped packages gets. A new module needs a reason, which

@@ -68,7 +68,7 @@ func (r *record) take(t testing.TB, kind event.Kind) (found event.Event) {
 	return found
 }
 
-// requireKinds waits for the last of these kinds, requires that no others came, and forgets all events so far.
+// count returns how many events of a kind have come since the last take.
 func (r *record) count(kind event.Kind) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,6 +80,7 @@ func (r *record) count(kind event.Kind) (n int) {
 	return n
 }
 
+// requireKinds waits for the last of these kinds, requires that no others came, and forgets all events so far.
 func (r *record) requireKinds(t testing.TB, want ...event.Kind) {
 	t.Helper()
 	kinds := func() (kinds []event.Kind) {

@@ -139,13 +139,10 @@ func (t TrustedIssuer) build(cfg *verifierConfig) (*issuer, error) {
 	return iss, err
 }
 
-// foreign has the rules for the claims of another issuer. It never changes.
+// foreign has the rules for the claims of another issuer: a copy of what the host has said, which never changes.
 type foreign struct {
-	require        map[string]string
-	subjectClaim   string
-	numericSubject bool
-	roles, scopes  [][]string
-	pattern        bool // the issuer's name has names of claims in braces
+	TrustedIssuer
+	pattern bool // the issuer's name has names of claims in braces
 }
 
 // placeholder matches the name of a claim, in braces, in the name of an issuer, and placeholderValue what stands in its place.
@@ -155,14 +152,8 @@ var (
 )
 
 func newForeign(t TrustedIssuer) (*foreign, error) {
-	f := &foreign{require: maps.Clone(t.Require), subjectClaim: t.SubjectClaim, numericSubject: t.NumericSubject,
-		roles: [][]string{{"roles"}}, scopes: [][]string{{"scope"}}}
-	if t.Roles != nil {
-		f.roles = clonePaths(t.Roles)
-	}
-	if t.Scopes != nil {
-		f.scopes = clonePaths(t.Scopes)
-	}
+	f := &foreign{TrustedIssuer: t}
+	f.Require, f.Roles, f.Scopes = maps.Clone(t.Require), clonePaths(t.Roles, "roles"), clonePaths(t.Scopes, "scope")
 	if f.pattern = strings.ContainsAny(t.Issuer, "{}"); f.pattern {
 		rest := placeholder.ReplaceAllString(t.Issuer, "")
 		if rest == t.Issuer || strings.ContainsAny(rest, "{}") {
@@ -172,7 +163,11 @@ func newForeign(t TrustedIssuer) (*foreign, error) {
 	return f, nil
 }
 
-func clonePaths(paths [][]string) [][]string {
+// clonePaths returns a copy of the paths, or the claim that counts by default if there are none.
+func clonePaths(paths [][]string, usual string) [][]string {
+	if paths == nil {
+		return [][]string{{usual}}
+	}
 	clone := make([][]string, len(paths))
 	for i, path := range paths {
 		clone[i] = slices.Clone(path)
@@ -225,7 +220,7 @@ func segmentsOf(address string) (segments []string) {
 // rule, but never a value.
 func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string) (*Claims, error) {
 	c := &Claims{payload: payload}
-	missing := maps.Clone(f.require)
+	missing := maps.Clone(f.Require)
 	var substitute string // the JSON value of SubjectClaim
 	var fault bool
 	s := strictjson.Scan(payload)
@@ -235,10 +230,10 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 			continue // absent
 		}
 		f.read(c, &s)
-		if name == f.subjectClaim {
+		if name == f.SubjectClaim {
 			substitute = raw
 		}
-		if want, ok := f.require[name]; ok {
+		if want, ok := f.Require[name]; ok {
 			delete(missing, name)
 			if got, ok := textOf(raw); !ok || got != want {
 				s.Mistyped("the value that TrustedIssuer.Require asks for")
@@ -256,7 +251,7 @@ func (f *foreign) parse(ctx context.Context, logger *slog.Logger, payload string
 		first := slices.Min(slices.Collect(maps.Keys(missing)))
 		return nil, &strictjson.MemberError{Name: first, Want: "present: TrustedIssuer.Require asks for it"}
 	}
-	if c.Subject == "" && f.subjectClaim != "" && substitute != "" {
+	if c.Subject == "" && f.SubjectClaim != "" && substitute != "" {
 		c.Subject = f.otherSubject(substitute)
 	}
 	if c.Subject == "" {
@@ -293,27 +288,25 @@ func (f *foreign) read(c *Claims, s *strictjson.Scanner) {
 
 // collect adds the roles and scopes of a claim. It returns true if one of them cannot be read.
 func (f *foreign) collect(c *Claims, claim, raw string) (fault bool) {
-	for _, path := range f.roles {
-		if path[0] == claim {
-			found, ok := listAt(raw, path[1:])
-			c.Roles, fault = append(c.Roles, found...), fault || !ok
-		}
-	}
-	for _, path := range f.scopes {
-		if path[0] == claim {
-			found, ok := listAt(raw, path[1:])
-			fault = fault || !ok
-			for _, text := range found {
-				c.Scopes = append(c.Scopes, splitScope(text)...)
+	textsAt := func(paths [][]string) (texts []string) {
+		for _, path := range paths {
+			if path[0] == claim {
+				found, ok := listAt(raw, path[1:])
+				texts, fault = append(texts, found...), fault || !ok
 			}
 		}
+		return texts
+	}
+	c.Roles = append(c.Roles, textsAt(f.Roles)...)
+	for _, text := range textsAt(f.Scopes) {
+		c.Scopes = append(c.Scopes, splitScope(text)...)
 	}
 	return fault
 }
 
 // subject reads "sub": a text, or a whole number if the host says so.
 func (f *foreign) subject(s *strictjson.Scanner) string {
-	if !f.numericSubject || s.Raw()[0] == '"' {
+	if !f.NumericSubject || s.Raw()[0] == '"' {
 		return s.String()
 	}
 	n := s.Int()

@@ -66,17 +66,23 @@ type verifierSettings struct {
 	errs      []error
 }
 
+// authConfig holds the options that an Auth keeps.
+type authConfig struct {
+	lifetimes    Lifetimes
+	claims       func(context.Context, userstore.User) (map[string]any, error)
+	proxies      []netip.Prefix
+	withoutCORS  bool
+	refreshProof bool
+	policy       LoginPolicy
+	policySet    bool
+}
+
 // settings collect the options of New.
 type settings struct {
 	verifierSettings
-	lifetimes   Lifetimes
-	hasher      password.Hasher
-	claims      func(context.Context, userstore.User) (map[string]any, error)
-	proxies     []netip.Prefix
-	withoutCORS bool
-	login       LoginPolicy
-	loginSet    bool
-	events      func(context.Context, event.Event)
+	authConfig
+	hasher password.Hasher
+	events func(context.Context, event.Event)
 
 	stateless     bool
 	needsSessions string        // the last option that means nothing without sessions; "": there is none
@@ -84,7 +90,6 @@ type settings struct {
 	reuseWindow   time.Duration
 	windowSet     bool
 	strict        bool
-	refreshProof  bool
 	maxStaleness  time.Duration
 	insecure      bool
 	memory        int // bytes for revocations
@@ -159,11 +164,11 @@ func (s *settings) complete() {
 	if s.feed != nil {
 		s.mistake("WithRevocations", "it is for NewVerifier; New follows its session store")
 	}
-	if s.stateless && (s.login.SecondFactor != nil || s.login.Decide != nil) {
+	if s.stateless && (s.policy.SecondFactor != nil || s.policy.Decide != nil) {
 		s.mistake("WithLogin", "SecondFactor and Decide need sessions; leave WithoutSessions out")
 	}
-	if s.login.Throttle == nil {
-		s.login.Throttle = throttle.New(&throttle.Memory{Clock: s.clock}, throttle.Config{})
+	if s.policy.Throttle == nil {
+		s.policy.Throttle = throttle.New(&throttle.Memory{Clock: s.clock}, throttle.Config{})
 	}
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
@@ -439,10 +444,10 @@ func WithLogin(policy LoginPolicy) Option {
 		} else if policy.SecondStepACR != "" && isNoACR(policy.SecondStepACR) {
 			s.mistake("WithLogin", "SecondStepACR must be ASCII without spaces, quotes and backslashes")
 		}
-		if s.loginSet {
+		if s.policySet {
 			s.mistake("WithLogin", "it is given twice; put all fields into one LoginPolicy")
 		}
-		s.login, s.loginSet = policy, true
+		s.policy, s.policySet = policy, true
 	})
 }
 

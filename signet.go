@@ -38,7 +38,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -66,6 +65,7 @@ type UserStore = userstore.Store
 // tokens too: auth.RequireAuth is [Verifier.RequireAuth].
 type Auth struct {
 	*Verifier
+	authConfig
 	users   UserStore
 	keys    keys.Source
 	access  *jws.Writer
@@ -73,17 +73,10 @@ type Auth struct {
 	tickets *jws.Writer
 	signing atomic.Pointer[keys.Key] // the key that signed last, or when New was called
 
-	lifetimes    Lifetimes
-	claims       func(context.Context, userstore.User) (map[string]any, error)
-	proxies      []netip.Prefix
-	warnedProxy  atomic.Bool
-	warnedUsers  atomic.Bool
-	warnedPath   atomic.Bool
-	withoutCORS  bool
-	refreshProof bool
+	warnedProxy atomic.Bool
+	warnedUsers atomic.Bool
+	warnedPath  atomic.Bool
 
-	policy    LoginPolicy
-	policySet bool
 	attempts  turns.Turns // by account and network of the client
 	accounts  seenAccounts
 	events    *emitter
@@ -108,9 +101,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{users: users, keys: source, access: jws.NewWriter(s.types[0]), refresh: jws.NewWriter(jws.RefreshType),
-		tickets:   jws.NewWriter(jws.TicketType),
-		lifetimes: s.lifetimes, claims: s.claims, proxies: s.proxies, withoutCORS: s.withoutCORS, policy: s.login, policySet: s.loginSet,
-		attempts: turns.Turns{AtOnce: 3}, refreshProof: s.refreshProof}
+		tickets: jws.NewWriter(jws.TicketType), authConfig: s.authConfig, attempts: turns.Turns{AtOnce: 3}}
 	key := source.Current().Signing()
 	for _, w := range []*jws.Writer{a.access, a.refresh, a.tickets} {
 		if err := w.Check(key); err != nil {
@@ -119,7 +110,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	a.signing.Store(key)
 	var err error
-	if a.gate, err = gate.New(s.hasher, s.login.ParallelHashes); err != nil {
+	if a.gate, err = gate.New(s.hasher, s.policy.ParallelHashes); err != nil {
 		return nil, fmt.Errorf("signet.WithPasswordHasher: %w", err)
 	}
 	if _, ok := users.(userstore.PasswordUpdater); !ok {
@@ -148,7 +139,7 @@ func New(users UserStore, source keys.Source, opts ...Option) (*Auth, error) {
 	if s.refreshProof { // then no access token is a proof, not even one from before the option, which names a generation
 		a.proofs = nil
 	}
-	if !s.loginSet {
+	if !s.policySet {
 		a.undated = new(atomic.Bool)
 	}
 	return a, nil

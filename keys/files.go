@@ -202,17 +202,16 @@ func (f *Files) read() (settled bool, err error) {
 	}
 	sum, last := sumOf(files), f.last
 	f.last = sum
-	switch {
-	case sum == f.sum:
-		f.unlike = 0
-		return true, nil
-	case sum != last:
+	if sum != f.sum && sum != last {
 		if f.unlike++; f.unlike > 10 {
 			err = errors.New("the files change all the time")
 		}
 		return false, err
 	}
 	f.unlike = 0
+	if sum == f.sum {
+		return true, nil
+	}
 	set, err := f.parse(files)
 	if err != nil {
 		return true, err

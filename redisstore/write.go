@@ -146,7 +146,7 @@ func (s *Store) changeRemembered(ctx context.Context, ids []string,
 			rest = append(rest, id)
 		}
 	}
-	outdated, err := s.writeBatch(ctx, b, func(recent *session.Recent[written], row batchRow, newest bool) {
+	outdated, err := s.writeBatch(ctx, b, func(recent *session.Recent[written], row rowWrite, newest bool) {
 		recent.Tried(row.id, newest)
 		if newest {
 			recent.Keep(row.id, row.written)
@@ -194,13 +194,13 @@ func (s *Store) changeBatch(ctx context.Context, ids []string,
 			s.recent[b.groups[i]].Forget(c.id)
 		}
 	}
-	again, err = s.writeBatch(ctx, b, func(*session.Recent[written], batchRow, bool) {})
+	again, err = s.writeBatch(ctx, b, func(*session.Recent[written], rowWrite, bool) {})
 	return again, unreadable, err
 }
 
 // writeBatch writes rows, and calls done for each. It returns the ids of the rows that were not as they were read.
 func (s *Store) writeBatch(ctx context.Context, b batchWrite,
-	done func(recent *session.Recent[written], row batchRow, written bool)) (others []string, err error) {
+	done func(recent *session.Recent[written], row rowWrite, newest bool)) (others []string, err error) {
 	answers, err := s.run(ctx, batchScript, b.calls)
 	if err != nil {
 		return nil, err
@@ -224,12 +224,7 @@ func (s *Store) writeBatch(ctx context.Context, b batchWrite,
 type batchWrite struct {
 	groups []int
 	calls  []call
-	rows   [][]batchRow
-}
-
-type batchRow struct {
-	id string
-	written
+	rows   [][]rowWrite
 }
 
 // add adds a row if change changes it. The rows of a group follow each other.
@@ -251,7 +246,7 @@ func (b *batchWrite) add(s *Store, group int, w written, now session.Millis,
 	prepared, err := s.prepare(group, w, after, row)
 	if err == nil {
 		b.calls[last].add(prepared)
-		b.rows[last] = append(b.rows[last], batchRow{row.ID, prepared.written})
+		b.rows[last] = append(b.rows[last], prepared)
 	}
 	return err == nil, err
 }

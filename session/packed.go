@@ -44,12 +44,16 @@ func (s *Session) setNumbers(n *numbers) {
 	}
 }
 
+// texts are the texts of a session, in their order.
+func (s *Session) texts() [8]*string {
+	return [...]*string{&s.ID, &s.UserID, &s.UserAgent, &s.Address, (*string)(&s.Reason), &s.Facts, &s.Raised, &s.unknown}
+}
+
 func pack(s *Session) packed {
 	var space [512]byte // enough for nearly all; append takes more where it is not
 	b := space[:0]
-	for _, text := range [...]string{s.ID, s.UserID, s.UserAgent, s.Address, string(s.Reason), s.Facts, s.Raised,
-		s.unknown} {
-		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	for _, text := range s.texts() {
+		b = append(binary.AppendUvarint(b, uint64(len(*text))), *text...)
 	}
 	b = append(b, s.SecretHash[:]...)
 	n := s.numbers()
@@ -70,16 +74,9 @@ func pack(s *Session) packed {
 }
 
 func (p packed) unpack() (s Session) {
-	s.ID, p = p.text()
-	s.UserID, p = p.text()
-	s.UserAgent, p = p.text()
-	s.Address, p = p.text()
-	var reason string
-	reason, p = p.text()
-	s.Reason = Reason(reason)
-	s.Facts, p = p.text()
-	s.Raised, p = p.text()
-	s.unknown, p = p.text()
+	for _, text := range s.texts() {
+		*text, p = p.text()
+	}
 	p = p[copy(s.SecretHash[:], p):]
 	set, p := p.uvarint()
 	var n numbers

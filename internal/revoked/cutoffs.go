@@ -140,16 +140,9 @@ func (c *cutoffs) remember(t lookUp, cut cutoff) {
 		c.answers.Store(table)
 	}
 	b := cutBucketOf(*table, t.hash)
-	slot := c.next % len(b.records)
-	for i := range b.records {
-		r := b.records[i].Load()
-		if r != nil && r.hash == t.hash {
-			slot = i
-			break
-		}
-		if r == nil {
-			slot = i
-		}
+	slot := b.slot(t.hash, -1) // an answer "no cut-off" has the time 0, and counts as one that has not expired
+	if slot < 0 {
+		slot = c.next % len(b.records)
 	}
 	c.next++
 	b.store(slot, &record{cut, t.hash})

@@ -394,13 +394,11 @@ func (v *View) sourceTime() session.Millis { return session.Millis(v.now.Load())
 
 // Fresh returns the error that Check would return for any token at that time: nil, ErrStale or ErrClosed.
 func (v *View) Fresh(now time.Time) error {
-	if until := v.freshUntil.Load(); !v.Insecure && int64(now.Sub(v.began)) > until {
-		if until == closed {
-			return ErrClosed
-		}
-		return ErrStale
-	}
-	if !v.Insecure && now.UnixMilli() > v.freshWall.Load() {
+	switch until := v.freshUntil.Load(); {
+	case v.Insecure:
+	case until == closed:
+		return ErrClosed
+	case int64(now.Sub(v.began)) > until, now.UnixMilli() > v.freshWall.Load():
 		return ErrStale
 	}
 	return nil

@@ -154,10 +154,10 @@ func (m *Manager) Refresh(ctx context.Context, id, userID string, presented rota
 			return r.row, r.out, err
 		}
 		m.note(r.row)
-		if r.out.Generation == 0 || r.written || r.again {
+		if r.out.Generation == 0 || r.upToDate {
 			return r.row, r.out, nil
 		}
-		// A write would have failed if a new cut-off had come since the read. Nothing was written, so read again.
+		// Nothing was written. A new cut-off may have come since the read, so read again.
 		var now session.Version
 		err := m.inStore(ctx, id, func(row session.Session, at session.Moment) (session.Session, error) {
 			now = at.Version()
@@ -180,13 +180,13 @@ type refresh struct {
 	out     rotation.Outcome
 	version session.Version // of the tokens
 	signed  bool            // there are tokens for row and version
-	written bool
-	again   bool // the store has called change again, and nothing had changed since the tokens were signed
+	// upToDate says that no cut-off has come since the user was read: row was written, or the store has called change again.
+	upToDate bool
 }
 
 func (r *refresh) change(row session.Session, at session.Moment) (session.Session, error) {
 	before, signed := r.row, r.signed
-	r.row, r.signed, r.written, r.again = row, false, false, false
+	r.row, r.signed, r.upToDate = row, false, false
 	if row.UserID != r.userID || at.Ended(row) {
 		r.out = rotation.Outcome{Event: rotation.EventUnknown}
 		return row, nil
@@ -208,7 +208,7 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 	// and this one is with the row that the store has read. The two rows are the same. The version is the same too, so no cut-off
 	// has come since the user was read.
 	if signed && r.row == row && r.row == before && r.out == last && r.version == at.Version() {
-		r.signed, r.again = true, true
+		r.signed, r.upToDate = true, true
 		return row, nil
 	}
 	if r.presented.UserActive, err = r.exchange.User(); err != nil {
@@ -218,7 +218,7 @@ func (r *refresh) change(row session.Session, at session.Moment) (session.Sessio
 		r.row, r.out, err = r.exchange.Decide(r.manager.Rules, row, r.presented, at.Now)
 		return r.row, err
 	}
-	r.version, r.written = at.Version(), r.row != row
+	r.version, r.upToDate = at.Version(), r.row != row // a write fails if one has come
 	err = r.exchange.Sign(r.row, r.out, r.version)
 	r.signed = err == nil
 	return r.row, err
