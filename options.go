@@ -315,7 +315,9 @@ func WithLogger(logger *slog.Logger) VerifierOption {
 // [ErrSecondStepRequired] the answer must have the ticket ([Error.Ticket]): without it nobody can go on with the login.
 //
 // The handler answers for the login and the refresh too. There the status must stay: with a redirect to a login page in its
-// place a client does not learn that a password was wrong or that a session has ended. Pages that redirect ask [Verifier.Check].
+// place a client does not learn that a password was wrong or that a session has ended. For pages of the host, whose paths are
+// others, it may redirect: to the login page after [ErrNoToken] or [ErrInvalidToken], and to a form for the second proof after a
+// refusal of [Verifier.RequireRecentAuth], whose code is "insufficient_user_authentication" ([Error.Code]).
 func WithErrorHandler(handler func(w http.ResponseWriter, r *http.Request, err error)) VerifierOption {
 	return verifierOption(func(s *verifierSettings) {
 		if handler == nil {

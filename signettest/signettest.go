@@ -97,7 +97,8 @@ func must(t testing.TB, err error) {
 
 // AsUser returns the request with a fresh access token of a user in its Authorization header. The user gets exactly these
 // roles. If the subject is new, AsUser first adds the user to Users. For a service of [NewWithUsers], the user must be in the
-// host's store. The roles come from there too, so pass none: otherwise AsUser ends the test.
+// host's store. The roles come from there too, so pass none: otherwise AsUser ends the test. A token with scopes, or with other
+// claims, is one of [Service.Token].
 func (s *Service) AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	s.t.Helper()
 	s.mu.Lock()
@@ -161,7 +162,7 @@ func withToken(r *http.Request, token string) *http.Request {
 }
 
 // AsUser returns the request with claims of a user in its context, as the middleware leaves it. It is for tests of
-// handlers without their middleware.
+// handlers without their middleware, which would look for a token: behind it, use [Service.AsUser].
 func AsUser(r *http.Request, subject string, roles ...string) *http.Request {
 	return r.WithContext(signet.ContextWithClaims(r.Context(), &signet.Claims{Subject: subject, Roles: roles}))
 }
