@@ -74,9 +74,9 @@ func (c carrier) endOlder(r *http.Request, tokens Tokens) {
 // A handler for a form of your own must refuse forms of other sites ([http.CrossOriginProtection]). A proxy must pass on the
 // Host header of the browser: otherwise the cookies can be those of development, which later requests do not count
 // (docs/browsers.md). If the browser had cookies of another session, that session ends. SetCookies also sets "Cache-Control:
-// no-store". The error says that [WithCookies] is not set, that the
-// prefix is not a path, that there are no tokens, or that a token is longer than 3,800 bytes, which fits into no cookie. Then
-// no cookie is set, and the session of the tokens goes on: end it with [Auth.Logout].
+// no-store". The error says that [WithCookies] is not set, that the prefix is not a path, that there are no tokens, or that a
+// token is longer than 3,800 bytes, which fits into no cookie. Then no cookie is set, and the session of the tokens goes on:
+// end it with [Auth.Logout].
 func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string, tokens Tokens) error {
 	prefix, err := a.cookiePath(prefix)
 	switch {

@@ -171,7 +171,8 @@ func Remember() LoginOption {
 
 // Login signs in and keeps the tokens in the store. It does not wait if the service answers 429 or 503. The error is a
 // [*SecondStepError] if the service wants a second step, an [*Error] if it refuses, [ErrUnavailable] if it does not answer, or
-// that of ctx or the store.
+// that of ctx or the store. If the store has the tokens of another session, they are replaced, and that session goes on at the
+// service: call [Client.Logout] first.
 func (c *Client) Login(ctx context.Context, email, password string, opts ...LoginOption) error {
 	body := map[string]string{"email": email, "password": password}
 	for _, opt := range opts {
