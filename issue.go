@@ -158,10 +158,11 @@ func (a *Auth) issueAlone(ctx context.Context, user userstore.User) (Tokens, err
 	return a.issue(ctx, grant{user: user, claims: claims, secret: randomID()})
 }
 
-// access is the lifetime of access tokens. A host that chooses a short time for a user who does nothing means both tokens.
+// access is the lifetime of access tokens. If the host has chosen a short time for a user who does nothing, it means them too. They
+// live for a third of it, so that the refresh token is still good when a client that works has to refresh.
 func (g grant) access(usual time.Duration) time.Duration {
 	if g.idle != 0 {
-		return min(g.idle, usual)
+		return min(max(g.idle/3, time.Second), usual)
 	}
 	return usual
 }

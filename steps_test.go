@@ -573,7 +573,7 @@ func TestALoginBesideTheSetUpOfAFactor(t *testing.T) {
 // A short time without use ends the access token too.
 func TestAShortIdleTimeLimitsAccessTokens(t *testing.T) {
 	s := newService(t)
-	for idle, want := range map[time.Duration]int64{0: 20 * 24 * 3600, time.Minute: 60, 365 * 24 * time.Hour: 20 * 24 * 3600} {
+	for idle, want := range map[time.Duration]int64{0: 20 * 24 * 3600, time.Minute: 20, 2 * time.Second: 1, 365 * 24 * time.Hour: 20 * 24 * 3600} {
 		tokens, err := s.IssueFor(t.Context(), userstore.User{ID: "1"}, signet.LoginDecision{Idle: idle})
 		require.NoError(t, err)
 		require.Equal(t, want, tokens.ExpiresIn)
@@ -581,6 +581,20 @@ func TestAShortIdleTimeLimitsAccessTokens(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, tokens.ExpiresIn)
 	}
+	// Who works stays signed in, also with a client that refreshes only when it must.
+	tokens, err := s.IssueFor(t.Context(), userstore.User{ID: "1"}, signet.LoginDecision{Idle: 15 * time.Minute})
+	require.NoError(t, err)
+	for range 100 {
+		s.clock.advance(30 * time.Second)
+		if _, err := s.Verify(t.Context(), tokens.AccessToken); err != nil {
+			require.ErrorIs(t, err, signet.ErrExpiredToken)
+			tokens, err = s.Refresh(t.Context(), tokens.RefreshToken)
+			require.NoError(t, err)
+		}
+	}
+	s.clock.advance(15 * time.Minute)
+	_, err = s.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrExpiredToken)
 }
 
 func TestTheHostDecidesAboutALogin(t *testing.T) {

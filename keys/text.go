@@ -134,6 +134,9 @@ var placeholders = []string{"changeme", "change-me", "change_me", "your-256-bit-
 	"your-512-bit-secret", "a-string-secret-at-least-256-bits-long",
 	"super-secret-jwt-token-with-at-least-32-characters-long"}
 
+// unfilled is a variable or a hint in a template. No random secret of a good length looks so.
+var unfilled = regexp.MustCompile(`^(\$\{[\w.:-]*\}|\{\{[\w .$-]*\}\}|<[\w .-]*>)$`)
+
 // checkSecret refuses secrets that can be guessed, and secrets that other programs could read differently.
 func checkSecret(secret []byte, floor int) error {
 	const remedy = "; use random bytes, such as those of: openssl rand -base64 48"
@@ -144,7 +147,7 @@ func checkSecret(secret []byte, floor int) error {
 	case lower == "secret", lower == "password",
 		slices.ContainsFunc(placeholders, func(p string) bool { return strings.Contains(lower, p) }):
 		return errors.New("the secret is a well-known placeholder" + remedy)
-	case strings.HasPrefix(lower, "${"), strings.HasPrefix(lower, "{{"), strings.HasPrefix(lower, "<") && strings.HasSuffix(lower, ">"):
+	case unfilled.MatchString(lower):
 		return errors.New("the secret is a variable or a hint, in whose place nothing was put" + remedy)
 	case isText(secret) && !bytes.Equal(cleanText(secret), secret):
 		return errors.New("the secret has white space, quotes or a byte order mark around it; cut them off")

@@ -197,16 +197,17 @@ func TestOutcomesOfTheUserStore(t *testing.T) {
 }
 
 func TestAFactorThatChangedInTheMeantimeIsNoError(t *testing.T) {
+	const user = "user-4711" // digits alone are in times and addresses too
 	ctx, tm, memory := t.Context(), newTelemetry(), userstore.NewMemory()
-	require.NoError(t, memory.Add(ctx, userstore.User{ID: "4711", Email: "john@mail.com"}))
+	require.NoError(t, memory.Add(ctx, userstore.User{ID: user, Email: "john@mail.com"}))
 	factors := otel.UserStore(memory, tm.all...).(userstore.FactorStore)
-	require.NoError(t, factors.ReplaceFactor(ctx, "4711", "totp", nil, []byte("secret-1")))
-	require.ErrorIs(t, factors.ReplaceFactor(ctx, "4711", "totp", nil, []byte("secret-2")), userstore.ErrConflict)
-	_, err := factors.Factor(ctx, "4711", "other")
+	require.NoError(t, factors.ReplaceFactor(ctx, user, "totp", nil, []byte("secret-1")))
+	require.ErrorIs(t, factors.ReplaceFactor(ctx, user, "totp", nil, []byte("secret-2")), userstore.ErrConflict)
+	_, err := factors.Factor(ctx, user, "other")
 	require.ErrorIs(t, err, userstore.ErrNotFound)
 	require.Equal(t, map[string]int{"user ReplaceFactor ok": 1, "user ReplaceFactor conflict": 1, "user Factor not_found": 1},
 		storeCalls(t, tm))
-	requireSilent(t, tm, "4711", "secret-1", "secret-2")
+	requireSilent(t, tm, user, "secret-1", "secret-2")
 }
 
 func storeCalls(t *testing.T, tm *telemetry) map[string]int {

@@ -24,7 +24,8 @@ import (
 // debt of the day, which makes it only larger. When the second step succeeds, what is left of the first one is taken back too;
 // [account.complete] says when that is too much.
 //
-// A session counts for placesDay too, and for a record of its own, whose strangersDay is at most 20 hours.
+// A session counts for placesDay too, and for a record of its own, whose strangersDay is at most 20 hours. If the store has no
+// room for that record, the session counts only while placesDay is at most 12 hours.
 //
 // # One place does not close the others out
 //
@@ -45,6 +46,7 @@ const (
 	strangersLimit = 20 * hour // for strangersDay
 	placesLimit    = 32 * hour // for placesDay
 	placeLimit     = 24 * hour // for the day of a place
+	sessionsLimit  = 12 * hour // for placesDay, for sessions of which the store has no room for a record
 
 	maxPlaces = 8
 	placeLife = 30 * day // after the last success
@@ -93,6 +95,7 @@ type trace struct {
 	at    millis
 	last  millis // the last failure before it
 	known bool   // it came from a known place
+	day   millis // placesDay with it, if another name of the account knows the place
 }
 
 func (b *budget) charge(r rule, now millis) trace {
@@ -173,7 +176,7 @@ func (a *account) begin(id uint64, known bool) (t trace, wait millis) {
 			return trace{}, wait
 		}
 		a.placesDay += hour
-		return trace{at: a.at, known: true}, 0
+		return trace{at: a.at, known: true, day: a.placesDay}, 0
 	}
 	if wait := a.wait(p); wait > 0 {
 		return trace{}, wait

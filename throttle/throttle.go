@@ -133,9 +133,13 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 func (l *Limiter) BeginSession(ctx context.Context, account, session string) (*Attempt, error) {
 	a := &Attempt{limiter: l, account: accountKey(account)}
 	err := delayed(a.countAccount(ctx, true))
-	if err == nil {
+	switch {
+	case err == nil:
 		err = a.countAlso(ctx, keyOf("session", session), false)
-	} else if l.passes(ctx, err) {
+		if over := a.onAccount.day - sessionsLimit; err == nil && over > 0 && !a.also[0].accountCounted {
+			err = delayed(min(over, maxDelay), nil)
+		}
+	case l.passes(ctx, err):
 		err = nil
 	}
 	if err != nil {

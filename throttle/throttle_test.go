@@ -459,6 +459,29 @@ func TestSessions(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// While the memory is full there is no record for a session. Then sessions leave the known places half of their attempts.
+func TestSessionsWhileTheMemoryIsFull(t *testing.T) {
+	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	b := bench{T: t, clock: c, Limiter: New(&Memory{Clock: c.read, Records: 1024}, Config{})}
+	b.signIn(owner, v4(1))
+	for i := range 20_000 {
+		_, _ = b.Begin(t.Context(), fmt.Sprint("stranger", i), v4(i%250))
+	}
+	tries := 0
+	for i := range 100 {
+		_, err := b.BeginSession(t.Context(), owner, fmt.Sprint(i))
+		if err == nil {
+			tries++
+			continue
+		}
+		var delayed *Delayed
+		require.ErrorAs(t, err, &delayed)
+		require.LessOrEqual(t, delayed.RetryAfter, time.Hour)
+	}
+	require.Equal(t, 12, tries)
+	b.fail(10, owner, v4(1))
+}
+
 // While the memory is full, the second name tells nobody which accounts have a record.
 func TestASecondNameWhileTheMemoryIsFull(t *testing.T) {
 	c := &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
