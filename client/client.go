@@ -272,6 +272,9 @@ func (c *Client) stepUp(ctx context.Context, before current, answer, refused str
 func (c *Client) Logout(ctx context.Context) error {
 	unlock, err := c.lock(ctx, idleTime)
 	if err != nil {
+		if err = c.withoutLock(ctx, err); err == ErrSignedOut {
+			return nil
+		}
 		return err
 	}
 	defer unlock()

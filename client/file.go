@@ -11,22 +11,27 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 )
 
 // File keeps the tokens in a file that processes of one user can share. The file has the mode 0600 and is replaced
 // atomically. Beside it lies a lock file with the ending ".lock", which stays. On Unix the lock is advisory (flock)
 // and ends with its process. Elsewhere the lock file exists only while the lock is held; if its process dies, the
-// others wait three minutes. The file system must be a local one. The path may be a symbolic link to the file.
+// others cannot go on for three minutes. The file system must be a local one. The path may be a symbolic link to the file.
 //
 // A File is for one service: a client with another base URL would send it these tokens, and drop them if they are refused there.
 //
-// The directory must exist, and only its owner should be able to write to it. If a process is killed while it saves, a file
-// ".tokens-..." can stay there, which has tokens. A File is safe for concurrent use. Its errors name no token.
-type File struct{ path string }
+// The directory must exist, and only its owner should be able to write to it. All processes must run as one user: the file belongs
+// to the one who has saved it last. If a process is killed while it saves, a file with the ending ".new" can stay there, which
+// has tokens; the next one that saves replaces it. A File is safe for concurrent use. Its errors name no token.
+type File struct {
+	path   string
+	saving sync.Mutex
+}
 
 // NewFile returns the store at path. It touches no file.
-func NewFile(path string) *File { return &File{path} }
+func NewFile(path string) *File { return &File{path: path} }
 
 const maxFile = 64 << 10
 
@@ -80,8 +85,10 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 
 // Save writes the tokens to a new file, waits until it is on the disk, and renames it over the old one.
 func (f *File) Save(_ context.Context, tokens Tokens) error {
+	f.saving.Lock()
+	defer f.saving.Unlock()
 	if tokens == (Tokens{}) {
-		if err := os.Remove(f.target()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(remove(f.target()), remove(f.target()+saveEnding)); err != nil {
 			return fmt.Errorf("client.File: %w", err)
 		}
 		return nil
@@ -96,9 +103,22 @@ func (f *File) Save(_ context.Context, tokens Tokens) error {
 	return nil
 }
 
+// saveEnding is the ending of the new file, until it is renamed.
+const saveEnding = ".new"
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 func replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, ".tokens-*") // mode 0600
+	next := path + saveEnding
+	if err := remove(next); err != nil { // of a process that was killed
+		return err
+	}
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -107,22 +127,26 @@ func replace(path string, data []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
+		err = os.Rename(next, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
+		return errors.Join(err, os.Remove(next))
 	}
-	if d, err := os.Open(dir); err == nil { // not every system can sync a directory
+	if d, err := os.Open(filepath.Dir(path)); err == nil { // not every system can sync a directory
 		d.Sync()
 		d.Close()
 	}
 	return nil
 }
 
-// Lock waits for the other processes. If ctx ends first, it returns the error of ctx.
+// lockWait is how long Lock waits. A process whose service is away holds the lock for less, by default.
+const lockWait = time.Minute
+
+// Lock waits for the other processes: for a minute at most, because one of them may be stopped. Then the error is [ErrUnavailable].
+// If ctx ends first, the error is that of ctx.
 func (f *File) Lock(ctx context.Context) (unlock func(), err error) {
 	path := f.target() + ".lock"
-	for {
+	for end := time.Now().Add(lockWait); ; {
 		unlock, err := tryLock(path)
 		if err != nil {
 			return nil, fmt.Errorf("client.File: %w", err)
@@ -130,8 +154,11 @@ func (f *File) Lock(ctx context.Context) (unlock func(), err error) {
 		if unlock != nil {
 			return unlock, nil
 		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("%w: another process has held %s for a minute; is it stopped?", ErrUnavailable, path)
+		}
 		if err := sleep(ctx, time.Duration(5+rand.Int64N(20))*time.Millisecond); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("client.File: another process holds %s: %w", path, err)
 		}
 	}
 }

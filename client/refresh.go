@@ -228,10 +228,21 @@ func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Durat
 	defer recovered(&err) // in this goroutine nobody else recovers
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {
-		return current{}, err
+		return current{}, c.withoutLock(ctx, err)
 	}
 	defer unlock()
 	return c.renew(ctx, refused, maxWait)
+}
+
+// withoutLock returns the error after the lock was not to be had. A store that has no session may have no place for the lock either.
+func (c *Client) withoutLock(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	if stored, loadErr := c.store.Load(ctx); loadErr == nil && stored.RefreshToken == "" {
+		return ErrSignedOut
+	}
+	return err
 }
 
 // renew refreshes, unless another process has done so. The lock of the store is held.

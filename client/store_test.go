@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -261,4 +262,58 @@ func TestTheFirstCallOfAProcess(t *testing.T) {
 			require.Zero(t, time.Since(start))
 		}
 	}, slow)
+}
+
+// A tool that makes its directory at the login is signed out before.
+func TestNobodyIsSignedInWithoutADirectory(t *testing.T) {
+	onDisk(t, func(t *testing.T, _ *signet.Auth, _ *client.Client, _ *fullDisk, d *direct) {
+		store := client.NewFile(filepath.Join(t.TempDir(), "none", "tokens"))
+		c, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(store))
+		require.NoError(t, err)
+		_, _, err = c.Token(t.Context())
+		require.ErrorIs(t, err, client.ErrSignedOut)
+		require.NoError(t, c.Logout(t.Context()))
+		require.ErrorIs(t, c.Login(t.Context(), "john@mail.com", "changeme"), fs.ErrNotExist)
+	})
+}
+
+// A process that was stopped keeps the lock. The others say so, and do not wait for ever.
+func TestALockThatIsNotGivenBack(t *testing.T) {
+	onDisk(t, func(t *testing.T, _ *signet.Auth, _ *client.Client, _ *fullDisk, d *direct) {
+		path := filepath.Join(t.TempDir(), "tokens")
+		unlock, err := client.NewFile(path).Lock(t.Context())
+		require.NoError(t, err)
+		defer unlock()
+		c, err := client.New("http://service/auth", client.WithTransport(d), client.WithStore(client.NewFile(path)))
+		require.NoError(t, err)
+		began := time.Now()
+		err = c.Login(t.Context(), "john@mail.com", "changeme")
+		require.ErrorIs(t, err, client.ErrUnavailable)
+		require.ErrorContains(t, err, path+".lock")
+		require.InDelta(t, 60, time.Since(began).Seconds(), 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = client.NewFile(path).Lock(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, path+".lock")
+	})
+}
+
+// A process that was killed while it saved leaves a file with tokens.
+func TestAFileThatWasHalfSaved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	half := func() { require.NoError(t, os.WriteFile(path+".new", []byte("half"), 0o400)) }
+	store := client.NewFile(path)
+	want := client.Tokens{AccessToken: "a", RefreshToken: "r"}
+	half()
+	require.NoError(t, store.Save(t.Context(), want))
+	require.NoFileExists(t, path+".new")
+	got, err := store.Load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	half()
+	require.NoError(t, store.Save(t.Context(), client.Tokens{}))
+	files, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Empty(t, files)
 }
