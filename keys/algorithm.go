@@ -72,7 +72,7 @@ type mechanism interface {
 
 // ContextSigner is an optional interface of a [crypto.Signer] whose key is in a KMS or HSM behind a network. If a
 // signer implements it, SignContext is called instead of Sign. SignContext must return when ctx ends, and must be safe
-// for concurrent use.
+// for concurrent use. A login and a refresh make two signatures, one after the other, and have five seconds for all that they do.
 type ContextSigner interface {
 	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }

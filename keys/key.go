@@ -36,6 +36,7 @@ type Key struct {
 	thumbprint string           // the same for the same key, whatever its id and its algorithm are
 	issuer     string           // the member "issuer" of its JWK
 	distrusted bool             // the signer is not from the standard library, so each signature is verified
+	calls      chan struct{}    // of such a signer, those that are under way
 	variants   []*Key           // the same key with other algorithms, if its JWK names none
 	err        error
 	alone      *Set
@@ -214,21 +215,61 @@ func (k *Key) Verify(input, signature []byte) bool {
 	return k.Err() == nil && k.mechanism.verify(input, signature)
 }
 
-// Sign signs input. If the signer is a [ContextSigner], Sign gives up when ctx ends. It returns the error of the key ([Key.Err]) or
-// of the signer, or one that says that the key has no private part.
+// Sign signs input. If the type of the signer is not from the standard library, Sign gives up when ctx ends, and a panic of the
+// signer is an error. It returns the error of the key ([Key.Err]) or of the signer, that of ctx, or one that says that the key has
+// no private part.
 func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 	if err := k.Err(); err != nil {
 		return nil, err
 	}
-	signature, err := k.mechanism.sign(ctx, input)
+	if !k.distrusted {
+		return k.mechanism.sign(ctx, input)
+	}
+	signature, err := k.call(ctx, input)
 	if err != nil {
 		return nil, err
 	}
-	if k.distrusted && !k.mechanism.verify(input, signature) {
+	if !k.mechanism.verify(input, signature) {
 		return nil, errors.New("the signer's signature does not verify with its public key; " +
 			"does it use another key version?")
 	}
 	return signature, nil
+}
+
+// maxCalls is how many calls of one signer may be under way. If a signer does not return, further calls wait for that with their
+// own contexts, and not each in a goroutine.
+const maxCalls = 256
+
+// call calls a signer that may never return: it gives up when ctx ends. Its goroutine ends when the signer returns.
+func (k *Key) call(ctx context.Context, input []byte) ([]byte, error) {
+	select {
+	case k.calls <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the signer has not answered %d calls: %w", maxCalls, ctx.Err())
+	}
+	type answer struct {
+		signature []byte
+		err       error
+	}
+	answers := make(chan answer, 1)
+	input = bytes.Clone(input) // it belongs to the caller, who may not wait
+	go func() {
+		a := answer{err: errors.New("the signer has ended its goroutine")}
+		defer func() {
+			if reason := recover(); reason != nil { // here nobody else recovers
+				a.err = fmt.Errorf("the signer panicked: %v", reason)
+			}
+			<-k.calls
+			answers <- a
+		}()
+		a.signature, a.err = k.mechanism.sign(ctx, input)
+	}()
+	select {
+	case a := <-answers:
+		return a.signature, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the signer does not answer: %w", ctx.Err())
+	}
 }
 
 // with returns the key for an algorithm, or nil if the key cannot be used with it. A key whose JWK names no algorithm
@@ -277,7 +318,7 @@ func newPrivate(signer crypto.Signer, s spec) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.distrusted = distrusted
+	k.distrusted, k.calls = distrusted, make(chan struct{}, maxCalls)
 	return k, probe(k)
 }
 
@@ -302,34 +343,23 @@ func checkSigner(signer crypto.Signer) (distrusted bool, err error) {
 	return distrusted, nil
 }
 
-// probe makes the key sign once, and verifies the signature. A signer that never answers must not block the start of
-// the program for ever. So probe gives up after probeTimeout, and its goroutine remains.
+// probe makes the key sign once, and verifies the signature. A signer that never answers must not block the start of the program
+// for ever.
 func probe(k *Key) error {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	input := make([]byte, 32)
 	rand.Read(input)
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if reason := recover(); reason != nil { // here nobody else recovers
-				done <- fmt.Errorf("the signer panicked: %v", reason)
-			}
-		}()
-		signature, err := k.mechanism.sign(ctx, input)
-		if err == nil && !k.mechanism.verify(input, signature) {
-			err = errors.New("the signer's signatures do not verify with its public key")
-		} else if err != nil {
-			err = fmt.Errorf("the signer does not sign: %w", err)
-		}
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
+	signature, err := k.call(ctx, input)
+	switch {
+	case ctx.Err() != nil:
 		return fmt.Errorf("the signer did not sign within %v", probeTimeout)
+	case err != nil:
+		return fmt.Errorf("the signer does not sign: %w", err)
+	case !k.mechanism.verify(input, signature):
+		return errors.New("the signer's signatures do not verify with its public key")
 	}
+	return nil
 }
 
 // newMaterial makes a key of what a parser returned. A private key signs, and a public key can only verify.

@@ -1,8 +1,10 @@
 package keys_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -12,8 +14,13 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -213,4 +220,77 @@ func TestANilSetIsEmpty(t *testing.T) {
 	found, known := set.Find("a", keys.RS256, nil)
 	require.Empty(t, found)
 	require.False(t, known)
+}
+
+// oddSigner is a signer of a host, which does what sign does.
+type oddSigner struct {
+	ed25519.PrivateKey
+	sign func(func() ([]byte, error)) ([]byte, error)
+}
+
+func (s *oddSigner) Sign(random io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.sign(func() ([]byte, error) { return s.PrivateKey.Sign(random, message, opts) })
+}
+
+// A signer that does not return holds nobody up for longer than the context of the call, and gathers no goroutines without end.
+func TestASignerThatDoesNotReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		var hangs atomic.Bool
+		var running atomic.Int64
+		wellAgain := make(chan struct{})
+		key := keys.Private(&oddSigner{private, func(sign func() ([]byte, error)) ([]byte, error) {
+			running.Add(1)
+			defer running.Add(-1)
+			if hangs.Load() {
+				<-wellAgain
+			}
+			return sign()
+		}})
+		require.NoError(t, key.Err())
+		input := []byte("header.payload")
+		sign := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			signature, err := key.Sign(ctx, input)
+			if err == nil {
+				require.True(t, key.Verify(input, signature))
+			}
+			return err
+		}
+		require.NoError(t, sign())
+		hangs.Store(true)
+		var all sync.WaitGroup
+		for range 300 {
+			all.Go(func() { require.ErrorIs(t, sign(), context.DeadlineExceeded) })
+		}
+		all.Wait()
+		require.EqualValues(t, 256, running.Load())
+		input[0] = 'x' // it belongs to the caller
+		hangs.Store(false)
+		require.ErrorContains(t, sign(), "the signer has not answered 256 calls")
+		close(wellAgain)
+		synctest.Wait()
+		require.Zero(t, running.Load())
+		require.NoError(t, sign())
+	})
+}
+
+// What goes wrong in a signer is an error of the call.
+func TestASignerThatPanics(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	how := func(sign func() ([]byte, error)) ([]byte, error) { return sign() }
+	key := keys.Private(&oddSigner{private, func(sign func() ([]byte, error)) ([]byte, error) { return how(sign) }})
+	require.NoError(t, key.Err())
+	for want, odd := range map[string]func(func() ([]byte, error)) ([]byte, error){
+		"the signer panicked: no session":    func(func() ([]byte, error)) ([]byte, error) { panic("no session") },
+		"the signer has ended its goroutine": func(func() ([]byte, error)) ([]byte, error) { runtime.Goexit(); return nil, nil },
+		"does not verify":                    func(func() ([]byte, error)) ([]byte, error) { return make([]byte, 64), nil },
+	} {
+		how = odd
+		_, err := key.Sign(t.Context(), []byte("x"))
+		require.ErrorContains(t, err, want)
+	}
 }

@@ -274,6 +274,7 @@ func TestKeyTextAsItTravels(t *testing.T) {
 		"RSA-PSS public":    {block("PUBLIC KEY", pss), "RSA-PSS"},
 		"JWK":               {jwk, "keys.JWK"},
 		"OpenSSH":           {block("OPENSSH PRIVATE KEY", pkcs8), "ssh-keygen"},
+		"OpenSSH, Ed25519":  {block("OPENSSH PRIVATE KEY", []byte("openssh-key-v1\x00\x00\x00\x00\x0bssh-ed25519\x00\x00")), "openssl genpkey"},
 		"a certificate ask": {block("CERTIFICATE REQUEST", pkcs8), "not read"},
 		"damaged":           {strings.Replace(plain, "M", "%", 3), "damaged"},
 		"cut":               {plain[:len(plain)/2], "no key in the text"},

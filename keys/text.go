@@ -111,6 +111,9 @@ func parseBlock(block *pem.Block) (material any, err error) {
 		material, err = publicKeyOf(block.Bytes)
 	case "OPENSSH PRIVATE KEY":
 		err = errors.New("OpenSSH keys are not read; convert a copy with: ssh-keygen -p -m PKCS8 -f FILE")
+		if bytes.Contains(block.Bytes, []byte("ssh-ed25519")) { // ssh-keygen converts no such key
+			err = errors.New("OpenSSH keys are not read; make a new one with: openssl genpkey -algorithm ed25519")
+		}
 	default:
 		err = fmt.Errorf("PEM blocks of type %q are not read", block.Type)
 	}

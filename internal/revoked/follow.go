@@ -253,12 +253,12 @@ func (v *View) readHistory(ctx context.Context) {
 }
 
 // nextSize returns how many entries the next page may have, after one that took so long. A slow source, or one behind a slow
-// link, may be able to answer less in time.
+// link, may be able to answer less in time. One that is away fails soon.
 func (v *View) nextSize(size, most int, took time.Duration, err error) int {
-	switch {
-	case err != nil:
+	switch soon := took < v.Timeout/4; {
+	case err != nil && !soon:
 		return max(size/2, leastPage)
-	case took < v.Timeout/4:
+	case err == nil && soon:
 		return min(2*size, most)
 	}
 	return size

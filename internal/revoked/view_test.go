@@ -697,3 +697,20 @@ func TestAViewAfterASleep(t *testing.T) {
 		require.NoError(t, v.Fresh(time.Now()))
 	})
 }
+
+// A slow source gets smaller questions. One that fails at once is away, and its answers would be as long as before.
+func TestTheSizeOfTheNextPage(t *testing.T) {
+	v := &View{Config: Config{Timeout: 4 * time.Second}}
+	away := errors.New("connection refused")
+	for _, tc := range []struct {
+		size int
+		took time.Duration
+		err  error
+		want int
+	}{
+		{1000, 0, nil, 2000}, {4000, 0, nil, 5000}, {1000, time.Second, nil, 1000},
+		{1000, time.Second, away, 500}, {120, 4 * time.Second, away, 100}, {1000, time.Second - 1, away, 1000},
+	} {
+		require.Equal(t, tc.want, v.nextSize(tc.size, 5000, tc.took, tc.err), "%+v", tc)
+	}
+}
