@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type Client struct {
 	store   TokenStore
 	origins map[string]bool
 	maxWait time.Duration
+	futile  atomic.Pointer[futile] // the last new token that was refused; nil: none
 
 	mu      sync.Mutex
 	pair    current

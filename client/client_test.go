@@ -317,9 +317,125 @@ func TestAWrongPasswordIsSentOnce(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, string(body), code)
 			require.Equal(t, again, calls == 2, answer)
+			time.Sleep(10 * time.Second) // before, a new token that was refused is not replaced
 		}
 		require.EqualValues(t, 2, d.refreshes.Load())
+	}, signet.WithLifetimes(signet.Lifetimes{Access: time.Hour}))
+}
+
+// A route that accepts no token costs one refresh in ten seconds, and not one for each request.
+func TestARouteThatAcceptsNoToken(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		sent, odd := 0, true
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path != "/echo" || !odd {
+				return nil, nil
+			}
+			sent++
+			return &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {`Bearer error="invalid_token"`}}, Body: http.NoBody}, nil
+		}
+		ask := func() int {
+			status, err := get(c, d, "http://service/echo")
+			require.NoError(t, err)
+			return status
+		}
+		for range 200 {
+			require.Equal(t, 401, ask())
+		}
+		require.EqualValues(t, 1, d.refreshes.Load())
+		require.Equal(t, 201, sent)
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 401, ask())
+		require.EqualValues(t, 2, d.refreshes.Load())
+		odd = false
+		require.Equal(t, 200, ask())
+	}, signet.WithLifetimes(signet.Lifetimes{Access: time.Hour}))
+}
+
+// Who cannot use the transport asks for another token after a refusal.
+func TestTokenAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t)
+		defer auth.Close()
+		d := &direct{handler: handler}
+		c, err := client.New("http://service/auth", client.WithTransport(d))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		first, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, auth.UserChanged(t.Context(), "1"))
+		again, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, first, again, "nobody has asked the service")
+		second, expiry, err := c.TokenAfter(t.Context(), first)
+		require.NoError(t, err)
+		require.NotEqual(t, first, second)
+		require.True(t, expiry.After(time.Now()))
+		_, err = auth.Verify(t.Context(), second)
+		require.NoError(t, err)
+		same, _, err := c.TokenAfter(t.Context(), first)
+		require.NoError(t, err)
+		require.Equal(t, second, same)
+		require.EqualValues(t, 1, d.refreshes.Load())
+		require.NoError(t, auth.RevokeUser(t.Context(), "1"))
+		_, _, err = c.TokenAfter(t.Context(), second)
+		require.ErrorIs(t, err, client.ErrSignedOut)
 	})
+}
+
+// A password that somebody has put in front of the service for a while ends no session.
+func TestA401OfAProxy(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		challenge := `Basic realm="staging"`
+		d.before = func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {challenge}}, Body: http.NoBody}, nil
+		}
+		token, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		_, _, err = c.TokenAfter(t.Context(), token)
+		require.ErrorIs(t, err, client.ErrUnavailable)
+		require.NotErrorIs(t, err, client.ErrSignedOut)
+		d.before = nil
+		time.Sleep(2 * time.Second)
+		_, _, err = c.TokenAfter(t.Context(), token)
+		require.NoError(t, err)
+		for _, own := range []string{"", "Bearer", `Basic realm="x", bearer realm="api"`} {
+			require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+			token, _, err := c.Token(t.Context())
+			require.NoError(t, err)
+			challenge = own
+			d.before = func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {challenge}}, Body: http.NoBody}, nil
+			}
+			_, _, err = c.TokenAfter(t.Context(), token)
+			require.ErrorIs(t, err, client.ErrSignedOut, own)
+			d.before = nil
+		}
+	})
+}
+
+// A wrong base URL is an error that names it.
+func TestErrorsOfAWrongBaseURL(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/moved/", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://login.example"+r.URL.Path+"?secret", http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("/busy/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "42")
+		w.WriteHeader(429)
+		io.WriteString(w, `{"code":"too_many_attempts","message":"too many attempts"}`)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for prefix, want := range map[string]string{
+		"/none":  "client: the service answered 404: Not Found, for POST " + server.URL + "/none/login",
+		"/moved": "client: the service answered 301: Moved Permanently, for POST " + server.URL + "/moved/login; it redirects to https://login.example/moved/login",
+		"/busy":  "client: the service answered 429 too_many_attempts: too many attempts; try again in 42s",
+	} {
+		c, err := client.New(server.URL + prefix)
+		require.NoError(t, err)
+		require.EqualError(t, c.Login(t.Context(), "john@mail.com", "changeme"), want)
+	}
 }
 
 func TestLogout(t *testing.T) {

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -21,25 +23,33 @@ var (
 // errOtherUser is for a call that waited while another user signed in.
 var errOtherUser = fmt.Errorf("%w: another user has signed in", ErrSignedOut)
 
-// Error is a refusal of the service, or an answer that is not one of signet: that counts as status 502 with the code
-// "bad_answer". It has no token in it.
+// Error is a refusal of the service, or of something in front of it. A success without the expected JSON counts as status 502 with
+// the code "bad_answer". It has no token in it.
 type Error struct {
 	Status     int           // the HTTP status
 	Code       string        // the code of the problem document (RFC 9457), such as "invalid_credentials"
 	Message    string        // the text for the user; it may be empty
 	RetryAfter time.Duration // when to try again; 0: the service did not say
+
+	hint    string // where the answer came from, if it says nothing itself
+	foreign bool   // a 401 that asks for other credentials than a token, as that of a proxy with a password
 }
 
 // Error describes the refusal.
 func (e *Error) Error() string {
-	return fmt.Sprintf("client: the service answered %d %s: %s", e.Status, e.Code, e.Message)
+	text := strings.TrimSpace(fmt.Sprintf("client: the service answered %d %s", e.Status, e.Code)) + ": " + cmp.Or(e.Message, e.hint)
+	if e.RetryAfter > 0 {
+		text += fmt.Sprintf("; try again in %v", e.RetryAfter.Round(time.Second))
+	}
+	return text
 }
 
-// Is reports true for [ErrUnavailable] if the same request can succeed later: 408, 429, and 500 and above, but not 501.
+// Is reports true for [ErrUnavailable] if the same request can succeed later: 408, 429, and 500 and above, but not 501, and for a
+// 401 that asks for other credentials than a token.
 func (e *Error) Is(target error) bool { return target == ErrUnavailable && e.later() }
 
 func (e *Error) later() bool {
-	return e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Status != 501
+	return e.foreign || e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Status != 501
 }
 
 // SecondStepError says that the password was right and that the service wants a code: call [Client.SecondStep].

@@ -125,8 +125,21 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 	if code == "" { // a host may write other bodies
 		code = errorOf(resp.Header)
 	}
-	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message),
-		RetryAfter: retryAfter(resp.Header)}
+	challenges := strings.ToLower(strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
+	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message), RetryAfter: retryAfter(resp.Header),
+		hint: hintOf(resp), foreign: resp.StatusCode == http.StatusUnauthorized && code == "" && challenges != "" && !strings.Contains(challenges, "bearer")}
+}
+
+// hintOf says what a mistake in the base URL of the client looks like.
+func hintOf(resp *http.Response) string {
+	hint := http.StatusText(resp.StatusCode)
+	if asked := resp.Request; asked != nil {
+		hint += fmt.Sprintf(", for %s %s://%s%s", asked.Method, asked.URL.Scheme, asked.URL.Host, asked.URL.Path)
+	}
+	if to, err := resp.Location(); err == nil {
+		hint += fmt.Sprintf("; it redirects to %s://%s%s", to.Scheme, to.Host, to.Path)
+	}
+	return cut(hint)
 }
 
 // challengeError finds the first error code in challenges. The code is a token or a quoted string (RFC 9110 section 11.2). Other

@@ -13,8 +13,17 @@ import (
 // a moment. If the token has less than five seconds left (or less than a tenth of its life, if that is shorter), Token waits
 // for the refresh. After an answer 429 or 503 with Retry-After, the client sends no refresh for that time, but for a minute at
 // most. The error is [ErrSignedOut], [ErrUnavailable], an [*Error], or that of ctx or the store.
+//
+// Token does not ask whether the service still accepts the token. If it does not (401, or Unauthenticated of gRPC), call
+// [Client.TokenAfter].
 func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Time, err error) {
-	pair, err := c.valid(ctx, "")
+	return c.TokenAfter(ctx, "")
+}
+
+// TokenAfter is [Client.Token] for a caller whose access token was refused: it returns another one, of the same user, or
+// [ErrSignedOut] if the session has ended.
+func (c *Client) TokenAfter(ctx context.Context, refused string) (accessToken string, expiry time.Time, err error) {
+	pair, err := c.valid(ctx, refused)
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -274,7 +283,7 @@ func (c *Client) renew(ctx context.Context, refused string, maxWait time.Duratio
 	c.mu.Lock()
 	c.backoff = backoffAfter(tokens.RefreshToken, err)
 	c.mu.Unlock()
-	if isStatus(err, http.StatusUnauthorized) {
+	if isStatus(err, http.StatusUnauthorized) && !errors.Is(err, ErrUnavailable) {
 		return current{}, errors.Join(fmt.Errorf("%w: %w", ErrSignedOut, err), c.keep(ctx, Tokens{}))
 	}
 	if err != nil {

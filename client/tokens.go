@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Tokens is a pair of tokens. fmt and slog do not show it (only the verb %p does, which is a mistake). JSON does, because stores
-// need it.
+// Tokens is a pair of tokens. fmt and slog do not show it, but fmt shows the tokens of a value that has Tokens in an unexported
+// field: do not log such a value. JSON shows them, because stores need it.
 type Tokens struct {
 	AccessToken  string `json:"access_token"`  // for requests: Authorization: Bearer
 	RefreshToken string `json:"refresh_token"` // for the next pair; each pair has another one

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Transport returns a RoundTripper that adds the access token to requests to the origins of the client, and refreshes it when
@@ -87,8 +88,12 @@ func isWrongAnswer(header http.Header, body []byte) bool {
 }
 
 // again refreshes after the answer 401, and sends the request a second time if its body allows that. A request of one user is
-// never sent for another, who has signed in meanwhile.
+// never sent for another, who has signed in meanwhile. If a new token was refused too, the next refresh is not before some seconds:
+// some routes accept no token of this service.
 func (t *transport) again(req *http.Request, resp *http.Response, refused current) (*http.Response, error) {
+	if f := t.client.futile.Load(); f != nil && f.token == refused.AccessToken && time.Since(f.at).Abs() < futileTime {
+		return resp, nil
+	}
 	pair, err := t.client.valid(req.Context(), refused.AccessToken)
 	if errors.Is(err, errOtherUser) || err == nil && otherUser(refused, pair) {
 		return resp, nil
@@ -105,8 +110,19 @@ func (t *transport) again(req *http.Request, resp *http.Response, refused curren
 			return nil, err
 		}
 	}
-	return t.base.RoundTrip(second)
+	if resp, err = t.base.RoundTrip(second); err == nil && resp.StatusCode == http.StatusUnauthorized {
+		t.client.futile.Store(&futile{pair.AccessToken, time.Now()})
+	}
+	return resp, err
 }
+
+// futile is an access token that was new and was refused.
+type futile struct {
+	token string
+	at    time.Time
+}
+
+const futileTime = 10 * time.Second
 
 func withToken(req *http.Request, token string) *http.Request {
 	clone := req.Clone(req.Context())
