@@ -174,7 +174,24 @@ func (c carrier) refreshToken(w http.ResponseWriter, r *http.Request, want ...fi
 	if err := c.readBody(w, r, want...); err != nil {
 		return "", err
 	}
-	return c.cookies.ownRefresh(r)
+	token, err = c.cookies.ownRefresh(r)
+	if err == ErrNoToken {
+		c.noteLostCookie(r)
+	}
+	return token, err
+}
+
+// noteLostCookie logs that a browser has the cookie of the access token and not that of the refresh token. It got both, for the same
+// time.
+func (c carrier) noteLostCookie(r *http.Request) {
+	access, err := c.cookies.accessToken(r)
+	if err != nil || len(c.cookies.named(r, refreshCookie)) > 0 {
+		return
+	}
+	if _, err := c.auth.read(r.Context(), access, forLogout); err == nil && c.cookies.lostCookie.Due() {
+		c.cookies.log.Warn("signet: a browser has sent the cookie of the access token without that of the refresh token, so it cannot refresh; " +
+			"the prefix of CookieHandler and SetCookies must be the path that the browser sees")
+	}
 }
 
 // logoutTokens finds the tokens whose sessions end. Of cookies it takes all: a neighbour may have set one of them.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/signet-go/signet/internal/jws"
+	"github.com/signet-go/signet/internal/seldom"
 	"github.com/signet-go/signet/internal/strictjson"
 )
 
@@ -36,19 +37,26 @@ type cookieMode struct {
 	service    string
 	log        *slog.Logger
 	warned     atomic.Bool // about cookies that the browser will not keep
-	warnedPath atomic.Bool // about a cookie that the browser does not send
+	lostCookie seldom.Line // about a cookie that the browser does not send
 }
 
-// isOrigin reports whether browsers write an origin so: in lower case and ASCII, without the port that goes without saying, without
-// a user, and without a pattern.
+// isOrigin reports whether a browser can write an origin so: in lower case and ASCII, without the port that goes without saying,
+// without a user, and without a pattern. The pages of apps and extensions have schemes of their own.
 func isOrigin(text string) bool {
 	u, err := url.Parse(text)
-	if err != nil {
+	if err != nil || u.Scheme == "ws" || u.Scheme == "wss" {
 		return false
 	}
 	usual := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	port := u.Port()
+	if strings.HasSuffix(u.Host, ":") || port != "" && (port == usual || port[0] == '0') {
+		return false
+	}
+	if address, err := netip.ParseAddr(u.Hostname()); err == nil && address.String() != u.Hostname() {
+		return false
+	}
 	foreign := func(c rune) bool { return c > '~' || c == '*' || c >= 'A' && c <= 'Z' }
-	return usual != "" && u.Port() != usual && text == u.Scheme+"://"+u.Host && !strings.ContainsFunc(text, foreign)
+	return text == u.Scheme+"://"+u.Host && !strings.ContainsFunc(text, foreign)
 }
 
 // cookieName returns the name of a cookie of this service, without the prefix that makes it secure.
@@ -105,10 +113,6 @@ func (m *cookieMode) ownRefresh(r *http.Request) (string, error) {
 		}
 	}
 	if token == "" {
-		if len(m.named(r, refreshCookie)) == 0 && !m.warnedPath.Swap(true) { // the browser got both, for the same time
-			m.log.Warn("signet: a browser has sent the cookie of the access token without that of the refresh token, so it cannot refresh; " +
-				"the prefix of CookieHandler and SetCookies must be the path that the browser sees")
-		}
 		return "", ErrNoToken
 	}
 	return token, nil

@@ -594,6 +594,7 @@ func TestACookieThatTheBrowserDoesNotSend(t *testing.T) {
 	require.Equal(t, 401, refresh(""))
 	require.Equal(t, 401, refresh("__Secure-refresh_token="+tokens.RefreshToken))
 	require.Equal(t, 401, refresh("__Host-access_token="+tokens.AccessToken+"; __Secure-refresh_token=garbage"))
+	require.Equal(t, 401, refresh("__Host-access_token=garbage"), "anybody can send that")
 	require.NotContains(t, log.String(), "the prefix of CookieHandler")
 	for range 2 {
 		require.Equal(t, 401, refresh("__Host-access_token="+tokens.AccessToken))
@@ -639,7 +640,7 @@ func TestCookieMountsThatCannotWork(t *testing.T) {
 	_, err := signet.New(newUsers(t), keys.Secret(secret), signet.WithCookies(signet.Cookies{TrustedOrigins: []string{"app.example.com"}}))
 	require.ErrorContains(t, err, "signet.WithCookies")
 	for origin, good := range map[string]bool{"https://app.example.com": true, "http://localhost:5173": true, "https://xn--bcher-kva.example:8443": true,
-		"http://[::1]:80": false, "http://[::1]:8080": true, "https://a.example:80": true,
+		"http://[::1]:80": false, "chrome-extension://abcdefghijklmnopabcdefghijklmnop": true, "capacitor://localhost": true, "https://app.example.com:": false, "https://app.example.com:0443": false, "https://[2001:0db8::1]": false, "http://[::1]:8080": true, "https://a.example:80": true,
 		"https://app.example.com:443": false, "HTTPS://app.example.com": false, "https://App.example.com": false, "https://*.example.com": false,
 		"https://user@app.example.com": false, "ws://app.example.com": false, "https://bücher.example": false, "null": false,
 		"https://app.example.com/": false, "*": false} {

@@ -245,4 +245,5 @@ func TestLifetimesThatHurtAreLogged(t *testing.T) {
 	require.True(t, warned(signet.WithLifetimes(signet.Lifetimes{Access: 8 * day, Refresh: 7 * day})))
 	require.True(t, warned(signet.WithLifetimes(signet.Lifetimes{Access: 11 * time.Hour})))
 	require.True(t, warned(signet.WithLifetimes(signet.Lifetimes{Refresh: 15 * time.Minute})), "who does nothing stays signed in")
+	require.False(t, warned(signet.WithLifetimes(signet.Lifetimes{Refresh: 8 * time.Hour, Session: 8 * time.Hour})), "no token outlives its session")
 }

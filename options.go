@@ -177,7 +177,7 @@ func (s *settings) complete() {
 	set := s.lifetimes
 	s.lifetimes = set.orContract()
 	chosen := set.Access != 0 || s.lifetimes.Refresh < Lifetimes{}.orContract().Refresh
-	if l := s.lifetimes; chosen && l.Access > l.Refresh && s.logger != nil {
+	if l := s.lifetimes; chosen && min(l.Access, l.Session) > l.Refresh && s.logger != nil {
 		s.logger.Warn("signet: the access lifetime is longer than the refresh lifetime: "+
 			"clients stay signed in after their session can no longer be refreshed", "access", l.Access, "refresh", l.Refresh)
 	}

@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
+	"strings"
 	"time"
 )
 
@@ -24,14 +24,11 @@ import (
 //
 // The directory must exist, and only its owner should be able to write to it. All processes must run as one user: the file belongs
 // to the one who has saved it last. If a process is killed while it saves, a file with the ending ".new" can stay there, which
-// has tokens; the next one that saves replaces it. A File is safe for concurrent use. Its errors name no token.
-type File struct {
-	path   string
-	saving sync.Mutex
-}
+// has tokens; a later process that saves removes it. A File is safe for concurrent use. Its errors name no token.
+type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.
-func NewFile(path string) *File { return &File{path: path} }
+func NewFile(path string) *File { return &File{path} }
 
 const maxFile = 64 << 10
 
@@ -85,10 +82,9 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 
 // Save writes the tokens to a new file, waits until it is on the disk, and renames it over the old one.
 func (f *File) Save(_ context.Context, tokens Tokens) error {
-	f.saving.Lock()
-	defer f.saving.Unlock()
+	defer removeHalfSaved(f.target())
 	if tokens == (Tokens{}) {
-		if err := errors.Join(remove(f.target()), remove(f.target()+saveEnding)); err != nil {
+		if err := os.Remove(f.target()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("client.File: %w", err)
 		}
 		return nil
@@ -103,22 +99,30 @@ func (f *File) Save(_ context.Context, tokens Tokens) error {
 	return nil
 }
 
-// saveEnding is the ending of the new file, until it is renamed.
-const saveEnding = ".new"
+// halfSaved is the ending of a new file until it is renamed, and halfTime is how long that takes at most.
+const (
+	halfSaved = ".new"
+	halfTime  = time.Minute
+)
 
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// removeHalfSaved removes what processes that were killed have left. Failures do not matter: the next one tries again.
+func removeHalfSaved(path string) {
+	dir, base := filepath.Split(path)
+	entries, _ := os.ReadDir(filepath.Clean(dir))
+	for _, entry := range entries {
+		name := entry.Name()
+		if !strings.HasPrefix(name, base+".") || !strings.HasSuffix(name, halfSaved) {
+			continue
+		}
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > halfTime {
+			_ = os.Remove(dir + name)
+		}
 	}
-	return nil
 }
 
 func replace(path string, data []byte) error {
-	next := path + saveEnding
-	if err := remove(next); err != nil { // of a process that was killed
-		return err
-	}
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, filepath.Base(path)+".*"+halfSaved) // mode 0600
 	if err != nil {
 		return err
 	}
@@ -127,12 +131,12 @@ func replace(path string, data []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(next, path)
+		err = os.Rename(file.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(next))
+		return errors.Join(err, os.Remove(file.Name()))
 	}
-	if d, err := os.Open(filepath.Dir(path)); err == nil { // not every system can sync a directory
+	if d, err := os.Open(dir); err == nil { // not every system can sync a directory
 		d.Sync()
 		d.Close()
 	}

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/signet-go/signet"
@@ -302,12 +304,21 @@ func TestALockThatIsNotGivenBack(t *testing.T) {
 // A process that was killed while it saved leaves a file with tokens.
 func TestAFileThatWasHalfSaved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
-	half := func() { require.NoError(t, os.WriteFile(path+".new", []byte("half"), 0o400)) }
+	half := func() {
+		require.NoError(t, os.WriteFile(path+".123.new", []byte("half"), 0o400))
+		old := time.Now().Add(-2 * time.Minute)
+		require.NoError(t, os.Chtimes(path+".123.new", old, old))
+	}
+	require.NoError(t, os.WriteFile(path+".456.new", []byte("of a process that saves now"), 0o600))
+	other := path + "other.1.new"
+	require.NoError(t, os.WriteFile(other, nil, 0o600))
+	require.NoError(t, os.Chtimes(other, time.Unix(0, 0), time.Unix(0, 0)))
 	store := client.NewFile(path)
 	want := client.Tokens{AccessToken: "a", RefreshToken: "r"}
 	half()
 	require.NoError(t, store.Save(t.Context(), want))
-	require.NoFileExists(t, path+".new")
+	require.NoFileExists(t, path+".123.new")
+	require.FileExists(t, path+".456.new")
 	got, err := store.Load(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, want, got)
@@ -315,5 +326,22 @@ func TestAFileThatWasHalfSaved(t *testing.T) {
 	require.NoError(t, store.Save(t.Context(), client.Tokens{}))
 	files, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
-	require.Empty(t, files)
+	require.Len(t, files, 2, "that of the other process, and that of another program")
+}
+
+// Any number of stores may save at once, also without the lock.
+func TestFilesThatSaveAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			store, tokens := client.NewFile(path), client.Tokens{AccessToken: strings.Repeat("a", i+1), RefreshToken: "r"}
+			for range 50 {
+				assert.NoError(t, store.Save(t.Context(), tokens))
+				_, err := store.Load(t.Context())
+				assert.NoError(t, err)
+			}
+		})
+	}
+	all.Wait()
 }

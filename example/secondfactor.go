@@ -4,6 +4,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -49,22 +50,28 @@ func factorRoutes(mux *http.ServeMux, auth *signet.Auth, factor *totp.Factor) {
 			return 0, nil, err
 		}
 		codes, err := factor.Confirm(r.Context(), signet.Subject(r.Context()), body["code"])
-		return http.StatusCreated, map[string]any{"recovery_codes": codes}, endOthers(r, auth, err)
+		if err != nil {
+			return 0, nil, factorError(err)
+		}
+		endOthers(r, auth)
+		return http.StatusCreated, map[string]any{"recovery_codes": codes}, nil
 	}))
 	mux.Handle("DELETE /api/v1/second-factor", guarded(func(_ http.ResponseWriter, r *http.Request) (int, any, error) {
-		err := factor.Remove(r.Context(), signet.Subject(r.Context()))
-		return http.StatusOK, map[string]bool{"enrolled": false}, endOthers(r, auth, err)
+		if err := factor.Remove(r.Context(), signet.Subject(r.Context())); err != nil {
+			return 0, nil, factorError(err)
+		}
+		endOthers(r, auth)
+		return http.StatusOK, map[string]bool{"enrolled": false}, nil
 	}))
 }
 
 // endOthers ends the other sessions of the user after a change of the factor: they began with the password alone, or with the factor
-// that is gone.
-func endOthers(r *http.Request, auth *signet.Auth, err error) error {
-	if err != nil {
-		return factorError(err)
-	}
+// that is gone. The change is made already, so an error must not hide the recovery codes.
+func endOthers(r *http.Request, auth *signet.Auth) {
 	claims, _ := signet.ClaimsFromContext(r.Context()) // behind RequireRecentAuth there are some
-	return auth.RevokeOtherSessions(auth.ContextWithClient(r), claims.Subject, claims.SessionID)
+	if err := auth.RevokeOtherSessions(auth.ContextWithClient(r), claims.Subject, claims.SessionID); err != nil {
+		slog.WarnContext(r.Context(), "the other sessions go on after a change of the second factor", "user", claims.Subject, "error", err)
+	}
 }
 
 // factorError is the answer for an error of the factor.

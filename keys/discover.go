@@ -15,8 +15,10 @@ import (
 // (ISSUER/.well-known/openid-configuration), or RFC 8414 (/.well-known/oauth-authorization-server). The metadata must name
 // exactly this issuer. The error is that of OpenURL.
 func Discover(issuer string, opts ...RemoteOption) (*Remote, error) {
-	if name, _, of := strings.Cut(issuer, "/.well-known/"); of {
-		return nil, fmt.Errorf("keys.Discover: this is the URL of the metadata; give the name of the issuer, which is probably %q", name)
+	if name, document, of := strings.Cut(issuer, "/.well-known/"); of {
+		_, path, _ := strings.Cut(document, "/") // of RFC 8414
+		return nil, fmt.Errorf("keys.Discover: this is the URL of the metadata; give the name of the issuer, which is probably %q",
+			strings.TrimSuffix(name+"/"+path, "/"))
 	}
 	return open("Discover", place{issuer: issuer}, opts)
 }

@@ -138,7 +138,7 @@ var placeholders = []string{"changeme", "change-me", "change_me", "your-256-bit-
 	"super-secret-jwt-token-with-at-least-32-characters-long"}
 
 // unfilled is a variable or a hint in a template. No random secret of a good length looks so.
-var unfilled = regexp.MustCompile(`^(\$\{[\w.:-]*\}|\{\{[\w .$-]*\}\}|<[\w .-]*>)$`)
+var unfilled = regexp.MustCompile(`^(\$\{\{?[^{}]*\}?\}|\{\{[^{}]*\}\}|<[\w .,:;'"/-]*>)$`)
 
 // checkSecret refuses secrets that can be guessed, and secrets that other programs could read differently.
 func checkSecret(secret []byte, floor int) error {

@@ -100,6 +100,7 @@ type Attempt struct {
 	done           atomic.Bool
 	accountCounted bool
 	addressCounted bool
+	noRoom         bool // the store is full, and has no record of the account
 
 	onAccount, onAddress trace
 	also                 []*Attempt // for a second name of the account, and for the session
@@ -136,7 +137,7 @@ func (l *Limiter) BeginSession(ctx context.Context, account, session string) (*A
 	switch {
 	case err == nil:
 		err = a.countAlso(ctx, keyOf("session", session), false)
-		if over := a.onAccount.day - sessionsLimit; err == nil && over > 0 && !a.also[0].accountCounted {
+		if over := a.onAccount.day - sessionsLimit; err == nil && over > 0 && a.also[0].noRoom {
 			err = delayed(min(over, maxDelay), nil)
 		}
 	case l.passes(ctx, err):
@@ -196,6 +197,7 @@ func (a *Attempt) Also(ctx context.Context, account string) error {
 func (a *Attempt) countAlso(ctx context.Context, key Key, known bool) error {
 	also := &Attempt{limiter: a.limiter, account: key, address: a.address}
 	wait, err := also.countAccount(ctx, known)
+	also.noRoom = errors.Is(err, ErrDelayed)
 	if a.also = append(a.also, also); a.limiter.mayGoOn(ctx, err) && wait == 0 {
 		return nil
 	}
