@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -142,10 +143,11 @@ func newChain(t testing.TB, auth *signet.Auth) *chain {
 	return &chain{auth, tokens}
 }
 
-// refresh requires a new generation, because a repeated one would cost less. Two refreshes within one millisecond count as
-// parallel.
+// refresh requires a new generation, because a repeated one would cost less. Refreshes within one millisecond count as parallel,
+// and the fifth of them makes no new generation.
 func (c *chain) refresh(t testing.TB) {
 	t.Helper()
+	time.Sleep(time.Millisecond)
 	next, err := c.auth.Refresh(context.Background(), c.tokens.RefreshToken)
 	require.NoError(t, err)
 	require.NotEqual(t, generation(c.tokens.RefreshToken), generation(next.RefreshToken), "not rotated")

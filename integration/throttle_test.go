@@ -71,9 +71,11 @@ func TestNewThrottleRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "option is nil")
 }
 
-// Three processes count together: of 100 attempts at each of them at the same time, at most 10 reach the hash. Meanwhile the
-// owner signs in from a known place.
+// Three processes count together: of 30 attempts at each of them at the same time, at most 10 reach the hash. Meanwhile the
+// owner signs in from a known place. With many more attempts some of them would wait for longer than a store may take, on a
+// slow machine.
 func TestThrottleCountsTogether(t *testing.T) {
+	const each = 30
 	onThrottles(t, func(t *testing.T, fresh func() (open func(t *testing.T) throttle.Store)) {
 		open := fresh()
 		limiters := make([]*throttle.Limiter, 3)
@@ -88,10 +90,10 @@ func TestThrottleCountsTogether(t *testing.T) {
 		}
 		signIn()
 		var hashes atomic.Int64
-		errs := make(chan error, 300)
+		errs := make(chan error, len(limiters)*each)
 		var wait sync.WaitGroup
 		for _, limiter := range limiters {
-			for i := range 100 {
+			for i := range each {
 				wait.Go(func() {
 					if _, err := limiter.Begin(t.Context(), victim, fmt.Sprintf("198.51.100.%d", i)); err == nil {
 						hashes.Add(1)
