@@ -96,6 +96,7 @@ func bubble(t *testing.T, test func(t *testing.T, c *client.Client, d *direct), 
 		require.NoError(t, err)
 		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
 		test(t, c, d)
+		time.Sleep(20 * time.Second) // a refresh for which nobody waits any more ends then
 		synctest.Wait()
 	})
 }
@@ -349,6 +350,32 @@ func TestARouteThatAcceptsNoToken(t *testing.T) {
 		require.EqualValues(t, 2, d.refreshes.Load())
 		odd = false
 		require.Equal(t, 200, ask())
+	}, signet.WithLifetimes(signet.Lifetimes{Access: time.Hour}))
+}
+
+// Callers that have less time than a refresh needs share one, and the next of them gets its token.
+func TestCallersWithLittleTime(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/refresh-token") {
+				select {
+				case <-r.Context().Done():
+					return nil, r.Context().Err()
+				case <-time.After(1500 * time.Millisecond):
+				}
+			}
+			return nil, nil
+		}
+		time.Sleep(3 * time.Hour)
+		ask := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, _, err := c.Token(ctx)
+			return err
+		}
+		require.ErrorIs(t, ask(), context.DeadlineExceeded)
+		require.NoError(t, ask())
+		require.EqualValues(t, 1, d.refreshes.Load())
 	}, signet.WithLifetimes(signet.Lifetimes{Access: time.Hour}))
 }
 

@@ -22,8 +22,9 @@ import (
 //
 // A File is for one service: a client with another base URL would send it these tokens, and drop them if they are refused there.
 //
-// The directory must exist, and only its owner should be able to write to it. All processes must run as one user: the file belongs
-// to the one who has saved it last. If a process is killed while it saves, a file with the ending ".new" can stay there, which
+// The directory must exist, and only its owner should be able to write to it. In a container mount the directory, because the file is
+// replaced. All processes must run as one user: the file belongs to the one who has saved it last. If another user signs in with
+// the file, a program that goes on acts as that user: keep a file for each. If a process is killed while it saves, a file with the ending ".new" can stay there, which
 // has tokens; a later process that saves removes it. A File is safe for concurrent use. Its errors name no token.
 type File struct{ path string }
 
@@ -126,7 +127,12 @@ func replace(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
+	if info, statErr := file.Stat(); statErr == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("the file system of %s gives other users access to all files (mode %04o); choose another directory", dir, info.Mode().Perm())
+	}
+	if err == nil {
+		_, err = file.Write(data)
+	}
 	if err == nil {
 		err = file.Sync()
 	}

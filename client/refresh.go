@@ -37,6 +37,7 @@ type flight struct {
 	cancel  context.CancelFunc
 	maxWait time.Duration // how long it waits for a service that is away
 	waiters int
+	late    *time.Timer // ends it some time after the last waiter has given up
 	pair    current
 	err     error
 }
@@ -178,16 +179,29 @@ func (c *Client) land(f *flight) {
 	if c.flight == f {
 		c.flight = nil
 	}
+	if f.late != nil {
+		f.late.Stop()
+	}
 	c.mu.Unlock()
 	close(f.done)
 }
 
-// leave is for a caller that does not wait for a refresh any more.
+// leave is for a caller that does not wait for a refresh any more. The refresh goes on for a while: otherwise callers with less time
+// than a refresh needs would never get a token.
 func (c *Client) leave(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f.waiters--
-	c.endIdle(f)
+	if f.waiters--; f.waiters > 0 {
+		return
+	}
+	if f.late != nil {
+		f.late.Stop()
+	}
+	f.late = time.AfterFunc(attemptTimeout, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.endIdle(f)
+	})
 }
 
 // endIdle ends a refresh if nobody waits for it. Its answer is lost then, which the service forgives. c.mu is held.
@@ -235,12 +249,13 @@ func (c *Client) lock(ctx context.Context, mayTake time.Duration) (unlock func()
 
 func (c *Client) refresh(ctx context.Context, refused string, maxWait time.Duration) (pair current, err error) {
 	defer recovered(&err) // in this goroutine nobody else recovers
+	began := time.Now()
 	unlock, err := c.store.Lock(ctx)
 	if err != nil {
 		return current{}, c.withoutLock(ctx, err)
 	}
 	defer unlock()
-	return c.renew(ctx, refused, maxWait)
+	return c.renew(ctx, refused, max(0, maxWait-time.Since(began))) // others have waited for the service meanwhile
 }
 
 // withoutLock returns the error after the lock was not to be had. A store that has no session may have no place for the lock either.

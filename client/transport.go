@@ -27,8 +27,10 @@ func (c *Client) Transport(base http.RoundTripper) http.RoundTripper {
 	return &transport{c, base}
 }
 
-// HTTPClient returns a client with [Client.Transport] over [http.DefaultTransport].
-func (c *Client) HTTPClient() *http.Client { return &http.Client{Transport: c.Transport(nil)} }
+// HTTPClient returns a client with [Client.Transport] over the default of [WithTransport], which gives dead connections up.
+func (c *Client) HTTPClient() *http.Client {
+	return &http.Client{Transport: c.Transport(ownTransport())}
+}
 
 // maxRefusal is how much of an answer 401 is kept, in bytes.
 const maxRefusal = 64 << 10
