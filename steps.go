@@ -28,11 +28,11 @@ var (
 	errTwoSessions = invalidToken("the two tokens are of different sessions")
 )
 
-// SecondStep ends a login that [Auth.Login] answered with [ErrSecondStepRequired]: ticket is [Error.Ticket], and code is one of
-// the [SecondFactor]. A ticket can be used once, within five minutes, and for five codes. The error is
-// [ErrInvalidCredentials] for a wrong code ("invalid_code") and for a ticket that cannot be used any more
-// ("invalid_ticket"), [ErrInvalidRequest] for an empty code, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or
-// [ErrUnavailable]. After ErrUnavailable the same ticket may still be good.
+// SecondStep ends a login that [Auth.Login] answered with [ErrSecondStepRequired]: ticket is [Error.Ticket], and code is one
+// of the [SecondFactor]. A ticket can be used once, within five minutes, and for five codes. The error is
+// [ErrInvalidCredentials] for a wrong code ("invalid_code") and for a ticket that cannot be used any more ("invalid_ticket"),
+// [ErrInvalidRequest] for an empty code, [ErrTooManyAttempts], [ErrStateless] under [WithoutSessions], or [ErrUnavailable].
+// After ErrUnavailable the same ticket may still be good, but the code may be used up: the user takes the next one.
 func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, error) {
 	switch {
 	case a.sessions == nil:

@@ -22,10 +22,11 @@ import (
 //
 // A File is for one service: a client with another base URL would send it these tokens, and drop them if they are refused there.
 //
-// The directory must exist, and only its owner should be able to write to it. In a container mount the directory, because the file is
-// replaced. All processes must run as one user: the file belongs to the one who has saved it last. If another user signs in with
-// the file, a program that goes on acts as that user: keep a file for each. If a process is killed while it saves, a file with the ending ".new" can stay there, which
-// has tokens; a later process that saves removes it. A File is safe for concurrent use. Its errors name no token.
+// The directory must exist, and only its owner should be able to write to it. In a container mount the directory, because the
+// file is replaced. All processes must run as one user: the file belongs to the one who has saved it last. If another user
+// signs in with the file, a program that goes on acts as that user: keep a file for each. If a process is killed while it
+// saves, a file with the ending ".new" can stay there, which has tokens; a later process that saves removes it. A File is safe
+// for concurrent use. Its errors name no token.
 type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.

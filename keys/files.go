@@ -79,10 +79,10 @@ const (
 // goroutine that reads them again every few seconds, until [Files.Close]. The host must close the services that use the
 // keys first.
 //
-// A file holds a JWK Set, one JWK, one key in PEM, or the text of an HMAC secret, which has no white space. In a directory
-// every file holds one of these, and OpenFiles reads the files in the order of their names. Beside other keys a secret must be
-// a JWK, {"kty": "oct", "k": "..."}, because a text there may be something else, such as the name of a version. To keep a
-// secret that was a text, k is the base64url form of this text:
+// A file holds a JWK Set (of secrets or of other keys, not of both), one JWK, one key in PEM, or the text of an HMAC secret,
+// which has no white space. In a directory every file holds one of these, and OpenFiles reads the files in the order of their
+// names. Beside other keys a secret must be a JWK, {"kty": "oct", "k": "..."}, because a text there may be something else,
+// such as the name of a version. To keep a secret that was a text, k is the base64url form of this text:
 //
 //	printf %s "$SECRET" | basenc --base64url -w0 | tr -d =
 //
@@ -95,10 +95,11 @@ const (
 // To change keys, add the next key behind the current one on all servers. Then put it first on all servers. Then remove
 // the old one. See [Ring] for how long to wait between these steps.
 //
-// A change counts when two reads, a second apart, have found the same. So a change of several files is taken as a whole if each
-// of its steps follows within a second. If a later read fails, or if a file then holds something else, the keys stay as they
-// were and the error is logged. A warning is logged for each key file that every user of the machine can read. If several files
-// are texts of secrets, the name of the one that signs is logged.
+// A change counts when two reads, a second apart, have found the same. So a change of several files is taken as a whole if
+// each of its steps follows within a second. The first two reads, at the start, follow at once; the third comes a second
+// later. If a later read fails, or if a file then holds something else, the keys stay as they were and the error is logged. A
+// warning is logged for each key file that every user of the machine can read. If several files are texts of secrets, the name
+// of the one that signs is logged.
 func OpenFiles(path string, opts ...FilesOption) (*Files, error) {
 	cfg := filesConfig{interval: 10 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
@@ -162,7 +163,7 @@ func (f *Files) Format(state fmt.State, _ rune) {
 }
 
 func (f *Files) run(ctx context.Context) {
-	timer := time.NewTimer(f.cfg.interval)
+	timer := time.NewTimer(settleTime) // the files may have been written when the first reads were made
 	defer timer.Stop()
 	logged := "" // the error that was logged last, and not again while it lasts
 	for {

@@ -101,11 +101,11 @@ func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
 		f.write("b", two)
 		files := f.open(keys.WithInterval(10 * time.Second))
 		defer files.Close()
-		for step := range 140 { // for 14 seconds
+		for step := range 150 { // for 15 seconds
 			switch step {
-			case 99: // 9.9 s
+			case 109: // 10.9 s
 				f.write("a", two)
-			case 102: // it was read in between
+			case 112: // it was read in between, at 11 s
 				f.write("b", one)
 			}
 			require.Len(t, files.Current().Keys(), 2, step)
@@ -115,6 +115,20 @@ func TestOpenFilesTakesAChangeAsAWhole(t *testing.T) {
 		require.Equal(t, []string{"two", "one"}, set.IDs())
 		time.Sleep(time.Minute)
 		require.Same(t, set, files.Current(), "verified tokens stay verified")
+	})
+}
+
+// The files may have been half written when the program started. They are read again soon.
+func TestOpenFilesBesideTheirWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := folder{t, t.TempDir()}
+		f.write("a", jwkOf(t, "old", secret))
+		files := f.open(keys.WithInterval(time.Hour))
+		defer files.Close()
+		require.Equal(t, []string{"old"}, files.Current().IDs())
+		f.write("a", jwkOf(t, "new", other))
+		time.Sleep(2*time.Second + time.Millisecond)
+		require.Equal(t, []string{"new"}, files.Current().IDs())
 	})
 }
 

@@ -92,10 +92,11 @@ func newSecret(secret []byte, s spec) (*Key, error) {
 	return finish(&Key{mechanism: newHMAC(s.algorithm, secret), algorithm: s.algorithm}, s.id, secret, HS256)
 }
 
-// Private makes a signing key of an RSA, ECDSA or Ed25519 private key. The key may be in memory, or in a KMS or HSM
-// (see [ContextSigner]). Private signs a few bytes at once, to check that the signer and its public key belong
-// together. It waits at most 10 seconds for this signature. If it does not come, the Key has an error, and the goroutine that
-// waits for the signer ends when the signer returns. The key belongs to signet from then on: it must not be changed or wiped.
+// Private makes a signing key of an RSA, ECDSA or Ed25519 private key. The key may be in memory, or in a KMS or HSM (see
+// [ContextSigner]). Private signs a few bytes at once, to check that the signer and its public key belong together. Public
+// must answer at once. Private waits at most 10 seconds for this signature. If it does not come, the Key has an error, and the
+// goroutine that waits for the signer ends when the signer returns. The key belongs to signet from then on: it must not be
+// changed or wiped.
 //
 // If the type of the signer is not from the standard library, every signature is verified before it is used. Otherwise
 // a KMS that changes to another key version would make tokens that no verifier accepts.
