@@ -216,7 +216,7 @@ func TestAFloodLeavesTheTokensThatComeOften(t *testing.T) {
 				crowd.cached()
 				crowd.flood(fmt.Sprint(round, "-"), 1000)
 			}
-			require.Greater(t, crowd.cached(), 15, "of 30; without that rule it would be none")
+			require.Greater(t, crowd.cached(), 10, "of 30, about 22; without that rule it would be none")
 		})
 	}
 }

@@ -70,8 +70,8 @@ type keptDocument struct {
 // Several processes may serve the feed of one store, behind one address. Their clocks must agree within half a second.
 //
 // Whoever can reach the handler can learn which hashes of session ids are revoked, and whether a user whose id they can
-// guess was cut off. Where that matters, put a middleware or a network in front of it that lets only the own services
-// through.
+// guess was cut off, and makes the key sign at any rate. Where that matters, as with a KMS that signs only so many times a
+// second, put a middleware or a network in front of it that lets only the own services through.
 func NewHandler(store session.Store, source keys.Source, opts ...HandlerOption) (*Handler, error) {
 	h := &Handler{config: defaults(), store: store, source: source, lists: jws.NewWriter(listType),
 		answers: jws.NewWriter(statusType), kept: map[string]keptDocument{}}
