@@ -59,6 +59,20 @@ func (a *Auth) signingKey() (*keys.Key, error) {
 	return nil, unavailable(errors.New("the key source has no key that can sign"))
 }
 
+// keyReady reports whether the signing key can sign: before a code, which works only once, is used up for nothing.
+func (a *Auth) keyReady(ctx context.Context) error {
+	key, err := a.signingKey()
+	if err != nil {
+		return err
+	}
+	ctx, limited := limit.New(ctx, storeTimeout)
+	defer limited.Release()
+	if err := key.Ready(ctx); err != nil {
+		return unavailable(fmt.Errorf("the signing key: %w", err))
+	}
+	return nil
+}
+
 // issue signs a pair. It reads no store. It fails if the key cannot sign.
 func (a *Auth) issue(ctx context.Context, g grant) (Tokens, error) {
 	now := a.clock()

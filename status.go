@@ -34,11 +34,11 @@ func (a *Auth) Stats() Stats {
 const probe = "signet-readiness-probe"
 
 // Ready reports whether the service can log users in and check tokens now: the stores answer, the revocations are known, and
-// there is a key that signs. The key is not tried, and the stores of users and sessions are only read: so Ready does not see a KMS
-// that is away, nor a store that can be read and not written, as with a full disk. The store of the throttle is written. It is for
-// health checks. The error is [ErrUnavailable] and says what is missing.
+// there is a key that signs. A KMS is tried only if its last signature has failed ([keys.Key.Ready]). The stores of users and
+// sessions are only read, so Ready does not see that one of them can be read but not written, as with a full disk. The store of
+// the throttle is written. It is for health checks. The error is [ErrUnavailable] and says what is missing.
 func (a *Auth) Ready(ctx context.Context) error {
-	if _, err := a.signingKey(); err != nil {
+	if err := a.keyReady(ctx); err != nil {
 		return err
 	}
 	if _, err := a.findByID(ctx, probe); err != nil && !errors.Is(err, userstore.ErrNotFound) {

@@ -56,6 +56,9 @@ func (a *Auth) SecondStep(ctx context.Context, ticket, code string) (Tokens, err
 	if err != nil {
 		return Tokens{}, a.stepError(ctx, row, err)
 	}
+	if err := a.keyReady(ctx); err != nil {
+		return Tokens{}, err
+	}
 	var amr []string
 	attempt, err := a.try(ctx, guess{email: user.Email, userID: user.ID}, func(*attempt) (err error) { // an attempt that must wait is no try of the ticket
 		// It goes on if the client goes away. Otherwise nobody would know whether the try was counted.
@@ -181,6 +184,9 @@ func (a *Auth) StepUp(ctx context.Context, accessToken, refreshToken, answer str
 		return Tokens{}, errTwoSessions
 	}
 	if err := a.mayStepUp(ctx, claims); err != nil {
+		return Tokens{}, err
+	}
+	if err := a.keyReady(ctx); err != nil {
 		return Tokens{}, err
 	}
 	user, err := a.activeUser(ctx, claims.Subject)

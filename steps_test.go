@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -547,6 +548,58 @@ func TestStepsKeepTheFactsOfANewerVersion(t *testing.T) {
 	tokens, err = s.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "101")
 	require.NoError(t, err)
 	check()
+}
+
+// awaySigner is a KMS that can be away.
+type awaySigner struct {
+	crypto.Signer
+	away atomic.Bool
+}
+
+func (s *awaySigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if s.away.Load() {
+		return nil, errors.New("the KMS is away")
+	}
+	return s.Signer.Sign(random, digest, opts)
+}
+
+// While the key cannot sign, a code is not used up for nothing, once that is known. The service is not ready.
+func TestCodesWhileTheKeyIsAway(t *testing.T) {
+	signer := &awaySigner{Signer: p256(t)}
+	auth, err := signet.New(newUsers(t), keys.Private(signer), signet.WithPasswordHasher(cheap), signet.WithLogger(slog.New(slog.DiscardHandler)),
+		signet.WithLogin(signet.LoginPolicy{SecondFactor: &onceCodes{next: map[string]int{"1": 100}}}))
+	require.NoError(t, err)
+	defer auth.Close()
+	ticket := func() string {
+		_, err := auth.Login(t.Context(), "john@mail.com", "changeme")
+		var asked *signet.Error
+		require.ErrorAs(t, err, &asked)
+		return asked.Ticket()
+	}
+	first := ticket()
+	signer.away.Store(true)
+	require.NoError(t, auth.Ready(t.Context()), "nobody knows yet")
+	_, err = auth.SecondStep(t.Context(), first, "100")
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	require.ErrorContains(t, auth.Ready(t.Context()), "the KMS is away")
+	second := ticket()
+	for range 7 {
+		_, err = auth.SecondStep(t.Context(), second, "101")
+		require.ErrorIs(t, err, signet.ErrUnavailable)
+	}
+	signer.away.Store(false)
+	tokens, err := auth.SecondStep(t.Context(), second, "101")
+	require.NoError(t, err)
+	require.NoError(t, auth.Ready(t.Context()))
+
+	signer.away.Store(true)
+	_, err = auth.Refresh(t.Context(), tokens.RefreshToken)
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	_, err = auth.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "102")
+	require.ErrorIs(t, err, signet.ErrUnavailable)
+	signer.away.Store(false)
+	_, err = auth.StepUp(t.Context(), tokens.AccessToken, tokens.RefreshToken, "102")
+	require.NoError(t, err)
 }
 
 // enrolling is a factor that its user sets up between two questions of a login.

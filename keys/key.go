@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -37,6 +38,7 @@ type Key struct {
 	issuer     string           // the member "issuer" of its JWK
 	distrusted bool             // the signer is not from the standard library, so each signature is verified
 	calls      chan struct{}    // of such a signer, those that are under way
+	failed     *atomic.Bool     // its last signature has failed
 	variants   []*Key           // the same key with other algorithms, if its JWK names none
 	err        error
 	alone      *Set
@@ -227,14 +229,31 @@ func (k *Key) Sign(ctx context.Context, input []byte) ([]byte, error) {
 		return k.mechanism.sign(ctx, input)
 	}
 	signature, err := k.call(ctx, input)
+	if err == nil && !k.mechanism.verify(input, signature) {
+		err = errors.New("the signer's signature does not verify with its public key; does it use another key version?")
+	}
+	if !errors.Is(err, context.Canceled) { // that is no fault of the signer
+		k.failed.Store(err != nil)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !k.mechanism.verify(input, signature) {
-		return nil, errors.New("the signer's signature does not verify with its public key; " +
-			"does it use another key version?")
-	}
 	return signature, nil
+}
+
+// Ready reports whether the key can sign now. If the last signature of a KMS or HSM has failed, Ready makes another one, of a few
+// bytes, and returns its error. A key in memory is always ready. Other errors are those of [Key.Sign].
+func (k *Key) Ready(ctx context.Context) error {
+	switch {
+	case k.Err() != nil:
+		return k.Err()
+	case !k.mechanism.canSign():
+		return errVerifyOnly
+	case !k.distrusted || !k.failed.Load():
+		return nil
+	}
+	_, err := k.Sign(ctx, []byte("signet: is the key there?"))
+	return err
 }
 
 // maxCalls is how many calls of one signer may be under way. If a signer does not return, further calls wait for that with their
@@ -319,7 +338,7 @@ func newPrivate(signer crypto.Signer, s spec) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.distrusted, k.calls = distrusted, make(chan struct{}, maxCalls)
+	k.distrusted, k.calls, k.failed = distrusted, make(chan struct{}, maxCalls), new(atomic.Bool)
 	return k, probe(k)
 }
 

@@ -277,6 +277,43 @@ func TestASignerThatDoesNotReturn(t *testing.T) {
 	})
 }
 
+// A key whose last signature has failed is not ready until another one succeeds. A client that goes away is no failure.
+func TestReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		away, calls := false, 0
+		key := keys.Private(&oddSigner{private, func(sign func() ([]byte, error)) ([]byte, error) {
+			if calls++; away {
+				return nil, errors.New("throttled")
+			}
+			return sign()
+		}})
+		require.NoError(t, key.Ready(t.Context()))
+		require.Equal(t, 1, calls, "the one of Private")
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = key.Sign(gone, []byte("x")) // it may still have been in time
+		if err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		synctest.Wait()
+		away = true
+		require.NoError(t, key.Ready(t.Context()), "nobody knows yet")
+		_, err = key.Sign(t.Context(), []byte("x"))
+		require.ErrorContains(t, err, "throttled")
+		require.ErrorContains(t, key.Ready(t.Context()), "throttled")
+		away = false
+		before := calls
+		require.NoError(t, key.Ready(t.Context()))
+		require.NoError(t, key.Ready(t.Context()))
+		require.Equal(t, before+1, calls)
+		require.NoError(t, keys.Secret(secret).Ready(t.Context()))
+		require.ErrorContains(t, keys.Public(private.Public()).Ready(t.Context()), "no private part")
+		require.Error(t, (*keys.Key)(nil).Ready(t.Context()))
+	})
+}
+
 // What goes wrong in a signer is an error of the call.
 func TestASignerThatPanics(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
