@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"io"
@@ -57,7 +58,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // the rest, and an error, do not matter
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(data))
-	if isWrongAnswer(resp.Header, data) {
+	if isWrongAnswer(resp.Header, unzipped(resp.Header, data)) {
 		return resp, nil
 	}
 	return t.again(req, resp, pair)
@@ -87,6 +88,19 @@ func isWrongAnswer(header http.Header, body []byte) bool {
 		return true
 	}
 	return false
+}
+
+// unzipped returns the text of a body. A caller that asks for gzip itself gets compressed answers.
+func unzipped(header http.Header, data []byte) []byte {
+	if !strings.EqualFold(header.Get("Content-Encoding"), "gzip") {
+		return data
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return data
+	}
+	text, _ := io.ReadAll(io.LimitReader(reader, maxRefusal)) // an error does not matter: then it is no JSON
+	return text
 }
 
 // again refreshes after the answer 401, and sends the request a second time if its body allows that. A request of one user is
@@ -128,6 +142,9 @@ const futileTime = 10 * time.Second
 
 func withToken(req *http.Request, token string) *http.Request {
 	clone := req.Clone(req.Context())
+	if clone.Header == nil { // only http.Client makes one
+		clone.Header = http.Header{}
+	}
 	clone.Header.Set("Authorization", "Bearer "+token)
 	return clone
 }
