@@ -41,7 +41,9 @@ func newHandler(t *testing.T, opts ...signet.Option) (*signet.Auth, http.Handler
 	hash, err := cheap.Hash("changeme")
 	require.NoError(t, err)
 	users := userstore.NewMemory()
-	require.NoError(t, users.Add(t.Context(), userstore.User{ID: "1", Email: "john@mail.com", PasswordHash: hash}))
+	for id, email := range map[string]string{"1": "john@mail.com", "2": "mary@mail.com"} {
+		require.NoError(t, users.Add(t.Context(), userstore.User{ID: id, Email: email, PasswordHash: hash}))
+	}
 	auth, err := signet.New(users, keys.Secret([]byte("Zk8pV3n1QyXr5tB7wLs9Hd2GcJ4mUaEo")), append([]signet.Option{
 		signet.WithPasswordHasher(cheap), signet.WithSessionStore(&session.Memory{}),
 		signet.WithLifetimes(signet.Lifetimes{Access: 2 * time.Second}), signet.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
@@ -419,6 +421,50 @@ func TestTokenAfter(t *testing.T) {
 		_, _, err = c.TokenAfter(t.Context(), second)
 		require.ErrorIs(t, err, client.ErrSignedOut)
 	})
+}
+
+// The tokens of another user, who has signed in with the same store, are not for this caller.
+func TestTokenAfterOfAnotherUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, handler := newHandler(t)
+		defer auth.Close()
+		c, err := client.New("http://service/auth", client.WithTransport(&direct{handler: handler}))
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "john@mail.com", "changeme"))
+		johns, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, c.Login(t.Context(), "mary@mail.com", "changeme"))
+		_, _, err = c.TokenAfter(t.Context(), johns)
+		require.ErrorIs(t, err, client.ErrSignedOut)
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// A program that ends soon waits for the refresh beside its last call.
+func TestWait(t *testing.T) {
+	bubble(t, func(t *testing.T, c *client.Client, d *direct) {
+		require.NoError(t, c.Wait(t.Context()), "there is none")
+		d.before = func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/refresh-token") {
+				time.Sleep(time.Second)
+			}
+			return nil, nil
+		}
+		before, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Hour - 20*time.Second)
+		_, _, err = c.Token(t.Context())
+		require.NoError(t, err)
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, c.Wait(short), context.DeadlineExceeded)
+		require.NoError(t, c.Wait(t.Context()))
+		after, _, err := c.Token(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, before, after)
+		require.EqualValues(t, 1, d.refreshes.Load())
+	}, signet.WithLifetimes(signet.Lifetimes{Access: time.Hour}))
 }
 
 // A password that somebody has put in front of the service for a while ends no session.

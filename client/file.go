@@ -25,8 +25,8 @@ import (
 // The directory must exist, and only its owner should be able to write to it. In a container mount the directory, because the
 // file is replaced. All processes must run as one user: the file belongs to the one who has saved it last. If another user
 // signs in with the file, a program that goes on acts as that user: keep a file for each. If a process is killed while it
-// saves, a file with the ending ".new" can stay there, which has tokens; a later process that saves removes it. A File is safe
-// for concurrent use. Its errors name no token.
+// saves, a file with the ending ".new" can stay there, which has tokens; a later process that saves removes it. A program that
+// ends soon calls [Client.Wait] first. A File is safe for concurrent use. Its errors name no token.
 type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.
@@ -84,8 +84,8 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 
 // Save writes the tokens to a new file, waits until it is on the disk, and renames it over the old one.
 func (f *File) Save(_ context.Context, tokens Tokens) error {
-	defer removeHalfSaved(f.target())
 	if tokens == (Tokens{}) {
+		removeHalfSaved(f.target(), 0)
 		if err := os.Remove(f.target()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("client.File: %w", err)
 		}
@@ -95,6 +95,7 @@ func (f *File) Save(_ context.Context, tokens Tokens) error {
 	if err != nil {
 		return errors.New("client.File: the tokens cannot be written as JSON")
 	}
+	removeHalfSaved(f.target(), halfTime)
 	if err := replace(f.target(), data); err != nil {
 		return fmt.Errorf("client.File: %w", err)
 	}
@@ -107,8 +108,9 @@ const (
 	halfTime  = time.Minute
 )
 
-// removeHalfSaved removes what processes that were killed have left. Failures do not matter: the next one tries again.
-func removeHalfSaved(path string) {
+// removeHalfSaved removes what processes that were killed have left, if it is older than that. Failures do not matter: the next one
+// tries again.
+func removeHalfSaved(path string, age time.Duration) {
 	dir, base := filepath.Split(path)
 	entries, _ := os.ReadDir(filepath.Clean(dir))
 	for _, entry := range entries {
@@ -116,7 +118,7 @@ func removeHalfSaved(path string) {
 		if !strings.HasPrefix(name, base+".") || !strings.HasSuffix(name, halfSaved) {
 			continue
 		}
-		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > halfTime {
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > age {
 			_ = os.Remove(dir + name)
 		}
 	}

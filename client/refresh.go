@@ -24,10 +24,30 @@ func (c *Client) Token(ctx context.Context) (accessToken string, expiry time.Tim
 // [ErrSignedOut] if the session has ended.
 func (c *Client) TokenAfter(ctx context.Context, refused string) (accessToken string, expiry time.Time, err error) {
 	pair, err := c.valid(ctx, refused)
+	if user := positionOf(refused).Subject; err == nil && user != "" && user != positionOf(pair.RefreshToken).Subject {
+		err = errOtherUser
+	}
 	if err != nil {
 		return "", time.Time{}, err
 	}
 	return pair.AccessToken, pair.Expiry(), nil
+}
+
+// Wait waits for a refresh that goes on beside a call ([Client.Token]). A program that ends soon calls it before its end: otherwise
+// the answer may be lost, and a service with strict rotation takes the next refresh for theft. The error is that of ctx.
+func (c *Client) Wait(ctx context.Context) error {
+	c.mu.Lock()
+	f := c.flight
+	c.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // flight is one refresh. Client.mu guards waiters. pair and err can be read when done is closed.

@@ -386,7 +386,7 @@ func TestAClusterReplacesAMaster(t *testing.T) {
 	require.NoError(t, err)
 	read := map[string]bool{}
 	pull := func() error {
-		_, err := store.ReadLog(t.Context(), page.Next, 1000, func(e session.Entry) { read[e.ID] = true })
+		_, err := store.ReadLog(t.Context(), page.Next, session.Groups, func(e session.Entry) { read[e.ID] = true }) // one of each group at a time
 		return err
 	}
 	require.NoError(t, count())

@@ -112,56 +112,84 @@ func (p place) String() string {
 
 // ReadLog implements [session.Log]. Each group has a log, and the cursor holds a place in each. So all of them are read in
 // one round trip to each server. In a Cluster the time is the earliest of its masters'. If one of them does not answer, each is
-// called for what the others have, and the error says so.
+// called for all that the others have, because the next call cannot go on behind that, and the error says so.
 func (s *Store) ReadLog(ctx context.Context, after session.Cursor, limit int, each func(session.Entry)) (session.Page, error) {
 	places, err := parseCursor(after)
 	if err != nil {
 		return session.Page{}, err
 	}
-	perGroup := min(max(limit/session.Groups, 1), batch)
-	var calls []call
-	for group, p := range places {
-		calls = append(calls, call{[]string{s.logKey(group)}, []any{p.score, p.hash, p.near, perGroup}})
+	r := logRead{store: s, each: each, perGroup: min(max(limit/session.Groups, 1), batch), places: places}
+	for group := range places {
+		r.more = append(r.more, group)
 	}
-	asked := time.Now()
-	answers, err := s.run(ctx, logScript, calls)
-	if err != nil {
+	away, err := r.next(ctx)
+	if away != nil {
 		findMasters(ctx, s.client) // every process of the service is here once a second
+		for again := error(nil); again == nil && err == nil && len(r.more) > 0; {
+			again, err = r.next(ctx)
+		}
 	}
-	var page session.Page
-	next := make([]string, len(places))
-	for group, answer := range answers {
-		values, away := answer.Slice()
-		if away != nil {
-			err = cmp.Or(err, away)
+	if err = cmp.Or(err, away); err != nil {
+		return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
+	}
+	texts := make([]string, len(r.places))
+	for group, p := range r.places {
+		texts[group] = p.String()
+	}
+	return session.Page{Next: session.Cursor(strings.Join(texts, ",")), More: len(r.more) > 0, Now: r.now}, nil
+}
+
+// logRead is one call of ReadLog.
+type logRead struct {
+	store    *Store
+	each     func(session.Entry)
+	perGroup int
+	places   [session.Groups]place // up to which the logs were read
+	more     []int                 // the groups whose logs go on behind that
+	now      session.Millis        // the earliest time of a server
+}
+
+// next reads a part of each log that goes on. away is the error of a server that does not answer, and err says that the log has
+// changed or that an entry cannot be read.
+func (r *logRead) next(ctx context.Context) (away, err error) {
+	var calls []call
+	for _, group := range r.more {
+		p := r.places[group]
+		calls = append(calls, call{[]string{r.store.logKey(group)}, []any{p.score, p.hash, p.near, r.perGroup}})
+	}
+	asked, groups := time.Now(), r.more
+	r.more = nil
+	answers, away := r.store.run(ctx, logScript, calls)
+	for i, answer := range answers {
+		group := groups[i]
+		values, failed := answer.Slice()
+		if failed != nil {
+			away = cmp.Or(away, failed)
 			continue
 		}
 		now, _ := values[0].(int64)
-		s.recent[group].Clock(session.Millis(now), asked)
-		if page.Now == 0 || session.Millis(now) < page.Now {
-			page.Now = session.Millis(now)
+		r.store.recent[group].Clock(session.Millis(now), asked)
+		if r.now == 0 || session.Millis(now) < r.now {
+			r.now = session.Millis(now)
 		}
 		if len(values) == 1 {
-			return session.Page{}, session.ErrCursor
+			return away, session.ErrCursor
 		}
-		p := place{score: fmt.Sprint(values[1]), hash: fmt.Sprint(values[2]), near: fmt.Sprint(values[3])}
-		next[group] = p.String()
-		page.More = page.More || values[4] != int64(0)
+		r.places[group] = place{score: fmt.Sprint(values[1]), hash: fmt.Sprint(values[2]), near: fmt.Sprint(values[3])}
+		if values[4] != int64(0) {
+			r.more = append(r.more, group)
+		}
 		entries, _ := values[5].([]any)
 		for _, entry := range entries {
 			switch e, unreadable := parseEntry(fmt.Sprint(entry), group); {
 			case unreadable != nil:
 				err = cmp.Or(err, unreadable)
 			case e.Kind != 0:
-				each(e)
+				r.each(e)
 			}
 		}
 	}
-	if err != nil {
-		return session.Page{}, fmt.Errorf("redisstore: log: %w", err)
-	}
-	page.Next = session.Cursor(strings.Join(next, ","))
-	return page, nil
+	return away, err
 }
 
 // idleWindows is how many parts of a group's log DeleteExpired may look at in vain. The next call goes on behind them.
