@@ -37,7 +37,6 @@ func (c carrier) give(w http.ResponseWriter, r *http.Request, tokens Tokens) {
 // setCookies writes a pair of tokens into cookies. Both cookies live as long as the token that lives longer. A token that has
 // expired is refused anyway.
 func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Tokens) {
-	c.endOlder(r, tokens)
 	seconds := int(max(tokens.ExpiresIn, tokens.refreshIn))
 	c.cookies.set(w, r, accessCookie, "/", tokens.AccessToken, seconds)
 	c.cookies.set(w, r, refreshCookie, c.path, tokens.RefreshToken, seconds)
@@ -46,8 +45,11 @@ func (c carrier) setCookies(w http.ResponseWriter, r *http.Request, tokens Token
 // endOlder ends the session of the cookies that the browser has sent, if these tokens are of another one. The new cookies take their
 // place, so nobody could end that session in this browser any more. A neighbour cannot set the cookie of the access token.
 func (c carrier) endOlder(r *http.Request, tokens Tokens) {
+	if c.cookies == nil || c.auth.sessions == nil {
+		return
+	}
 	older, err := c.cookies.accessToken(r)
-	if err != nil || c.auth.sessions == nil || unverified(older).whose == unverified(tokens.AccessToken).whose {
+	if err != nil || unverified(older).whose == unverified(tokens.AccessToken).whose {
 		return
 	}
 	ctx, limited := limit.New(context.WithoutCancel(c.context(r)), asideTimeout)
@@ -90,7 +92,9 @@ func (a *Auth) SetCookies(w http.ResponseWriter, r *http.Request, prefix string,
 		return internal(fmt.Errorf("SetCookies: %w", err))
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	carrier{auth: a, cookies: a.cookies, path: prefix}.setCookies(w, r, tokens)
+	c := carrier{auth: a, cookies: a.cookies, path: prefix}
+	c.endOlder(r, tokens)
+	c.setCookies(w, r, tokens)
 	return nil
 }
 

@@ -34,7 +34,7 @@ func (c carrier) login() http.Handler {
 			return err
 		}
 		tokens, err := c.auth.login(c.context(r), email, pass, isYes(remember))
-		return c.answer(w, r, tokens, err)
+		return c.signIn(w, r, tokens, err)
 	}, http.MethodPost)
 }
 
@@ -64,7 +64,7 @@ func (c carrier) secondStep() http.Handler {
 			return err
 		}
 		tokens, err := c.auth.SecondStep(c.context(r), ticket, code)
-		return c.answer(w, r, tokens, err)
+		return c.signIn(w, r, tokens, err)
 	}, http.MethodPost)
 }
 
@@ -94,6 +94,14 @@ func (c carrier) answer(w http.ResponseWriter, r *http.Request, tokens Tokens, e
 		c.give(w, r, tokens)
 	}
 	return err
+}
+
+// signIn is answer for the tokens of a new session.
+func (c carrier) signIn(w http.ResponseWriter, r *http.Request, tokens Tokens, err error) error {
+	if err == nil {
+		c.endOlder(r, tokens)
+	}
+	return c.answer(w, r, tokens, err)
 }
 
 // ProfileHandler serves GET with an access token and answers with the user's profile; see [Auth.Profile].

@@ -90,7 +90,7 @@ func (a *Auth) stillRight(ctx context.Context, before userstore.User, pass strin
 	}
 }
 
-// stillWithoutFactor refuses a login of one step if its user has set a second factor up meanwhile. The next one asks for a code.
+// stillWithoutFactor refuses a login without a code if its user has set a second factor up meanwhile. The next login asks for one.
 func (a *Auth) stillWithoutFactor(ctx context.Context, userID string) error {
 	enrolled, err := a.enrolled(ctx, userID)
 	if err == nil && enrolled {

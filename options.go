@@ -173,7 +173,7 @@ func (s *settings) complete() {
 	if s.sessionStore == nil {
 		s.sessionStore = &session.Memory{Clock: s.clock}
 	}
-	// With the contract's own values that is so, and no reason for a warning.
+	// The contract's own lifetimes are so too. They are no reason for the warning.
 	set := s.lifetimes
 	s.lifetimes = set.orContract()
 	chosen := set.Access != 0 || s.lifetimes.Refresh < Lifetimes{}.orContract().Refresh
@@ -394,7 +394,8 @@ type Lifetimes struct {
 	Access time.Duration
 	// Refresh is how long a refresh token is valid; 0: 10 hours. Every refresh starts this time again, so a session ends after
 	// that time without a refresh. With sessions a shorter time counts at once, also for the tokens that are out; a longer one
-	// does not make these live longer. Beside new processes with a longer time, an old one refuses after its own.
+	// does not make these live longer. As long as an old process with a shorter time runs,
+	// it refuses after that time.
 	Refresh time.Duration
 	// Session is how long a session lives at most, however often it is refreshed; 0: 90 days. No token of the session
 	// lives longer. It holds for the sessions that begin from now on; [Auth.RevokeAll] ends the older ones.

@@ -46,8 +46,7 @@ type LoginDecision struct {
 	// user set it up first ([Auth.Authenticate] checks the password).
 	SecondStep bool
 	// Idle and Absolute are the lifetimes of this session in place of [Lifetimes].Refresh and Session; 0 means the values of
-	// Lifetimes. They are whole seconds, at most ten years. No access token of the session lives longer than a
-	// third of Idle.
+	// Lifetimes. They are whole seconds, at most ten years. No access token of the session lives longer than a third of Idle.
 	Idle, Absolute time.Duration
 	// Facts are claims that stay with the session and return in each of its access tokens: "amr", "acr", "auth_time" and "act"
 	// (RFC 9068 section 2.2.1, RFC 8693 section 4.1), and names of the host's own, such as "tenant". Names that belong to

@@ -23,10 +23,10 @@ import (
 )
 
 // Client is a session with one service. All methods are safe for concurrent use. A Client starts a goroutine for a refresh. It
-// starts another one to end a session if the context of its login ends before the tokens are stored. The goroutine of a refresh
-// ends with the refresh, or 20 seconds after everybody who waited for it has given up. A refresh for which nobody has waited sends
-// one request, and no second one. A login ends a refresh for which nobody waits at once, and a step-up or a logout ends it after
-// two seconds.
+// starts another one to end a session if the context of its login ends before the tokens are stored. The goroutine of a
+// refresh ends with the refresh, or 20 seconds after everybody who waited for it has given up. A refresh for which nobody has
+// waited sends one request, and no second one. A refresh for which nobody waits ends at once when a login begins. While
+// a step-up or a logout waits for its end, it may take two seconds in all.
 type Client struct {
 	base    string // without a slash at the end
 	send    *http.Client

@@ -22,11 +22,11 @@ import (
 //
 // A File is for one service: a client with another base URL would send it these tokens, and drop them if they are refused there.
 //
-// The directory must exist, and only its owner should be able to write to it. In a container mount the directory, because the
-// file is replaced. All processes must run as one user: the file belongs to the one who has saved it last. If another user
-// signs in with the file, a program that goes on acts as that user: keep a file for each. If a process is killed while it
-// saves, a file with the ending ".new" can stay there, which has tokens; a later process that saves removes it. A program that
-// ends soon calls [Client.Wait] first. A File is safe for concurrent use. Its errors name no token.
+// The directory must exist, and only its owner should be able to write to it. A container must mount the directory and not the
+// file alone, because the file is replaced. All processes must run as one user: the file belongs to the one who has saved it
+// last. If another user signs in with the file, a program that goes on acts as that user: keep a file for each. If a process
+// is killed while it saves, a file with the ending ".new" can stay there, which has tokens; a later process that saves removes
+// it. A program that ends soon calls [Client.Wait] first. A File is safe for concurrent use. Its errors name no token.
 type File struct{ path string }
 
 // NewFile returns the store at path. It touches no file.
@@ -84,9 +84,10 @@ func (f *File) Load(context.Context) (tokens Tokens, err error) {
 
 // Save writes the tokens to a new file, waits until it is on the disk, and renames it over the old one.
 func (f *File) Save(_ context.Context, tokens Tokens) error {
+	path := f.target()
 	if tokens == (Tokens{}) {
-		removeHalfSaved(f.target(), 0)
-		if err := os.Remove(f.target()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		removeHalfSaved(path, 0)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("client.File: %w", err)
 		}
 		return nil
@@ -95,8 +96,8 @@ func (f *File) Save(_ context.Context, tokens Tokens) error {
 	if err != nil {
 		return errors.New("client.File: the tokens cannot be written as JSON")
 	}
-	removeHalfSaved(f.target(), halfTime)
-	if err := replace(f.target(), data); err != nil {
+	removeHalfSaved(path, halfTime)
+	if err := replace(path, data); err != nil {
 		return fmt.Errorf("client.File: %w", err)
 	}
 	return nil

@@ -125,9 +125,14 @@ func refusal(resp *http.Response, data []byte, secrets []string) error {
 	if code == "" { // a host may write other bodies
 		code = errorOf(resp.Header)
 	}
-	challenges := strings.ToLower(strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
 	return &Error{Status: resp.StatusCode, Code: cut(code), Message: cut(problem.Message), RetryAfter: retryAfter(resp.Header),
-		hint: hintOf(resp), foreign: resp.StatusCode == http.StatusUnauthorized && code == "" && challenges != "" && !strings.Contains(challenges, "bearer")}
+		hint: hintOf(resp), foreign: code == "" && asksForOther(resp)}
+}
+
+// asksForOther reports whether an answer asks for credentials, and not for a token.
+func asksForOther(resp *http.Response) bool {
+	challenges := strings.ToLower(strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
+	return resp.StatusCode == http.StatusUnauthorized && challenges != "" && !strings.Contains(challenges, "bearer")
 }
 
 // hintOf says what a mistake in the base URL of the client looks like.

@@ -103,7 +103,7 @@ func WithMaxStaleness(bound time.Duration) Option {
 
 // WithInsecureStaleRevocations accepts tokens however long the service is unreachable. A token that was revoked in the
 // meantime is accepted too. A process that has not read the whole log yet still asks about each session, and answers 503 if it
-// cannot.
+// gets no answer.
 func WithInsecureStaleRevocations() Option { return option(func(c *config) { c.insecure = true }) }
 
 // WithMemory sets how many bytes of memory the revocations may use: from 1 MiB to 16 GiB. The default is 64 MiB, which holds

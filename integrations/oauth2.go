@@ -10,8 +10,8 @@ import (
 
 // tokenSource makes a signet client an [oauth2.TokenSource], for libraries that take one. ctx limits every refresh. Do
 // not wrap it in oauth2.ReuseTokenSource: the client has a cache of its own, and knows better when a token is too old.
-// Prefer client.Transport where you can: only that refreshes after a 401 and sends no token to other hosts. A caller that may
-// be refused, and cannot use it, calls client.Client.TokenAfter.
+// Prefer client.Transport where you can: only that refreshes after a 401 and sends no token to other hosts. A caller that
+// cannot use it, and whose token was refused, calls client.Client.TokenAfter.
 func tokenSource(ctx context.Context, c *client.Client) oauth2.TokenSource { return source{ctx, c} }
 
 type source struct {

@@ -37,8 +37,8 @@ type Key struct {
 	thumbprint string           // the same for the same key, whatever its id and its algorithm are
 	issuer     string           // the member "issuer" of its JWK
 	distrusted bool             // the signer is not from the standard library, so each signature is verified
-	calls      chan struct{}    // of such a signer, those that are under way
-	failed     *atomic.Bool     // its last signature has failed
+	calls      chan struct{}    // the calls of the signer that are under way
+	failed     *atomic.Bool     // the last signature of such a signer has failed
 	variants   []*Key           // the same key with other algorithms, if its JWK names none
 	err        error
 	alone      *Set

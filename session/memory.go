@@ -422,7 +422,7 @@ func (m *Memory) lookAt(number rowNumber, until Millis) (removed bool) {
 }
 
 // evict revokes the least recently used sessions of a user who has too many. It never revokes the one that was just made.
-// Logins come one after the other here, so that rule of [Excess] for two at once is not needed, nor is a copy of the rows.
+// Logins come one after the other here, so it needs no rule for two at once, as [Excess] has one, and no copy of the rows.
 func (m *Memory) evict(userID string, created rowNumber) {
 	limit := m.MaxPerUser
 	if limit <= 0 {

@@ -120,7 +120,12 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 	if err == nil && !a.Known() && address != "" {
 		err = a.countAddress(ctx)
 	}
-	if err == nil || l.passes(ctx, err) {
+	return a.begun(ctx, err)
+}
+
+// begun returns the attempt, or takes it back after an error.
+func (a *Attempt) begun(ctx context.Context, err error) (*Attempt, error) {
+	if err == nil || a.limiter.passes(ctx, err) {
 		return a, nil
 	}
 	_ = a.Cancelled(ctx) // if that fails, the attempt stays counted for the account, which is safe
@@ -134,20 +139,13 @@ func (l *Limiter) Begin(ctx context.Context, account, address string) (*Attempt,
 func (l *Limiter) BeginSession(ctx context.Context, account, session string) (*Attempt, error) {
 	a := &Attempt{limiter: l, account: accountKey(account)}
 	err := delayed(a.countAccount(ctx, true))
-	switch {
-	case err == nil:
+	if err == nil {
 		err = a.countAlso(ctx, keyOf("session", session), false)
 		if over := a.onAccount.day - sessionsLimit; err == nil && over > 0 && a.also[0].noRoom {
 			err = delayed(min(over, maxDelay), nil)
 		}
-	case l.passes(ctx, err):
-		err = nil
 	}
-	if err != nil {
-		_ = a.Cancelled(ctx) // as in Begin
-		return nil, err
-	}
-	return a, nil
+	return a.begun(ctx, err)
 }
 
 // countAccount counts the attempt, or returns how long it must wait. known says that another name of the account knows its place.

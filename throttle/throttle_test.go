@@ -438,7 +438,7 @@ func TestSessions(t *testing.T) {
 	require.NoError(t, a.Cancelled(t.Context()))
 	require.False(t, b.begin("another", "").Known())
 
-	// Whatever it does in a day, it leaves the known places some attempts.
+	// Whatever a stolen session does in a day, the known places have some attempts left.
 	c := newBench(t)
 	c.signIn(owner, v4(1))
 	tries := 0

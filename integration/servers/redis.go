@@ -129,10 +129,8 @@ func (c *Cluster) AddReplica(t testing.TB, master *Server) *Server {
 		if _, err := redisCall(replica.Addr(), "CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(master.port)); err != nil {
 			return err
 		}
-		for _, node := range c.nodes {
-			if err := c.await(node, c.knowsAll); err != nil {
-				return err
-			}
+		if _, err := c.awaitAll(c.knowsAll); err != nil {
+			return err
 		}
 		id, err := redisCall(master.Addr(), "CLUSTER", "MYID")
 		if err != nil {
@@ -141,13 +139,11 @@ func (c *Cluster) AddReplica(t testing.TB, master *Server) *Server {
 		if _, err := redisCall(replica.Addr(), "CLUSTER", "REPLICATE", id); err != nil {
 			return err
 		}
-		for _, node := range c.nodes {
-			if err := c.await(node, func(node *Server) (string, bool, error) {
-				nodes, err := redisCall(node.Addr(), "CLUSTER", "NODES")
-				return nodes, strings.Contains(nodes, "slave "+id), err
-			}); err != nil {
-				return err
-			}
+		if _, err := c.awaitAll(func(node *Server) (string, bool, error) {
+			nodes, err := redisCall(node.Addr(), "CLUSTER", "NODES")
+			return nodes, strings.Contains(nodes, "slave "+id), err
+		}); err != nil {
+			return err
 		}
 		return c.await(replica, func(*Server) (string, bool, error) {
 			info, err := redisCall(replica.Addr(), "INFO", "replication")
@@ -177,10 +173,8 @@ func (c *Cluster) form() (*Server, error) {
 			}
 		}
 	}
-	for _, node := range c.nodes {
-		if err := c.await(node, c.knowsAll); err != nil {
-			return node, err
-		}
+	if node, err := c.awaitAll(c.knowsAll); err != nil {
+		return node, err
 	}
 	for i, node := range c.nodes {
 		slots := []string{"CLUSTER", "ADDSLOTS"}
@@ -191,12 +185,7 @@ func (c *Cluster) form() (*Server, error) {
 			return node, err
 		}
 	}
-	for _, node := range c.nodes {
-		if err := c.await(node, c.servesAll); err != nil {
-			return node, err
-		}
-	}
-	return nil, nil
+	return c.awaitAll(c.servesAll)
 }
 
 func (c *Cluster) knowsAll(node *Server) (string, bool, error) {
@@ -218,6 +207,16 @@ func (c *Cluster) servesAll(node *Server) (string, bool, error) {
 		}
 	}
 	return info, true, err
+}
+
+// awaitAll is await for each node. It returns the node that failed.
+func (c *Cluster) awaitAll(holds func(*Server) (said string, ok bool, err error)) (*Server, error) {
+	for _, node := range c.nodes {
+		if err := c.await(node, holds); err != nil {
+			return node, err
+		}
+	}
+	return nil, nil
 }
 
 // await asks a node until a condition holds. Its error contains the last answer of the node.
